@@ -1,0 +1,1 @@
+"""The safe front door for voice-AI agents on any WSGI server."""

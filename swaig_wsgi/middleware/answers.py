@@ -1,0 +1,87 @@
+"""The one way in which this library answers a request itself, and the security log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..core.redaction import escape_control
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+Headers = Iterable["tuple[str, str]"]
+
+security_log = logging.getLogger("swaig_wsgi.security")
+
+_STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def answer(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: int,
+    body: bytes,
+    headers: Headers = (),
+    content_type: str = "application/json",
+) -> list[bytes]:
+    """Answer with `body`, its exact ``Content-Length``, and on HEAD with the headers alone."""
+    start_response(
+        _STATUS_LINES[status],
+        [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers],
+    )
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
+def answer_json(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: int,
+    value: Any,
+    headers: Headers = (),
+) -> list[bytes]:
+    """Answer with `value` as ASCII JSON.
+
+    Raises:
+        ValueError, TypeError: `value` holds what JSON cannot say, NaN and infinities included.
+    """
+    body = json.dumps(value, allow_nan=False).encode("ascii")
+    return answer(environ, start_response, status, body, headers)
+
+
+def refuse(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: int,
+    error: str,
+    *,
+    event: str,
+    reason: str,
+    headers: Headers = (),
+) -> list[bytes]:
+    """Answer ``{"error": error}`` and leave one record in the security log.
+
+    `error` goes to the client, `event` and `reason` only to the log.
+    """
+    log_refusal(environ, event, reason)
+    return answer_json(environ, start_response, status, {"error": error}, headers)
+
+
+def log_refusal(environ: WSGIEnvironment, event: str, reason: str) -> None:
+    """Write one WARNING to the logger ``swaig_wsgi.security``.
+
+    The record has attributes `event`, `reason` and `client` for structured logging. None of
+    them may be a secret; control characters are escaped here.
+    """
+    client = escape_control(str(environ.get("REMOTE_ADDR") or "-"))
+    event, reason = escape_control(event), escape_control(reason)
+    security_log.warning(
+        "%s reason=%s client=%s",
+        event,
+        reason,
+        client,
+        extra={"event": event, "reason": reason, "client": client},
+    )
