@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
+
+#: The most bytes that one value takes as JSON text. It bounds what a caller who chooses the
+#: members of a value can make a store hold under one key.
+MAX_VALUE_BYTES = 65_536
+
+# Some three hundred years: in milliseconds, and added to the time, it still fits every store.
+_MAX_SECONDS = 10**10
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class StoreError(Exception):
@@ -23,7 +33,13 @@ class Store(Protocol):
     """Shared state: counters, small JSON values with a time to live, and claims.
 
     Every operation is atomic, and each raises :class:`StoreError` when it could not be done.
-    Keys are text, times are seconds.
+    Keys are any text, times are seconds. Counters and values are apart: a counter and a value of
+    the same key never meet.
+
+    Before anything is changed, TypeError is raised for a value that is not a mapping with text as
+    names or that JSON cannot say, and ValueError for NaN and the infinities, for a value that would
+    be longer than :data:`MAX_VALUE_BYTES` (merged with what is there, for `merge`), and for a
+    window or time to live that is not a positive number.
     """
 
     def hit(self, key: str, window: float) -> Count:
@@ -46,3 +62,67 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections. The store opens them again when used again."""
+
+
+def encode_members(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return the members of a value, names and values both as JSON text, in ASCII.
+
+    Raises:
+        TypeError: `value` is not a mapping with text as names, or JSON cannot say what it holds.
+        ValueError: it holds NaN, an infinity or itself, is nested too deeply, or its JSON text is
+            longer than :data:`MAX_VALUE_BYTES`.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a stored value must be a mapping, not {type(value).__name__}")
+    if not all(isinstance(name, str) for name in value):
+        raise TypeError("the names in a stored value must be text")
+    encode = _ENCODER.encode
+    try:
+        members = {encode(name): encode(member) for name, member in value.items()}
+    except RecursionError:
+        raise ValueError("a stored value must not be nested so deeply") from None
+    # Braces, a colon for each member, and a comma between two.
+    size = 2 + max(0, sum(len(name) + len(text) + 2 for name, text in members.items()) - 1)
+    if size > MAX_VALUE_BYTES:
+        raise too_large()
+    return members
+
+
+def join_members(members: Mapping[str, str]) -> str:
+    """Return the JSON object that consists of `members`, as :func:`encode_members` gives them."""
+    return "{" + ",".join(f"{name}:{text}" for name, text in members.items()) + "}"
+
+
+def encode_value(value: Mapping[str, Any]) -> str:
+    """Return `value` as JSON text in ASCII. Raises like :func:`encode_members`."""
+    return join_members(encode_members(value))
+
+
+def decode_value(text: str) -> dict[str, Any]:
+    """Return what :func:`encode_value` encoded.
+
+    Raises:
+        StoreError: `text` is not a JSON object, so something else wrote it.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise StoreError("the store holds something else than a JSON object")
+    return value
+
+
+def too_large() -> ValueError:
+    """Return the error for a value that is too large."""
+    return ValueError(f"a stored value must not be longer than {MAX_VALUE_BYTES} bytes of JSON")
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Refuse a window or a time to live that is none.
+
+    Raises:
+        ValueError: `seconds` is not a positive number, or is longer than any store can count.
+    """
+    if not (isinstance(seconds, (int, float)) and 0 < seconds <= _MAX_SECONDS):
+        raise ValueError(f"{name} must be a positive number of seconds, not {seconds!r}")
