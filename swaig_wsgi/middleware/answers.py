@@ -18,6 +18,8 @@ Headers = Iterable["tuple[str, str]"]
 security_log = logging.getLogger("swaig_wsgi.security")
 
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
+#: Answers without content (RFC 9110 sections 15.3.5 and 15.4.5): they end after their headers.
+_WITHOUT_CONTENT = frozenset({204, 304})
 
 
 def answer(
@@ -28,7 +30,13 @@ def answer(
     headers: Headers = (),
     content_type: str = "application/json",
 ) -> list[bytes]:
-    """Answer with `body`, its exact ``Content-Length``, and on HEAD with the headers alone."""
+    """Answer with `body`, its exact ``Content-Length``, and on HEAD with the headers alone.
+
+    A 204 or a 304 takes no `body` and says nothing about one.
+    """
+    if status in _WITHOUT_CONTENT:
+        start_response(_STATUS_LINES[status], list(headers))
+        return []
     start_response(
         _STATUS_LINES[status],
         [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers],
@@ -43,13 +51,21 @@ def answer_json(
     value: Any,
     headers: Headers = (),
 ) -> list[bytes]:
-    """Answer with `value` as ASCII JSON.
+    """Answer with `value` as JSON.
+
+    Raises:
+        ValueError, TypeError: as :func:`encode_json`.
+    """
+    return answer(environ, start_response, status, encode_json(value), headers)
+
+
+def encode_json(value: Any) -> bytes:
+    """Return `value` as JSON in ASCII.
 
     Raises:
         ValueError, TypeError: `value` holds what JSON cannot say, NaN and infinities included.
     """
-    body = json.dumps(value, allow_nan=False).encode("ascii")
-    return answer(environ, start_response, status, body, headers)
+    return json.dumps(value, allow_nan=False).encode("ascii")
 
 
 def refuse(

@@ -1,0 +1,329 @@
+"""Which origins may read answers: decisions of the Fetch standard's CORS protocol.
+
+CORS only tells a browser what its pages may *read*. It keeps nobody else from sending a request;
+:func:`refuses_origin` is the separate, opt-in check that does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .headers import is_token
+
+Headers = tuple[tuple[str, str], ...]
+
+#: Header fields that an answer to a preflight depends on.
+PREFLIGHT_VARY = ("Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers")
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?"
+)
+_DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_NUMERIC_LABEL = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
+#: Methods that browsers send in upper case whatever a script wrote (Fetch, "normalize").
+_NORMALISED_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
+#: RFC 9110 section 9.2.1.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_EXPECTED = "expected scheme://host or scheme://host:port, such as 'https://app.example.com'"
+
+
+def parse_origin(text: str) -> str:
+    """Return a configured origin as browsers serialise it in ``Origin`` (RFC 6454 section 6.2).
+
+    Scheme and host in lower case, the scheme's default port dropped, an international name as
+    A-labels, an IPv6 address in its shortest form. A trailing dot of the host stays: to a browser
+    that is another origin.
+
+    Raises:
+        ValueError: `text` is not exactly one origin. ``null`` is refused, too: it is what every
+            sandboxed frame and local file sends, so allowing it allows everybody.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"origin {text!r} is not text: {_EXPECTED}")
+    if "@" in text:  # not echoed: what stands before it may be a password
+        raise ValueError(f"an origin holds no user information: {_EXPECTED}")
+    if text.strip().lower() == "null":
+        raise ValueError(
+            "origin 'null' cannot be allowed: any page can make a browser send it from a"
+            f" sandboxed frame; {_EXPECTED}"
+        )
+    try:
+        return _serialise(text)
+    except ValueError as error:
+        raise ValueError(f"origin {text!r}: {error}; {_EXPECTED}") from None
+
+
+def _serialise(text: str) -> str:
+    if any(char.isspace() or not char.isprintable() for char in text):
+        raise ValueError("holds a space or a control character")
+    scheme, separator, rest = text.partition("://")
+    if not separator or not scheme:
+        raise ValueError("has no scheme")
+    if rest.endswith("/") and not re.search(r"[/?#\\]", rest[:-1]):
+        raise ValueError("an origin has no path; leave out the trailing '/'")
+    if re.search(r"[/?#\\]", rest):
+        raise ValueError("an origin has no path, query or fragment")
+    if "*" in rest:
+        raise ValueError("a host cannot hold '*'; name each origin, or allow '*' alone")
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        raise ValueError("is malformed")
+    scheme = match["scheme"].lower()
+    port = "" if match["port"] is None else _port(match["port"], scheme)
+    return f"{scheme}://{_host(match['host'])}{port}"
+
+
+def _port(digits: str, scheme: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,5}", digits) or not 0 < int(digits) < 65536:
+        raise ValueError("the port is not a number from 1 to 65535")
+    return "" if _DEFAULT_PORTS.get(scheme) == int(digits) else f":{int(digits)}"
+
+
+def _host(host: str) -> str:
+    if host.startswith("["):
+        return f"[{_ipv6(host[1:-1])}]"
+    name = host.lower() if host.isascii() else _a_labels(host)
+    if not _DOMAIN.fullmatch(name) or len(name.rstrip(".")) > 253:
+        raise ValueError("the host is not a domain name or an address")
+    if _NUMERIC_LABEL.fullmatch(name):
+        # Browsers read any such name as an IPv4 address and never send it in another form.
+        return str(ipaddress.IPv4Address(name))
+    return name
+
+
+def _ipv6(text: str) -> str:
+    if "%" in text:
+        raise ValueError("an IPv6 zone is no part of an origin")
+    address = ipaddress.IPv6Address(text)
+    if address.ipv4_mapped is not None:
+        # Browsers write hexadecimal here; what Python writes depends on its version.
+        low = int(address) & 0xFFFFFFFF
+        return f"::ffff:{low >> 16:x}:{low & 0xFFFF:x}"
+    return address.compressed
+
+
+def _a_labels(host: str) -> str:
+    """Return the A-labels of `host`, or refuse what IDNA 2003 and browsers read differently.
+
+    The codec maps ``ß`` to ``ss`` where browsers do not: accepting that would allow somebody
+    else's domain. Whatever does not survive the round trip must be configured as A-labels.
+    """
+    if len(host) > 253:
+        raise ValueError("the host is longer than a domain name can be")
+    name = unicodedata.normalize("NFC", host.lower())
+    try:
+        encoded = name.encode("idna")
+        faithful = encoded.decode("idna") == name
+    except UnicodeError:
+        faithful = False
+    if not faithful:
+        raise ValueError("the host is not plain IDNA; write its A-labels ('xn--...')")
+    return encoded.decode("ascii").lower()
+
+
+@dataclass(frozen=True)
+class CORSPolicy:
+    """A compiled policy; build one with :func:`cors_policy`."""
+
+    #: Allowed origins as serialised by browsers; empty with `any_origin`.
+    origins: frozenset[str]
+    #: ``*``: every page may read answers, none of them with credentials.
+    any_origin: bool
+    allow_methods: frozenset[str]
+    #: In lower case; None allows whatever well-formed names are asked for.
+    allow_headers: frozenset[str] | None
+    #: What an allowed origin gets beside ``Access-Control-Allow-Origin``.
+    answer_headers: Headers
+    preflight_headers: Headers
+    #: Header fields that every answer depends on.
+    vary: tuple[str, ...]
+
+    def allows(self, origin: str | None) -> bool:
+        """Tell whether a page of `origin`, the value of ``Origin``, may read answers.
+
+        The value is compared as it stands, by the Fetch standard: a prefix, a suffix, another
+        case, a list or a trailing dot is another origin.
+        """
+        return self.any_origin or origin in self.origins
+
+
+def cors_policy(
+    origins: Iterable[str],
+    *,
+    allow_credentials: bool = True,
+    allow_methods: Iterable[str] = ("GET", "POST"),
+    allow_headers: Iterable[str] | None = None,
+    expose_headers: Iterable[str] = (),
+    max_age: int = 600,
+) -> CORSPolicy:
+    """Compile a policy.
+
+    Args:
+        origins: allowed origins, as :func:`parse_origin` takes them; or ``("*",)`` for all;
+            empty for none.
+        allow_credentials: let pages send cookies and passwords along. Never together with
+            ``*``: there it is ignored, since any website could then act as its visitor.
+        allow_methods: methods that a preflight may ask for, case-sensitive.
+        allow_headers: request headers that it may ask for; None for whatever it asks.
+        expose_headers: answer headers that scripts may read.
+        max_age: seconds for which a browser may remember a preflight.
+
+    Raises:
+        ValueError: one of these is malformed; the message names it.
+    """
+    allowed = _strings("origins", origins, "('https://app.example.com',)")
+    any_origin = "*" in allowed
+    if any_origin and len(set(allowed)) > 1:
+        raise ValueError("origins: '*' allows every origin and cannot stand beside others")
+    if not isinstance(allow_credentials, bool):
+        raise ValueError(f"allow_credentials: expected True or False, not {allow_credentials!r}")
+    if isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0:
+        raise ValueError(f"max_age: expected a whole number of seconds, not {max_age!r}")
+    methods = _tokens("allow_methods", allow_methods)
+    for method in methods:
+        if method.upper() in _NORMALISED_METHODS and not method.isupper():
+            raise ValueError(f"allow_methods: browsers send {method!r} as {method.upper()!r}")
+    headers = None if allow_headers is None else _tokens("allow_headers", allow_headers)
+    exposed = _tokens("expose_headers", expose_headers)
+
+    credentials: Headers = ()
+    if allow_credentials and not any_origin:
+        credentials = (("Access-Control-Allow-Credentials", "true"),)
+    answer_headers = credentials
+    if exposed:
+        answer_headers += (("Access-Control-Expose-Headers", ", ".join(exposed)),)
+    preflight_headers = (
+        *credentials,
+        ("Access-Control-Allow-Methods", ", ".join(methods)),
+        ("Access-Control-Max-Age", str(max_age)),
+    )
+    return CORSPolicy(
+        origins=frozenset() if any_origin else frozenset(map(parse_origin, allowed)),
+        any_origin=any_origin,
+        allow_methods=frozenset(methods),
+        allow_headers=None if headers is None else frozenset(map(str.lower, headers)),
+        answer_headers=answer_headers,
+        preflight_headers=preflight_headers,
+        vary=() if any_origin else ("Origin",),
+    )
+
+
+def _strings(what: str, values: Iterable[str], example: str) -> tuple[str, ...]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ValueError(f"{what}: expected a sequence of strings, such as {example}")
+    return tuple(values)
+
+
+def _tokens(what: str, values: Iterable[str]) -> tuple[str, ...]:
+    names = _strings(what, values, "('X-One', 'X-Two')")
+    for name in names:
+        if not is_token(name):
+            raise ValueError(f"{what}: {name!r} is not a token (RFC 9110 section 5.6.2)")
+        if name == "*":
+            raise ValueError(f"{what}: '*' is not supported, name each")
+    return tuple(dict.fromkeys(names))
+
+
+class Preflight(NamedTuple):
+    """The decision on a preflight: header fields to answer with, or why there are none."""
+
+    headers: Headers
+    #: ``origin_not_allowed``, ``method_not_allowed``, ``header_not_allowed``, or "" when allowed.
+    refused: str
+
+
+def preflight(
+    policy: CORSPolicy, origin: str, method: str, request_headers: str | None = None
+) -> Preflight:
+    """Decide a CORS-preflight request (Fetch, "CORS protocol").
+
+    Args:
+        origin: the value of ``Origin``.
+        method: the value of ``Access-Control-Request-Method``.
+        request_headers: the value of ``Access-Control-Request-Headers``, if there is one.
+
+    A refused preflight gets no ``Access-Control-*`` header at all: a browser then sends nothing.
+    """
+    if not policy.allows(origin):
+        return Preflight((), "origin_not_allowed")
+    if method not in policy.allow_methods:
+        return Preflight((), "method_not_allowed")
+    names = [name.strip(" \t").lower() for name in (request_headers or "").split(",")]
+    names = list(dict.fromkeys(filter(None, names)))
+    allowed = policy.allow_headers
+    if not all(is_token(name) if allowed is None else name in allowed for name in names):
+        return Preflight((), "header_not_allowed")
+    headers = (_allow_origin(policy, origin), *policy.preflight_headers)
+    if names:
+        headers += (("Access-Control-Allow-Headers", ", ".join(names)),)
+    return Preflight(headers, "")
+
+
+def response_headers(policy: CORSPolicy, origin: str | None) -> Headers:
+    """Return what an answer to a request with this ``Origin`` (None: without one) carries."""
+    if not policy.allows(origin):
+        return ()
+    return (_allow_origin(policy, origin or ""), *policy.answer_headers)
+
+
+def _allow_origin(policy: CORSPolicy, origin: str) -> tuple[str, str]:
+    return ("Access-Control-Allow-Origin", "*" if policy.any_origin else origin)
+
+
+def replace_cors_headers(
+    existing: Iterable[tuple[str, str]], ours: Iterable[tuple[str, str]], vary: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """Return an application's answer headers with its CORS decision replaced by `ours`.
+
+    Every ``Access-Control-*`` field of the application is dropped: one that reflects whatever
+    ``Origin`` it is sent would open what the policy closes. `vary` is merged into ``Vary``.
+    """
+    headers = []
+    varies = []
+    for pair in existing:
+        name = pair[0].lower()
+        if name == "vary":
+            varies.append(pair)
+        elif not name.startswith("access-control-"):
+            headers.append(pair)
+    return [*headers, *_merge_vary(varies, vary), *ours]
+
+
+def _merge_vary(varies: list[tuple[str, str]], vary: tuple[str, ...]) -> list[tuple[str, str]]:
+    if not vary:
+        return varies
+    members = [member.strip(" \t") for _, value in varies for member in value.split(",")]
+    known = {member.lower() for member in members}
+    missing = [name for name in vary if name.lower() not in known]
+    if not missing or "*" in known:
+        return varies
+    return [("Vary", ", ".join([*filter(None, members), *missing]))]
+
+
+def refuses_origin(
+    policy: CORSPolicy, method: str, origin: str | None, scheme: str, host: str | None
+) -> bool:
+    """Tell whether a request is refused as forged by another site (CSRF).
+
+    Refused are unsafe methods (RFC 9110 section 9.2.1) whose ``Origin`` is there, is not allowed,
+    and is not the service's own, ``scheme://host`` of the request itself. Browsers send ``Origin``
+    with every such request and do not let a page choose it; what is not a browser sends none and
+    passes, as nobody's ambient credentials are at stake.
+
+    `host` is the client's word. A page that made its own name resolve to this service (DNS
+    rebinding) sends a matching pair; an allowlist of hosts is what stops that.
+    """
+    if origin is None or method in _SAFE_METHODS or policy.allows(origin):
+        return False
+    if host is None:
+        return True
+    try:
+        return parse_origin(f"{scheme}://{host}") != origin
+    except ValueError:
+        return True

@@ -1,0 +1,127 @@
+"""CORS round any WSGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..core.cors import (
+    PREFLIGHT_VARY,
+    cors_policy,
+    preflight,
+    refuses_origin,
+    replace_cors_headers,
+    response_headers,
+)
+from .answers import answer, refuse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_PREFLIGHT_VARY = ("Vary", ", ".join(PREFLIGHT_VARY))
+_REFUSALS = {
+    "origin_not_allowed": "Forbidden: origin not allowed",
+    "method_not_allowed": "Forbidden: method not allowed for this origin",
+    "header_not_allowed": "Forbidden: header not allowed for this origin",
+}
+
+
+class CORSMiddleware:
+    """Lets pages of other origins read answers, and answers their preflights.
+
+    Stands outside authentication: preflights carry no credentials, and a page shall be able to
+    read why it was refused. The inner application's own ``Access-Control-*`` headers are replaced.
+
+    A preflight (``OPTIONS`` with ``Origin`` and ``Access-Control-Request-Method``) is answered
+    here: 204, or 403 without any ``Access-Control-*`` header and with a record in the security
+    log. Everything else reaches the application, whatever its origin, unless `csrf_protection`.
+
+    Args:
+        app: the application.
+        origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age: see
+            :func:`swaig_wsgi.core.cors.cors_policy`.
+        csrf_protection: refuse unsafe methods whose ``Origin`` is neither allowed nor the
+            service's own, with 403. Own is what ``wsgi.url_scheme`` and ``Host`` say: behind a
+            proxy set up ``TrustedProxyMiddleware``, and ``AllowedHostsMiddleware`` against DNS
+            rebinding. With the origin ``*`` there is nothing to refuse.
+
+    Raises:
+        ValueError: an argument is malformed; the message names it.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        origins: Iterable[str],
+        *,
+        allow_credentials: bool = True,
+        allow_methods: Iterable[str] = ("GET", "POST"),
+        allow_headers: Iterable[str] | None = None,
+        expose_headers: Iterable[str] = (),
+        max_age: int = 600,
+        csrf_protection: bool = False,
+    ) -> None:
+        if not isinstance(csrf_protection, bool):
+            raise ValueError(f"csrf_protection: expected True or False, not {csrf_protection!r}")
+        self.app = app
+        self.policy = cors_policy(
+            origins,
+            allow_credentials=allow_credentials,
+            allow_methods=allow_methods,
+            allow_headers=allow_headers,
+            expose_headers=expose_headers,
+            max_age=max_age,
+        )
+        self.csrf_protection = csrf_protection
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        policy = self.policy
+        origin = environ.get("HTTP_ORIGIN")
+        method = environ["REQUEST_METHOD"]
+        if (
+            method == "OPTIONS"
+            and origin is not None
+            and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        ):
+            return self._preflight(environ, start_response)
+        if self.csrf_protection and refuses_origin(
+            policy, method, origin, environ["wsgi.url_scheme"], environ.get("HTTP_HOST")
+        ):
+            return refuse(
+                environ,
+                start_response,
+                403,
+                _REFUSALS["origin_not_allowed"],
+                event="origin_refused",
+                reason="origin_not_allowed",
+                headers=[("Vary", "Origin")],
+            )
+        ours = response_headers(policy, origin)
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(
+                status, replace_cors_headers(headers, ours, policy.vary), exc_info
+            )
+
+        return self.app(environ, start)
+
+    def _preflight(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        decision = preflight(
+            self.policy,
+            environ["HTTP_ORIGIN"],
+            environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"],
+            environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"),
+        )
+        if decision.refused:
+            return refuse(
+                environ,
+                start_response,
+                403,
+                _REFUSALS[decision.refused],
+                event="preflight_refused",
+                reason=decision.refused,
+                headers=[_PREFLIGHT_VARY],
+            )
+        return answer(environ, start_response, 204, b"", [_PREFLIGHT_VARY, *decision.headers])

@@ -1,0 +1,231 @@
+"""TLS: where the certificate is, the context that serves it, and HSTS."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from .config import ConfigurationError, Settings
+from .core.headers import PRELOAD_MIN_AGE, hsts_value
+from .middleware.headers import HSTSMiddleware
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_VARIABLES = {
+    "enabled": "SWML_SSL_ENABLED",
+    "cert_path": "SWML_SSL_CERT_PATH",
+    "key_path": "SWML_SSL_KEY_PATH",
+    "domain": "SWML_SSL_DOMAIN",
+}
+#: Forward secrecy and authenticated encryption, for TLS 1.2 (1.3 has nothing else).
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+
+
+class SslConfig:
+    """The TLS settings of a service (seed, "SSL/TLS").
+
+    What is not given comes from the environment. Construction never touches the files.
+
+    Args:
+        enabled: whether the service itself speaks TLS (``SWML_SSL_ENABLED``, else False).
+        cert_path: file with the PEM certificate and its chain (``SWML_SSL_CERT_PATH``).
+        key_path: file with its PEM private key, not encrypted (``SWML_SSL_KEY_PATH``).
+        domain: the one host that HSTS is sent for (``SWML_SSL_DOMAIN``). Give it without
+            `enabled` where TLS ends at a proxy.
+        hsts: whether to send ``Strict-Transport-Security``.
+        hsts_max_age: seconds for which browsers remember it.
+        settings: take what is not given from here and not from the environment.
+
+    Raises:
+        ConfigurationError: a value, given or from the environment, is malformed. The message
+            names the variable.
+    """
+
+    def __init__(
+        self,
+        *,
+        enabled: bool | None = None,
+        cert_path: str | os.PathLike[str] | None = None,
+        key_path: str | os.PathLike[str] | None = None,
+        domain: str | None = None,
+        hsts: bool = True,
+        hsts_max_age: int = PRELOAD_MIN_AGE,
+        settings: Settings | None = None,
+    ) -> None:
+        given: dict[str, Any] = {
+            "enabled": enabled,
+            "cert_path": None if cert_path is None else os.fspath(cert_path),
+            "key_path": None if key_path is None else os.fspath(key_path),
+            "domain": domain,
+        }
+        for name, value in given.items():
+            if value == "":
+                raise ConfigurationError(f"{name} is empty; leave it out or give {name}=None")
+        if settings is None:
+            # These variables alone: a bad one of another matter is not this object's to report.
+            settings = Settings.from_env(
+                {
+                    variable: os.environ[variable]
+                    for name, variable in _VARIABLES.items()
+                    if given[name] is None and variable in os.environ
+                }
+            )
+        checked = Settings(
+            **{
+                f"ssl_{name}": getattr(settings, f"ssl_{name}") if value is None else value
+                for name, value in given.items()
+            }
+        )
+        if not isinstance(hsts, bool):
+            raise ConfigurationError(f"hsts: expected True or False, not {hsts!r}")
+        try:
+            self._hsts_value = hsts_value(hsts_max_age)
+        except ValueError as error:
+            raise ConfigurationError(f"hsts_{error}") from None
+        self.enabled = checked.ssl_enabled
+        self.cert_path = checked.ssl_cert_path
+        self.key_path = checked.ssl_key_path
+        self.domain = checked.ssl_domain
+        self.hsts = hsts
+        self.hsts_max_age = hsts_max_age
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(enabled={self.enabled!r}, cert_path={self.cert_path!r},"
+            f" key_path={self.key_path!r}, domain={self.domain!r}, hsts={self.hsts!r},"
+            f" hsts_max_age={self.hsts_max_age!r})"
+        )
+
+    def is_configured(self) -> bool:
+        """Tell whether TLS is enabled and both files exist; not whether they are any good."""
+        return (
+            self.enabled
+            and self.cert_path is not None
+            and self.key_path is not None
+            and os.path.isfile(self.cert_path)
+            and os.path.isfile(self.key_path)
+        )
+
+    def get_cert(self) -> str | None:
+        """Return the certificate file's text, or None when no file is named or there.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or is not text.
+        """
+        return self._existing("cert_path")
+
+    def get_key(self) -> str | None:
+        """Return the private key file's text, as :meth:`get_cert`. It is a secret."""
+        return self._existing("key_path")
+
+    def get_server_options(self) -> dict[str, str] | None:
+        """Return ``certfile`` and ``keyfile`` as servers take them, or None without TLS."""
+        if not self.is_configured():
+            return None
+        assert self.cert_path is not None
+        assert self.key_path is not None
+        return {"certfile": self.cert_path, "keyfile": self.key_path}
+
+    def get_hsts_header(self) -> str | None:
+        """Return the value of ``Strict-Transport-Security``.
+
+        None with ``hsts=False``, and where neither TLS nor its domain is configured.
+        """
+        return self._hsts_value if self.hsts and (self.enabled or self.domain) else None
+
+    def hsts_middleware(self, app: WSGIApplication) -> HSTSMiddleware:
+        """Return `app` in an HSTSMiddleware that says what :meth:`get_hsts_header` says.
+
+        Where that is None, the middleware passes everything on as it is.
+        """
+        return HSTSMiddleware(
+            app,
+            self.hsts_max_age,
+            host=self.domain,
+            enabled=self.get_hsts_header() is not None,
+        )
+
+    def create_context(self) -> ssl.SSLContext:
+        """Return a server's context: TLS 1.2 or later, forward secrecy, no compression.
+
+        Call it before binding a port: it is what refuses to start.
+
+        Raises:
+            ConfigurationError: TLS is not enabled, or a file is not named, missing, unreadable,
+                not PEM, encrypted, or the key of another certificate. The message names the file
+                and the variable.
+        """
+        if not self.enabled:
+            raise ConfigurationError("SWML_SSL_ENABLED: TLS is not enabled; set it to true")
+        certificate, key = self._required("cert_path"), self._required("key_path")
+        if not _CERTIFICATE.search(certificate):
+            raise self._error("cert_path", "holds no PEM certificate")
+        if not _KEY.search(key):
+            raise self._error("key_path", "holds no PEM private key")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.options |= (
+            ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        )
+        assert self.cert_path is not None
+        try:
+            context.load_cert_chain(self.cert_path, self.key_path, password=_refuse_passphrase)
+        except _EncryptedKeyError:
+            raise self._error(
+                "key_path", "is encrypted; a server that starts by itself needs a plain one"
+            ) from None
+        except OSError as error:  # ssl.SSLError is one
+            raise self._diagnose(certificate, error) from None
+        return context
+
+    def _existing(self, name: str) -> str | None:
+        path = getattr(self, name)
+        return self._read(name, path) if path is not None and os.path.exists(path) else None
+
+    def _required(self, name: str) -> str:
+        path = getattr(self, name)
+        if path is None:
+            raise ConfigurationError(
+                f"{_VARIABLES[name]}: not set, but TLS is enabled (SWML_SSL_ENABLED)"
+            )
+        return self._read(name, path)
+
+    def _read(self, name: str, path: str) -> str:
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+        except OSError as error:
+            raise self._error(name, f"cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise self._error(name, "is not text, so not PEM") from None
+
+    def _diagnose(self, certificate: str, error: OSError) -> ConfigurationError:
+        """Tell which of the two files OpenSSL did not take; it names neither."""
+        reason = getattr(error, "reason", None) or ""
+        if "MISMATCH" in reason:
+            return self._error("key_path", f"is not the key of the certificate {self.cert_path!r}")
+        for block in _CERTIFICATE.findall(certificate):
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block)
+            except (ssl.SSLError, ValueError):
+                return self._error("cert_path", "holds a broken PEM certificate")
+        why = reason or error.strerror or str(error)
+        return self._error("key_path", f"cannot serve the certificate {self.cert_path!r}: {why}")
+
+    def _error(self, name: str, what: str) -> ConfigurationError:
+        return ConfigurationError(f"{_VARIABLES[name]}: the file {getattr(self, name)!r} {what}")
+
+
+class _EncryptedKeyError(Exception):
+    pass
+
+
+def _refuse_passphrase() -> str:
+    # Without a callback OpenSSL would ask on the terminal, and a service would hang.
+    raise _EncryptedKeyError

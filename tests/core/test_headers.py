@@ -1,0 +1,175 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.headers import (
+    AGENT_HEADERS,
+    SECURITY_HEADERS,
+    hsts_value,
+    is_token,
+    missing_headers,
+    security_headers,
+)
+
+
+def test_the_defaults_are_the_seeds_four():
+    assert security_headers() == SECURITY_HEADERS
+    assert dict(SECURITY_HEADERS) == {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "X-XSS-Protection": "1; mode=block",
+        "Referrer-Policy": "strict-origin-when-cross-origin",
+    }
+
+
+def test_the_agents_own_headers():
+    headers = dict(security_headers(AGENT_HEADERS))
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["Cache-Control"] == "no-store"
+    assert "microphone=()" in headers["Permissions-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_an_override_replaces_drops_or_adds_in_any_case():
+    headers = security_headers(
+        {"x-frame-options": "SAMEORIGIN", "X-XSS-PROTECTION": None, "X-Extra": "1", "X-No": None}
+    )
+    assert headers == (
+        ("X-Content-Type-Options", "nosniff"),
+        ("x-frame-options", "SAMEORIGIN"),
+        ("Referrer-Policy", "strict-origin-when-cross-origin"),
+        ("X-Extra", "1"),
+    )
+
+
+def test_the_defaults_can_be_others_and_are_checked():
+    assert security_headers({"B": "2"}, (("A", "1"),)) == (("A", "1"), ("B", "2"))
+    with pytest.raises(ValueError, match="'A'"):
+        security_headers(None, (("A", "1\r\n"),))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "DENY\r\nSet-Cookie: admin=1",
+        "DENY\nX: 1",
+        "DENY\rX: 1",
+        "DENY\r\n\r\n<script>",
+        "DENY\r\n",
+        "DENY\n",
+        "\0",
+        "a\tb",
+        "a\x0bb",
+        "a\x7f",
+        "a\x85b",
+        "a\u2028b",
+        "a\u010ab",  # its low byte is a line feed
+        "\ud800",
+        "",
+        " DENY",
+        "DENY ",
+        5,
+    ],
+)
+def test_a_value_that_could_split_an_answer_is_refused(value):
+    with pytest.raises(ValueError, match="'X-Frame-Options'"):
+        security_headers({"X-Frame-Options": value})
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "X Frame", "X:", "X\r\n", "X-Främe", "X\0", "X-Frame-Options\n", 5, None]
+)
+@pytest.mark.parametrize("value", ["1", None])
+def test_a_name_that_is_no_token_is_refused(name, value):
+    with pytest.raises(ValueError, match="not a token"):
+        security_headers({name: value})
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "TRANSFER-ENCODING", "connection", "Status"])
+def test_a_field_that_frames_the_message_is_refused(name):
+    with pytest.raises(ValueError, match="for the server"):
+        security_headers({name: "1"})
+
+
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        security_headers({"X-Frame-Options": "DENY", "x-frame-options": None})
+
+
+def test_hsts_is_not_for_every_answer():
+    with pytest.raises(ValueError, match="HSTSMiddleware"):
+        security_headers({"strict-transport-security": "max-age=1"})
+
+
+@given(st.text())
+def test_no_accepted_value_can_end_its_line(value):
+    try:
+        headers = security_headers({"X-Test": value})
+    except ValueError:
+        return
+    line = dict(headers)["X-Test"].encode("latin-1")
+    assert line == line.strip()
+    assert min(line) >= 0x20
+    assert not set(line) & set(range(0x7F, 0xA0))
+
+
+@given(st.text())
+def test_no_accepted_name_can_end_early(name):
+    if is_token(name):
+        assert name.isascii()
+        assert not set(name) & set('()<>@,;:\\"/[]?={} \t\r\n\0')
+    else:
+        with pytest.raises(ValueError, match="not a token"):
+            security_headers({name: "1"})
+
+
+@pytest.mark.parametrize("other", [None, 5, b"GET"])
+def test_only_text_is_a_token(other):
+    assert not is_token(other)
+
+
+def test_hsts_values():
+    assert hsts_value() == "max-age=31536000; includeSubDomains"
+    assert hsts_value(0, include_subdomains=False) == "max-age=0"
+    assert hsts_value(63072000, preload=True) == "max-age=63072000; includeSubDomains; preload"
+
+
+@pytest.mark.parametrize("max_age", [-1, 1.5, "300", None, True, float("inf")])
+def test_hsts_refuses_what_is_no_number_of_seconds(max_age):
+    with pytest.raises(ValueError, match="max_age"):
+        hsts_value(max_age)
+
+
+def test_hsts_refuses_a_preload_that_browsers_would_not_list():
+    with pytest.raises(ValueError, match="preload"):
+        hsts_value(31535999, preload=True)
+    with pytest.raises(ValueError, match="preload"):
+        hsts_value(include_subdomains=False, preload=True)
+
+
+@pytest.mark.parametrize("flag", ["include_subdomains", "preload"])
+def test_hsts_flags_are_booleans(flag):
+    with pytest.raises(ValueError, match=flag):
+        hsts_value(**{flag: "false"})
+
+
+def test_missing_headers_leaves_what_is_there():
+    existing = [("x-frame-OPTIONS", "SAMEORIGIN"), ("Content-Type", "text/plain")]
+    missing = missing_headers(existing, SECURITY_HEADERS)
+    assert [name for name, _ in missing] == [
+        "X-Content-Type-Options",
+        "X-XSS-Protection",
+        "Referrer-Policy",
+    ]
+
+
+@given(
+    st.lists(st.sampled_from([*SECURITY_HEADERS, *AGENT_HEADERS.items()]), unique=True),
+    st.data(),
+)
+def test_nothing_is_ever_sent_twice(owned, data):
+    spell = st.sampled_from([str.upper, str.lower, str.title, str.swapcase])
+    existing = [(data.draw(spell)(name), "theirs") for name, _ in owned]
+    wanted = (*SECURITY_HEADERS, *AGENT_HEADERS.items())
+    names = [name.lower() for name, _ in existing + missing_headers(existing, wanted)]
+    assert sorted(names) == sorted(name.lower() for name, _ in wanted)

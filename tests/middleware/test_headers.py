@@ -1,0 +1,204 @@
+import sys
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.middleware.headers import HSTSMiddleware, SecurityHeadersMiddleware
+
+HSTS = "Strict-Transport-Security"
+
+
+def application(headers=()):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain"), *headers])
+        return [b"hello"]
+
+    return validator(app)
+
+
+def call(app, **environ):
+    environ = {name.replace("wsgi_", "wsgi."): value for name, value in environ.items()}
+    setup_testing_defaults(environ)
+    environ["QUERY_STRING"] = ""
+    started = []
+
+    def start_response(status, headers, exc_info=None):
+        started[:] = [status, headers]
+        return lambda data: None
+
+    result = validator(app)(environ, start_response)
+    assert b"".join(result) == b"hello"
+    result.close()
+    return started[1]
+
+
+def over_https(app, host="agent.example.com"):
+    return [
+        value
+        for name, value in call(app, wsgi_url_scheme="https", HTTP_HOST=host)
+        if name.lower() == HSTS.lower()
+    ]
+
+
+def test_the_four_headers_are_added():
+    headers = call(SecurityHeadersMiddleware(application()))
+    assert headers == [("Content-Type", "text/plain"), *SECURITY_HEADERS]
+
+
+def test_the_applications_own_value_wins_in_any_case():
+    app = SecurityHeadersMiddleware(application([("x-FRAME-options", "SAMEORIGIN")]))
+    values = [value for name, value in call(app) if name.lower() == "x-frame-options"]
+    assert values == ["SAMEORIGIN"]
+
+
+def test_twice_round_sends_nothing_twice():
+    app = SecurityHeadersMiddleware(
+        SecurityHeadersMiddleware(application(), {"referrer-policy": "no-referrer"})
+    )
+    names = [name.lower() for name, _ in call(app)]
+    assert len(names) == len(set(names)) == 5
+
+
+def test_a_mapping_replaces_adds_and_drops():
+    app = SecurityHeadersMiddleware(
+        application(), {"X-Frame-Options": None, "Referrer-Policy": "no-referrer", "X-A": "1"}
+    )
+    headers = dict(call(app))
+    assert "X-Frame-Options" not in headers
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["X-A"] == "1"
+
+
+@pytest.mark.parametrize("value", ["1\r\nSet-Cookie: a=b", "1\n\n<html>", "\0", "\u010a"])
+def test_a_configured_value_cannot_split_an_answer(value):
+    with pytest.raises(ValueError, match="X-A"):
+        SecurityHeadersMiddleware(application(), {"X-A": value})
+
+
+def test_hsts_is_sent_over_https():
+    assert over_https(HSTSMiddleware(application())) == ["max-age=31536000; includeSubDomains"]
+    app = HSTSMiddleware(application(), 300, include_subdomains=False)
+    assert over_https(app) == ["max-age=300"]
+    app = HSTSMiddleware(application(), preload=True)
+    assert over_https(app) == ["max-age=31536000; includeSubDomains; preload"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"HTTP_X_FORWARDED_PROTO": "https"},
+        {"HTTP_FORWARDED": "proto=https"},
+        {"HTTP_X_FORWARDED_SSL": "on"},
+        {"SERVER_PORT": "443"},
+    ],
+)
+def test_hsts_is_never_sent_over_http_whatever_a_client_says(environ):
+    headers = call(HSTSMiddleware(application()), wsgi_url_scheme="http", **environ)
+    assert HSTS not in dict(headers)
+
+
+def test_the_applications_own_hsts_wins():
+    app = HSTSMiddleware(application([("strict-transport-security", "max-age=0")]))
+    assert over_https(app) == ["max-age=0"]
+
+
+def test_hsts_switched_off():
+    assert over_https(HSTSMiddleware(application(), enabled=False)) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["agent.example.com", "AGENT.example.com", "agent.example.com.:8443"]
+)
+def test_hsts_of_a_configured_host(host):
+    app = HSTSMiddleware(application(), host="Agent.Example.com")
+    assert over_https(app, host) == ["max-age=31536000; includeSubDomains"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "sub.agent.example.com",
+        "agent.example.com.evil.example",
+        "agent.example.com@evil.example",
+        "agent.example.com, evil.example",
+        "127.0.0.1",
+        " ",
+    ],
+)
+def test_hsts_is_limited_to_the_configured_host(host):
+    assert over_https(HSTSMiddleware(application(), host="agent.example.com"), host) == []
+
+
+def test_hsts_of_a_configured_host_without_a_host_header():
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return []
+
+    seen = []
+    HSTSMiddleware(app, host="agent.example.com")(
+        {"wsgi.url_scheme": "https", "SERVER_NAME": "agent.example.com"},
+        lambda status, headers, exc_info=None: seen.append(headers),
+    )
+    assert seen == [[]]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_age": -1},
+        {"max_age": "300"},
+        {"preload": True, "max_age": 300},
+        {"host": "agent.example.com:443"},
+        {"host": "https://agent.example.com"},
+        {"host": ""},
+        {"host": 5},
+    ],
+)
+def test_bad_hsts_settings_are_refused_at_construction(arguments):
+    with pytest.raises(ValueError, match=r"max_age|host"):
+        HSTSMiddleware(application(), **arguments)
+
+
+@pytest.mark.parametrize("middleware", [SecurityHeadersMiddleware, HSTSMiddleware])
+def test_the_application_is_passed_through_untouched(middleware):
+    class Body:
+        closed = False
+
+        def __iter__(self):
+            return iter([b"x"])
+
+        def close(self):
+            self.closed = True
+
+    body, own, seen, written = Body(), [("A", "1")], [], []
+
+    def app(environ, start_response):
+        start_response("200 OK", own)
+        try:
+            raise KeyError
+        except KeyError:
+            write = start_response("500 Oops", own, sys.exc_info())
+        write(b"early")
+        return body
+
+    def start_response(status, headers, exc_info=None):
+        seen.append((status, headers, exc_info and exc_info[0]))
+        return written.append
+
+    environ = {"wsgi.url_scheme": "https"}
+    setup_testing_defaults(environ)
+    assert middleware(app)(environ, start_response) is body
+    assert not body.closed
+    assert written == [b"early"]
+    added = [(HSTS, "max-age=31536000; includeSubDomains")]
+    if middleware is SecurityHeadersMiddleware:
+        added = list(SECURITY_HEADERS)
+    assert seen == [
+        ("200 OK", [("A", "1"), *added], None),
+        ("500 Oops", [("A", "1"), *added], KeyError),
+    ]
+    assert own == [("A", "1")]

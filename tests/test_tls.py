@@ -1,0 +1,412 @@
+import builtins
+import contextlib
+import shutil
+import socket
+import ssl
+import threading
+import warnings
+from pathlib import Path
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+
+from swaig_wsgi.config import ConfigurationError, Settings
+from swaig_wsgi.middleware.headers import HSTSMiddleware
+from swaig_wsgi.tls import SslConfig
+
+# Valid from 2020 to 2120, for localhost and 127.0.0.1. Nothing but these tests trusts them.
+CERTS = Path(__file__).parent / "certs"
+CERT, KEY = str(CERTS / "cert.pem"), str(CERTS / "key.pem")
+VARIABLES = ("SWML_SSL_ENABLED", "SWML_SSL_CERT_PATH", "SWML_SSL_KEY_PATH", "SWML_SSL_DOMAIN")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def tls(**arguments):
+    return SslConfig(**{"enabled": True, "cert_path": CERT, "key_path": KEY, **arguments})
+
+
+# Where the settings come from
+
+
+def test_the_defaults():
+    config = SslConfig()
+    assert (config.enabled, config.cert_path, config.key_path, config.domain) == (
+        False,
+        None,
+        None,
+        None,
+    )
+    assert (config.hsts, config.hsts_max_age) == (True, 31536000)
+    assert not config.is_configured()
+    assert config.get_cert() is None
+    assert config.get_key() is None
+    assert config.get_server_options() is None
+    assert config.get_hsts_header() is None
+
+
+def test_unset_ones_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("SWML_SSL_ENABLED", "true")
+    monkeypatch.setenv("SWML_SSL_CERT_PATH", CERT)
+    monkeypatch.setenv("SWML_SSL_KEY_PATH", KEY)
+    monkeypatch.setenv("SWML_SSL_DOMAIN", "Agent.example.com")
+    config = SslConfig()
+    assert (config.enabled, config.cert_path, config.key_path) == (True, CERT, KEY)
+    assert config.domain == "agent.example.com"
+    config = SslConfig(enabled=False, cert_path="a.pem", key_path=Path("b.pem"), domain="b.example")
+    assert (config.enabled, config.cert_path, config.key_path, config.domain) == (
+        False,
+        "a.pem",
+        "b.pem",
+        "b.example",
+    )
+
+
+def test_or_from_given_settings(monkeypatch):
+    monkeypatch.setenv("SWML_SSL_CERT_PATH", "other.pem")
+    monkeypatch.setenv("SWML_SSL_DOMAIN", "other.example")
+    settings = Settings(ssl_enabled=True, ssl_cert_path=CERT, ssl_key_path="settings.pem")
+    config = SslConfig(key_path=KEY, settings=settings)
+    assert (config.enabled, config.cert_path, config.key_path, config.domain) == (
+        True,
+        CERT,
+        KEY,
+        None,
+    )
+
+
+def test_an_empty_variable_is_unset(monkeypatch):
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "")
+    assert repr(SslConfig()) == (
+        "SslConfig(enabled=False, cert_path=None, key_path=None, domain=None, hsts=True,"
+        " hsts_max_age=31536000)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SWML_SSL_ENABLED", "maybe"), ("SWML_SSL_DOMAIN", "https://agent.example.com")],
+)
+def test_a_bad_variable_is_named_unless_it_is_not_needed(variable, value, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
+    with pytest.raises(ConfigurationError, match=variable):
+        SslConfig()
+    config = SslConfig(enabled=False, domain="agent.example.com")
+    assert (config.enabled, config.domain) == (False, "agent.example.com")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"enabled": "maybe"}, "SWML_SSL_ENABLED"),
+        ({"enabled": ""}, "enabled is empty"),
+        ({"cert_path": ""}, "cert_path is empty"),
+        ({"key_path": ""}, "key_path is empty"),
+        ({"cert_path": "a\0b"}, "SWML_SSL_CERT_PATH"),
+        ({"domain": ""}, "domain is empty"),
+        ({"domain": "agent.example.com:443"}, "SWML_SSL_DOMAIN"),
+        ({"domain": "a.example\r\nX: 1"}, "SWML_SSL_DOMAIN"),
+        ({"hsts": "false"}, "hsts:"),
+        ({"hsts_max_age": -1}, "hsts_max_age"),
+        ({"hsts_max_age": "1; preload"}, "hsts_max_age"),
+    ],
+)
+def test_a_bad_value_is_named(arguments, what):
+    with pytest.raises(ConfigurationError, match=what):
+        SslConfig(**arguments)
+
+
+def test_text_that_says_false_does_not_enable():
+    assert SslConfig(enabled="false").enabled is False
+
+
+def test_construction_touches_no_file(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError(args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", refuse)
+        patch.setattr("os.stat", refuse)
+        config = SslConfig(enabled=True, cert_path="/no/such.pem", key_path="/no/such.key")
+    assert not config.is_configured()
+    assert config.get_server_options() is None
+
+
+# What is there
+
+
+def test_a_configured_service():
+    config = tls()
+    assert config.is_configured()
+    assert config.get_cert() == Path(CERT).read_text()
+    assert config.get_key() == Path(KEY).read_text()
+    assert config.get_server_options() == {"certfile": CERT, "keyfile": KEY}
+    assert "PRIVATE" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"enabled": False},
+        {"cert_path": "/no/such.pem"},
+        {"key_path": "/no/such.pem"},
+        {"cert_path": str(CERTS)},
+    ],
+)
+def test_an_unfinished_configuration(arguments):
+    config = tls(**arguments)
+    assert not config.is_configured()
+    assert config.get_server_options() is None
+
+
+def test_a_file_that_is_there_but_cannot_be_read_is_named(tmp_path):
+    binary = tmp_path / "cert.der"
+    binary.write_bytes(b"\x30\x82\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"SWML_SSL_CERT_PATH.*cert\.der.*not text"):
+        tls(cert_path=binary).get_cert()
+    with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*certs.*cannot be read"):
+        tls(key_path=CERTS).get_key()
+
+
+# HSTS
+
+
+def test_hsts_values():
+    assert tls().get_hsts_header() == "max-age=31536000; includeSubDomains"
+    assert tls(hsts_max_age=60).get_hsts_header() == "max-age=60; includeSubDomains"
+    assert tls(hsts=False).get_hsts_header() is None
+    # TLS may end at a proxy.
+    config = SslConfig(domain="agent.example.com")
+    assert config.get_hsts_header() == "max-age=31536000; includeSubDomains"
+
+
+def sent(app, scheme, host):
+    environ = {"wsgi.url_scheme": scheme, "HTTP_HOST": host}
+    setup_testing_defaults(environ)
+    seen = []
+    app(environ, lambda status, headers, exc_info=None: seen.append(dict(headers)))
+    return seen[0].get("Strict-Transport-Security")
+
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return []
+
+
+def test_the_hsts_middleware():
+    wrapped = tls(hsts_max_age=60).hsts_middleware(app)
+    assert isinstance(wrapped, HSTSMiddleware)
+    assert sent(wrapped, "https", "any.example") == "max-age=60; includeSubDomains"
+    assert sent(wrapped, "http", "any.example") is None
+
+
+def test_a_domain_limits_hsts_to_itself():
+    wrapped = tls(domain="agent.example.com").hsts_middleware(app)
+    assert sent(wrapped, "https", "agent.example.com:3000") is not None
+    assert sent(wrapped, "https", "other.example.com") is None
+
+
+@pytest.mark.parametrize("config", [{}, {"enabled": True, "hsts": False}])
+def test_hsts_off(config):
+    assert sent(SslConfig(**config).hsts_middleware(app), "https", "any.example") is None
+
+
+# Refusing to start
+
+
+def broken_body(text):
+    lines = text.splitlines()
+    lines[1] = "AAAA" + lines[1][4:]
+    return "\n".join(lines) + "\n"
+
+
+def test_a_context_needs_tls_enabled():
+    with pytest.raises(ConfigurationError, match="SWML_SSL_ENABLED"):
+        tls(enabled=False).create_context()
+
+
+@pytest.mark.parametrize(
+    ("unset", "variable"),
+    [("cert_path", "SWML_SSL_CERT_PATH: not set"), ("key_path", "SWML_SSL_KEY_PATH: not set")],
+)
+def test_a_file_that_is_not_named(unset, variable):
+    with pytest.raises(ConfigurationError, match=variable):
+        tls(**{unset: None}).create_context()
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("cert_path", "SWML_SSL_CERT_PATH"), ("key_path", "SWML_SSL_KEY_PATH")]
+)
+def test_a_file_that_is_no_use_is_named_with_its_variable(name, variable, tmp_path):
+    file = tmp_path / "the-file.pem"
+
+    def refused():
+        with pytest.raises(ConfigurationError) as caught:
+            tls(**{name: file}).create_context()
+        assert str(caught.value).startswith(f"{variable}: the file {str(file)!r} ")
+        assert caught.value.__cause__ is None
+        return str(caught.value)
+
+    assert "No such file" in refused()
+    file.write_text("")
+    assert "no PEM" in refused()
+    file.write_text("hello\n")
+    assert "no PEM" in refused()
+    file.write_text(Path(KEY if name == "cert_path" else CERT).read_text())
+    assert "no PEM" in refused()
+    file.write_bytes(b"\x30\x82\xff")
+    assert "not text" in refused()
+    file.write_text(broken_body(Path(CERT if name == "cert_path" else KEY).read_text()))
+    assert ("broken PEM" if name == "cert_path" else "cannot serve") in refused()
+    file.unlink()
+    file.mkdir()
+    assert "cannot be read" in refused()
+
+
+def test_a_file_without_permission_is_named(monkeypatch):
+    real = builtins.open
+
+    def guarded(path, *args, **kwargs):
+        if path == KEY:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", guarded)
+    with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*Permission denied"):
+        tls().create_context()
+
+
+def test_the_key_of_another_certificate_is_refused():
+    with pytest.raises(ConfigurationError, match="is not the key of the certificate") as caught:
+        tls(key_path=CERTS / "other-key.pem").create_context()
+    assert "SWML_SSL_KEY_PATH" in str(caught.value)
+    assert "other-key.pem" in str(caught.value)
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_passphrase():
+    # OpenSSL would ask on the terminal; this message comes from the callback that stands in.
+    with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*is encrypted"):
+        tls(key_path=CERTS / "encrypted-key.pem").create_context()
+
+
+def test_no_message_holds_the_key(tmp_path):
+    file = tmp_path / "key.pem"
+    file.write_text(broken_body(Path(KEY).read_text()))
+    with pytest.raises(ConfigurationError) as caught:
+        tls(key_path=file).create_context()
+    for line in Path(KEY).read_text().splitlines()[1:-1]:
+        assert line not in str(caught.value)
+        assert line[4:] not in str(caught.value)
+
+
+def test_a_file_that_vanishes_in_between_is_no_traceback(tmp_path, monkeypatch):
+    file = tmp_path / "key.pem"
+    shutil.copy(KEY, file)
+    config = tls(key_path=file)
+    real = ssl.create_default_context
+
+    def vanishing(purpose):
+        file.unlink()
+        return real(purpose)
+
+    monkeypatch.setattr(ssl, "create_default_context", vanishing)
+    with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*key\.pem"):
+        config.create_context()
+
+
+# The context
+
+
+def test_the_context_is_hardened():
+    context = tls().create_context()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_COMPRESSION
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert context.verify_mode == ssl.CERT_NONE
+    names = [cipher["name"] for cipher in context.get_ciphers()]
+    assert names
+    for name in names:
+        assert name.startswith(("TLS_", "ECDHE-"))
+        assert "GCM" in name or "CHACHA20" in name or "CCM" in name
+
+
+@contextlib.contextmanager
+def serving(context):
+    """Answer one connection on loopback; yields its port and the list of what went wrong."""
+    errors = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+
+    def serve():
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                with context.wrap_socket(connection, server_side=True) as secured:
+                    secured.sendall(b"hello")
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], errors
+    finally:
+        thread.join(10)
+        listener.close()
+    assert not thread.is_alive()
+
+
+def connect(port, client):
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        client.wrap_socket(plain, server_hostname="localhost") as secured,
+    ):
+        return secured.version(), secured.recv(5)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")],
+)
+def test_a_real_handshake(version, name):
+    client = ssl.create_default_context(cafile=CERT)
+    client.minimum_version = client.maximum_version = version
+    with serving(tls().create_context()) as (port, errors):
+        assert connect(port, client) == (name, b"hello")
+    assert errors == []
+
+
+def refused(client):
+    with serving(tls().create_context()) as (port, errors):
+        try:
+            connect(port, client)
+        except OSError as error:
+            failure = error
+        else:
+            failure = None
+    return failure is not None and len(errors) == 1
+
+
+def test_a_real_handshake_below_tls_1_2_is_refused():
+    client = ssl.create_default_context(cafile=CERT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        client.minimum_version = ssl.TLSVersion.TLSv1
+        client.maximum_version = ssl.TLSVersion.TLSv1_1
+    # So that it is the server that refuses, and not the client that does not try.
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    assert refused(client)
+
+
+def test_a_client_without_authenticated_encryption_is_refused():
+    client = ssl.create_default_context(cafile=CERT)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers("ECDHE-ECDSA-AES256-SHA384")
+    assert refused(client)
