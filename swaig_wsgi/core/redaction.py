@@ -2,6 +2,52 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+MASK = "****"
+
+# Compared with names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
+_SECRET_PARTS = (
+    "accesskey",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "jwt",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "secret",
+    "sessionid",
+    "signature",
+    "signingkey",
+    "token",
+)
+_SECRET_NAMES = frozenset({"auth", "authkey", "key", "pass", "pwd", "sig", "xauth", "xauthkey"})
+# Headers whose value is a URL, which may hold what a header of its own would hide.
+_URL_NAMES = frozenset(
+    {
+        "contentlocation",
+        "location",
+        "referer",
+        "xforwardeduri",
+        "xoriginaluri",
+        "xoriginalurl",
+        "xrewriteurl",
+    }
+)
+
+# Browsers take a backslash for a slash and drop tabs and newlines.
+_USERINFO = re.compile(r"([/\\][\t\r\n]*[/\\])[^/?#\\]*@")
+_OPAQUE_USERINFO = re.compile(r"(\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]?)[^/?#\\]*@")
+_AUTHORITY = re.compile(r"[^/?#]*//([^/?#]*)")
+_SEPARATOR = re.compile(r"([?&;#])")
+_NESTED_DEPTH = 3
+
 
 def escape_control(text: str) -> str:
     """Return `text` with everything escaped that could forge or garble a line of a log.
@@ -15,3 +61,93 @@ def escape_control(text: str) -> str:
         char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _is_secret(plain_name: str) -> bool:
+    return plain_name in _SECRET_NAMES or any(part in plain_name for part in _SECRET_PARTS)
+
+
+def filter_sensitive_headers(
+    headers: Mapping[str, Any] | Iterable[tuple[str, Any]], extra: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return `headers` without those that carry secrets, for logs and for custom code.
+
+    Left out are credentials, cookies, API keys, tokens and signatures, known by their names in
+    any letter case, as header fields or as environ keys (``HTTP_COOKIE``). URLs in ``Referer``,
+    ``Location`` and their kind pass through :func:`redact_url`. Nothing is escaped otherwise.
+
+    Args:
+        headers: a mapping, or pairs; of a repeated name the last value stays.
+        extra: more names to leave out, such as a configured API key header.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    dropped = {_plain(name) for name in extra}
+    kept = {}
+    for name, value in pairs:
+        plain = _plain(name[5:] if name.startswith("HTTP_") else name)
+        if plain in dropped or _is_secret(plain):
+            continue
+        kept[name] = redact_url(value) if plain in _URL_NAMES else value
+    return kept
+
+
+def mask_credentials(user: str) -> str:
+    """Return ``user:****`` for the log, with `user` escaped."""
+    return f"{escape_control(user)}:{MASK}"
+
+
+def redact_url(url: Any) -> str:
+    """Return `url` for the log: without secrets, on one line.
+
+    User and password are masked, and the value of ``__token`` and of every other parameter that
+    is secret by its name, however the name is percent-encoded and as often as it occurs, in
+    query, fragment and path parameters. A value that is itself a URL with secrets is masked
+    whole. Never raises for text or bytes of any kind; with junk it rather masks too much.
+    """
+    if isinstance(url, (bytes, bytearray)):
+        url = bytes(url).decode("utf-8", "backslashreplace")
+    return escape_control(_redact(str(url), _NESTED_DEPTH))
+
+
+def _redact(text: str, depth: int) -> str:
+    head, *rest = _SEPARATOR.split(_mask_userinfo(text))
+    pieces = [MASK if _hides_secret(head, depth) else head]
+    masking = False
+    for separator, piece in zip(rest[::2], rest[1::2]):
+        if masking and separator in "?;":
+            # Still the secret value, by the rules of query strings.
+            continue
+        name, equals, _ = piece.partition("=")
+        masking = bool(equals) and _is_secret(_plain(unquote_plus(name)))
+        if masking or _hides_secret(piece, depth):
+            piece = MASK if _hides_secret(name, depth) else f"{name}={MASK}"
+        pieces.append(separator + piece)
+    return "".join(pieces)
+
+
+def _mask_userinfo(text: str) -> str:
+    authority = _AUTHORITY.match(text)
+    if authority is not None and _is_half_userinfo(authority[1]):
+        # A password with a bare "/", "?" or "#" in it: its other half reaches to an "@" further on.
+        text = text[: authority.start(1)] + text[max(text.rfind("@"), authority.start(1)) :]
+    opaque = _OPAQUE_USERINFO.match(text)
+    if opaque is not None:
+        text = f"{opaque[1]}{MASK}@{text[opaque.end() :]}"
+    return _USERINFO.sub(rf"\1{MASK}@", text)
+
+
+def _is_half_userinfo(authority: str) -> bool:
+    if "@" in authority or authority.startswith("["):
+        return False
+    port = authority.partition(":")[2]
+    return bool(port) and not (port.isascii() and port.isdigit())
+
+
+def _hides_secret(text: str, depth: int) -> bool:
+    """Tell whether percent-decoding `text` brings a secret to light."""
+    decoded = unquote_plus(text)
+    return decoded != text and (depth == 0 or _redact(decoded, depth - 1) != decoded)

@@ -1,0 +1,309 @@
+"""Signatures of the webhooks that a platform sends.
+
+The message is the public URL with the raw body, or the form's parameters, straight after it. It
+has no time and no method in it: a captured request can be sent again, so effects must be
+idempotent. Nor is there a mark between URL and body, or between a parameter's name and its
+value. A JSON object keeps its place all the same, because no URL accepted here can hold ``{``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Union
+from urllib.parse import unquote_to_bytes
+
+from .urls import DEFAULT_PORTS
+
+SHA256_HEADER = "X-SignalWire-Sha256-Signature"
+SHA1_HEADER = "X-SignalWire-Signature"
+SHA1_ALIAS_HEADER = "X-Twilio-Signature"
+
+_Keys = Union[str, bytes, Iterable[Union[str, bytes]]]
+
+_HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEX_SHA1 = re.compile(r"[0-9a-f]{40}")
+_BASE64_SHA1 = re.compile(r"[A-Za-z0-9+/]{27}=")
+_URL = re.compile(r"(https?)://([^/?#]+)(.*)", re.DOTALL)
+_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\"{]")
+_PORT = re.compile(r":[0-9]+\Z")
+_FORM_TYPE = re.compile(
+    r"application/x-www-form-urlencoded\s*((?:;.*)?)", re.IGNORECASE | re.DOTALL | re.ASCII
+)
+_UTF_8 = re.compile(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII)
+# ";" separates parameters for some parsers; serialisers encode it.
+_FORM = re.compile(rb"(?:[!-$'-:<-~]|%[0-9A-Fa-f]{2}|&)*")
+_PARAMETER = re.compile(rb"([^&=]+)=([^&]*)")
+_MAX_PARAMETERS = 1000
+
+
+@dataclass(frozen=True)
+class SignatureCheck:
+    """The outcome of :func:`verify_request`; true when the signature is valid.
+
+    Attributes:
+        valid: whether the request may pass.
+        reason: why not, for the log alone; ``""`` when valid.
+    """
+
+    valid: bool
+    reason: str
+
+    def __bool__(self) -> bool:
+        return self.valid
+
+
+_VALID = SignatureCheck(True, "")
+
+
+class Sha1Unavailable(Exception):
+    """This interpreter refuses SHA-1, as FIPS builds do."""
+
+
+def signing_keys(keys: _Keys) -> tuple[bytes, ...]:
+    """Return one or several keys as bytes.
+
+    Raises:
+        ValueError: there is none, or one is empty, not text or bytes, or holds a lone surrogate.
+    """
+    if isinstance(keys, (str, bytes)):
+        keys = (keys,)
+    if not isinstance(keys, Iterable):
+        raise ValueError("a signing key must be text or bytes, and not empty")
+    encoded = []
+    for key in keys:
+        if isinstance(key, str):
+            try:
+                key = key.encode("utf-8")
+            except UnicodeEncodeError:
+                # The original error carries the key.
+                raise ValueError("a signing key must be valid Unicode text") from None
+        if not isinstance(key, bytes) or not key:
+            raise ValueError("a signing key must be text or bytes, and not empty")
+        encoded.append(key)
+    if not encoded:
+        raise ValueError("expected at least one signing key")
+    return tuple(encoded)
+
+
+def sign_body(key: str | bytes, url: str, body: bytes, *, digest: str = "sha256") -> str:
+    """Return the lower-case hex HMAC of `url` and `body`.
+
+    Args:
+        key: the signing key.
+        url: the public URL, without credentials.
+        body: the body as sent.
+        digest: ``sha256`` or ``sha1``.
+
+    Raises:
+        ValueError: the key is empty, or the digest is neither of the two.
+        Sha1Unavailable: the interpreter has no SHA-1.
+    """
+    if digest not in ("sha256", "sha1"):
+        raise ValueError("expected the digest sha256 or sha1")
+    return _hmac(signing_keys(key)[0], _url_bytes(url) + body, digest).hex()
+
+
+def sign_form(key: str | bytes, url: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """Return the base64 HMAC-SHA1 of `url` and the form's `parameters`, sorted by name.
+
+    Parameters of one name keep their order. With none, this is the signature that goes with
+    ``bodySHA256`` in the URL.
+
+    Raises:
+        ValueError: the key is empty.
+        Sha1Unavailable: the interpreter has no SHA-1.
+    """
+    pairs = [(name.encode("utf-8"), value.encode("utf-8")) for name, value in parameters]
+    message = _url_bytes(url) + _join_sorted(pairs)
+    return base64.b64encode(_hmac(signing_keys(key)[0], message, "sha1")).decode("ascii")
+
+
+def check_headers(sha256: str | None, sha1: str | None, sha1_alias: str | None) -> str:
+    """Return why these signature headers can vouch for no body at all; ``""`` if they may.
+
+    An empty value and one that a server joined from several fields are malformed, not absent.
+    """
+    if sha256 is not None:
+        return "" if _HEX_SHA256.fullmatch(sha256) else "malformed_signature"
+    if sha1 is not None and sha1_alias is not None and sha1 != sha1_alias:
+        return "conflicting_signatures"
+    given = sha1 if sha1 is not None else sha1_alias
+    if given is None:
+        return "missing_signature"
+    if _HEX_SHA1.fullmatch(given) or _BASE64_SHA1.fullmatch(given):
+        return ""
+    return "malformed_signature"
+
+
+def verify_request(
+    keys: _Keys,
+    url: str,
+    body: bytes,
+    *,
+    sha256_signature: str | None = None,
+    sha1_signature: str | None = None,
+    sha1_alias_signature: str | None = None,
+    content_type: str = "",
+) -> SignatureCheck:
+    """Tell whether the request comes from a holder of one of `keys`.
+
+    A SHA-256 signature that is present decides alone: whoever could strip its protection by
+    breaking it would only have SHA-1 left to forge. The URL is tried with and without the
+    scheme's default port, which both name the same place. A base64 signature covers the
+    parameters of a form, or with ``bodySHA256`` in the query, the body of that hash. One of the
+    URL alone covers no body and is refused, even for an empty form: the platform signs GET
+    requests like that.
+
+    A form whose parameters two parsers could read differently is refused.
+
+    Args:
+        keys: one key or several, any of which may have signed.
+        url: the public URL, without credentials; bytes that are not UTF-8 as surrogate escapes.
+        body: the body as received.
+        sha256_signature: the value of ``X-SignalWire-Sha256-Signature``; None when absent.
+        sha1_signature: the value of ``X-SignalWire-Signature``.
+        sha1_alias_signature: the value of ``X-Twilio-Signature``.
+        content_type: the value of ``Content-Type``.
+
+    Raises:
+        ValueError: the keys are unusable. No request makes it raise.
+    """
+    ring = signing_keys(keys)
+    fault = check_headers(sha256_signature, sha1_signature, sha1_alias_signature)
+    if fault:
+        return SignatureCheck(False, fault)
+    try:
+        urls = _port_variants(url)
+    except ValueError:
+        return SignatureCheck(False, "bad_url")
+    if sha256_signature is not None:
+        signed = _is_hex_signed(ring, urls, body, "sha256", sha256_signature)
+        return _VALID if signed else SignatureCheck(False, "bad_sha256")
+    # check_headers saw that one of the two is there.
+    sha1 = sha1_signature or sha1_alias_signature or ""
+    try:
+        if _HEX_SHA1.fullmatch(sha1):
+            signed = _is_hex_signed(ring, urls, body, "sha1", sha1)
+            return _VALID if signed else SignatureCheck(False, "bad_sha1")
+        reason = _base64_fault(ring, urls, body, sha1, content_type)
+    except Sha1Unavailable:
+        return SignatureCheck(False, "sha1_unavailable")
+    return SignatureCheck(not reason, reason)
+
+
+def _base64_fault(
+    ring: tuple[bytes, ...], urls: list[bytes], body: bytes, signature: str, content_type: str
+) -> str:
+    """Return why a base64 signature does not vouch for `body`; ``""`` when it does."""
+    hashes = _declared_hashes(urls[0])
+    if len(hashes) > 1:
+        return "repeated_body_hash"
+    media_type = _FORM_TYPE.fullmatch(content_type)
+    form = None
+    if media_type is not None and _UTF_8.fullmatch(media_type[1]):
+        form = _form_message(body)
+    if form and _is_form_signed(ring, urls, form, signature):
+        covered = True
+    elif _is_form_signed(ring, urls, b"", signature):
+        covered = False
+    elif media_type is not None and form is None:
+        return "malformed_form"
+    else:
+        return "bad_sha1"
+    if not hashes:
+        return "" if covered else "url_only"
+    actual = hashlib.sha256(body).hexdigest().encode("ascii")
+    return "" if hmac.compare_digest(actual, hashes[0].lower()) else "body_hash_mismatch"
+
+
+def _is_hex_signed(
+    ring: tuple[bytes, ...], urls: list[bytes], body: bytes, digest: str, signature: str
+) -> bool:
+    given = bytes.fromhex(signature)
+    return any(
+        hmac.compare_digest(_hmac(key, url + body, digest), given) for url in urls for key in ring
+    )
+
+
+def _is_form_signed(
+    ring: tuple[bytes, ...], urls: list[bytes], form: bytes, signature: str
+) -> bool:
+    # Compared as text: several base64 texts decode to the same bytes.
+    given = signature.encode("ascii")
+    return any(
+        hmac.compare_digest(base64.b64encode(_hmac(key, url + form, "sha1")), given)
+        for url in urls
+        for key in ring
+    )
+
+
+def _hmac(key: bytes, message: bytes, digest: str) -> bytes:
+    try:
+        return hmac.digest(key, message, digest)
+    except ValueError:
+        if digest == "sha1":
+            raise Sha1Unavailable("this Python refuses SHA-1 (FIPS mode)") from None
+        raise
+
+
+def _url_bytes(url: str) -> bytes:
+    return url.encode("utf-8", "surrogateescape")
+
+
+def _port_variants(url: str) -> list[bytes]:
+    """Return `url` as bytes, and its other spelling when the scheme's default port is in play."""
+    match = _URL.fullmatch(url)
+    if match is None or _NOT_IN_A_URL.search(url) or "@" in match[2]:
+        raise ValueError("not an http URL without credentials")
+    scheme, authority, rest = match.groups()
+    default = f":{DEFAULT_PORTS[scheme]}"
+    if authority.endswith(default):
+        other = authority[: -len(default)]
+    elif _PORT.search(authority):
+        return [_url_bytes(url)]
+    else:
+        other = authority + default
+    return [_url_bytes(url), _url_bytes(f"{scheme}://{other}{rest}")]
+
+
+def _declared_hashes(url: bytes) -> list[bytes]:
+    query = url.partition(b"#")[0].partition(b"?")[2]
+    pairs = (part.partition(b"=") for part in query.split(b"&"))
+    return [
+        unquote_to_bytes(value)
+        for name, _, value in pairs
+        if unquote_to_bytes(name.replace(b"+", b" ")) == b"bodySHA256"
+    ]
+
+
+def _form_message(body: bytes) -> bytes | None:
+    """Return the parameters of a form as they are signed; None if parsers might disagree."""
+    if _FORM.fullmatch(body) is None:
+        return None
+    if not body:
+        return b""
+    parts = body.split(b"&", _MAX_PARAMETERS - 1)
+    pairs = []
+    for part in parts:
+        match = _PARAMETER.fullmatch(part)
+        if match is None:
+            return None
+        name, value = (unquote_to_bytes(text.replace(b"+", b" ")) for text in match.groups())
+        try:
+            name.decode("utf-8")
+            value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        pairs.append((name, value))
+    return _join_sorted(pairs)
+
+
+def _join_sorted(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    # Values of one name stay in order: an application that reads the first or the last of them
+    # must find there what was signed there.
+    return b"".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))

@@ -1,0 +1,118 @@
+"""The URL under which the world knows a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from ..core.hosts import parse_host, target_authority
+from ..core.urls import DEFAULT_PORTS, PATH_SAFE, format_authority
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> str:
+    """Return what precedes ``PATH_INFO`` in the public URL of this request.
+
+    Without `base_url` the scheme, host and prefix are those of `environ`, which a trusted-proxy
+    middleware has corrected. A client that reaches the server past proxy and host allowlist
+    chooses the host, and with it where a URL that carries credentials leads.
+
+    Args:
+        environ: the request.
+        base_url: the public URL of the server's root, as
+            :func:`~swaig_wsgi.core.urls.parse_base_url` returns it.
+
+    Raises:
+        ValueError: there is no `base_url`, and scheme, Host or port are malformed.
+    """
+    if base_url is not None:
+        return base_url + _quote(_mount(environ))
+    scheme = _scheme(environ)
+    mount = _quote(environ.get("SCRIPT_NAME", "")).rstrip("/")
+    return f"{scheme}://{_normal_authority(environ, scheme)}{mount}"
+
+
+def public_request_url(environ: WSGIEnvironment, base_url: str | None = None) -> str:
+    """Return the public URL of this request, byte for byte, query included.
+
+    Path and query are those of the request line (``RAW_URI`` or ``REQUEST_URI``) where the
+    server gives it. Elsewhere they are encoded anew, which differs from what the client sent
+    where that was encoded unusually. Bytes that are not UTF-8 become surrogate escapes.
+
+    Args:
+        environ: the request.
+        base_url: as in :func:`public_base_url`.
+
+    Raises:
+        ValueError: as in :func:`public_base_url`.
+    """
+    if base_url is not None:
+        origin = base_url
+    else:
+        scheme = _scheme(environ)
+        prefix = environ.get("swaig_wsgi.forwarded_prefix", "")
+        origin = f"{scheme}://{_given_authority(environ, scheme)}{_quote(prefix).rstrip('/')}"
+    target = _raw_target(environ)
+    if target is None:
+        target = _quote(_mount(environ) + environ.get("PATH_INFO", ""))
+        if environ.get("QUERY_STRING"):
+            target += "?" + environ["QUERY_STRING"]
+    return origin + target.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _mount(environ: WSGIEnvironment) -> str:
+    """Return ``SCRIPT_NAME`` without the prefix that a proxy put there.
+
+    What the proxy strips from the path it forwards is part of a configured base URL, and no
+    part of the request line.
+    """
+    script_name: str = environ.get("SCRIPT_NAME", "").rstrip("/")
+    prefix = environ.get("swaig_wsgi.forwarded_prefix", "").rstrip("/")
+    if (script_name + "/").startswith(prefix + "/"):
+        return script_name[len(prefix) :]
+    return script_name
+
+
+def _raw_target(environ: WSGIEnvironment) -> str | None:
+    for key in ("RAW_URI", "REQUEST_URI"):
+        target = environ.get(key)
+        if not isinstance(target, str):
+            continue
+        authority = target_authority(target)
+        if authority is not None:
+            rest = target.partition("://")[2][len(authority) :]
+            return rest if rest.startswith("/") else "/" + rest
+        if target.startswith("/"):
+            return target
+    return None
+
+
+def _quote(path: str) -> str:
+    return quote(path.encode("latin-1"), safe=PATH_SAFE)
+
+
+def _scheme(environ: WSGIEnvironment) -> str:
+    scheme = str(environ.get("wsgi.url_scheme", "")).lower()
+    if scheme not in DEFAULT_PORTS:
+        raise ValueError("wsgi.url_scheme is neither http nor https")
+    return scheme
+
+
+def _given_authority(environ: WSGIEnvironment, scheme: str) -> str:
+    """Return the Host as the client wrote it: that is how it was signed."""
+    given = environ.get("HTTP_HOST")
+    if given is None:
+        return _normal_authority(environ, scheme)
+    parse_host(given)
+    return str(given)
+
+
+def _normal_authority(environ: WSGIEnvironment, scheme: str) -> str:
+    given = environ.get("HTTP_HOST")
+    if given is None:
+        name = environ["SERVER_NAME"]
+        name = f"[{name}]" if ":" in name and not name.startswith("[") else name
+        given = f"{name}:{environ['SERVER_PORT']}"
+    return format_authority(scheme, parse_host(given))

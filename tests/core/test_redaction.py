@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import unicodedata
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.redaction import (
+    escape_control,
+    filter_sensitive_headers,
+    mask_credentials,
+    redact_url,
+)
+
+SECRET = "hunter2"
+
+# -- log lines
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain text", "plain text"),
+        ("ünïcode 字", "ünïcode 字"),
+        ("a\r\nb", "a\\r\\nb"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x00\x7f\x85", "\\x00\\x7f\\x85"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("\u202e\u2066", "\\u202e\\u2066"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0001", "\\U000e0001"),
+        ("back\\slash", "back\\\\slash"),
+    ],
+)
+def test_escape_control(text: str, expected: str) -> None:
+    assert escape_control(text) == expected
+
+
+@given(st.text(st.characters()))
+def test_escaped_text_is_one_printable_line_and_unambiguous(text: str) -> None:
+    escaped = escape_control(text)
+    assert escaped.isprintable()
+    assert not any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in escaped)
+    escaped.encode("utf-8")
+    ascii_form = "".join(
+        char if char.isascii() else char.encode("unicode_escape").decode() for char in escaped
+    )
+    assert ascii_form.encode("ascii").decode("unicode_escape") == text
+
+
+def test_mask_credentials() -> None:
+    assert mask_credentials("my-agent") == "my-agent:****"
+    assert mask_credentials("a\nb") == "a\\nb:****"
+
+
+# -- headers
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "AUTHORIZATION",
+        "authorization",
+        "Proxy-Authorization",
+        "Cookie",
+        "Cookie2",
+        "Set-Cookie",
+        "X-Api-Key",
+        "x_api_key",
+        "ApiKey",
+        "X-Auth-Token",
+        "X-Amz-Security-Token",
+        "X-CSRF-Token",
+        "X-Access-Key",
+        "X-Client-Secret",
+        "X-Password",
+        "X-SignalWire-Signature",
+        "X-SignalWire-Sha256-Signature",
+        "X-Twilio-Signature",
+        "X-Goog-Iap-Jwt-Assertion",
+        "X-Auth",
+        "HTTP_AUTHORIZATION",
+        "HTTP_COOKIE",
+        "HTTP_X_API_KEY",
+        "X-My-Key",
+    ],
+)
+def test_secret_headers_are_left_out(name: str) -> None:
+    headers = {name: SECRET, "Content-Type": "application/json"}
+    assert filter_sensitive_headers(headers, ["x-my-KEY"]) == {"Content-Type": "application/json"}
+
+
+def test_other_headers_stay_and_the_original_is_untouched() -> None:
+    headers = {
+        "Host": "agent.example.com",
+        "Content-Length": 5,
+        "X-Request-Id": "1\n2",
+        "Author": "x",
+        "Idempotency-Key": "k",
+    }
+    given_headers = {**headers, "Cookie": SECRET}
+    filtered = filter_sensitive_headers(given_headers)
+    assert filtered == headers
+    assert given_headers["Cookie"] == SECRET
+
+
+def test_headers_may_be_pairs() -> None:
+    assert filter_sensitive_headers([("Cookie", "a"), ("Accept", "b"), ("Accept", "c")]) == {
+        "Accept": "c"
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["Referer", "referer", "HTTP_REFERER", "Location", "X-Original-URL"]
+)
+def test_urls_in_headers_are_redacted(name: str) -> None:
+    filtered = filter_sensitive_headers({name: f"https://u:{SECRET}@h/?__token={SECRET}"})
+    assert filtered == {name: "https://****@h/?__token=****"}
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_filtering_never_raises_and_adds_nothing(headers: dict[str, str]) -> None:
+    assert filter_sensitive_headers(headers).keys() <= headers.keys()
+
+
+# -- URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", ""),
+        ("/", "/"),
+        ("/swaig?call_id=1&x", "/swaig?call_id=1&x"),
+        ("https://agent.example.com:3000/a@b?c=d@e#f", None),
+        ("https://[::1]:3000/x@y", None),
+        ("https://agent.example.com/a+b%20c?d=e+f%20g", None),
+        ("https://h/?bodySHA256=00ff", None),
+        ("https://h/%zz?%=%", None),
+        ("https://u:hunter2@h/x", "https://****@h/x"),
+        ("https://hunter2@h", "https://****@h"),
+        ("https://hunter2:@h", "https://****@h"),
+        ("https://u:p@hunter2@h", "https://****@h"),
+        ("//u:hunter2@h/x", "//****@h/x"),
+        ("u:hunter2@h", "u:****@h"),
+        ("https:u:hunter2@h", "https:****@h"),
+        ("https:/u:hunter2@h", "https:/****@h"),
+        ("https://u:hunter2/ss@h/x", "https://****@h/x"),
+        ("https://u:hunter2?ss@h/x", "https://****@h/x"),
+        ("https://u:x#hunter2@h/x", "https://****@h/x"),
+        ("/x?__token=hunter2", "/x?__token=****"),
+        ("/x?a=1&__token=hunter2&b=2", "/x?a=1&__token=****&b=2"),
+        ("/x?__token=a&__token=hunter2", "/x?__token=****&__token=****"),
+        ("/x?__token=", "/x?__token=****"),
+        ("/x?__token=a=hunter2", "/x?__token=****"),
+        ("/x?__token=a;hunter2&b=2", "/x?__token=****&b=2"),
+        ("/x?__token=a?hunter2", "/x?__token=****"),
+        ("/x?a=1;__token=hunter2", "/x?a=1;__token=****"),
+        ("/x?a?__token=hunter2", "/x?a?__token=****"),
+        ("/x#__token=hunter2", "/x#__token=****"),
+        ("/x;jsessionid=hunter2?y", "/x;jsessionid=****"),
+        ("/x?%5F%5Ftoken=hunter2", "/x?%5F%5Ftoken=****"),
+        ("/x?__%74oken=hunter2", "/x?__%74oken=****"),
+        ("/x?+__token=hunter2", "/x?+__token=****"),
+        ("/x?__TOKEN=hunter2", "/x?__TOKEN=****"),
+        ("/x?__token[]=hunter2", "/x?__token[]=****"),
+        ("/x?__to%00ken=hunter2", "/x?__to%00ken=****"),
+        ("/x?a=1%26__token%3Dhunter2", "/x?a=****"),
+        ("/x?next=https%3A%2F%2Fu%3Ahunter2%40h", "/x?next=****"),
+        ("/x?next=%2Fswaig%3F__token%3Dhunter2&b=2", "/x?next=****&b=2"),
+        ("/x?next=/swaig?__token=hunter2", "/x?next=/swaig?__token=****"),
+        ("/x?next=https://u:hunter2@h", "/x?next=https://****@h"),
+        ("/x?%3F__token%3Dhunter2=1", "/x?****"),
+        ("/x%3F__token=hunter2", "****"),
+        (b"https://u:hunter2@h/", "https://****@h/"),
+        (b"/\xff", "/\\\\xff"),
+        ("https://u:hunter2@h/\r\nx", "https://****@h/\\r\\nx"),
+        ("ht\ntps:/\t/u:hunter2@h/", "ht\\ntps:/\\t/****@h/"),
+        ("https:\\\\u:hunter2@h", "https:\\\\\\\\****@h"),
+        (None, "None"),
+    ],
+)
+def test_redact_url(url: object, expected: str | None) -> None:
+    redacted = redact_url(url)
+    assert redacted == (url if expected is None else expected)
+    assert SECRET not in redacted
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__token",
+        "token",
+        "access_token",
+        "refreshToken",
+        "api_key",
+        "apiKey",
+        "api-key",
+        "key",
+        "password",
+        "passwd",
+        "pwd",
+        "client_secret",
+        "signature",
+        "X-Amz-Signature",
+        "X-Amz-Credential",
+        "sig",
+        "auth",
+    ],
+)
+def test_secret_parameters(name: str) -> None:
+    assert redact_url(f"/x?a=1&{name}={SECRET}&b=2") == f"/x?a=1&{name}=****&b=2"
+
+
+def test_a_secret_encoded_very_often_is_masked() -> None:
+    value = f"?__token={SECRET}"
+    for _ in range(9):
+        value = quote(value, safe="")
+    assert redact_url(f"/x?next={value}") == "/x?next=****"
+
+
+PIECES = st.sampled_from(
+    ["/", "\\", "?", "&", ";", "#", ":", "a", "=", "%", "%3F", "\n", "h.example"]
+)
+
+
+@given(st.lists(PIECES).map("".join), st.lists(PIECES).map("".join))
+def test_no_surroundings_bring_a_token_to_light(before: str, after: str) -> None:
+    for separator in "?&;#":
+        assert SECRET not in redact_url(f"{before}{separator}__token={SECRET}{after}")
+
+
+@given(st.text(st.characters(exclude_characters="/?#\\@"), max_size=20), st.text(max_size=20))
+def test_no_userinfo_comes_to_light(user: str, rest: str) -> None:
+    assert SECRET not in redact_url(f"https://{user}:{SECRET}@h.example/{rest}")
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(
+        lambda text: quote(f"x{text}", safe="")
+    )
+)
+def test_an_encoded_password_never_comes_to_light(password: str) -> None:
+    assert redact_url(f"https://user:{password}@h.example/") == "https://****@h.example/"
+
+
+@given(st.text(st.characters()) | st.binary())
+def test_anything_is_redacted_to_one_line(url: str | bytes) -> None:
+    assert redact_url(url).isprintable()
+
+
+@pytest.mark.parametrize(
+    "unit", ["//", "/\t", "https://a:x", "?__token", "%2525", "@", "?a=", "?=%3F"]
+)
+def test_work_grows_with_length_alone(unit: str) -> None:
+    # Quadratic work on a line of this length would take minutes.
+    assert redact_url("https://u:p" + unit * 40_000).isprintable()
