@@ -1,0 +1,211 @@
+"""A store in the memory of one process."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .base import Count, StoreError, check_seconds, decode_value, encode_value
+
+_NEVER = (0, float("-inf"))
+
+
+class MemoryStore:
+    """Counters and values for the threads of one process; another process sees none of them.
+
+    Memory is bounded, and nothing that is live is ever thrown out to make room: whoever floods the
+    store with new keys cannot reset a counter or undo a claim. When `max_keys` counters are live,
+    new keys share one overflow counter per window length, so that a flood of addresses limits
+    itself (and, until the window ends, other new clients with it). When values reach `max_keys` or
+    `max_bytes`, storing more raises :class:`StoreError`.
+
+    Args:
+        max_keys: the most live counters, and the most live values.
+        max_bytes: the most that all values may hold, in characters of keys and JSON text.
+        clock: a monotonic clock, in seconds.
+
+    Raises:
+        ValueError: a bound is not a positive integer.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_keys: int = 65_536,
+        max_bytes: int = 33_554_432,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        for name, bound in (("max_keys", max_keys), ("max_bytes", max_bytes)):
+            if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
+                raise ValueError(f"{name} must be a positive integer, not {bound!r}")
+        #: The process that made the store, which alone sees all that it counts.
+        self.pid = os.getpid()
+        self._max_keys = max_keys
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        # A counter is a tuple (count, expiry): one of numbers alone costs the garbage collector
+        # nothing, however many there are. Counters of one window length expire in the order in
+        # which they began, so a queue for each length finds the expired ones in O(1).
+        self._counters: dict[str, tuple[int, float]] = {}
+        self._queues: dict[float, deque[tuple[float, str]]] = {}
+        self._overflows: dict[float, tuple[int, float]] = {}
+        # A value is a tuple (JSON text, expiry). For each there is an entry in the heap of
+        # expiries that comes due no later than it. Values have a lock of their own: counting
+        # never waits for them.
+        self._value_lock = threading.Lock()
+        self._values: dict[str, tuple[str, float]] = {}
+        self._expiries: list[tuple[float, str]] = []
+        self._bytes = 0
+
+    def hit(self, key: str, window: float) -> Count:
+        """Count `key` once; see :meth:`Store.hit`."""
+        check_seconds("window", window)
+        with self._lock:
+            now = self._clock()
+            count, expiry = self._counters.get(key, _NEVER)
+            if expiry <= now:
+                return self._start(key, window, now)
+            count += 1
+            self._counters[key] = (count, expiry)
+            return Count(count, min(expiry - now, window))
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the value of `key`; see :meth:`Store.get`."""
+        with self._value_lock:
+            text = self._live(key, self._clock())
+        return None if text is None else decode_value(text)
+
+    def set(self, key: str, value: Mapping[str, Any], ttl: float) -> None:
+        """Replace the value of `key`; see :meth:`Store.set`.
+
+        Raises:
+            StoreError: the store is full.
+            TypeError, ValueError: as :class:`Store` says.
+        """
+        text = encode_value(value)
+        check_seconds("ttl", ttl)
+        with self._value_lock:
+            self._put(key, text, ttl, self._clock())
+
+    def merge(self, key: str, value: Mapping[str, Any], ttl: float) -> dict[str, Any]:
+        """Update the value of `key`; see :meth:`Store.merge`. Raises like :meth:`set`."""
+        members = decode_value(encode_value(value))
+        check_seconds("ttl", ttl)
+        with self._value_lock:
+            now = self._clock()
+            old = self._live(key, now)
+            merged: dict[str, Any] = {} if old is None else decode_value(old)
+            merged.update(members)
+            self._put(key, encode_value(merged), ttl, now)
+        return merged
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; see :meth:`Store.delete`."""
+        with self._value_lock:
+            was_there = self._live(key, self._clock()) is not None
+            self._discard(key)
+            return was_there
+
+    def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Claim `key`; see :meth:`Store.add`. Raises like :meth:`set`."""
+        text = encode_value(value)
+        check_seconds("ttl", ttl)
+        with self._value_lock:
+            now = self._clock()
+            if self._live(key, now) is not None:
+                return False
+            self._put(key, text, ttl, now)
+            return True
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def _start(self, key: str, window: float, now: float) -> Count:
+        counters = self._counters
+        queue = self._queues.setdefault(window, deque())
+        self._expire_counters(queue, now)
+        if key not in counters and len(counters) >= self._max_keys:
+            # What expired in the queues of other lengths makes room, too.
+            for other in self._queues.values():
+                self._expire_counters(other, now)
+            if len(counters) >= self._max_keys:
+                return self._overflow(window, now)
+        expiry = now + window
+        counters[key] = (1, expiry)
+        queue.append((expiry, key))
+        return Count(1, window)
+
+    def _expire_counters(self, queue: deque[tuple[float, str]], now: float) -> None:
+        # Two for each new one keep up with any load, and no request pays for all the others.
+        for _ in range(2):
+            if not queue or queue[0][0] > now:
+                return
+            _, key = queue.popleft()
+            if self._counters.get(key, _NEVER)[1] <= now:  # else it began anew
+                self._counters.pop(key, None)
+
+    def _overflow(self, window: float, now: float) -> Count:
+        count, expiry = self._overflows.get(window, _NEVER)
+        if expiry <= now:
+            count, expiry = 0, now + window
+        self._overflows[window] = (count + 1, expiry)
+        return Count(count + 1, min(expiry - now, window))
+
+    def _live(self, key: str, now: float) -> str | None:
+        value = self._values.get(key)
+        return value[0] if value is not None and value[1] > now else None
+
+    def _put(self, key: str, text: str, ttl: float, now: float) -> None:
+        for _ in range(8):
+            if not self._expire_value(now):
+                break
+        while not self._fits(key, text):
+            if not self._expire_value(now):
+                raise StoreError(
+                    f"the memory store is full, with {len(self._values)} values"
+                    f" of {self._bytes} bytes"
+                )
+        old = self._values.get(key)
+        expiry = now + ttl
+        self._discard(key)
+        self._values[key] = (text, expiry)
+        self._bytes += len(key) + len(text)
+        if old is None or expiry < old[1]:
+            heapq.heappush(self._expiries, (expiry, key))
+            self._trim_expiries()
+
+    def _fits(self, key: str, text: str) -> bool:
+        old = self._values.get(key)
+        if old is None:
+            size = len(key) + len(text)
+            return len(self._values) < self._max_keys and self._bytes + size <= self._max_bytes
+        return self._bytes + len(text) - len(old[0]) <= self._max_bytes
+
+    def _expire_value(self, now: float) -> bool:
+        """Look at the value that is due first; False when none is due."""
+        if not self._expiries or self._expiries[0][0] > now:
+            return False
+        _, key = heapq.heappop(self._expiries)
+        value = self._values.get(key)
+        if value is not None and value[1] > now:
+            heapq.heappush(self._expiries, (value[1], key))  # its time was renewed
+        else:
+            self._discard(key)
+        return True
+
+    def _trim_expiries(self) -> None:
+        # Values removed before their time leave their entries behind.
+        if len(self._expiries) > 2 * len(self._values) + 64:
+            self._expiries = [(expiry, key) for key, (_, expiry) in self._values.items()]
+            heapq.heapify(self._expiries)
+
+    def _discard(self, key: str) -> None:
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._bytes -= len(key) + len(value[0])

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.rate_limit import Decision, RateLimit, bounded_key, client_key
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "10.0.0.10"])
+def test_ipv4_counts_by_itself(address):
+    assert client_key(address) == address
+
+
+@pytest.mark.parametrize(
+    "address", ["::ffff:192.0.2.1", "::FFFF:c000:201", "0:0:0:0:0:ffff:192.0.2.1"]
+)
+def test_a_mapped_address_is_the_ipv4_client(address):
+    assert client_key(address) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:0001:0002::", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("fe80::2%25", "fe80::/64"),
+    ],
+)
+def test_ipv6_counts_by_its_64(address, key):
+    assert client_key(address) == key
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_no_address_within_a_64_escapes_its_count(prefix, one, other):
+    keys = {client_key(str(ipaddress.IPv6Address(prefix << 64 | host))) for host in (one, other)}
+    if prefix:
+        assert len(keys) == 1
+
+
+@given(st.ip_addresses(), st.ip_addresses())
+def test_two_clients_share_a_key_only_when_they_are_one(one, other):
+    def network(address):
+        if address.version == 6 and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False)
+
+    assert (client_key(str(one)) == client_key(str(other))) == (network(one) == network(other))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "unknown", "unix:", "192.0.2", "192.0.2.1.5", "192.0.2.256", "192.0.2.01", "3221225985",
+        "0xc0000201", "192.0.2.1:80", "192.0.2.1, 198.51.100.7", " 192.0.2.1", "192.0.2.1\n",
+        "192.0.2.1\x00", "192.0.2.1%eth0", "[::1]", "::1/64", ":::1", "1:2:3:4:5:6:7", "%eth0",
+        "192.0.2.１", "\ud800", "2001:db8::g", "-1", "9" * 10_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_nobody(address):
+    assert client_key(address) == ""
+
+
+@given(st.text())
+def test_any_text_gives_an_address_or_nobody(address):
+    key = client_key(address)
+    if key:
+        ipaddress.ip_network(key)
+
+
+@given(st.integers(1, 1000), st.integers(1, 2000), st.floats(0, 3600, exclude_min=True))
+def test_decisions(limit, count, seconds_left):
+    decision = RateLimit(limit, 3600).decide(count, seconds_left)
+    assert decision.allowed == (count <= limit)
+    assert decision.remaining == max(0, limit - count)
+    assert isinstance(decision.reset, int)
+    assert max(1, seconds_left) <= decision.reset < seconds_left + 1 or decision.reset == 1
+
+
+def test_the_limit_itself_passes_and_the_next_does_not():
+    policy = RateLimit(3)
+    assert policy.decide(3, 12.2) == Decision(True, 0, 13)
+    assert policy.decide(4, 12.2) == Decision(False, 0, 13)
+
+
+@pytest.mark.parametrize(("left", "reset"), [(1e-9, 1), (0, 1), (-5, 1), (60.00000001, 60)])
+def test_a_reset_is_a_whole_second_within_the_window(left, reset):
+    assert RateLimit(3, 60).decide(1, left).reset == reset
+
+
+def test_fields_of_the_draft():
+    policy = RateLimit(60, 60)
+    assert policy.policy_field == '"default";q=60;w=60'
+    assert policy.limit_field(policy.decide(1, 59.5)) == '"default";r=59;t=60'
+    assert policy.limit_field(policy.decide(61, 0.5)) == '"default";r=0;t=1'
+    assert RateLimit(5, 10, "per login").policy_field == '"per login";q=5;w=10'
+
+
+def test_policies_that_differ_never_share_a_counter():
+    policies = [RateLimit(60), RateLimit(6, 60), RateLimit(60, 6), RateLimit(60, 60, "login")]
+    assert len({policy.counter_prefix() + "192.0.2.1" for policy in policies}) == 4
+
+
+@given(
+    st.tuples(st.integers(1, 99), st.integers(1, 99), st.text("a:1", min_size=1), st.text("a:1")),
+    st.tuples(st.integers(1, 99), st.integers(1, 99), st.text("a:1", min_size=1), st.text("a:1")),
+)
+def test_no_name_and_client_make_the_counter_of_another(one, other):
+    def counter(limit, window, name, client):
+        return RateLimit(limit, window, name).counter_prefix() + client
+
+    assert (counter(*one) == counter(*other)) == (one == other)
+
+
+@pytest.mark.parametrize("number", [0, -1, True, 1.0, "60", None, 10**15])
+def test_limits_and_windows_are_positive_integers(number):
+    with pytest.raises(ValueError, match="limit must be a positive integer"):
+        RateLimit(number)
+    with pytest.raises(ValueError, match="window must be a positive integer"):
+        RateLimit(1, number)
+
+
+@pytest.mark.parametrize("name", ["", 'a"b', "a\\b", "a\r\nb", "a\n", "ü", None, 5])
+def test_names_that_would_break_the_field_are_refused(name):
+    with pytest.raises(ValueError, match="name must be printable ASCII"):
+        RateLimit(1, name=name)
+
+
+def test_short_keys_stay_readable():
+    assert bounded_key("k" * 64) == "k" * 64
+
+
+@given(st.text(st.characters(codec=None), min_size=65), st.text(min_size=65))
+def test_long_keys_become_digests_that_tell_them_apart(one, other):
+    assert re.fullmatch("sha256:[0-9a-f]{64}", bounded_key(one))
+    assert (bounded_key(one) == bounded_key(other)) == (one == other)
+
+
+def test_a_lone_surrogate_in_a_long_key_is_digested_too():
+    assert bounded_key("\ud800" * 65) != bounded_key("\ud801" * 65)

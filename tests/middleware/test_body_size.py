@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import gc
+import io
+import json
+import logging
+import tempfile
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from swaig_wsgi.middleware.body_size import BodySizeMiddleware
+
+LIMIT = 1000
+
+
+class ServerError(Exception):
+    """What gunicorn raises for a bad chunk is a plain subclass of Exception."""
+
+
+class Input:
+    """A server's input object: records how far it is read, and may end, stall or fail there."""
+
+    def __init__(self, body=b"", *, pieces=None, fails=None):
+        self.body = io.BytesIO(body)
+        self.pieces = pieces
+        self.fails = fails
+        self.asked = []
+
+    @property
+    def taken(self):
+        return self.body.tell()
+
+    def read(self, size):
+        assert size > 0
+        self.asked.append(size)
+        data = self.body.read(min(size, self.pieces or size))
+        if not data and self.fails:
+            raise self.fails
+        return data
+
+    def readline(self, size=-1):
+        return self.body.readline(size)
+
+    def readlines(self, hint=-1):
+        return self.body.readlines(hint)
+
+    def __iter__(self):
+        return iter(self.body)
+
+
+class Untouchable(Input):
+    def read(self, size):
+        raise AssertionError("the body was read")
+
+    readline = readlines = __iter__ = read
+
+
+def request(stream, *, length=None, coding=None, terminated=True, method="POST"):
+    environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7"}
+    setup_testing_defaults(environ)
+    environ["wsgi.input"] = stream
+    if terminated:
+        environ["wsgi.input_terminated"] = True
+    if length is not None:
+        environ["CONTENT_LENGTH"] = length
+    if coding is not None:
+        environ["HTTP_TRANSFER_ENCODING"] = coding
+    return environ
+
+
+class Application:
+    """Reads its body as PEP 3333 tells it to and remembers what it saw."""
+
+    def __init__(self):
+        self.environ = None
+        self.body = None
+
+    def __call__(self, environ, start_response):
+        self.environ = environ
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        self.body = environ["wsgi.input"].read(length) if length else b""
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return [b"ok"] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+def run(app, environ):
+    """Call `app` as a server does; the status, and the body as JSON or bytes."""
+    answer = {}
+
+    def start_response(status, headers, exc_info=None):
+        answer.update(status=int(status[:3]), headers=dict(headers))
+
+    result = validator(app)(environ, start_response)
+    try:
+        body = b"".join(result)
+    finally:
+        result.close()
+    if answer["headers"]["Content-Type"] == "application/json":
+        assert answer["headers"]["Content-Length"] == str(len(body)) or not body
+        return answer["status"], json.loads(body) if body else None
+    return answer["status"], body
+
+
+def guarded(application, max_bytes=LIMIT):
+    return BodySizeMiddleware(validator(application), max_bytes)
+
+
+@pytest.fixture
+def application():
+    return Application()
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("terminated", [True, False])
+def test_a_declared_length_over_the_limit_is_413_and_nothing_is_read(
+    application, caplog, method, terminated
+):
+    environ = request(Untouchable(), length="1001", terminated=terminated, method=method)
+    assert run(guarded(application), environ) == (413, {"error": "Request too large"})
+    assert application.environ is None
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("swaig_wsgi.security", logging.WARNING)
+    assert (record.event, record.reason, record.client) == (
+        "body_refused",
+        "too_large",
+        "192.0.2.7",
+    )
+
+
+def test_a_refusal_of_head_has_no_body(application):
+    environ = request(Untouchable(), length="1001", method="HEAD")
+    assert run(guarded(application), environ) == (413, None)
+
+
+@pytest.mark.parametrize(
+    ("framing", "status", "error", "reason"),
+    [
+        ({"length": "+5"}, 400, "Bad request: malformed Content-Length", "malformed_length"),
+        ({"length": "-5"}, 400, "Bad request: malformed Content-Length", "malformed_length"),
+        ({"length": "5, 5"}, 400, "Bad request: malformed Content-Length", "malformed_length"),
+        ({"length": "1_0"}, 400, "Bad request: malformed Content-Length", "malformed_length"),
+        ({"length": "\xb2"}, 400, "Bad request: malformed Content-Length", "malformed_length"),
+        ({"length": "1" + "0" * 30}, 413, "Request too large", "too_large"),
+        (
+            {"length": "5", "coding": "chunked"},
+            400,
+            "Bad request: Content-Length together with Transfer-Encoding",
+            "conflicting_framing",
+        ),
+        (
+            {"coding": "gzip, chunked"},
+            400,
+            "Bad request: unsupported Transfer-Encoding",
+            "unsupported_coding",
+        ),
+        ({"coding": "chunked", "terminated": False}, 411, "Length required", "length_required"),
+    ],
+)
+def test_bad_framing_is_refused_unread(application, caplog, framing, status, error, reason):
+    # Outside the validator, which stops some of these itself.
+    answer = []
+    environ = request(Untouchable(), **framing)
+    body = BodySizeMiddleware(application, LIMIT)(environ, lambda *args: answer.append(args))
+    assert int(answer[0][0][:3]) == status
+    assert json.loads(b"".join(body)) == {"error": error}
+    assert application.environ is None
+    assert [record.reason for record in caplog.records] == [reason]
+
+
+@pytest.mark.parametrize("coding", ["chunked", None])
+def test_a_chunked_body_over_the_limit_is_413_before_the_application_sees_a_byte(
+    application, caplog, coding
+):
+    stream = Input(b"x" * 500_000, pieces=300)
+    assert run(guarded(application), request(stream, coding=coding)) == (
+        413,
+        {"error": "Request too large"},
+    )
+    assert application.environ is None
+    assert stream.taken == LIMIT + 1
+    assert [record.reason for record in caplog.records] == ["too_large_chunked"]
+
+
+def test_a_chunked_body_without_end_is_refused_at_the_limit(application):
+    class Endless(Input):
+        def read(self, size):
+            self.asked.append(size)
+            assert sum(self.asked) <= 300_001
+            return b"x" * size
+
+    stream = Endless()
+    assert run(guarded(application, 300_000), request(stream, coding="chunked"))[0] == 413
+    assert max(stream.asked) <= 65_536
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("request data read error"),
+        ConnectionResetError(),
+        TimeoutError(),
+        EOFError(),
+        ValueError("invalid chunk header"),
+        ServerError("bad chunk"),
+    ],
+)
+@pytest.mark.parametrize("already", [0, 500])
+def test_what_the_server_raises_while_a_body_is_read_is_400(application, caplog, error, already):
+    environ = request(Input(b"x" * already, fails=error), coding="chunked")
+    assert run(guarded(application), environ) == (400, {"error": "Bad request: unreadable body"})
+    assert application.environ is None
+    assert [record.reason for record in caplog.records] == ["unreadable_body"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, SystemExit])
+def test_what_no_client_caused_is_not_turned_into_an_answer(application, error):
+    with pytest.raises(error):
+        BodySizeMiddleware(application)(request(Input(fails=error()), coding="chunked"), None)
+
+
+def test_a_full_disk_is_503_and_says_so_in_the_log(application, caplog, monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    environ = request(Input(b"x" * 70_000), coding="chunked")
+    assert run(guarded(application, 100_000), environ) == (503, {"error": "Service unavailable"})
+    assert application.environ is None
+    assert "No space left" in caplog.records[0].getMessage()
+    assert caplog.records[1].reason == "spool_failed"
+
+
+# What is let through
+
+
+@pytest.mark.parametrize("length", [0, 1, LIMIT])
+def test_a_declared_body_is_streamed_not_buffered(application, length):
+    stream = Input(b"x" * length)
+    environ = request(stream, length=str(length))
+
+    def before(environ, start_response):
+        assert stream.taken == 0
+        return application(environ, start_response)
+
+    assert run(guarded(before), environ) == (200, b"ok")
+    assert application.body == b"x" * length
+
+
+def test_the_input_of_a_server_that_ends_it_is_left_alone():
+    stream = Input(b"hello")
+    environ = request(stream, length="5")
+    seen = []
+    BodySizeMiddleware(lambda environ, _: seen.append(dict(environ)) or [])(environ, None)
+    assert seen == [environ]
+    assert seen[0]["wsgi.input"] is stream
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("terminated", [True, False])
+def test_a_request_without_a_body_passes_as_it_is(application, method, terminated):
+    environ = request(Input(), terminated=terminated, method=method)
+    assert run(guarded(application), environ)[0] == 200
+    assert "CONTENT_LENGTH" not in application.environ
+    assert application.body == b""
+
+
+@pytest.mark.parametrize(("kind", "size"), [(io.BytesIO, 0), (io.BytesIO, 7), (io.BytesIO, 65_536)])
+@pytest.mark.parametrize("coding", ["chunked", "Chunked"])
+def test_a_chunked_body_arrives_whole_and_with_a_length(kind, size, coding):
+    seen = []
+
+    def application(environ, start_response):
+        seen.append((environ["wsgi.input"], environ["wsgi.input"].read()))
+        assert environ["wsgi.input_terminated"] is True
+        assert environ["CONTENT_LENGTH"] == str(size)
+        assert "HTTP_TRANSFER_ENCODING" not in environ
+        return []
+
+    environ = request(Input(b"x" * size, pieces=5000), coding=coding)
+    BodySizeMiddleware(application, 65_536)(environ, None)
+    ((stream, body),) = seen
+    assert type(stream) is kind
+    assert body == b"x" * size
+
+
+def test_a_body_that_only_its_end_announces_is_limited_and_passed_on(application):
+    # As HTTP/2 has them: neither Content-Length nor Transfer-Encoding.
+    environ = request(Input(b"hello"))
+    assert run(guarded(application), environ)[0] == 200
+    assert application.body == b"hello"
+
+
+def disk_request(lines=10_000):
+    body = b"".join(b"line %d\n" % n for n in range(lines))
+    return body, request(Input(body), coding="chunked")
+
+
+def test_a_long_chunked_body_waits_on_disk(application, monkeypatch):
+    made = []
+    temporary_file = tempfile.TemporaryFile
+
+    def recorded(*args):
+        made.append(temporary_file(*args))
+        return made[0]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", recorded)
+    body, environ = disk_request()
+    assert run(guarded(application, 1_000_000), environ)[0] == 200
+    assert application.body == body
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_the_file_on_disk_is_closed_with_the_request(monkeypatch, cyclic):
+    made = []
+
+    def recorded(file=tempfile.TemporaryFile):
+        made.append(file())
+        return made[0]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", recorded)
+    _, environ = disk_request()
+    if cyclic:  # as Werkzeug's Request makes it
+        environ["werkzeug.request"] = [environ]
+    BodySizeMiddleware(lambda environ, start_response: [], 1_000_000)(environ, None)
+    assert not made[0].closed
+    del environ
+    gc.collect()
+    assert made[0].closed
+
+
+def test_the_file_on_disk_leaves_no_resource_warning(recwarn):
+    _, environ = disk_request()
+    environ["cycle"] = environ
+    BodySizeMiddleware(lambda environ, start_response: [], 1_000_000)(environ, None)
+    del environ
+    gc.collect()
+    assert not recwarn.list
+
+
+# Passing on
+
+
+def test_iterable_exc_info_and_write_are_passed_on_untouched():
+    calls = []
+
+    class Iterable:
+        def __iter__(self):
+            yield b"ok"
+
+        def close(self):
+            calls.append("close")
+
+    answer = Iterable()
+    exc_info = (ValueError, ValueError(), None)
+
+    def application(environ, start_response):
+        write = start_response("200 OK", [], exc_info)
+        write(b"written")
+        return answer
+
+    def start_response(status, headers, exc_info=None):
+        calls.append((status, headers, exc_info))
+        return calls.append
+
+    assert BodySizeMiddleware(application)(request(Input()), start_response) is answer
+    assert calls == [("200 OK", [], exc_info), b"written"]
+
+
+@pytest.mark.parametrize("limit", [-1, True, 1.5, "1024", None])
+def test_a_bad_limit_is_refused_at_construction(application, limit):
+    with pytest.raises(ValueError, match="max_bytes"):
+        BodySizeMiddleware(application, limit)
+
+
+def test_the_default_is_a_mebibyte(application):
+    assert run(BodySizeMiddleware(application), request(Untouchable(), length="1048577"))[0] == 413
+    assert run(BodySizeMiddleware(application), request(Input(), length="1048576"))[0] == 200
+
+
+def test_a_limit_of_zero_allows_no_body(application):
+    assert run(guarded(application, 0), request(Input(b"x"), coding="chunked"))[0] == 413
+    assert run(guarded(application, 0), request(Input(), coding="chunked"))[0] == 200
+    assert run(guarded(application, 0), request(Untouchable(), length="1"))[0] == 413

@@ -1,0 +1,245 @@
+"""Reading bodies whole, putting them back, and never reading beyond their end."""
+
+from __future__ import annotations
+
+import io
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.middleware.body_size import (
+    BodyError,
+    BodySizeMiddleware,
+    read_body,
+    replay_body,
+)
+
+LIMIT = 1000
+
+
+class ServerError(Exception):
+    """What gunicorn raises for a bad chunk is a plain subclass of Exception."""
+
+
+class Input:
+    """A server's input object: records how far it is read, and may end, stall or fail there."""
+
+    def __init__(self, body=b"", *, pieces=None, fails=None):
+        self.body = io.BytesIO(body)
+        self.pieces = pieces
+        self.fails = fails
+        self.asked = []
+
+    @property
+    def taken(self):
+        return self.body.tell()
+
+    def read(self, size):
+        assert size > 0
+        self.asked.append(size)
+        data = self.body.read(min(size, self.pieces or size))
+        if not data and self.fails:
+            raise self.fails
+        return data
+
+    def readline(self, size=-1):
+        return self.body.readline(size)
+
+    def readlines(self, hint=-1):
+        return self.body.readlines(hint)
+
+    def __iter__(self):
+        return iter(self.body)
+
+
+class Untouchable(Input):
+    def read(self, size):
+        raise AssertionError("the body was read")
+
+    readline = readlines = __iter__ = read
+
+
+def request(stream, *, length=None, coding=None, terminated=True, method="POST"):
+    environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7"}
+    setup_testing_defaults(environ)
+    environ["wsgi.input"] = stream
+    if terminated:
+        environ["wsgi.input_terminated"] = True
+    if length is not None:
+        environ["CONTENT_LENGTH"] = length
+    if coding is not None:
+        environ["HTTP_TRANSFER_ENCODING"] = coding
+    return environ
+
+
+# A server that does not end the input
+
+
+PIPELINED = b"first\nlast" + b"POST /smuggled HTTP/1.1\r\n"
+
+READERS = [
+    lambda s: s.read(),
+    lambda s: s.read(-1),
+    lambda s: s.read(None),
+    lambda s: s.read(10_000),
+    lambda s: b"".join(s.readlines()),
+    lambda s: b"".join(s.readlines(10_000)),
+    lambda s: b"".join(s),
+    lambda s: s.readline() + s.readline() + s.readline(),
+    lambda s: s.readline(None) + s.readline(-1) + s.readline(10_000),
+    lambda s: s.readline(3) + s.read(4) + b"".join(s.readlines(1)) + s.readline(),
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_application_cannot_read_beyond_the_declared_length(reader):
+    stream = io.BytesIO(PIPELINED)
+    environ = request(stream, length="10", terminated=False)
+    seen = []
+
+    def application(environ, start_response):
+        assert environ["wsgi.input_terminated"] is True
+        seen.append(reader(environ["wsgi.input"]))
+        seen.append(environ["wsgi.input"].read())
+        return []
+
+    BodySizeMiddleware(application)(environ, None)
+    assert seen == [b"first\nlast", b""]
+    assert stream.tell() == 10
+
+
+@pytest.mark.parametrize("length", [None, "", "0"])
+def test_without_a_body_the_application_reads_nothing_at_all(length):
+    environ = request(Untouchable(), length=length, terminated=False)
+    seen = []
+    BodySizeMiddleware(lambda environ, _: seen.append(environ["wsgi.input"].read()) or [])(
+        environ, None
+    )
+    assert seen == [b""]
+
+
+def test_a_body_on_disk_can_be_read_in_every_way_of_pep_3333():
+    body = b"".join(b"line %d\n" % n for n in range(10_000))
+    environ = request(Input(body), coding="chunked")
+    seen = {}
+
+    def application(environ, start_response):
+        stream = environ["wsgi.input"]
+        seen["read"] = stream.read(7)
+        seen["readline"] = stream.readline()
+        seen["short"] = stream.readline(3)
+        seen["lines"] = stream.readlines(20)
+        seen["rest"] = list(stream)
+        seen["end"] = stream.read(1)
+        return []
+
+    BodySizeMiddleware(application, 1_000_000)(environ, None)
+    assert seen["read"] == b"line 0\n"
+    assert seen["readline"] == b"line 1\n"
+    assert seen["short"] == b"lin"
+    assert seen["lines"][0] == b"e 2\n"
+    assert b"".join([b"line 0\n", b"line 1\n", b"lin", *seen["lines"], *seen["rest"]]) == body
+    assert seen["end"] == b""
+
+
+def test_readlines_takes_a_hint():
+    environ = request(io.BytesIO(b"a\nb\nc\n"), length="6", terminated=False)
+    seen = []
+    BodySizeMiddleware(lambda environ, _: seen.append(environ["wsgi.input"].readlines(3)) or [])(
+        environ, None
+    )
+    assert seen == [[b"a\n", b"b\n"]]
+
+
+# read_body and replay_body
+
+
+@pytest.mark.parametrize("pieces", [None, 1, 7])
+@pytest.mark.parametrize("body", [b"", b"x", b"hello world" * 50])
+def test_read_body_reads_either_framing_whole(body, pieces):
+    declared = request(Input(body, pieces=pieces), length=str(len(body)))
+    chunked = request(Input(body, pieces=pieces), coding="chunked")
+    assert read_body(declared, LIMIT) == read_body(chunked, LIMIT) == body
+
+
+def test_read_body_never_reads_beyond_the_declared_length():
+    stream = io.BytesIO(PIPELINED)
+    assert read_body(request(stream, length="10", terminated=False), LIMIT) == b"first\nlast"
+    assert stream.tell() == 10
+
+
+def test_read_body_reads_nothing_where_there_is_nothing():
+    assert read_body(request(Untouchable(), terminated=False), LIMIT) == b""
+    assert read_body(request(Untouchable(), length="0"), LIMIT) == b""
+    assert read_body(request(Input()), LIMIT) == b""
+
+
+@pytest.mark.parametrize(
+    ("environ", "status", "error", "reason"),
+    [
+        (request(Untouchable(), length="1001"), 413, "Request too large", "too_large"),
+        (
+            request(Input(b"x" * 5000), coding="chunked"),
+            413,
+            "Request too large",
+            "too_large_chunked",
+        ),
+        (
+            request(Untouchable(), length="x"),
+            400,
+            "Bad request: malformed Content-Length",
+            "malformed_length",
+        ),
+        (
+            request(Input(b"hell"), length="5"),
+            400,
+            "Bad request: incomplete body",
+            "incomplete_body",
+        ),
+        (request(Input(), length="5"), 400, "Bad request: incomplete body", "incomplete_body"),
+        (
+            request(Input(b"hell", pieces=2, fails=ServerError()), length="5"),
+            400,
+            "Bad request: unreadable body",
+            "unreadable_body",
+        ),
+        (
+            request(Input(b"hell", fails=OSError()), coding="chunked"),
+            400,
+            "Bad request: unreadable body",
+            "unreadable_body",
+        ),
+        (
+            request(Untouchable(), coding="chunked", terminated=False),
+            411,
+            "Length required",
+            "length_required",
+        ),
+    ],
+)
+def test_read_body_refuses_what_it_cannot_read(environ, status, error, reason):
+    with pytest.raises(BodyError) as caught:
+        read_body(environ, LIMIT)
+    assert (caught.value.status, caught.value.error, caught.value.reason) == (status, error, reason)
+
+
+@given(st.binary(max_size=300), st.sampled_from([None, "chunked"]), st.booleans())
+def test_a_replayed_body_is_as_if_unread(body, coding, as_file):
+    environ = request(Input(body), coding=coding, length=None if coding else str(len(body)))
+    read = read_body(environ, LIMIT)
+    replay_body(environ, io.BytesIO(read) if as_file else read)
+    assert environ["CONTENT_LENGTH"] == str(len(body))
+    assert "HTTP_TRANSFER_ENCODING" not in environ
+    assert environ["wsgi.input_terminated"] is True
+    assert read_body(environ, LIMIT) == body
+
+
+def test_a_file_is_replayed_from_its_start_wherever_it_stands():
+    file = io.BytesIO(b"hello")
+    file.read(3)
+    environ = request(Untouchable())
+    replay_body(environ, file)
+    assert environ["CONTENT_LENGTH"] == "5"
+    assert environ["wsgi.input"].read() == b"hello"

@@ -1,0 +1,161 @@
+"""A rate limit whose store fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
+from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores.memory import MemoryStore
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Flaky(MemoryStore):
+    """A store that can be down, quickly (refused) or slowly (timed out)."""
+
+    def __init__(self, clock):
+        super().__init__(clock=clock)
+        self.clock = clock
+        self.down = False
+        self.delay = 0.0
+        self.asked = 0
+
+    def hit(self, key, window):
+        self.asked += 1
+        if self.down:
+            self.clock.now += self.delay
+            raise StoreError("connection refused")
+        return super().hit(key, window)
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+
+class Answer:
+    def __init__(self, app, address="192.0.2.7", path="/", method="GET", **more):
+        environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "SCRIPT_NAME": "/mounted"}
+        environ.update(PATH_INFO=path, **more)
+        if address is not None:
+            environ["REMOTE_ADDR"] = address
+        setup_testing_defaults(environ)
+        result = validator(app)(environ, self._start)
+        try:
+            self.body = b"".join(result)
+        finally:
+            result.close()
+
+    def _start(self, status, headers, exc_info=None):
+        self.status = int(status[:3])
+        self.fields = headers
+        self.headers = {name.lower(): value for name, value in headers}
+        assert len(self.headers) == len(headers), "a field was sent twice"
+
+
+def limiter(limit, store, clock, mode="local"):
+    return RateLimitMiddleware(
+        validator(application), limit, store=store, clock=clock, on_store_failure=mode
+    )
+
+
+def statuses(app, times, **request):
+    return [Answer(app, **request).status for _ in range(times)]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_failing_store_is_replaced_by_counting_here_and_returned_to(clock, caplog):
+    store = Flaky(clock)
+    limited = limiter(3, store, clock)
+    assert statuses(limited, 2) == [200, 200]
+    store.down = True
+    assert statuses(limited, 5) == [200, 200, 200, 429, 429]
+    store.down = False
+    assert statuses(limited, 2) == [200, 429]
+    assert {record.levelno for record in caplog.records if "store" in record.getMessage()} == {
+        logging.ERROR
+    }
+
+
+def test_the_local_count_keeps_its_window_too(clock):
+    store = Flaky(clock)
+    store.down = True
+    limited = limiter(1, store, clock)
+    assert statuses(limited, 2) == [200, 429]
+    clock.now += 60
+    assert statuses(limited, 2) == [200, 429]
+
+
+@pytest.mark.parametrize("mode", ["local", "allow", "deny"])
+def test_failures_are_logged_once_a_minute(clock, caplog, mode):
+    store = Flaky(clock)
+    store.down = True
+    limited = limiter(10**6, store, clock, mode)
+    for _ in range(1200):
+        Answer(limited)
+        clock.now += 0.1
+    failures = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert len(failures) == 2
+    assert "connection refused" in failures[0].getMessage()
+    assert mode in failures[0].getMessage()
+
+
+def test_a_failing_store_may_let_everything_through(clock):
+    store = Flaky(clock)
+    limited = limiter(1, store, clock, mode="allow")
+    assert statuses(limited, 2) == [200, 429]
+    store.down = True
+    answers = [Answer(limited) for _ in range(5)]
+    assert {answer.status for answer in answers} == {200}
+    assert all("ratelimit" not in answer.headers for answer in answers)
+    store.down = False
+    assert statuses(limited, 1) == [429]
+
+
+def test_a_failing_store_may_let_nothing_through(clock, caplog):
+    store = Flaky(clock)
+    store.down = True
+    limited = limiter(5, store, clock, mode="deny")
+    answer = Answer(limited)
+    assert (answer.status, json.loads(answer.body)) == (503, {"error": "Service unavailable"})
+    refusal = caplog.records[-1]
+    assert (refusal.event, refusal.reason) == ("rate_limit_unavailable", "store_failed")
+    store.down = False
+    assert Answer(limited).status == 200
+
+
+def test_a_store_that_times_out_does_not_hold_up_every_request(clock):
+    store = Flaky(clock)
+    store.down, store.delay = True, 0.25
+    limited = limiter(100, store, clock)
+    assert statuses(limited, 50) == [200] * 50
+    assert store.asked == 1
+    clock.now += 1
+    store.down = False
+    assert statuses(limited, 50) == [200] * 50
+    assert store.asked == 51
+
+
+def test_another_exception_of_a_store_is_not_swallowed():
+    class Broken(MemoryStore):
+        def hit(self, key, window):
+            raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        Answer(RateLimitMiddleware(application, 1, store=Broken()))
