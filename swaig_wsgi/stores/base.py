@@ -24,7 +24,7 @@ class Count(NamedTuple):
     """What :meth:`Store.hit` counted."""
 
     #: How often the key was counted in its window, this time included.
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count()
     #: Seconds until the window ends; more than 0, at most the window.
     seconds_left: float
 
