@@ -1,0 +1,194 @@
+"""The client's own request, from behind the proxies that passed it on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..core.proxies import (
+    Client,
+    Hops,
+    host_with_port,
+    parse_forwarded,
+    parse_x_forwarded,
+    resolve_client,
+    split_host,
+    trusted_proxies,
+)
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_ORIGINAL = "swaig_wsgi.proxies.original"
+_FORWARDED = "swaig_wsgi.forwarded"
+_PREFIX = "swaig_wsgi.forwarded_prefix"
+
+_REWRITTEN = (
+    "REMOTE_ADDR",
+    "wsgi.url_scheme",
+    "HTTP_HOST",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SCRIPT_NAME",
+)
+# Other fields that applications take for the client's address, scheme, host or prefix.
+_SYNONYMS = frozenset(
+    {
+        "HTTP_CF_CONNECTING_IP",
+        "HTTP_CLIENT_IP",
+        "HTTP_FORWARDED",
+        "HTTP_FRONT_END_HTTPS",
+        "HTTP_TRUE_CLIENT_IP",
+        "HTTP_X_CLIENT_IP",
+        "HTTP_X_CLUSTER_CLIENT_IP",
+        "HTTP_X_REAL_IP",
+        "HTTP_X_SCHEME",
+        "HTTP_X_SCRIPT_NAME",
+    }
+)
+
+
+class TrustedProxyMiddleware:
+    """Show the application the request that the client sent to the outermost trusted proxy.
+
+    Sets ``REMOTE_ADDR``, ``wsgi.url_scheme``, ``HTTP_HOST``, ``SERVER_NAME``, ``SERVER_PORT``
+    and ``SCRIPT_NAME`` as Werkzeug's ``ProxyFix`` does, and takes its place. It refuses nothing.
+
+    **Every proxy that is trusted must overwrite each field of the family, or append to it**,
+    and that includes the fields that it has no value for. One that passes a field on lets any
+    client write it: an address of its choice, round rate limits and into logs; ``https`` for a
+    request in clear; a host and prefix that send the URLs built from them, credentials
+    included, to an attacker's server. Trust the addresses of proxies only, never a network that
+    clients are in, and a number only where nobody can connect but through the proxies.
+
+    A server that reads such fields itself does so before anything here can. gunicorn does, for
+    local peers: turn it off with ``secure_scheme_headers = {}`` and ``forwarder_headers = ""``.
+
+    The application sees no forwarding field but what was believed. Those of untrusted peers, of
+    the other family (``nginx`` passes a client's on), all other ``X-Forwarded-*`` and synonyms
+    such as ``X-Real-IP`` are taken out of `environ`; the family's own are rewritten to the
+    values that were believed, one each. So Django's ``SECURE_PROXY_SSL_HEADER``, which reads
+    the *left-most* value, and a ``ProxyFix`` inside cannot be told anything else.
+
+    `environ` keys:
+        ``swaig_wsgi.proxies.original``: a dict of the six values above as they were before.
+        ``swaig_wsgi.forwarded``: True where a trusted proxy told the scheme or the host.
+        ``swaig_wsgi.forwarded_prefix``: the prefix, where a trusted proxy told one.
+
+    Args:
+        app: the application behind.
+        trusted: addresses and networks of the proxies, and ``"unix"`` for a socket without a peer
+            address; or the number of proxies. See :func:`core.proxies.trusted_proxies`.
+        family: ``"x-forwarded"`` for ``X-Forwarded-For``, ``-Proto``, ``-Host``, ``-Port`` and
+            ``-Prefix``, or ``"forwarded"`` for ``Forwarded`` (RFC 7239). Never both.
+
+    Raises:
+        ValueError: the policy or the family is none of these.
+    """
+
+    def __init__(
+        self, app: WSGIApplication, trusted: Iterable[str] | int, *, family: str = "x-forwarded"
+    ) -> None:
+        if family not in ("x-forwarded", "forwarded"):
+            raise ValueError(
+                f"family of proxy headers: expected 'x-forwarded' or 'forwarded', not {family!r}"
+            )
+        self.app = app
+        self._trusted = trusted_proxies(trusted)
+        self._parse, self._tell = (
+            (_parse_x_forwarded, _tell_x_forwarded)
+            if family == "x-forwarded"
+            else (_parse_forwarded, _tell_forwarded)
+        )
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        for key in (_ORIGINAL, _FORWARDED, _PREFIX):
+            environ.pop(key, None)
+        claims = _take_claims(environ)
+        if claims:
+            peer = environ.get("REMOTE_ADDR") or ""
+            # Strangers do not even have their fields parsed.
+            if self._trusted.trusts_peer(peer):
+                client = resolve_client(peer, self._parse(claims), self._trusted)
+                if client != _NOBODY:
+                    _apply(environ, client)
+                    self._tell(environ, client)
+        return self.app(environ, start_response)
+
+
+_NOBODY = Client()
+
+
+def _take_claims(environ: WSGIEnvironment) -> dict[str, str]:
+    claims = {}
+    # Most requests have none of these, and one look at all names together is the cheapest.
+    if "HTTP_X_FORWARDED" in "\n".join(environ):
+        for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED")]:
+            claims[key] = environ.pop(key)
+    for key in _SYNONYMS & environ.keys():
+        claims[key] = environ.pop(key)
+    return claims
+
+
+def _parse_x_forwarded(claims: dict[str, str]) -> Hops:
+    return parse_x_forwarded(
+        addresses=claims.get("HTTP_X_FORWARDED_FOR"),
+        scheme=claims.get("HTTP_X_FORWARDED_PROTO"),
+        host=claims.get("HTTP_X_FORWARDED_HOST"),
+        port=claims.get("HTTP_X_FORWARDED_PORT"),
+        prefix=claims.get("HTTP_X_FORWARDED_PREFIX"),
+    )
+
+
+def _parse_forwarded(claims: dict[str, str]) -> Hops:
+    return parse_forwarded(claims.get("HTTP_FORWARDED", ""))
+
+
+def _apply(environ: WSGIEnvironment, client: Client) -> None:
+    environ[_ORIGINAL] = {key: environ.get(key) for key in _REWRITTEN}
+    if client.address is not None and client.address != environ.get("REMOTE_ADDR"):
+        environ["REMOTE_ADDR"] = client.address
+        # They tell of the connection, which is the proxy's.
+        environ.pop("REMOTE_PORT", None)
+        environ.pop("REMOTE_HOST", None)
+    if client.scheme is not None:
+        environ["wsgi.url_scheme"] = client.scheme
+    if client.host is not None:
+        environ["HTTP_HOST"] = client.host
+        environ["SERVER_NAME"], port = split_host(client.host)
+        if port:
+            environ["SERVER_PORT"] = port
+    if client.port is not None:
+        environ["SERVER_PORT"] = str(client.port)
+        host = host_with_port(environ.get("HTTP_HOST", ""), client.port)
+        if host is not None:
+            environ["HTTP_HOST"] = host
+    if client.prefix is not None:
+        environ["SCRIPT_NAME"] = environ[_PREFIX] = client.prefix
+    if client.scheme is not None or client.host is not None:
+        environ[_FORWARDED] = True
+
+
+def _tell_x_forwarded(environ: WSGIEnvironment, client: Client) -> None:
+    if client.address is not None:
+        environ["HTTP_X_FORWARDED_FOR"] = client.address
+    if client.scheme is not None:
+        environ["HTTP_X_FORWARDED_PROTO"] = client.scheme
+    if client.host is not None:
+        environ["HTTP_X_FORWARDED_HOST"] = environ["HTTP_HOST"]
+    if client.port is not None:
+        environ["HTTP_X_FORWARDED_PORT"] = str(client.port)
+    if client.prefix is not None:
+        environ["HTTP_X_FORWARDED_PREFIX"] = client.prefix
+
+
+def _tell_forwarded(environ: WSGIEnvironment, client: Client) -> None:
+    pairs = []
+    if client.address is not None:
+        node = f'"[{client.address}]"' if ":" in client.address else client.address
+        pairs.append(f"for={node}")
+    if client.scheme is not None:
+        pairs.append(f"proto={client.scheme}")
+    if client.host is not None:
+        pairs.append(f'host="{client.host}"')
+    environ["HTTP_FORWARDED"] = ";".join(pairs)

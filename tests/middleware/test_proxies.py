@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import django
+import pytest
+from django.conf import settings as django_settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
+
+PROXY = "10.0.0.1"
+CLIENT = "192.0.2.7"
+TRUSTED = ("10.0.0.0/8",)
+
+PUBLIC = {
+    "HTTP_X_FORWARDED_FOR": CLIENT,
+    "HTTP_X_FORWARDED_PROTO": "https",
+    "HTTP_X_FORWARDED_HOST": "public.example",
+    "HTTP_X_FORWARDED_PORT": "8443",
+    "HTTP_X_FORWARDED_PREFIX": "/agents",
+}
+FORWARDED = {"HTTP_FORWARDED": f'for={CLIENT};proto=https;host="public.example:8443"'}
+OURS = ("swaig_wsgi.proxies.original", "swaig_wsgi.forwarded", "swaig_wsgi.forwarded_prefix")
+REWRITTEN = (
+    "REMOTE_ADDR",
+    "wsgi.url_scheme",
+    "HTTP_HOST",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SCRIPT_NAME",
+)
+
+
+def request(headers=(), peer=PROXY, **environ):
+    path = {"SCRIPT_NAME": "", "PATH_INFO": "/swaig", "QUERY_STRING": ""}
+    environ = {"REQUEST_METHOD": "GET", **path, **environ}
+    if peer is not None:
+        environ["REMOTE_ADDR"] = peer
+    setup_testing_defaults(environ)
+    environ.update({"HTTP_HOST": "inner.example:8000", "SERVER_PORT": "8000"})
+    environ.update(headers)
+    return environ
+
+
+def seen(environ, trusted=TRUSTED, **options):
+    """Return the environ that an application behind the middleware gets."""
+    inner = {}
+
+    def app(environ, start_response):
+        inner.update(environ)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"inner"]
+
+    middleware = TrustedProxyMiddleware(validator(app), trusted, **options)
+    answer = validator(middleware)(
+        environ, lambda status, headers, exc_info=None: lambda data: None
+    )
+    assert b"".join(answer) == b"inner"
+    answer.close()
+    return inner
+
+
+def without_wrappers(environ):
+    return {key: value for key, value in environ.items() if not key.startswith("wsgi.")}
+
+
+def forwarding(environ):
+    return {key: value for key, value in environ.items() if "FORWARDED" in key}
+
+
+def test_a_trusted_proxy_is_believed():
+    environ = seen(request(PUBLIC, REMOTE_PORT="4711", REMOTE_HOST="proxy.internal"))
+    assert {key: environ[key] for key in REWRITTEN} == {
+        "REMOTE_ADDR": CLIENT,
+        "wsgi.url_scheme": "https",
+        "HTTP_HOST": "public.example:8443",
+        "SERVER_NAME": "public.example",
+        "SERVER_PORT": "8443",
+        "SCRIPT_NAME": "/agents",
+    }
+    assert environ["PATH_INFO"] == "/swaig"
+    assert environ["swaig_wsgi.forwarded"] is True
+    assert environ["swaig_wsgi.forwarded_prefix"] == "/agents"
+    assert environ["swaig_wsgi.proxies.original"] == {
+        "REMOTE_ADDR": PROXY,
+        "wsgi.url_scheme": "http",
+        "HTTP_HOST": "inner.example:8000",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SCRIPT_NAME": "",
+    }
+    assert "REMOTE_PORT" not in environ
+    assert "REMOTE_HOST" not in environ
+
+
+def test_a_trusted_proxy_that_speaks_rfc_7239_is_believed():
+    environ = seen(request(FORWARDED), family="forwarded")
+    assert environ["REMOTE_ADDR"] == CLIENT
+    assert environ["wsgi.url_scheme"] == "https"
+    assert environ["HTTP_HOST"] == "public.example:8443"
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("public.example", "8443")
+    assert environ["SCRIPT_NAME"] == ""
+    assert environ["swaig_wsgi.forwarded"] is True
+    assert "swaig_wsgi.forwarded_prefix" not in environ
+
+
+@pytest.mark.parametrize("peer", ["203.0.113.9", "11.0.0.1", "", None, "unknown"])
+@pytest.mark.parametrize("family", ["x-forwarded", "forwarded"])
+def test_an_untrusted_peer_changes_nothing_and_its_fields_are_dropped(peer, family):
+    spoofed = {
+        **PUBLIC,
+        **FORWARDED,
+        "HTTP_X_FORWARDED_SSL": "on",
+        "HTTP_X_FORWARDED_SCHEME": "https",
+        "HTTP_X_FORWARDED_PROTOCOL": "ssl",
+        "HTTP_X_FORWARDED_SERVER": "evil.example",
+        "HTTP_X_FORWARDED_USER": "admin",
+        "HTTP_X_FORWARDED": "for=192.0.2.66",
+        "HTTP_X_REAL_IP": "192.0.2.66",
+        "HTTP_X_CLIENT_IP": "192.0.2.66",
+        "HTTP_X_CLUSTER_CLIENT_IP": "192.0.2.66",
+        "HTTP_CLIENT_IP": "192.0.2.66",
+        "HTTP_TRUE_CLIENT_IP": "192.0.2.66",
+        "HTTP_CF_CONNECTING_IP": "192.0.2.66",
+        "HTTP_X_SCHEME": "https",
+        "HTTP_X_SCRIPT_NAME": "/evil",
+        "HTTP_FRONT_END_HTTPS": "on",
+    }
+    plain = without_wrappers(seen(request(peer=peer), family=family))
+    attacked = without_wrappers(seen(request(spoofed, peer), family=family))
+    assert attacked == plain
+    assert forwarding(attacked) == {}
+
+
+def test_a_different_claim_each_time_does_not_change_an_untrusted_address():
+    addresses = {
+        seen(request({"HTTP_X_FORWARDED_FOR": f"192.0.2.{n}"}, "203.0.113.9"))["REMOTE_ADDR"]
+        for n in range(20)
+    }
+    assert addresses == {"203.0.113.9"}
+
+
+def test_a_different_claim_each_time_does_not_change_the_address_behind_a_proxy():
+    addresses = {
+        seen(request({"HTTP_X_FORWARDED_FOR": f"192.0.2.{n}, {CLIENT}"}))["REMOTE_ADDR"]
+        for n in range(20)
+    }
+    assert addresses == {CLIENT}
+
+
+@pytest.mark.parametrize("peer", ["", None])
+def test_a_unix_socket_has_to_be_trusted_by_name(peer):
+    assert seen(request(PUBLIC, peer), ["unix"])["REMOTE_ADDR"] == CLIENT
+    assert seen(request(PUBLIC, peer), ["127.0.0.1"]).get("REMOTE_ADDR") == peer
+    assert seen(request(PUBLIC, "203.0.113.9"), ["unix"])["REMOTE_ADDR"] == "203.0.113.9"
+
+
+def test_one_proxy_is_the_direct_peer_whoever_that_is():
+    environ = seen(request({"HTTP_X_FORWARDED_FOR": f"192.0.2.66, {CLIENT}"}, "203.0.113.9"), 1)
+    assert environ["REMOTE_ADDR"] == CLIENT
+
+
+def test_a_mapped_peer_is_its_ipv4_address():
+    assert seen(request(PUBLIC, "::ffff:10.0.0.1"))["REMOTE_ADDR"] == CLIENT
+
+
+# The two families
+
+
+def test_the_other_family_is_never_read():
+    both = {**PUBLIC, "HTTP_FORWARDED": "for=192.0.2.66;proto=http;host=evil.example"}
+    environ = seen(request(both))
+    assert (environ["REMOTE_ADDR"], environ["HTTP_HOST"]) == (CLIENT, "public.example:8443")
+    assert "HTTP_FORWARDED" not in environ
+    only = {"HTTP_FORWARDED": "for=192.0.2.66;proto=https;host=evil.example"}
+    environ = seen(request(only))
+    assert (environ["REMOTE_ADDR"], environ["HTTP_HOST"]) == (PROXY, "inner.example:8000")
+    assert "HTTP_FORWARDED" not in environ
+
+
+def test_nor_is_it_when_the_family_is_forwarded():
+    environ = seen(request({**PUBLIC, "HTTP_X_REAL_IP": "192.0.2.66"}), family="forwarded")
+    assert (environ["REMOTE_ADDR"], environ["HTTP_HOST"]) == (PROXY, "inner.example:8000")
+    assert environ["wsgi.url_scheme"] == "http"
+    assert forwarding(environ) == {}
+    assert "HTTP_X_REAL_IP" not in environ
+
+
+def test_other_fields_of_a_trusted_proxy_are_dropped_too():
+    extra = {"HTTP_X_FORWARDED_SSL": "on", "HTTP_X_REAL_IP": "192.0.2.66"}
+    environ = seen(request({**PUBLIC, **extra}))
+    assert not extra.keys() & environ.keys()
+
+
+# What an inner application sees
+
+
+def test_only_believed_values_remain():
+    environ = seen(
+        request(
+            {
+                "HTTP_X_FORWARDED_FOR": f"192.0.2.66, {CLIENT}:1234, 10.0.0.2",
+                "HTTP_X_FORWARDED_PROTO": "https, http",
+                "HTTP_X_FORWARDED_HOST": "evil.example, public.example",
+                "HTTP_X_FORWARDED_PORT": "1, 8443, 2",
+                "HTTP_X_FORWARDED_PREFIX": "/evil, /agents/, /x",
+            }
+        )
+    )
+    assert {key: value for key, value in environ.items() if key in PUBLIC} == {
+        "HTTP_X_FORWARDED_FOR": CLIENT,
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_HOST": "evil.example:8443",
+        "HTTP_X_FORWARDED_PORT": "8443",
+        "HTTP_X_FORWARDED_PREFIX": "/agents",
+    }
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"HTTP_X_FORWARDED_FOR": "unknown"},
+        {"HTTP_X_FORWARDED_PROTO": "gopher"},
+        {"HTTP_X_FORWARDED_HOST": "user@evil.example"},
+        {"HTTP_X_FORWARDED_PORT": "0"},
+        {"HTTP_X_FORWARDED_PREFIX": "//evil.example"},
+        {"HTTP_X_FORWARDED_FOR": ""},
+    ],
+)
+def test_malformed_values_of_a_trusted_proxy_do_not_reach_the_application(headers):
+    environ = without_wrappers(seen(request(headers)))
+    assert environ == without_wrappers(seen(request()))
+
+
+def test_a_malformed_forwarded_does_not_reach_the_application():
+    environ = seen(request({"HTTP_FORWARDED": 'for="'}), family="forwarded")
+    assert forwarding(environ) == {}
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("for=192.0.2.66, for=192.0.2.7;by=_x", "for=192.0.2.7"),
+        ('for="[2001:DB8:0::7]:80";proto=HTTPS', 'for="[2001:db8::7]";proto=https'),
+        ('host="a.example:80"', 'host="a.example:80"'),
+    ],
+)
+def test_forwarded_is_rewritten_to_what_was_believed(sent, told):
+    environ = seen(request({"HTTP_FORWARDED": sent}), family="forwarded")
+    assert environ["HTTP_FORWARDED"] == told
+    again = seen({**environ, "REMOTE_ADDR": PROXY}, family="forwarded")
+    assert [again.get(key) for key in REWRITTEN] == [environ.get(key) for key in REWRITTEN]
+
+
+@pytest.fixture(scope="module")
+def _django():
+    if not django_settings.configured:
+        django_settings.configure()
+    django.setup()
+
+
+@pytest.mark.parametrize(
+    ("peer", "proto", "scheme"),
+    [
+        (PROXY, "https", "https"),
+        (PROXY, "http", "http"),
+        # Sent by a client, appended to by its proxy: Django would read the left-most.
+        (PROXY, "https, http", "http"),
+        (PROXY, "https,junk", "http"),
+        ("203.0.113.9", "https", "http"),
+    ],
+)
+@pytest.mark.usefixtures("_django")
+def test_django_is_told_the_believed_scheme(peer, proto, scheme):
+    environ = seen(request({"HTTP_X_FORWARDED_FOR": CLIENT, "HTTP_X_FORWARDED_PROTO": proto}, peer))
+    with override_settings(
+        SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
+        USE_X_FORWARDED_HOST=True,
+        ALLOWED_HOSTS=["*"],
+    ):
+        django_request = WSGIRequest(environ)
+        assert django_request.scheme == scheme
+        assert django_request.is_secure() is (scheme == "https")
+
+
+@pytest.mark.usefixtures("_django")
+def test_django_is_told_the_believed_host():
+    with override_settings(
+        USE_X_FORWARDED_HOST=True, USE_X_FORWARDED_PORT=True, ALLOWED_HOSTS=["*"]
+    ):
+        spoofed = seen(request({"HTTP_X_FORWARDED_HOST": "evil.example"}, "203.0.113.9"))
+        assert WSGIRequest(spoofed).get_host() == "inner.example:8000"
+        believed = seen(request({**PUBLIC, "HTTP_X_FORWARDED_PORT": "443"}))
+        assert WSGIRequest(believed).get_host() == "public.example:443"
+
+
+def proxy_fix(environ, count):
+    result = {}
+    app = ProxyFix(lambda environ, start_response: result.update(environ) or [], *[count] * 5)
+    app(dict(environ), None)
+    return [result.get(key) for key in REWRITTEN]
+
+
+address = st.ip_addresses(v=4).map(str)
+scheme = st.sampled_from(["http", "https"])
+port = st.integers(1, 65535).map(str)
+host = st.from_regex(r"[a-z]{1,9}\.example(:[1-9][0-9]{0,3})?|\[::[1-9]\](:80)?", fullmatch=True)
+prefix = st.from_regex(r"(/[a-z]{1,9}){1,3}", fullmatch=True)
+
+
+@given(st.data(), st.integers(1, 3))
+def test_well_formed_fields_are_read_as_proxy_fix_reads_them(data, count):
+    headers = {
+        key: ", ".join(data.draw(st.lists(value, min_size=count, max_size=5)))
+        for key, value in zip(PUBLIC, (address, scheme, host, port, prefix))
+        if key == "HTTP_X_FORWARDED_FOR" or data.draw(st.booleans())
+    }
+    expected = proxy_fix(request(headers), count)
+    environ = seen(request(headers), count)
+    assert [environ.get(key) for key in REWRITTEN] == expected
+    # One that was left inside changes nothing.
+    assert proxy_fix(environ, 1) == expected
+
+
+# Keys of ours
+
+
+def test_what_the_keys_tell_is_never_left_from_before():
+    stale = dict.fromkeys(OURS, True)
+    assert not stale.keys() & seen(request(stale, "203.0.113.9")).keys()
+    assert not stale.keys() & seen(request(stale)).keys()
+    headers = {"HTTP_X_FORWARDED_FOR": CLIENT}
+    environ = seen(request({**headers, **stale}))
+    assert stale.keys() & environ.keys() == {"swaig_wsgi.proxies.original"}
+    assert environ["swaig_wsgi.proxies.original"]["REMOTE_ADDR"] == PROXY
+
+
+@pytest.mark.parametrize(
+    ("headers", "forwarded"),
+    [
+        ({"HTTP_X_FORWARDED_PROTO": "https"}, True),
+        ({"HTTP_X_FORWARDED_HOST": "public.example"}, True),
+        ({"HTTP_X_FORWARDED_FOR": CLIENT}, None),
+        ({"HTTP_X_FORWARDED_PREFIX": "/agents"}, None),
+        ({"HTTP_X_FORWARDED_PORT": "8443"}, None),
+        ({"HTTP_X_FORWARDED_PROTO": "on"}, None),
+    ],
+)
+def test_forwarded_says_that_scheme_or_host_came_from_a_proxy(headers, forwarded):
+    assert seen(request(headers)).get("swaig_wsgi.forwarded") is forwarded
+
+
+def test_the_prefix_replaces_whatever_script_name_there_was():
+    environ = seen(request({"HTTP_X_FORWARDED_PREFIX": "/agents/"}, SCRIPT_NAME="/forged"))
+    assert environ["SCRIPT_NAME"] == environ["swaig_wsgi.forwarded_prefix"] == "/agents"
+    assert environ["swaig_wsgi.proxies.original"]["SCRIPT_NAME"] == "/forged"
+    environ = seen(request({"HTTP_X_FORWARDED_PREFIX": "/"}, SCRIPT_NAME="/forged"))
+    assert environ["SCRIPT_NAME"] == environ["swaig_wsgi.forwarded_prefix"] == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "result"),
+    [
+        ("inner.example:8000", "inner.example:8443"),
+        ("[::1]", "[::1]:8443"),
+        # Nothing mends a malformed Host on its way to whoever refuses it.
+        ("user@inner.example:8000", "user@inner.example:8000"),
+        ("a.example,b.example:80", "a.example,b.example:80"),
+    ],
+)
+def test_a_port_alone_goes_into_the_host(host, result):
+    environ = seen(request({"HTTP_X_FORWARDED_PORT": "8443", "HTTP_HOST": host}))
+    assert environ["HTTP_HOST"] == result
+    assert environ["SERVER_PORT"] == "8443"
+
+
+def test_a_port_alone_makes_no_host():
+    environ = request({"HTTP_X_FORWARDED_PORT": "8443"})
+    del environ["HTTP_HOST"]
+    assert "HTTP_HOST" not in seen(environ)
+
+
+def test_the_port_of_the_peer_stays_where_the_address_does():
+    environ = seen(request({"HTTP_X_FORWARDED_PROTO": "https"}, REMOTE_PORT="4711"))
+    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == (PROXY, "4711")
+
+
+# The contract
+
+
+@pytest.mark.parametrize("trusted", [True, 0, (), "10.0.0.1", ("10.0.0.1/8",), None])
+def test_a_bad_policy_is_refused_at_construction(trusted):
+    with pytest.raises(ValueError, match="prox"):
+        TrustedProxyMiddleware(lambda environ, start_response: [], trusted)
+
+
+@pytest.mark.parametrize("family", ["", "X-Forwarded", "both", None])
+def test_a_bad_family_is_refused_at_construction(family):
+    with pytest.raises(ValueError, match="expected 'x-forwarded' or 'forwarded'"):
+        TrustedProxyMiddleware(lambda environ, start_response: [], 1, family=family)
+
+
+@given(st.dictionaries(st.sampled_from([*PUBLIC, *FORWARDED, "HTTP_X_REAL_IP"]), st.text()))
+def test_nothing_is_ever_refused(headers):
+    for family in ("x-forwarded", "forwarded"):
+        environ = seen(request(headers), family=family)
+        for value in forwarding(without_wrappers(environ)).values():
+            assert value is True or value.isascii()
+
+
+@pytest.mark.parametrize("headers", [{}, PUBLIC, FORWARDED])
+def test_the_application_is_passed_through_untouched(headers):
+    body = object()
+
+    def start_response(status, headers, exc_info=None):
+        raise AssertionError
+
+    def app(environ, given_start_response):
+        assert environ is sent
+        assert given_start_response is start_response
+        return body
+
+    sent = request(headers)
+    assert TrustedProxyMiddleware(app, TRUSTED)(sent, start_response) is body
