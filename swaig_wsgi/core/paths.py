@@ -7,6 +7,7 @@ client choose.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,11 +36,23 @@ def _spellings(path: str) -> tuple[str, ...]:
     path = path or "/"
     if "//" not in path and "/." not in path and path.startswith("/"):
         return (path,)
-    collapsed = "/" + "/".join(part for part in path.split("/") if part)
     rooted = path if path.startswith("/") else "/" + path
-    # Applications differ in what they do first, and "/x//../api" tells them apart.
-    squeezed = "/" + "/".join(part for part in remove_dot_segments(rooted).split("/") if part)
-    return (path, remove_dot_segments(rooted), remove_dot_segments(collapsed), squeezed)
+    # Applications differ in what they do and in what they do first: "//api/.." is below "/api"
+    # for one that only strips slashes, "/x//../api" for one that squeezes them before it climbs.
+    collapsed = _collapse(rooted)
+    return (
+        rooted,
+        "/" + rooted.lstrip("/"),
+        collapsed,
+        remove_dot_segments(rooted),
+        remove_dot_segments(collapsed),
+        _collapse(remove_dot_segments(rooted)),
+    )
+
+
+def _collapse(path: str) -> str:
+    """Return `path` without empty and ``.`` segments; ``..`` stays."""
+    return re.sub(r"/(?:\.?/)+", "/", path)
 
 
 @dataclass(frozen=True)
@@ -71,13 +84,15 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
     """Compile path patterns.
 
     Args:
-        protect: paths; each covers itself and everything below. ``/api``, ``/api/`` and
+        protect: decoded paths; each covers itself and everything below. ``/api``, ``/api/`` and
             ``/api/*`` mean the same, ``/*`` means every path.
-        exempt: paths that are let off, each exactly as written.
+        exempt: decoded paths that are let off, each exactly as written.
 
     Raises:
-        ValueError: a pattern does not start with ``/``, holds ``*`` anywhere but as its last
-            segment, or is a lone string where a sequence of patterns belongs.
+        ValueError: `protect` is empty, so that nothing would be guarded; a lone string stands
+            where a sequence of patterns belongs; or a pattern does not start with ``/``, holds
+            ``*`` anywhere but as its last segment, holds an empty, ``.`` or ``..`` segment, or
+            is not text that UTF-8 can encode.
     """
     if isinstance(protect, str) or isinstance(exempt, str):
         raise ValueError("path patterns come as a sequence of strings, such as ('/api/*',)")
@@ -87,7 +102,9 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
         prefix = pattern[:-1] if pattern.endswith("/*") else pattern
         if "*" in prefix:
             raise ValueError(f"path pattern {pattern!r}: '*' may only be the last segment")
-        prefixes.append(_wsgi_str(remove_dot_segments(prefix)).rstrip("/"))
+        prefixes.append(_wsgi_str(prefix).rstrip("/"))
+    if not prefixes:
+        raise ValueError("protect is empty: nothing would be guarded; ('/*',) means every path")
     exact = []
     for pattern in exempt:
         _check_pattern(pattern)
@@ -100,3 +117,10 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
 def _check_pattern(pattern: str) -> None:
     if not isinstance(pattern, str) or not pattern.startswith("/"):
         raise ValueError(f"path pattern {pattern!r} must be a string that starts with '/'")
+    # Never what a request is compared with after normalising, so it would guard nothing.
+    if "//" in pattern or not {".", ".."}.isdisjoint(pattern.split("/")):
+        raise ValueError(f"path pattern {pattern!r} must not hold an empty, '.' or '..' segment")
+    try:
+        pattern.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"path pattern {pattern!r} must be text that UTF-8 can encode") from None

@@ -1,0 +1,90 @@
+"""Request headers by name, in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# CGI gives these two without the prefix. With it, a client spelt them with an underscore.
+_WITHOUT_PREFIX = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
+
+class EnvironHeaders(Mapping[str, str]):
+    """The request headers in a WSGI environ: a view by name, in any case, that copies nothing.
+
+    Names with an underscore are not found: WSGI spells them like names with a hyphen.
+    """
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        if not isinstance(name, str) or not name or not name.isascii() or "_" in name:
+            raise KeyError(name)
+        key = name.upper().replace("-", "_")
+        if key not in _WITHOUT_PREFIX:
+            key = "HTTP_" + key
+        value: str = self._environ[key]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        for key in self._environ:
+            name = key[5:] if key.startswith("HTTP_") else ""
+            if key in _WITHOUT_PREFIX:
+                yield key.replace("_", "-").title()
+            elif name and name not in _WITHOUT_PREFIX and _is_spelt_as_in_cgi(name):
+                yield name.replace("_", "-").title()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _is_spelt_as_in_cgi(name: str) -> bool:
+    return name.isascii() and name == name.upper() and "-" not in name
+
+
+class FoldedHeaders(Mapping[str, str]):
+    """The headers of some other mapping, by name in any case.
+
+    Octets are read as Latin-1, other values as ``str()`` has them, and None is no value. A header
+    that is there several times has its values joined, as a WSGI server would do.
+
+    Raises:
+        ValueError: a header is there in two spellings; the application may see either.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, headers: Mapping[Any, Any]) -> None:
+        self._values: dict[str, str] = {}
+        spellings: dict[str, str] = {}
+        for name, value in headers.items():
+            name = _text(name)
+            if value is None or not name.isascii():
+                continue
+            folded, value = name.lower(), _text(value)
+            if spellings.setdefault(folded, name) != name:
+                raise ValueError("a header in two spellings")
+            if folded in self._values:
+                value = f"{self._values[folded]}, {value}"
+            self._values[folded] = value
+
+    def __getitem__(self, name: str) -> str:
+        if not isinstance(name, str) or not name.isascii():
+            raise KeyError(name)
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,316 @@
+import base64
+import hmac
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core import auth
+from swaig_wsgi.core.auth import (
+    AuthResult,
+    BasicSecret,
+    CredentialPolicy,
+    Decision,
+    Secret,
+    constant_time_equal,
+    parse_basic,
+    resolve_credentials,
+)
+
+any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates included
+
+
+def encoded(text, charset="utf-8"):
+    return base64.b64encode(text.encode(charset)).decode()
+
+
+def as_wsgi(text):
+    return text.encode().decode("latin-1")
+
+
+@pytest.fixture
+def comparisons(monkeypatch):
+    """The lengths of what every constant-time comparison compared."""
+    seen = []
+
+    def compare_digest(a, b):
+        seen.append((len(a), len(b)))
+        return hmac.compare_digest(a, b)
+
+    class Recorder:
+        pass
+
+    Recorder.compare_digest = staticmethod(compare_digest)
+    monkeypatch.setattr(auth, "hmac", Recorder)
+    return seen
+
+
+# -- comparing
+
+
+@given(any_text, any_text)
+@example("", "")
+@example("\ud800", "\ud800")
+@example("\ud800\udc00", "\U00010000")
+@example("\udcff", "\xff")
+@example("é", "e\u0301")
+def test_texts_are_equal_when_they_are_equal(a, b):
+    assert constant_time_equal(a, b) is (a == b)
+    assert constant_time_equal(a, a) is True
+    assert Secret(a).matches(b) is (a == b)
+    assert Secret(a).matches(a) is True
+
+
+@given(st.binary(), st.binary())
+def test_octets_are_equal_when_they_are_equal(a, b):
+    assert constant_time_equal(a, b) is (a == b)
+    assert constant_time_equal(a, a) is True
+    assert Secret(a).matches(b) is (a == b)
+
+
+@given(st.text())
+def test_text_stands_for_its_utf_8_octets(text):
+    assert constant_time_equal(text, text.encode())
+    assert Secret(text).matches(text.encode())
+
+
+@pytest.mark.parametrize("other", [None, 1, bytearray(b"a"), ["a"]])
+def test_only_str_and_bytes_can_be_compared(other):
+    with pytest.raises(TypeError):
+        constant_time_equal("a", other)
+    with pytest.raises(TypeError):
+        constant_time_equal(other, "a")
+    assert Secret("a").matches(other) is False
+    assert Secret("a").matches_field(other) is False
+
+
+@pytest.mark.parametrize(
+    "given_value", ["", "s", "secret", "secreT", "x" * 100_000, "\ud800", b"\xff"]
+)
+def test_what_is_compared_has_the_same_length_whatever_is_given(comparisons, given_value):
+    constant_time_equal("secret", given_value)
+    Secret("secret").matches(given_value)
+    assert comparisons == [(32, 32), (32, 32)]
+
+
+def test_a_secret_shows_itself_nowhere():
+    secret, pair = Secret("hunter2"), BasicSecret("admin", "hunter2")
+    assert "hunter2" not in repr([secret, pair])
+    held = [getattr(secret, name) for name in Secret.__slots__]
+    assert not any("hunter2" in repr(value) for value in held)
+    assert not hasattr(secret, "__dict__")
+    assert not hasattr(pair, "__dict__")
+
+
+@pytest.mark.parametrize("secret", ["plain", "pä", "à", "日本", "\xff"])
+def test_a_header_value_matches_as_text_and_as_wsgi_hands_it_over(secret):
+    assert Secret(secret).matches_field(secret)
+    assert Secret(secret).matches_field(as_wsgi(secret))
+    assert Secret(secret.encode()).matches_field(as_wsgi(secret))
+    assert not Secret(secret).matches_field(as_wsgi(as_wsgi(secret)) + "x")
+
+
+def test_secret_octets_that_are_no_text_match_as_wsgi_hands_them_over():
+    assert Secret(b"\xff\xfe").matches_field("\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    ("secret", "value"), [("a?", "a日"), ("?", "\ud800"), ("é", "e"), ("a", "\u0430"), ("é", "?")]
+)
+def test_look_alikes_in_a_header_do_not_match(secret, value):
+    assert not Secret(secret).matches_field(value)
+
+
+@given(st.text(min_size=1), any_text)
+def test_a_header_value_matches_in_its_two_readings_only(secret, value):
+    assert Secret(secret).matches_field(value) is (value in (secret, as_wsgi(secret)))
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [("admin", "wrong"), ("wrong", "hunter2"), ("wrong", "wrong"), ("", ""), ("admin", "hunter2")],
+)
+def test_user_and_password_are_compared_at_once_whichever_is_wrong(comparisons, user, password):
+    matched = BasicSecret("admin", "hunter2").matches(user, password)
+    assert matched is ((user, password) == ("admin", "hunter2"))
+    assert comparisons == [(64, 64)]
+
+
+def test_user_and_password_cannot_trade_characters():
+    pair = BasicSecret("ab", "c")
+    assert pair.matches("ab", "c")
+    assert not pair.matches("a", "bc")
+    assert not pair.matches("c", "ab")
+    assert not pair.matches(None, "c")
+    assert not pair.matches("ab", None)
+
+
+# -- deciding
+
+
+def policy(*, bearer="token", api_key="key", basic=("admin", "hunter2")):
+    return CredentialPolicy(
+        Secret(bearer).matches_field if bearer else None,
+        Secret(api_key).matches_field if api_key else None,
+        BasicSecret(*basic).matches if basic else None,
+    )
+
+
+BASIC = "Basic " + encoded("admin:hunter2")
+
+
+@pytest.mark.parametrize(
+    ("authorization", "api_key", "result"),
+    [
+        ("Bearer token", None, AuthResult("bearer")),
+        ("bearer token", "wrong", AuthResult("bearer")),
+        ("Bearer token", "key", AuthResult("bearer")),
+        (BASIC, "key", AuthResult("api_key")),
+        (None, "key", AuthResult("api_key")),
+        ("Bearer wrong", "key", AuthResult("api_key")),
+        ("Basic !", "key", AuthResult("api_key")),
+        (BASIC, None, AuthResult("basic", "admin")),
+        (BASIC.replace("Basic", "bASIC"), "wrong", AuthResult("basic", "admin")),
+    ],
+)
+def test_the_first_success_wins(authorization, api_key, result):
+    assert policy().decide(authorization, api_key) == Decision(result)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "api_key", "reason"),
+    [
+        (None, None, "missing_credentials"),
+        (None, "", "bad_credentials"),
+        (None, "token", "bad_credentials"),
+        ("", None, "malformed_credentials"),
+        ("Bearer key", None, "bad_credentials"),
+        ("Bearer", None, "malformed_credentials"),
+        ("Bearer token token", None, "malformed_credentials"),
+        ("Bearer token,token", None, "malformed_credentials"),
+        ("Bearer\ttoken", None, "malformed_credentials"),
+        ("token", None, "missing_credentials"),
+        ("Bearer " + BASIC[6:], None, "bad_credentials"),
+        ("Basic token", None, "malformed_credentials"),
+        ("Basic " + encoded("admin:"), None, "bad_credentials"),
+        ("Basic " + encoded(":"), None, "bad_credentials"),
+        ("Basic " + encoded("admin"), None, "malformed_credentials"),
+        ("Basic " + encoded("hunter2:admin"), None, "bad_credentials"),
+        ("Basic " + encoded("admin:hunter2 "), None, "bad_credentials"),
+        ("Basic " + encoded("Admin:hunter2"), None, "bad_credentials"),
+        (BASIC + ", " + BASIC, None, "malformed_credentials"),
+        ("Digest a=b", None, "missing_credentials"),
+        ("Digest a=b", "wrong", "bad_credentials"),
+        ("Basic !", "wrong", "malformed_credentials"),
+    ],
+)
+def test_a_refusal_says_why(authorization, api_key, reason):
+    decision = policy().decide(authorization, api_key)
+    assert decision == Decision(None, reason, reason == "missing_credentials")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "authorization", "api_key", "anonymous"),
+    [
+        ({"bearer": "token"}, BASIC, "key", True),
+        ({"bearer": "token"}, "\x00", None, False),
+        ({"basic": ("admin", "hunter2")}, "Bearer token", None, True),
+        ({"basic": ("admin", "hunter2")}, "\x00", None, False),
+        ({"api_key": "key"}, "Bearer token", None, True),
+        ({"api_key": "key"}, "\x00", None, True),
+        ({}, "Bearer token", "key", True),
+    ],
+)
+def test_what_is_not_accepted_is_not_looked_at(accepted, authorization, api_key, anonymous):
+    none = {"bearer": None, "api_key": None, "basic": None}
+    decision = policy(**{**none, **accepted}).decide(authorization, api_key)
+    assert decision.result is None
+    assert decision.anonymous is anonymous
+
+
+@pytest.mark.parametrize("answer", [1, "yes", object(), None, False])
+def test_a_check_that_does_not_answer_true_does_not_let_in(answer):
+    def check(*args):
+        return answer
+
+    lax = CredentialPolicy(check, check, check)
+    for authorization, api_key in [("Bearer x", None), (BASIC, None), (None, "x")]:
+        assert lax.decide(authorization, api_key).result is None
+
+
+@given(st.none() | any_text, st.none() | any_text)
+def test_nothing_but_the_credentials_lets_in(authorization, api_key):
+    decision = policy().decide(authorization, api_key)
+    assert decision.result is None
+    assert decision.reason
+    assert decision.anonymous is (decision.reason == "missing_credentials")
+
+
+def test_a_wrong_user_and_a_wrong_password_are_indistinguishable(comparisons):
+    wrong = [encoded(pair) for pair in ("admin:wrong", "wrong:hunter2", "wrong:wrong")]
+    decisions = {policy().decide(f"Basic {each}", None) for each in wrong}
+    assert len(decisions) == 1
+    assert comparisons == [(64, 64)] * len(wrong)
+
+
+# -- resolving
+
+
+def test_given_credentials_win():
+    found = resolve_credentials("agent", ("a", "b"), ("c", "d"), password="0123456789abcdef")
+    assert found == ("a", "b", "provided")
+
+
+def test_then_both_variables():
+    found = resolve_credentials("agent", None, ("c", "d:e"), password="0123456789abcdef")
+    assert found == ("c", "d:e", "environment")
+
+
+@pytest.mark.parametrize("environment", [None, (None, None), ("", ""), (None, "")])
+def test_else_the_name_and_a_generated_password(environment):
+    found = resolve_credentials("agent", None, environment, password="0123456789abcdef")
+    assert found == ("agent", "0123456789abcdef", "generated")
+
+
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [
+        ("front desk", "front desk"),
+        ("büro", "büro"),
+        ("a:b::c", "a-b--c"),
+        ("a\n\x7f\ud800", "a---"),
+        ("", "agent"),
+    ],
+)
+def test_a_name_becomes_a_user_name_that_can_be_sent(name, user):
+    found = resolve_credentials(name, None, None, password="0123456789abcdef")
+    assert found.user == user
+    assert parse_basic(encoded(f"{found.user}:{found.password}")) == (user, found.password)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (("user", None), "SWML_BASIC_AUTH_USER is set, SWML_BASIC_AUTH_PASSWORD is not"),
+        (("user", ""), "SWML_BASIC_AUTH_USER is set, SWML_BASIC_AUTH_PASSWORD is not"),
+        ((None, "s3cr3t"), "SWML_BASIC_AUTH_PASSWORD is set, SWML_BASIC_AUTH_USER is not"),
+        (("", "s3cr3t"), "SWML_BASIC_AUTH_PASSWORD is set, SWML_BASIC_AUTH_USER is not"),
+        (("a:b", "s3cr3t"), "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD: .* colon"),
+    ],
+)
+def test_half_or_unusable_variables_are_refused(environment, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        resolve_credentials("agent", None, environment, password="0123456789abcdef")
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given_pair", [(), ("", "b"), ("a", ""), ("a:b", "c"), "ab"])
+def test_given_credentials_are_checked_and_not_replaced(given_pair):
+    with pytest.raises(ValueError, match="basic_auth"):
+        resolve_credentials("agent", given_pair, ("c", "d"), password="0123456789abcdef")
+
+
+def test_credentials_do_not_show_the_password():
+    found = resolve_credentials("agent", ("a", "hunter2"), None, password="0123456789abcdef")
+    assert repr(found) == "Credentials(user='a', password=..., source='provided')"
+    assert "hunter2" not in f"{found}"

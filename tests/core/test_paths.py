@@ -1,0 +1,231 @@
+import itertools
+import posixpath
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.paths import PathScope, path_scope, remove_dot_segments
+
+SEGMENTS = ["", ".", "..", "api", "x"]
+
+
+def strip(path):
+    return "/" + path.lstrip("/")
+
+
+def squeeze(path):
+    return re.sub("/+", "/", path)
+
+
+def drop_single_dots(path):
+    return "/".join(part for part in path.split("/") if part != ".") or "/"
+
+
+NORMALISERS = [strip, squeeze, posixpath.normpath, remove_dot_segments, drop_single_dots]
+
+
+def is_below_api(path):
+    return path == "/api" or path.startswith("/api/")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a/b/c/./../../g", "/a/g"),
+        ("/mid/content=5/../6", "/mid/6"),
+        ("/", "/"),
+        ("/.", "/"),
+        ("/..", "/"),
+        ("/../../a", "/a"),
+        ("/a/..", "/"),
+        ("/a/.", "/a/"),
+        ("/a/b/..", "/a/"),
+        ("/a/.../b", "/a/.../b"),
+        ("/a/..b/.c", "/a/..b/.c"),
+    ],
+)
+def test_dot_segments_are_removed_by_rfc_3986(path, expected):
+    assert remove_dot_segments(path) == expected
+
+
+@given(st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=8))
+def test_removing_dot_segments_leaves_none_and_happens_once(segments):
+    path = remove_dot_segments("/" + "/".join(segments))
+    assert path.startswith("/")
+    assert {".", ".."}.isdisjoint(path.split("/"))
+    assert remove_dot_segments(path) == path
+
+
+@pytest.mark.parametrize("pattern", ["/api", "/api/", "/api/*"])
+@pytest.mark.parametrize(
+    ("path", "covered"),
+    [
+        ("/api", True),
+        ("/api/", True),
+        ("/api/x/y", True),
+        ("/apis", False),
+        ("/ap", False),
+        ("/", False),
+        ("", False),
+        ("/x/api", False),
+        ("/API", False),
+        ("/.well-known/api", False),
+        ("/x/https://example.com/api", False),
+    ],
+)
+def test_a_pattern_covers_itself_and_everything_below(pattern, path, covered):
+    assert path_scope((pattern,)).covers(path) is covered
+
+
+@pytest.mark.parametrize("pattern", ["/", "/*"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "*", "api", "//", "/..", "/x\x00", "/\xff", "http://h/x"]
+)
+def test_the_root_pattern_covers_every_path(pattern, path):
+    assert path_scope((pattern,)).covers(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//api/x",
+        "///api",
+        "/api/../api/x",
+        "/x/../api",
+        "/x//../api",
+        "/x/..//api/y",
+        "/./api",
+        "/.//api",
+        "//./api",
+        "/../api",
+        "/../../api/",
+        "/api/..",
+        "/api/../x",
+        "//api/..",
+        "//api/../x",
+        "/./api/../x",
+        "api",
+        "api/x",
+        "./api",
+        "../api",
+        "api/..",
+        "x/../api",
+    ],
+)
+def test_no_spelling_slips_past_protect(path):
+    assert path_scope(("/api",)).covers(path)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("root", ["/", ""])
+def test_no_order_of_normalising_leads_a_request_past_protect(root, length):
+    scope = path_scope(("/api",))
+    ways = [way for count in (0, 1, 2) for way in itertools.product(NORMALISERS, repeat=count)]
+    for segments in itertools.product(SEGMENTS, repeat=length):
+        path = root + "/".join(segments)
+        if scope.covers(path):
+            continue
+        for way in ways:
+            arrived = path if path.startswith("/") else "/" + path
+            for normalise in way:
+                arrived = normalise(arrived)
+            assert not is_below_api(arrived), (path, way)
+
+
+@given(
+    st.lists(st.sampled_from([*SEGMENTS, "y", "...", ";"]), max_size=12),
+    st.lists(st.sampled_from(NORMALISERS), max_size=5),
+)
+@example(["", "api", "..", "x"], [strip])
+def test_long_paths_do_not_slip_past_protect_either(segments, way):
+    path = "/" + "/".join(segments)
+    arrived = path
+    for normalise in way:
+        arrived = normalise(arrived)
+    if is_below_api(arrived):
+        assert path_scope(("/api",)).covers(path)
+
+
+@given(st.lists(st.sampled_from(["api2", "x", "y", "...", ".a"]), max_size=6))
+def test_plain_paths_elsewhere_are_left_alone(segments):
+    assert not path_scope(("/api",)).covers("/" + "/".join(segments))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//health",
+        "/health/",
+        "/health/../swaig",
+        "/./health",
+        "/x/../health",
+        "health",
+        "/Health",
+        "/health\x00",
+        "/health/x",
+        "/health?x",
+        "/health%2f",
+        " /health",
+        "/health ",
+        "",
+    ],
+)
+def test_exempt_lets_off_the_exact_path_alone(path):
+    assert path_scope(exempt=("/health",)).covers(path)
+
+
+def test_exempt_wins_over_protect():
+    scope = path_scope(("/api",), ("/api/health",))
+    assert not scope.covers("/api/health")
+    assert scope.covers("/api/health/")
+    assert scope.covers("/api")
+    assert not path_scope(exempt=("/health/",)).covers("/health/")
+
+
+def test_a_path_is_never_decoded_again():
+    scope = path_scope(("/api",))
+    assert not scope.covers("/%61pi")
+    assert not scope.covers("/x/%2e%2e/api")
+    assert not scope.covers("/x%2f..%2fapi")
+
+
+def test_patterns_beyond_ascii_match_the_octets_that_wsgi_hands_over():
+    scope = path_scope(("/büro",), ("/büro/tür",))
+    as_wsgi = "/büro/x".encode().decode("latin-1")
+    assert scope.covers(as_wsgi)
+    assert not scope.covers("/büro/tür".encode().decode("latin-1"))
+
+
+def test_several_patterns_cover_their_union():
+    scope = path_scope(["/a", "/b/*"])
+    assert [scope.covers(path) for path in ("/a", "/b/c", "/c")] == [True, True, False]
+    assert scope == PathScope(("/a", "/b"), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("protect", "exempt", "named"),
+    [
+        ("/api", (), "sequence"),
+        (("/*",), "/health", "sequence"),
+        ((), (), "protect is empty"),
+        (("api",), (), "'api'"),
+        (("",), (), "''"),
+        ((None,), (), "None"),
+        ((b"/api",), (), "b'/api'"),
+        (("/*/x",), (), "last segment"),
+        (("/api*",), (), "last segment"),
+        (("/api/**",), (), "last segment"),
+        (("//api",), (), "empty"),
+        (("/x/../api",), (), "segment"),
+        (("/./api",), (), "segment"),
+        (("/\ud800",), (), "UTF-8"),
+        (("/*",), ("/health/*",), "exactly"),
+        (("/*",), ("health",), "'health'"),
+        (("/*",), ("/health/../swaig",), "segment"),
+    ],
+)
+def test_patterns_that_would_not_do_what_they_say_are_refused(protect, exempt, named):
+    with pytest.raises(ValueError, match=re.escape(named)):
+        path_scope(protect, exempt)

@@ -1,0 +1,486 @@
+import base64
+import json
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from swaig_wsgi.core.auth import AuthResult, Decision
+from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
+
+
+def basic(text):
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+HANDLER = AuthHandler(bearer_token="token", api_key="key", basic_auth=("admin", "hunter2"))
+BEARER = {"HTTP_AUTHORIZATION": "Bearer token"}
+BASIC = {"HTTP_AUTHORIZATION": basic("admin:hunter2")}
+
+
+class Inner:
+    """An application that remembers what it saw."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, environ, start_response):
+        self.seen.append(dict(environ))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"inner"]
+
+
+class Unread:
+    """An input that must not be read."""
+
+    def read(self, *args):
+        raise AssertionError("the body was read")
+
+    readline = readlines = __iter__ = read
+
+
+def make_environ(path="/", method="GET", **extra):
+    environ = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "REMOTE_ADDR": "192.0.2.7",
+        "wsgi.input": Unread(),
+    }
+    setup_testing_defaults(environ)
+    return {**environ, **extra}
+
+
+def call(handler=HANDLER, path="/", method="GET", *, environ=None, realm="r", **options):
+    """Return status, headers, body, and the environ that the application saw, or None."""
+    inner, started = Inner(), []
+
+    def start_response(status, headers, exc_info=None):
+        started.append((status, headers))
+        return lambda data: None
+
+    app = validator(AuthMiddleware(validator(inner), handler, realm=realm, **options))
+    answer = app(make_environ(path, method, **(environ or {})), start_response)
+    body = b"".join(answer)
+    answer.close()
+    ((status, headers),) = started
+    return int(status[:3]), headers, body, inner.seen[0] if inner.seen else None
+
+
+def is_open(*args, **options):
+    status, _, _, seen = call(*args, **options)
+    assert (status, seen is not None) in [(200, True), (401, False)]
+    return seen is not None
+
+
+# -- the answer
+
+
+def test_without_credentials_the_answer_is_401_with_a_challenge_for_each_scheme():
+    status, headers, body, seen = call()
+    assert (status, seen) == (401, None)
+    assert json.loads(body) == {"error": "Unauthorized"}
+    assert headers == [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("WWW-Authenticate", 'Bearer realm="r"'),
+        ("WWW-Authenticate", 'Basic realm="r", charset="UTF-8"'),
+    ]
+
+
+def test_head_gets_the_headers_alone():
+    _, headers, body, _ = call(method="HEAD")
+    assert body == b""
+    assert headers == call()[1]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HTTP_AUTHORIZATION": basic("admin:wrong")},
+        {"HTTP_AUTHORIZATION": basic("wrong:hunter2")},
+        {"HTTP_AUTHORIZATION": "Bearer wrong"},
+        {"HTTP_AUTHORIZATION": "Basic !"},
+        {"HTTP_AUTHORIZATION": "Digest a=b"},
+        {"HTTP_X_API_KEY": "wrong"},
+        {"HTTP_AUTHORIZATION": "Bearer token, Bearer token"},
+        {"HTTP_AUTHORIZATION": "Bearer wrong", "HTTP_X_API_KEY": "wrong"},
+    ],
+)
+def test_every_refusal_looks_the_same_to_the_client(environ):
+    assert call(environ=environ) == call()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PUT", "get", "TRACE"])
+def test_no_method_is_let_off(method):
+    inner, started = Inner(), []
+    app = AuthMiddleware(inner, HANDLER)
+    list(app(make_environ(method=method), lambda status, headers: started.append(status)))
+    assert (started, inner.seen) == (["401 Unauthorized"], [])
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({}, "missing_credentials"),
+        ({"HTTP_AUTHORIZATION": "Digest a=b"}, "missing_credentials"),
+        ({"HTTP_AUTHORIZATION": "Bearer s3cr3t"}, "bad_credentials"),
+        ({"HTTP_X_API_KEY": "s3cr3t"}, "bad_credentials"),
+        ({"HTTP_AUTHORIZATION": basic("s3cr3t:s3cr3t")}, "bad_credentials"),
+        ({"HTTP_AUTHORIZATION": "Basic s3cr3t!"}, "malformed_credentials"),
+        ({"HTTP_AUTHORIZATION": "Bearer s3cr3t, Bearer token"}, "malformed_credentials"),
+    ],
+)
+def test_each_refusal_is_one_record_with_a_reason_and_no_secret(caplog, environ, reason):
+    call(environ=environ)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("swaig_wsgi.security", "WARNING")
+    assert (record.event, record.reason, record.client) == ("auth_refused", reason, "192.0.2.7")
+    for secret in ("s3cr3t", "token", base64.b64encode(b"s3cr3t").decode()[:8]):
+        assert secret not in caplog.text
+
+
+def test_a_validator_that_raises_is_401_and_logged(caplog):
+    def validator_(request):
+        raise LookupError("database is down")
+
+    assert not is_open(AuthHandler(custom_validator=validator_))
+    assert [record.name for record in caplog.records] == ["swaig_wsgi", "swaig_wsgi.security"]
+    assert caplog.records[1].reason == "validator_error"
+
+
+# -- the identity
+
+FORGED = {
+    "REMOTE_USER": "root",
+    "AUTH_TYPE": "Basic",
+    "swaig_wsgi.auth": AuthResult("basic", "root"),
+    "HTTP_REMOTE_USER": "root",
+    "HTTP_AUTH_TYPE": "Basic",
+    "HTTP_SWAIG_WSGI_AUTH": "root",
+}
+
+
+def identity(environ):
+    names = ("swaig_wsgi.auth", "REMOTE_USER", "AUTH_TYPE")
+    return {name: environ[name] for name in names if name in environ}
+
+
+def test_basic_is_told_to_the_application():
+    seen = call(environ={**FORGED, **BASIC})[3]
+    assert identity(seen) == {
+        "swaig_wsgi.auth": AuthResult("basic", "admin"),
+        "REMOTE_USER": "admin",
+        "AUTH_TYPE": "Basic",
+    }
+
+
+@pytest.mark.parametrize(
+    ("environ", "method"), [(BEARER, "bearer"), ({"HTTP_X_API_KEY": "key"}, "api_key")]
+)
+def test_other_methods_name_nobody(environ, method):
+    assert identity(call(environ={**FORGED, **environ})[3]) == {
+        "swaig_wsgi.auth": AuthResult(method)
+    }
+
+
+@pytest.mark.parametrize(
+    ("handler", "method"),
+    [
+        (AuthHandler(custom_validator=lambda request: True), "custom"),
+        (AuthHandler(), "none"),
+    ],
+)
+def test_custom_and_none_name_nobody(handler, method):
+    assert identity(call(handler, environ=FORGED)[3]) == {"swaig_wsgi.auth": AuthResult(method)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exempt": ("/",)},
+        {"protect": ("/api",)},
+        {"optional": True},
+        {"optional": True, "protect": ("/api",)},
+    ],
+)
+def test_nobody_can_claim_an_identity_where_no_credentials_are_asked_for(options):
+    seen = call(environ=FORGED, **options)[3]
+    assert identity(seen) == {}
+    # The client's own header stays what it is: a header.
+    assert seen["HTTP_REMOTE_USER"] == "root"
+
+
+def test_good_credentials_prove_nothing_on_an_exempt_path():
+    assert identity(call(environ=BASIC, exempt=("/",))[3]) == {}
+
+
+def test_remote_user_beyond_ascii_is_spelt_as_wsgi_spells_octets():
+    handler = AuthHandler(basic_auth=("jörg", "x"))
+    seen = call(handler, environ={"HTTP_AUTHORIZATION": basic("jörg:x")})[3]
+    assert seen["swaig_wsgi.auth"].username == "jörg"
+    assert seen["REMOTE_USER"].encode("latin-1").decode() == "jörg"
+
+
+# -- optional
+
+
+@pytest.mark.parametrize(
+    ("environ", "passes"),
+    [
+        ({}, True),
+        ({"HTTP_AUTHORIZATION": "Digest a=b"}, True),
+        (BASIC, True),
+        (BEARER, True),
+        ({"HTTP_AUTHORIZATION": basic("admin:wrong")}, False),
+        ({"HTTP_AUTHORIZATION": "Basic"}, False),
+        ({"HTTP_AUTHORIZATION": ""}, False),
+        ({"HTTP_AUTHORIZATION": "Bearer wrong"}, False),
+        ({"HTTP_AUTHORIZATION": "Bearer token, Bearer token"}, False),
+        ({"HTTP_X_API_KEY": ""}, False),
+        ({"HTTP_X_API_KEY": "wrong"}, False),
+    ],
+)
+def test_optional_lets_through_what_claims_nothing_and_refuses_what_is_wrong(environ, passes):
+    assert is_open(environ=environ, optional=True) is passes
+
+
+def test_optional_passes_credentials_of_a_kind_that_is_not_configured():
+    handler = AuthHandler(basic_auth=("admin", "hunter2"))
+    assert identity(call(handler, environ=BEARER, optional=True)[3]) == {}
+
+
+def test_optional_does_not_pass_what_a_validator_refused():
+    assert not is_open(AuthHandler(custom_validator=lambda request: False), optional=True)
+    raising = AuthHandler(custom_validator=lambda request: 1 / 0)
+    assert not is_open(raising, optional=True)
+    assert not is_open(AuthHandler(allow_unauthenticated=False), optional=True)
+
+
+# -- scopes
+
+
+@pytest.mark.parametrize(
+    ("path", "script_name"),
+    [
+        ("/api", ""),
+        ("/api/x", ""),
+        ("//api/x", ""),
+        ("//api/../x", ""),
+        ("/api/../api/x", ""),
+        ("/x/../api", ""),
+        ("/x//../api", ""),
+        ("/./api", ""),
+        ("/api/x", "/health"),
+        ("/api/x", "/public/.."),
+        ("//api", "/public"),
+    ],
+)
+def test_no_spelling_of_the_path_slips_past_protect(path, script_name):
+    environ = {"SCRIPT_NAME": script_name}
+    assert not is_open(path=path, environ=environ, protect=("/api/*",), exempt=("/health",))
+
+
+@pytest.mark.parametrize(
+    ("path", "script_name"),
+    [
+        ("//health", ""),
+        ("/health/", ""),
+        ("/health/../swaig", ""),
+        ("/./health", ""),
+        ("/Health", ""),
+        ("/health/x", ""),
+        ("/health\x00", ""),
+        ("/swaig", "/health"),
+        ("/swaig/health", ""),
+        ("", "/health"),
+    ],
+)
+def test_no_spelling_of_the_path_slips_through_exempt(path, script_name):
+    assert not is_open(path=path, environ={"SCRIPT_NAME": script_name}, exempt=("/health",))
+
+
+def test_the_query_takes_no_part_in_the_scope():
+    assert not is_open(path="/swaig", environ={"QUERY_STRING": "/health"}, exempt=("/health",))
+
+
+def test_scopes_let_off_what_they_say():
+    assert is_open(path="/health", exempt=("/health",))
+    assert is_open(path="/health", environ={"SCRIPT_NAME": "/api"}, protect=("/api",))
+    assert is_open(path="/apis", protect=("/api",))
+
+
+def test_a_server_without_path_info_is_guarded():
+    environ = make_environ()
+    del environ["PATH_INFO"]
+    started = []
+    inner = Inner()
+    list(AuthMiddleware(inner, HANDLER)(environ, lambda *args: started.append(args[0])))
+    assert started == ["401 Unauthorized"]
+
+
+# -- the validator's request
+
+
+def test_the_validator_gets_the_url_and_a_view_of_the_headers():
+    seen = []
+
+    def validator_(request):
+        seen.append(request)
+        return request.headers["x-internal-service"] == "trusted"
+
+    environ = {
+        "SCRIPT_NAME": "/mount",
+        "QUERY_STRING": "a=b",
+        "HTTP_HOST": "agent.example:8443",
+        "wsgi.url_scheme": "https",
+        "HTTP_X_INTERNAL_SERVICE": "trusted",
+    }
+    assert is_open(AuthHandler(custom_validator=validator_), "/a b", "POST", environ=environ)
+    assert seen[0].method == "POST"
+    assert seen[0].url == "https://agent.example:8443/mount/a%20b?a=b"
+
+
+# -- other authenticators
+
+
+class Fixed:
+    """The least that the middleware asks for."""
+
+    def __init__(self, answer=None, challenges=("Custom",)):
+        self.answer = answer
+        self._challenges = list(challenges)
+        self.asked = []
+
+    def authenticate(self, headers, *, method="", url=""):
+        self.asked.append((headers, method, url))
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+    def challenges(self, realm):
+        return self._challenges
+
+
+async def later(value):
+    return value
+
+
+def test_another_authenticator_may_decide():
+    handler = Fixed(AuthResult("basic", "eve"))
+    assert identity(call(handler)[3])["REMOTE_USER"] == "eve"
+    headers, method, url = handler.asked[0]
+    assert headers["host"] == "127.0.0.1"
+    assert (method, url) == ("GET", "http://127.0.0.1/")
+    assert is_open(Fixed(later(AuthResult("custom"))))
+
+
+@pytest.mark.parametrize("answer", [None, True, 1, "admin", object(), ("basic", "admin"), {}])
+def test_what_is_no_proof_does_not_let_in(answer):
+    assert not is_open(Fixed(answer))
+    assert not is_open(Fixed(later(answer)))
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"), [({}, "missing_credentials"), (BEARER, "bad_credentials")]
+)
+def test_the_log_tells_absent_from_wrong_for_another_authenticator(caplog, environ, reason):
+    assert not is_open(Fixed(), environ=environ)
+    assert caplog.records[0].reason == reason
+
+
+def test_an_authenticator_that_raises_refuses(caplog):
+    assert not is_open(Fixed(LookupError("directory is down")))
+    assert "directory is down" in caplog.text
+    assert caplog.records[-1].reason == "validator_error"
+
+
+def test_an_authenticator_with_decide_may_be_optional():
+    class Deciding(Fixed):
+        reads_url = False
+
+        def decide(self, headers, *, method="", url=""):
+            self.asked.append(url)
+            return Decision(None, "missing_credentials", anonymous=True)
+
+    handler = Deciding()
+    assert is_open(handler, optional=True)
+    assert handler.asked == [""]
+
+
+@pytest.mark.parametrize(
+    ("handler", "options", "named"),
+    [
+        (None, {}, "authenticate"),
+        (("admin", "hunter2"), {}, "authenticate"),
+        (AuthHandler, {}, "handler"),
+        (object(), {}, "handler"),
+        (Fixed(challenges=()), {}, "challenge"),
+        (Fixed(), {"optional": True}, "decide"),
+        (HANDLER, {"optional": "false"}, "optional"),
+        (HANDLER, {"realm": "a\r\nX: y"}, "realm"),
+        (HANDLER, {"realm": "日本"}, "realm"),
+        (HANDLER, {"protect": ()}, "protect"),
+        (HANDLER, {"protect": "/api"}, "sequence"),
+        (HANDLER, {"exempt": ("/health*",)}, "exempt"),
+    ],
+)
+def test_bad_configuration_is_refused(handler, options, named):
+    with pytest.raises(ValueError, match=named):
+        AuthMiddleware(Inner(), handler, **options)
+
+
+def test_a_lone_string_is_no_list_of_challenges():
+    handler = Fixed()
+    handler._challenges = "Basic"
+    with pytest.raises(ValueError, match="challenge"):
+        AuthMiddleware(Inner(), handler)
+
+
+def test_a_handler_makes_its_middleware():
+    app = HANDLER.middleware(Inner(), protect=("/api",), exempt=("/api/health",), realm='a"b')
+    started = []
+    list(app(make_environ("/api"), lambda status, headers: started.extend(headers)))
+    assert ("WWW-Authenticate", r'Bearer realm="a\"b"') in started
+    started.clear()
+    list(app(make_environ("/api/health"), lambda status, headers: started.extend(headers)))
+    assert started == [("Content-Type", "text/plain")]
+
+
+# -- passing through
+
+
+class Body:
+    def __iter__(self):
+        return iter([b"x"])
+
+    def close(self):
+        raise AssertionError("closing is the server's")
+
+
+@pytest.mark.parametrize("options", [{}, {"exempt": ("/",)}, {"optional": True}])
+def test_the_application_keeps_its_iterable_exc_info_and_write(options):
+    body, write, seen = Body(), (lambda data: None), []
+
+    def inner(environ, start_response):
+        seen.append(environ)
+        assert start_response("500 Oops", [("A", "b")], (ValueError, None, None)) is write
+        return body
+
+    def start_response(*args):
+        seen.append(args)
+        return write
+
+    environ = make_environ(**BEARER)
+    assert AuthMiddleware(inner, HANDLER, **options)(environ, start_response) is body
+    assert seen[0] is environ
+    assert seen[1] == ("500 Oops", [("A", "b")], (ValueError, None, None))
+
+
+def test_what_the_application_raises_is_raised():
+    def inner(environ, start_response):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        AuthMiddleware(inner, HANDLER)(make_environ(**BEARER), None)

@@ -1,0 +1,165 @@
+import asyncio
+import base64
+import types
+
+import pytest
+
+from swaig_wsgi.core.auth import AuthResult, Decision
+from swaig_wsgi.middleware.auth import AuthHandler
+
+
+def basic(text, charset="utf-8"):
+    return "Basic " + base64.b64encode(text.encode(charset)).decode()
+
+
+def everything(**options):
+    return AuthHandler(
+        bearer_token="token", api_key="key", basic_auth=("admin", "hunter2"), **options
+    )
+
+
+def only(answer):
+    return AuthHandler(custom_validator=lambda request: answer)
+
+
+# -- the custom validator
+
+
+async def yes():
+    await asyncio.sleep(0)
+    return True
+
+
+async def no():
+    return False
+
+
+@pytest.mark.parametrize("validator", [lambda request: True, lambda request: yes()])
+def test_a_validator_that_answers_true_lets_in(validator):
+    assert AuthHandler(custom_validator=validator).authenticate({}) == AuthResult("custom")
+
+
+async def lets_in(request):
+    return True
+
+
+def test_an_async_validator_is_run_even_while_a_loop_runs():
+    handler = AuthHandler(custom_validator=lets_in)
+    assert handler.validate({})
+
+    async def serve():
+        return handler.validate({})
+
+    assert asyncio.run(serve()) is True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        False,
+        None,
+        0,
+        1,
+        1.0,
+        "True",
+        "x",
+        b"x",
+        [True],
+        {"ok": True},
+        object(),
+        AuthResult("custom"),
+    ],
+)
+def test_anything_but_true_refuses(answer):
+    async def late():
+        return answer
+
+    assert only(answer).validate({}) is False
+    assert AuthHandler(custom_validator=lambda request: late()).validate({}) is False
+
+
+def test_a_coroutine_is_judged_by_what_it_returns():
+    assert AuthHandler(custom_validator=lambda request: no()).validate({}) is False
+
+
+def test_a_generator_is_no_true():
+    def validator(request):
+        yield True
+
+    async def asynchronous(request):
+        yield True
+
+    assert not AuthHandler(custom_validator=validator).validate({})
+    assert not AuthHandler(custom_validator=asynchronous).validate({})
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, RecursionError, asyncio.CancelledError])
+def test_a_validator_that_raises_refuses_and_the_log_says_so(caplog, error):
+    def raising(request):
+        raise error("database is down")
+
+    async def late(request):
+        raise error("database is down")
+
+    for validator in (raising, late):
+        caplog.clear()
+        handler = everything(custom_validator=validator)
+        headers = {"Authorization": "Bearer s3cr3t", "X-Api-Key": "s3cr3t"}
+        assert handler.validate(headers) is False
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("swaig_wsgi", "ERROR")
+        assert "database is down" in caplog.text
+        assert "Traceback" in caplog.text
+        for secret in ("s3cr3t", "hunter2"):
+            assert secret not in caplog.text
+        assert handler.decide(headers) == Decision(None, "validator_error")
+
+
+def test_a_validator_sees_headers_method_and_url():
+    seen = []
+    handler = AuthHandler(custom_validator=seen.append)
+    handler.validate({"X-Internal": "yes"}, method="POST", url="https://example.com/x?y")
+    (request,) = seen
+    assert request.headers["x-internal"] == request.headers["X-INTERNAL"] == "yes"
+    assert request.headers.get("X-Other") is None
+    assert (request.method, request.url) == ("POST", "https://example.com/x?y")
+
+
+# -- subclasses
+
+
+def test_an_overridden_verification_is_asked():
+    class Directory(AuthHandler):
+        def verify_basic_auth(self, user, password):
+            return {"eve": "pw"}.get(user) == password
+
+        def verify_bearer_token(self, token):
+            return "yes"
+
+        def verify_api_key(self, key):
+            raise LookupError("directory is down")
+
+    handler = Directory(bearer_token="t", basic_auth=("admin", "hunter2"))
+    assert handler.authenticate({"Authorization": basic("eve:pw")}) == AuthResult("basic", "eve")
+    assert not handler.validate({"Authorization": basic("admin:hunter2")})
+    assert not handler.validate({"Authorization": "Bearer t"})
+    assert not Directory(api_key="k").validate({"X-Api-Key": "k"})
+
+
+def test_an_overridden_decision_reaches_validate_and_authenticate():
+    class Closed(AuthHandler):
+        def decide(self, headers, *, method="", url=""):
+            return Decision(None, "closed")
+
+    handler = Closed(bearer_token="token")
+    assert not handler.validate({"Authorization": "Bearer token"})
+    assert handler.authenticate({"Authorization": "Bearer token"}) is None
+
+
+@pytest.mark.parametrize("name", ["validate", "authenticate"])
+def test_an_override_that_would_be_passed_over_is_refused(name):
+    def override(self, headers, *, method="", url=""):
+        return None
+
+    with pytest.raises(TypeError, match="override decide"):
+        types.new_class("Sub", (AuthHandler,), exec_body=lambda body: body.update({name: override}))

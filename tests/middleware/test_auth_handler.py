@@ -1,0 +1,313 @@
+import base64
+import email.message
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.auth import AuthResult, Decision
+from swaig_wsgi.middleware.auth import AuthHandler
+from swaig_wsgi.middleware.request_headers import EnvironHeaders
+
+
+def basic(text, charset="utf-8"):
+    return "Basic " + base64.b64encode(text.encode(charset)).decode()
+
+
+def everything(**options):
+    return AuthHandler(
+        bearer_token="token", api_key="key", basic_auth=("admin", "hunter2"), **options
+    )
+
+
+def only(answer):
+    return AuthHandler(custom_validator=lambda request: answer)
+
+
+GOOD = [
+    ({"Authorization": "Bearer token"}, AuthResult("bearer")),
+    ({"X-Api-Key": "key"}, AuthResult("api_key")),
+    ({"Authorization": basic("admin:hunter2")}, AuthResult("basic", "admin")),
+]
+
+
+@pytest.mark.parametrize(("headers", "result"), GOOD)
+@pytest.mark.parametrize("spell", [str, str.lower, str.upper])
+def test_each_method_lets_in_under_any_spelling_of_its_header(headers, result, spell):
+    headers = {spell(name): value for name, value in headers.items()}
+    assert everything().authenticate(headers) == result
+    assert everything().validate(headers) is True
+
+
+@pytest.mark.parametrize(
+    ("headers", "method"),
+    [
+        ({"Authorization": "Bearer token", "X-Api-Key": "key"}, "bearer"),
+        ({"Authorization": "Bearer token", "X-Api-Key": "wrong"}, "bearer"),
+        ({"Authorization": "Bearer wrong", "X-Api-Key": "key"}, "api_key"),
+        ({"Authorization": basic("admin:hunter2"), "X-Api-Key": "key"}, "api_key"),
+        ({"Authorization": basic("admin:hunter2"), "X-Api-Key": "wrong"}, "basic"),
+        ({"Authorization": "Bearer wrong", "X-Api-Key": "wrong"}, "custom"),
+        ({}, "custom"),
+    ],
+)
+def test_bearer_then_api_key_then_basic_then_custom(headers, method):
+    asked = []
+
+    def validator(request):
+        asked.append(request)
+        return True
+
+    found = everything(custom_validator=validator).authenticate(headers)
+    assert found.method == method
+    assert bool(asked) is (method == "custom")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "token"},
+        {"Authorization": "Bearer key"},
+        {"Authorization": "Bearer token token"},
+        {"Authorization": "Bearer\ttoken"},
+        {"Authorization": "Bearer token "},
+        {"Authorization": "bearertoken"},
+        {"Authorization": "ApiKey key"},
+        {"Authorization": basic("admin:hunter3")},
+        {"Authorization": basic("root:hunter2")},
+        {"Authorization": basic("admin:hunter2").rstrip("=")},
+        {"Authorization": basic("admin:hunter2") + "="},
+        {"Authorization": basic("admin:hunter2").replace("Basic ", "Basic\t")},
+        {"Proxy-Authorization": "Bearer token"},
+        {"X_Api_Key": "key"},
+        {"X-Api-Key": "token"},
+        {"X-Api-Key": "key, key"},
+        {"X-Api-Key": " key"},
+        {"X-Api-Key": ["key"]},
+        {"X-Api-Key": None},
+        {"Authorization": ["Bearer token"]},
+        {"Remote-User": "admin"},
+    ],
+)
+def test_wrong_credentials_do_not_let_in(headers):
+    assert everything().authenticate(headers) is None
+    assert everything().validate(headers) is False
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer token, Bearer token"},
+        {"Authorization": "Bearer wrong,Bearer token"},
+        {"Authorization": f"{basic('admin:hunter2')}, {basic('admin:hunter2')}"},
+        {"Authorization": "Bearer token", "authorization": "Bearer token"},
+        {"Authorization": "Bearer token", "AUTHORIZATION": "Bearer wrong"},
+        {"X-Api-Key": "key", "x-api-key": "key"},
+        {"X-Api-Key": "key", "Host": "a", "host": "b"},
+        {"Authorization": "Bearer a, Bearer b", "X-Api-Key": "key"},
+    ],
+)
+def test_ambiguous_headers_refuse_the_request_even_beside_good_credentials(headers):
+    handler = everything(custom_validator=lambda request: True)
+    assert handler.authenticate(headers) is None
+    assert handler.decide(headers) == Decision(None, "malformed_credentials")
+
+
+def test_a_repeated_field_of_a_multi_valued_mapping_does_not_let_in():
+    message = email.message.Message()
+    message["Authorization"] = "Bearer token"
+    assert everything().validate(message)
+    message["Authorization"] = "Bearer token"
+    assert not everything().validate(message)
+
+
+@pytest.mark.parametrize("secret", ["tägliches", "à", "日本語", "\x80"])
+def test_credentials_beyond_ascii_match_however_the_headers_arrive(secret):
+    handler = AuthHandler(bearer_token=secret, api_key=secret, api_key_header="X-K")
+    as_wsgi = secret.encode().decode("latin-1")
+    for value in (secret, as_wsgi, secret.encode()):
+        prefix = "Bearer " if isinstance(value, str) else b"Bearer "
+        assert handler.validate({"Authorization": prefix + value})
+        assert handler.validate({"X-K": value})
+    environ = {"HTTP_AUTHORIZATION": "Bearer " + as_wsgi}
+    assert handler.validate(EnvironHeaders(environ))
+    assert not handler.validate({"X-K": as_wsgi[:-1]})
+
+
+def test_basic_is_utf_8_and_not_latin_1():
+    handler = AuthHandler(basic_auth=("jörg", "päss:wörd"))
+    assert handler.authenticate({"Authorization": basic("jörg:päss:wörd")}).username == "jörg"
+    assert not handler.validate({"Authorization": basic("jörg:päss:wörd", "latin-1")})
+    twice = "jörg:päss:wörd".encode().decode("latin-1")
+    assert not handler.validate({"Authorization": basic(twice)})
+
+
+def test_the_api_key_header_is_configurable():
+    handler = AuthHandler(api_key="key", api_key_header="X-Service-Key")
+    assert handler.validate({"x-service-key": "key"})
+    assert not handler.validate({"X-Api-Key": "key"})
+
+
+# -- never raising
+
+
+class Hostile:
+    def items(self):
+        raise RuntimeError("no")
+
+    def __str__(self):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        5,
+        "Authorization: Bearer token",
+        [("Authorization", "Bearer token")],
+        Hostile(),
+        {"Authorization": Hostile()},
+        {Hostile(): "x"},
+        {"Authorization": "Bearer \ud800"},
+        {"Authorization": "Basic \ud800"},
+        {"Authorization": "Basic " + "A" * 1_000_000},
+        {"X-Api-Key": "\ud800"},
+        {"X-Api-Key": "k" * 1_000_000},
+        {b"\xff": b"\xff"},
+        EnvironHeaders({"HTTP_AUTHORIZATION": 5}),
+        EnvironHeaders({"HTTP_AUTHORIZATION": b"Bearer token"}),
+        EnvironHeaders({"HTTP_X_API_KEY": 5}),
+        EnvironHeaders(None),
+    ],
+)
+def test_validate_never_raises(headers):
+    assert everything().validate(headers, method=None, url=5) is False
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["Authorization", "x-api-key", "Host"]) | st.text(),
+        st.text(st.characters(exclude_categories=())) | st.binary() | st.none() | st.integers(),
+    )
+)
+def test_no_headers_raise_or_let_in_by_chance(headers):
+    assert HANDLER.validate(headers) is False
+
+
+HANDLER = everything(custom_validator=lambda request: "True")
+
+
+@pytest.mark.parametrize("value", [None, 5, b"x", "", "\ud800", "x" * 1_000_000, object()])
+def test_verifying_never_raises(value):
+    handler = everything()
+    assert not handler.verify_bearer_token(value)
+    assert not handler.verify_api_key(value)
+    assert not handler.verify_basic_auth(value, "hunter2")
+    assert not handler.verify_basic_auth("admin", value)
+
+
+def test_verifying_one_kind():
+    handler = everything()
+    assert handler.verify_bearer_token("token")
+    assert handler.verify_api_key("key")
+    assert handler.verify_basic_auth("admin", "hunter2")
+    nothing = AuthHandler(allow_unauthenticated=False)
+    assert not nothing.verify_bearer_token("")
+    assert not nothing.verify_api_key("")
+    assert not nothing.verify_basic_auth("", "")
+
+
+# -- configuration
+
+
+def test_without_any_method_all_pass_and_the_log_warns_once(caplog):
+    handler = AuthHandler()
+    for headers in ({}, {"Authorization": "Bearer x, Bearer y"}, None):
+        assert handler.authenticate(headers) == AuthResult("none")
+        assert handler.validate(headers)
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("swaig_wsgi", logging.WARNING)
+    assert handler.is_open
+
+
+def test_without_any_method_none_pass_where_that_is_asked_for(caplog):
+    handler = AuthHandler(allow_unauthenticated=False)
+    assert not handler.validate({})
+    assert handler.decide({}) == Decision(None, "nothing_configured")
+    assert not handler.is_open
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bearer_token": ""},
+        {"bearer_token": b""},
+        {"bearer_token": "a b"},
+        {"bearer_token": 5},
+        {"api_key": ""},
+        {"api_key": " "},
+        {"api_key_header": ""},
+        {"api_key": "k", "api_key_header": "X_Api_Key"},
+        {"api_key": "k", "api_key_header": "Authorization"},
+        {"basic_auth": ()},
+        {"basic_auth": ""},
+        {"basic_auth": "ab"},
+        {"basic_auth": ("", "x")},
+        {"basic_auth": ("x", "")},
+        {"basic_auth": ("x:y", "z")},
+        {"basic_auth": ("x", "y\n")},
+        {"custom_validator": ""},
+        {"custom_validator": True},
+        {"allow_unauthenticated": "false"},
+        {"allow_unauthenticated": None},
+    ],
+)
+def test_bad_configuration_is_refused(options):
+    (name,) = list(options)[-1:]
+    with pytest.raises(ValueError, match=name):
+        AuthHandler(**options)
+
+
+def test_what_is_configured_can_be_asked_without_its_secrets():
+    handler = everything(custom_validator=lambda request: True)
+    assert handler.get_auth_info() == {
+        "bearer": {"enabled": True},
+        "api_key": {"enabled": True, "header": "X-Api-Key"},
+        "basic": {"enabled": True, "username": "admin"},
+        "custom": {"enabled": True},
+    }
+    assert handler.has_bearer_auth()
+    assert handler.has_api_key_auth()
+    assert handler.has_basic_auth()
+    nothing = AuthHandler(allow_unauthenticated=False)
+    assert nothing.get_auth_info() == {}
+    assert not nothing.has_bearer_auth()
+    assert not nothing.has_api_key_auth()
+    assert not nothing.has_basic_auth()
+
+
+def test_no_secret_stays_on_the_handler():
+    handler = AuthHandler(
+        bearer_token="s3cr3t-token", api_key="s3cr3t-key", basic_auth=("admin", "s3cr3t-word")
+    )
+    assert "s3cr3t" not in repr(handler) + repr(vars(handler))
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        (AuthHandler(bearer_token="t"), ['Bearer realm="r"']),
+        (AuthHandler(basic_auth=("a", "b")), ['Basic realm="r", charset="UTF-8"']),
+        (everything(), ['Bearer realm="r"', 'Basic realm="r", charset="UTF-8"']),
+        (AuthHandler(api_key="k", api_key_header="X-K"), ['ApiKey realm="r", header="X-K"']),
+        (only(True), ['Custom realm="r"']),
+        (AuthHandler(allow_unauthenticated=False), ['Custom realm="r"']),
+    ],
+)
+def test_there_is_always_a_challenge(handler, expected):
+    assert handler.challenges("r") == expected
