@@ -1,0 +1,185 @@
+"""The keywords of JSON Schema that arguments are checked against, and the values they may have."""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+#: How deep schemas may nest; checking an argument recurses no deeper than its schema.
+MAX_SCHEMA_DEPTH = 64
+
+#: The types, in words.
+TYPES = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_REFUSED = frozenset(
+    {
+        "$dynamicRef",
+        "$recursiveRef",
+        "$ref",
+        "additionalItems",
+        "contains",
+        "dependencies",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "if",
+        "maxContains",
+        "minContains",
+        "not",
+        "patternProperties",
+        "prefixItems",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    }
+)
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Check that arguments can be checked against `schema`.
+
+    Raises:
+        ValueError: a keyword has a value that it cannot have, or is one that is not understood
+            and without which arguments would pass that must not. The message starts with the
+            keyword's path, such as ``properties.city.pattern``.
+    """
+    _check_schema(schema, "", 0)
+
+
+def is_type(name: str, value: Any) -> bool:
+    """Tell whether a JSON value is of a type: 1.0 is an integer, and true is no number."""
+    if name == "string":
+        return isinstance(value, str)
+    if name == "array":
+        return isinstance(value, list)
+    if name == "object":
+        return isinstance(value, Mapping)
+    if name == "null":
+        return value is None
+    if name == "boolean" or isinstance(value, bool):
+        return name == "boolean" and isinstance(value, bool)
+    if isinstance(value, float):
+        return value.is_integer() if name == "integer" else math.isfinite(value)
+    return isinstance(value, int)
+
+
+@lru_cache(maxsize=512)
+def compiled_pattern(pattern: str) -> re.Pattern[str]:
+    r"""Compile a pattern of JSON Schema, whose dialect is ECMAScript's.
+
+    There, ``$`` does not match before a final newline, and ``\d`` is 0 to 9. Read Python's way, a
+    pattern would let text through that a handler which relies on it does not expect.
+    """
+    return re.compile(_ANCHORS.sub(_python_anchor, pattern), re.ASCII)
+
+
+# Escapes and character classes are stepped over, where a dollar is no anchor.
+_ANCHORS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+
+
+def _python_anchor(match: re.Match[str]) -> str:
+    return r"\Z" if match[0] == "$" else match[0]
+
+
+def _check_schema(schema: Any, path: str, depth: int) -> None:
+    if not isinstance(schema, Mapping):
+        raise ValueError(f"{path or 'a schema'} must be a dictionary, not {reprlib.repr(schema)}")
+    if depth > MAX_SCHEMA_DEPTH:
+        raise ValueError(f"a schema must not be nested deeper than {MAX_SCHEMA_DEPTH} levels")
+    prefix = f"{path}." if path else ""
+    for keyword, value in schema.items():
+        if keyword in _REFUSED:
+            raise ValueError(
+                f"{prefix}{keyword} is not supported: arguments cannot be checked against it"
+            )
+        fits, expected = _KEYWORDS.get(keyword, (_anything, ""))
+        if not fits(value):
+            raise ValueError(f"{prefix}{keyword} must be {expected}, not {reprlib.repr(value)}")
+        for step, part in _parts(keyword, value):
+            _check_schema(part, f"{prefix}{keyword}{step}", depth + 1)
+
+
+def _parts(keyword: str, value: Any) -> list[tuple[str, Any]]:
+    if keyword == "items" or (keyword == "additionalProperties" and not isinstance(value, bool)):
+        return [("", value)]
+    if keyword == "properties":
+        return [(f".{name}", part) for name, part in value.items()]
+    if keyword in ("anyOf", "oneOf", "allOf"):
+        return [(f"[{index}]", part) for index, part in enumerate(value)]
+    return []
+
+
+def _anything(value: Any) -> bool:
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return is_type("number", value)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_filled_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_types(value: Any) -> bool:
+    names = [value] if isinstance(value, str) else value
+    return _is_filled_list(names) and all(isinstance(n, str) and n in TYPES for n in names)
+
+
+def _is_pattern(value: Any) -> bool:
+    try:
+        compiled_pattern(value)
+    except (TypeError, ValueError, re.error, OverflowError, RecursionError):
+        return False
+    return True
+
+
+_NUMBER: tuple[Callable[[Any], bool], str] = (_is_number, "a number")
+_COUNT: tuple[Callable[[Any], bool], str] = (_is_count, "a whole number from 0")
+_SCHEMAS: tuple[Callable[[Any], bool], str] = (_is_filled_list, "a list of schemas")
+_KEYWORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "type": (_is_types, f"one or a list of {', '.join(TYPES)}"),
+    "enum": (_is_filled_list, "a list with at least one value"),
+    "required": (_is_names, "a list of names"),
+    "minimum": _NUMBER,
+    "maximum": _NUMBER,
+    "exclusiveMinimum": _NUMBER,
+    "exclusiveMaximum": _NUMBER,
+    "multipleOf": (_is_positive, "a number above 0"),
+    "minLength": _COUNT,
+    "maxLength": _COUNT,
+    "minItems": _COUNT,
+    "maxItems": _COUNT,
+    "minProperties": _COUNT,
+    "maxProperties": _COUNT,
+    "uniqueItems": (lambda value: isinstance(value, bool), "true or false"),
+    "pattern": (_is_pattern, "a regular expression"),
+    "properties": (lambda value: isinstance(value, Mapping), "a dictionary of schemas"),
+    "anyOf": _SCHEMAS,
+    "oneOf": _SCHEMAS,
+    "allOf": _SCHEMAS,
+}
