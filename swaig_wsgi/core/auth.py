@@ -6,7 +6,7 @@ Implements RFC 9110 section 11 (Authorization, WWW-Authenticate), RFC 7617 (Basi
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import re
@@ -143,12 +143,14 @@ def parse_basic(credentials: str) -> tuple[str, str] | None:
     and no control characters. The first colon splits: the password may hold more.
     """
     try:
-        octets = base64.b64decode(credentials.encode("ascii"), validate=True)
+        octets = binascii.a2b_base64(credentials)
         text = octets.decode("utf-8")
     except ValueError:
         return None
-    # b64decode forgives stray bits and, in some versions, stray padding.
-    if base64.b64encode(octets).decode("ascii") != credentials or _CONTROL.search(text):
+    # The decoder forgives junk, stray bits and stray padding; the encoder makes none of them.
+    if binascii.b2a_base64(octets, newline=False) != credentials.encode("ascii"):
+        return None
+    if _CONTROL.search(text):
         return None
     user, colon, password = text.partition(":")
     return (user, password) if colon else None

@@ -165,7 +165,7 @@ class AuthHandler:
             if not isinstance(headers, (EnvironHeaders, FoldedHeaders)):
                 headers = FoldedHeaders(headers)
             authorization = headers.get("Authorization")
-            api_key = headers.get(self._api_key_header)
+            api_key = None if self._api_key is None else headers.get(self._api_key_header)
             repeated = authorization is not None and is_repeated(authorization)
         except Exception:
             # Two spellings of a header, or an object that is no mapping at all.
@@ -329,15 +329,17 @@ class AuthMiddleware:
         headers = EnvironHeaders(environ)
         try:
             url = request_uri(environ) if self._reads_url else ""
-            found = resolve(self._authenticate(headers, method=method, url=url))
+            found = self._authenticate(headers, method=method, url=url)
+            if not isinstance(found, Decision):
+                found = resolve(found)
         except _FAULTS:
             log.exception("the authenticator raised; the request is refused")
             return Decision(None, "validator_error")
+        if isinstance(found, Decision):
+            return found
         # Anything else, however true, is no proof.
         if isinstance(found, AuthResult):
             return Decision(found)
-        if isinstance(found, Decision):
-            return found
         present = "Authorization" in headers
         return Decision(None, "bad_credentials" if present else "missing_credentials")
 

@@ -5,7 +5,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from swaig_wsgi.core.auth import AuthResult, Decision
+from swaig_wsgi.core.auth import AuthResult
 from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
 
 
@@ -318,134 +318,6 @@ def test_a_server_without_path_info_is_guarded():
     inner = Inner()
     list(AuthMiddleware(inner, HANDLER)(environ, lambda *args: started.append(args[0])))
     assert started == ["401 Unauthorized"]
-
-
-# -- the validator's request
-
-
-def test_the_validator_gets_the_url_and_a_view_of_the_headers():
-    seen = []
-
-    def validator_(request):
-        seen.append(request)
-        return request.headers["x-internal-service"] == "trusted"
-
-    environ = {
-        "SCRIPT_NAME": "/mount",
-        "QUERY_STRING": "a=b",
-        "HTTP_HOST": "agent.example:8443",
-        "wsgi.url_scheme": "https",
-        "HTTP_X_INTERNAL_SERVICE": "trusted",
-    }
-    assert is_open(AuthHandler(custom_validator=validator_), "/a b", "POST", environ=environ)
-    assert seen[0].method == "POST"
-    assert seen[0].url == "https://agent.example:8443/mount/a%20b?a=b"
-
-
-# -- other authenticators
-
-
-class Fixed:
-    """The least that the middleware asks for."""
-
-    def __init__(self, answer=None, challenges=("Custom",)):
-        self.answer = answer
-        self._challenges = list(challenges)
-        self.asked = []
-
-    def authenticate(self, headers, *, method="", url=""):
-        self.asked.append((headers, method, url))
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
-
-    def challenges(self, realm):
-        return self._challenges
-
-
-async def later(value):
-    return value
-
-
-def test_another_authenticator_may_decide():
-    handler = Fixed(AuthResult("basic", "eve"))
-    assert identity(call(handler)[3])["REMOTE_USER"] == "eve"
-    headers, method, url = handler.asked[0]
-    assert headers["host"] == "127.0.0.1"
-    assert (method, url) == ("GET", "http://127.0.0.1/")
-    assert is_open(Fixed(later(AuthResult("custom"))))
-
-
-@pytest.mark.parametrize("answer", [None, True, 1, "admin", object(), ("basic", "admin"), {}])
-def test_what_is_no_proof_does_not_let_in(answer):
-    assert not is_open(Fixed(answer))
-    assert not is_open(Fixed(later(answer)))
-
-
-@pytest.mark.parametrize(
-    ("environ", "reason"), [({}, "missing_credentials"), (BEARER, "bad_credentials")]
-)
-def test_the_log_tells_absent_from_wrong_for_another_authenticator(caplog, environ, reason):
-    assert not is_open(Fixed(), environ=environ)
-    assert caplog.records[0].reason == reason
-
-
-def test_an_authenticator_that_raises_refuses(caplog):
-    assert not is_open(Fixed(LookupError("directory is down")))
-    assert "directory is down" in caplog.text
-    assert caplog.records[-1].reason == "validator_error"
-
-
-def test_an_authenticator_with_decide_may_be_optional():
-    class Deciding(Fixed):
-        reads_url = False
-
-        def decide(self, headers, *, method="", url=""):
-            self.asked.append(url)
-            return Decision(None, "missing_credentials", anonymous=True)
-
-    handler = Deciding()
-    assert is_open(handler, optional=True)
-    assert handler.asked == [""]
-
-
-@pytest.mark.parametrize(
-    ("handler", "options", "named"),
-    [
-        (None, {}, "authenticate"),
-        (("admin", "hunter2"), {}, "authenticate"),
-        (AuthHandler, {}, "handler"),
-        (object(), {}, "handler"),
-        (Fixed(challenges=()), {}, "challenge"),
-        (Fixed(), {"optional": True}, "decide"),
-        (HANDLER, {"optional": "false"}, "optional"),
-        (HANDLER, {"realm": "a\r\nX: y"}, "realm"),
-        (HANDLER, {"realm": "日本"}, "realm"),
-        (HANDLER, {"protect": ()}, "protect"),
-        (HANDLER, {"protect": "/api"}, "sequence"),
-        (HANDLER, {"exempt": ("/health*",)}, "exempt"),
-    ],
-)
-def test_bad_configuration_is_refused(handler, options, named):
-    with pytest.raises(ValueError, match=named):
-        AuthMiddleware(Inner(), handler, **options)
-
-
-def test_a_lone_string_is_no_list_of_challenges():
-    handler = Fixed()
-    handler._challenges = "Basic"
-    with pytest.raises(ValueError, match="challenge"):
-        AuthMiddleware(Inner(), handler)
-
-
-def test_a_handler_makes_its_middleware():
-    app = HANDLER.middleware(Inner(), protect=("/api",), exempt=("/api/health",), realm='a"b')
-    started = []
-    list(app(make_environ("/api"), lambda status, headers: started.extend(headers)))
-    assert ("WWW-Authenticate", r'Bearer realm="a\"b"') in started
-    started.clear()
-    list(app(make_environ("/api/health"), lambda status, headers: started.extend(headers)))
-    assert started == [("Content-Type", "text/plain")]
 
 
 # -- passing through
