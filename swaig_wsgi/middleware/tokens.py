@@ -1,0 +1,108 @@
+"""Only tool calls with a valid token reach the application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..core.body_size import BodyError, check_max_bytes
+from ..core.paths import path_scope
+from ..core.strict_json import JSONBodyError, is_json_type, loads_object
+from ..core.tokens import TokenError, ToolToken, check_claims, token_from_query
+from ..sessions import SessionManager
+from .answers import refuse
+from .body_size import read_body, replay_body
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class ToolTokenMiddleware:
+    """Guard a tool endpoint, whatever serves it: no valid token, no call (seed: Secure Tools).
+
+    The token comes from the query parameter ``__token``; the call id and the function that it
+    must have been made for come from the JSON body, members ``call_id`` and ``function``. Every
+    request to a protected path needs them, whatever its method; put CORS outside.
+
+    The body is read only once the token turned out to be genuine and alive, so that a stranger
+    cannot stall a worker here, and is handed on as if unread. The id that the token proved is in
+    ``environ["swaig_wsgi.call_id"]``; it is always removed first, so its presence proves that this
+    request was checked.
+
+    Args:
+        app: the WSGI application.
+        sessions: made the tokens, or has the same keys as what did.
+        protect: the paths to guard, with everything below them.
+        max_bytes: the longest body to read.
+
+    Raises:
+        ValueError: an argument is unusable.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        sessions: SessionManager,
+        *,
+        protect: Iterable[str] = ("/swaig",),
+        max_bytes: int = 1_048_576,
+    ) -> None:
+        if not isinstance(sessions, SessionManager):
+            raise ValueError("sessions must be a SessionManager")
+        self.app = app
+        self.sessions = sessions
+        self.max_bytes = check_max_bytes(max_bytes)
+        self._scope = path_scope(protect)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.pop("swaig_wsgi.call_id", None)
+        if not self._scope.covers(environ.get("PATH_INFO", "")):
+            return self.app(environ, start_response)
+        try:
+            token = self._open_token(environ)
+            if not _may_be_json(environ):
+                return _refuse(
+                    environ, start_response, 415, "Unsupported media type", "not_json_type"
+                )
+            body = read_body(environ, self.max_bytes)
+            _check_call(token, body)
+        except TokenError as error:
+            status, text, reason = 403, "Forbidden: invalid tool token", error.reason
+        except BodyError as error:
+            status, text, reason = error.status, error.error, error.reason
+        except JSONBodyError as error:
+            status, text, reason = 400, f"Bad request: {error.what}", "bad_body"
+        else:
+            replay_body(environ, body)
+            environ["swaig_wsgi.call_id"] = token.call_id
+            return self.app(environ, start_response)
+        return _refuse(environ, start_response, status, text, reason)
+
+    def _open_token(self, environ: WSGIEnvironment) -> ToolToken:
+        text = token_from_query(environ.get("QUERY_STRING", ""))
+        if text is None:
+            raise TokenError("missing")
+        return self.sessions.open_token(text)
+
+
+def _may_be_json(environ: WSGIEnvironment) -> bool:
+    content_type = environ.get("CONTENT_TYPE", "")
+    return not content_type or is_json_type(content_type)
+
+
+def _check_call(token: ToolToken, body: bytes) -> None:
+    """Check that `body` is a call that `token` was made for.
+
+    A body that names no call, or is none at all, is one that no token was made for.
+    """
+    call = loads_object(body) if body else {}
+    for member in ("call_id", "function"):
+        if not isinstance(call.get(member, ""), str):
+            raise JSONBodyError(f"{member} must be a string")
+    check_claims(token, call_id=call.get("call_id"), function_name=call.get("function"))
+
+
+def _refuse(
+    environ: WSGIEnvironment, start_response: StartResponse, status: int, error: str, reason: str
+) -> Iterable[bytes]:
+    return refuse(environ, start_response, status, error, event="tool_token_refused", reason=reason)

@@ -1,0 +1,216 @@
+"""Tool tokens and metadata of call sessions.
+
+:class:`SessionManager` gives the functions of :mod:`.core.tokens` what they do not have: keys, a
+clock and random numbers.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .core.tokens import (
+    SigningKey,
+    TokenError,
+    ToolToken,
+    check_signature_length,
+    decode_token,
+    open_token,
+    sign_token,
+    verify_token,
+)
+from .stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from .stores.base import Store
+
+#: Bytes of the shortest secret that may be given: 128 bits, if they are random.
+MIN_SECRET_BYTES = 16
+
+# No store keeps a value longer, and the sum with any likely time still has twelve digits.
+_MAX_TOKEN_EXPIRY = 10**10
+
+
+class SessionManager:
+    """Signs and checks tool tokens, and keeps metadata of sessions. Threads may share one.
+
+    Checking needs no state but the keys, so every process with the same `secret_key` accepts
+    what any of them signed (seed, section "Secure Tools"). Metadata lives in `store`.
+
+    Args:
+        token_expiry_secs: seconds for which a token, and metadata after its last change, lives.
+        secret_key: what tokens are signed with, at least 16 bytes; text counts as UTF-8. With
+            None a random one is made: no other process, nor this one after a restart, accepts
+            its tokens.
+        fallback_keys: earlier secrets. They still verify and never sign; drop each once
+            `token_expiry_secs` have passed since it was replaced.
+        signature_length: hex characters of signature in a token, 16 to 64, and the least that
+            one must have to be accepted.
+        store: where metadata is kept; by default in the memory of this process.
+
+    Raises:
+        ValueError: a key is empty or shorter than 16 bytes, or a number is out of its range.
+    """
+
+    #: Whether the secret was made at random because none was given.
+    generated: bool
+
+    def __init__(
+        self,
+        token_expiry_secs: int = 3600,
+        secret_key: str | bytes | None = None,
+        *,
+        fallback_keys: Iterable[str | bytes] = (),
+        signature_length: int = 16,
+        store: Store | None = None,
+    ) -> None:
+        if (
+            not isinstance(token_expiry_secs, int)
+            or isinstance(token_expiry_secs, bool)
+            or not 0 < token_expiry_secs <= _MAX_TOKEN_EXPIRY
+        ):
+            raise ValueError(
+                f"token_expiry_secs must be an integer from 1 to {_MAX_TOKEN_EXPIRY} seconds"
+            )
+        if isinstance(fallback_keys, (str, bytes)):
+            raise ValueError("fallback_keys must be a sequence of keys, not a single one")
+        self.generated = secret_key is None
+        self._token_expiry_secs = token_expiry_secs
+        self._signature_length = check_signature_length(signature_length)
+        primary = secrets.token_bytes(32) if secret_key is None else secret_key
+        self._keys = (
+            _signing_key(primary, "secret_key"),
+            *(_signing_key(key, "each of fallback_keys") for key in fallback_keys),
+        )
+        self._store: Store = MemoryStore() if store is None else store
+
+    @property
+    def token_expiry_secs(self) -> int:
+        """Seconds for which a token lives."""
+        return self._token_expiry_secs
+
+    def create_session(self, call_id: str | None = None) -> str:
+        """Return `call_id`, or without one a fresh id that nobody can guess.
+
+        Raises:
+            ValueError: `call_id` is not a string.
+        """
+        if call_id is None or call_id == "":
+            return str(uuid.uuid4())
+        return _check_session_id(call_id)
+
+    def generate_token(self, function_name: str, call_id: str) -> str:
+        """Return a token that lets `function_name` run in `call_id` until it expires.
+
+        Raises:
+            ValueError: see :func:`.core.tokens.sign_token`.
+        """
+        return sign_token(
+            self._keys[0],
+            function_name,
+            call_id,
+            int(time.time()) + self._token_expiry_secs,
+            secrets.token_hex(4),
+            self._signature_length,
+        )
+
+    def validate_token(self, call_id: str, function_name: str, token: str) -> bool:
+        """Tell whether `token` lets `function_name` run in `call_id`.
+
+        Never raises, whatever the three are: they come from whoever calls.
+        """
+        try:
+            self.check_token(call_id, function_name, token)
+        except TokenError:
+            return False
+        return True
+
+    def check_token(self, call_id: str, function_name: str, token: str) -> ToolToken:
+        """Return what `token` says if it lets `function_name` run in `call_id`.
+
+        Raises:
+            TokenError: it does not. Its `reason` is for the log, not for the caller.
+        """
+        return verify_token(
+            self._keys,
+            token,
+            call_id=call_id,
+            function_name=function_name,
+            now=time.time(),
+            signature_length=self._signature_length,
+        )
+
+    def open_token(self, token: str) -> ToolToken:
+        """Return what `token` says if it is genuine and alive, whatever it was made for.
+
+        So a request can be turned away before its body is read; what the token proves is then
+        up to :func:`.core.tokens.check_claims`.
+
+        Raises:
+            TokenError: `malformed`, `bad_signature` or `expired`.
+        """
+        return open_token(
+            self._keys, token, now=time.time(), signature_length=self._signature_length
+        )
+
+    def debug_token(self, token: str) -> dict[str, Any]:
+        """Return the fields of `token` and whether it `expired`, **unverified**.
+
+        What is no token at all gives ``{"error": "malformed"}``. Never raises.
+        """
+        try:
+            fields = decode_token(token)
+        except TokenError as error:
+            return {"error": error.reason}
+        return {**fields._asdict(), "expired": fields.expiry <= time.time()}
+
+    def set_session_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        """Update the metadata of a session by the members of `metadata`.
+
+        Raises:
+            ValueError: `session_id` is empty or no string, or `metadata` holds NaN, an infinity or
+                itself, or gets too large.
+            TypeError: `metadata` is not a mapping with text as names, or JSON cannot say it.
+            StoreError: the store failed.
+        """
+        self._store.merge(_metadata_key(session_id), metadata, self._token_expiry_secs)
+
+    def get_session_metadata(self, session_id: str) -> dict[str, Any]:
+        """Return the metadata of a session; empty when it has none or it expired.
+
+        Raises:
+            ValueError: `session_id` is empty or no string.
+            StoreError: the store failed.
+        """
+        return self._store.get(_metadata_key(session_id)) or {}
+
+    def delete_session_metadata(self, session_id: str) -> bool:
+        """Forget the metadata of a session, and tell whether it had any.
+
+        Raises:
+            ValueError: `session_id` is empty or no string.
+            StoreError: the store failed.
+        """
+        return self._store.delete(_metadata_key(session_id))
+
+
+def _signing_key(secret: object, what: str) -> SigningKey:
+    if isinstance(secret, str):
+        # Errors of the codec would carry the secret, so none is raised here.
+        secret = secret.encode("utf-8", "surrogatepass")
+    if not isinstance(secret, bytes) or len(secret) < MIN_SECRET_BYTES:
+        raise ValueError(f"{what} must be a string or bytes of at least {MIN_SECRET_BYTES} bytes")
+    return SigningKey(secret)
+
+
+def _check_session_id(session_id: object) -> str:
+    if not isinstance(session_id, str) or not session_id:
+        raise ValueError("session id must be a non-empty string")
+    return session_id
+
+
+def _metadata_key(session_id: object) -> str:
+    return "meta:" + _check_session_id(session_id)

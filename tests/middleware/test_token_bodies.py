@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
+from swaig_wsgi.sessions import SessionManager
+
+SECRET = "a shared secret of the operators"
+SESSIONS = SessionManager(secret_key=SECRET)
+CALL = {"function": "transfer_funds", "call_id": "root.2", "argument": {"raw": "ü"}}
+FORBIDDEN = {"error": "Forbidden: invalid tool token"}
+ABSENT = object()
+
+
+def token(function_name="transfer_funds", call_id="root.2", sessions=SESSIONS) -> str:
+    return sessions.generate_token(function_name, call_id)
+
+
+class Endpoint:
+    """Somebody's tool endpoint, which keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict] = []
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        self.seen.append({**environ, "body": body})
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return [b"ok"]
+
+
+def request(body=CALL, *, query=ABSENT, path="/swaig", method="POST", **changes):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    environ = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": f"__token={token()}" if query is ABSENT else query,
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(raw)),
+        "REMOTE_ADDR": "192.0.2.7",
+        "wsgi.input": io.BytesIO(raw),
+        **changes,
+    }
+    environ = {name: value for name, value in environ.items() if value is not ABSENT}
+    setup_testing_defaults(environ)
+    return environ
+
+
+def send(app, environ):
+    """Return the status, headers and body that `app` answers with."""
+    answered = []
+
+    def start_response(status, headers, exc_info=None):
+        answered.append((status, headers))
+        return lambda data: None
+
+    iterable = app(environ, start_response)
+    body = b"".join(iterable)
+    if hasattr(iterable, "close"):
+        iterable.close()
+    status, headers = answered[-1]
+    return int(status[:3]), {name.lower(): value for name, value in headers}, body
+
+
+def guarded(**options):
+    """Return an endpoint and itself behind the middleware, both sides under the validator."""
+    endpoint = Endpoint()
+    inner = validator(endpoint)
+    return endpoint, validator(ToolTokenMiddleware(inner, SESSIONS, **options))
+
+
+def check_refused(environ, caplog, status, error, reason, **options):
+    endpoint, app = guarded(**options)
+    with caplog.at_level(logging.WARNING, "swaig_wsgi.security"):
+        caplog.clear()
+        got, headers, body = send(app, environ)
+    assert endpoint.seen == []
+    assert (got, json.loads(body)) == (status, error)
+    assert headers["content-type"] == "application/json"
+    assert headers["content-length"] == str(len(body))
+    (record,) = caplog.records
+    assert (record.event, record.reason, record.client) == (
+        "tool_token_refused",
+        reason,
+        "192.0.2.7",
+    )
+    text = environ.get("QUERY_STRING", "").partition("__token=")[2]
+    assert not text or text not in record.getMessage()
+
+
+def test_the_body_that_is_handed_on_ends_where_it_ends():
+    seen = []
+
+    def app(environ, start_response):
+        seen.append(environ["wsgi.input"].read())
+        seen.append(environ["wsgi.input"].read())
+        start_response("200 OK", [])
+        return []
+
+    raw = json.dumps(CALL).encode()
+    environ = request(**{"wsgi.input": io.BytesIO(raw + b"GET / HTTP/1.1\r\n\r\n")})
+    send(ToolTokenMiddleware(app, SESSIONS), environ)
+    assert seen == [raw, b""]
+    assert environ["wsgi.input_terminated"] is True
+
+
+def test_a_chunked_call_gets_a_length():
+    endpoint, app = guarded()
+    environ = request(
+        CONTENT_LENGTH=ABSENT, HTTP_TRANSFER_ENCODING="chunked", **{"wsgi.input_terminated": True}
+    )
+    assert send(app, environ)[0] == 200
+    (seen,) = endpoint.seen
+    assert json.loads(seen["body"]) == CALL
+    assert "HTTP_TRANSFER_ENCODING" not in seen
+    assert seen["CONTENT_LENGTH"] == str(len(seen["body"]))
+
+
+@pytest.mark.parametrize("content_type", [ABSENT, "", "application/json; charset=utf-8"])
+def test_types_that_may_be_json(content_type):
+    _, app = guarded()
+    assert send(app, request(CONTENT_TYPE=content_type))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (b"", "wrong_function"),
+        ({}, "wrong_function"),
+        ({"call_id": "root.2"}, "wrong_function"),
+        ({"call_id": "root.2", "function": ""}, "wrong_function"),
+        ({"call_id": "root.2", "function": "transfer_funds\0"}, "wrong_function"),
+        ({"function": "transfer_funds"}, "wrong_call"),
+        ({"function": "transfer_funds", "call_id": ""}, "wrong_call"),
+        ({"function": "transfer_funds", "call_id": "root.2\0"}, "wrong_call"),
+        ({"function": "transfer_funds", "call_id": "root.２"}, "wrong_call"),
+        ({"function": "transfer_funds", "call": {"call_id": "root.2"}}, "wrong_call"),
+        ({"FUNCTION": "transfer_funds", "call_id": "root.2"}, "wrong_function"),
+    ],
+)
+def test_a_call_that_names_another_call_or_none(call, reason, caplog):
+    check_refused(request(call), caplog, 403, FORBIDDEN, reason)
+
+
+@pytest.mark.parametrize("value", [None, 1, True, 1.5, [], ["root.2"], {}, {"root.2": 1}])
+@pytest.mark.parametrize("member", ["call_id", "function"])
+def test_members_that_are_no_text(member, value, caplog):
+    error = {"error": f"Bad request: {member} must be a string"}
+    check_refused(request({**CALL, member: value}), caplog, 400, error, "bad_body")
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"{", "not JSON"),
+        (b"call_id=root.2&function=transfer_funds", "not JSON"),
+        (b"[1,2]", "not an object"),
+        (json.dumps(CALL).encode("utf-16"), "not UTF-8"),
+        (b"[" * 500_000, "nested too deeply"),
+        (b'{"a":' + b"9" * 5_000 + b"}", "number too long"),
+        (b'{"a": NaN}', "NaN or Infinity"),
+        (b'{"a": "\\ud800"}', "lone surrogate"),
+        (json.dumps(CALL).encode()[:-1] + b', "function": "other"}', "duplicate key"),
+        (json.dumps(CALL).encode()[:-1] + b', "call_\\u0069d": "x"}', "duplicate key"),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_bodies_that_two_could_read_differently(body, what, caplog):
+    error = {"error": f"Bad request: {what}"}
+    check_refused(request(body), caplog, 400, error, "bad_body")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "application/json; charset=utf-7",
+    ],
+)
+def test_a_body_that_is_json_here_and_a_form_behind(content_type, caplog):
+    body = json.dumps({**CALL, "x": "&function=other&call_id=root.3&y="}).encode()
+    error = {"error": "Unsupported media type"}
+    environ = request(body, CONTENT_TYPE=content_type)
+    check_refused(environ, caplog, 415, error, "not_json_type")
+
+
+def test_a_body_of_the_most_bytes():
+    raw = json.dumps(CALL).encode()
+    endpoint, app = guarded(max_bytes=len(raw))
+    assert send(app, request(raw))[0] == 200
+    assert endpoint.seen[0]["body"] == raw
+
+
+def test_a_body_over_the_limit(caplog):
+    raw = json.dumps(CALL).encode()
+    error = {"error": "Request too large"}
+    for extra in ({}, {"CONTENT_LENGTH": ABSENT, "HTTP_TRANSFER_ENCODING": "chunked"}):
+        environ = request(raw, **extra, **({"wsgi.input_terminated": True} if extra else {}))
+        reason = "too_large_chunked" if extra else "too_large"
+        check_refused(environ, caplog, 413, error, reason, max_bytes=len(raw) - 1)
+
+
+def test_the_limit_is_a_mebibyte_unless_told_otherwise():
+    call = {**CALL, "x": ""}
+    room = 1_048_576 - len(json.dumps(call))
+    _, app = guarded()
+    assert send(app, request({**call, "x": "x" * room}))[0] == 200
+    _, app = guarded()
+    assert send(app, request({**call, "x": "x" * (room + 1)}))[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "error", "reason"),
+    [
+        (
+            {"CONTENT_LENGTH": "-1"},
+            400,
+            "Bad request: malformed Content-Length",
+            "malformed_length",
+        ),
+        ({"CONTENT_LENGTH": "1000"}, 400, "Bad request: incomplete body", "incomplete_body"),
+        (
+            {"CONTENT_LENGTH": ABSENT, "HTTP_TRANSFER_ENCODING": "chunked"},
+            411,
+            "Length required",
+            "length_required",
+        ),
+    ],
+)
+def test_bodies_that_cannot_be_framed(changes, status, error, reason, caplog):
+    environ = request(**changes)
+    endpoint = Endpoint()
+    with caplog.at_level(logging.WARNING, "swaig_wsgi.security"):
+        got, _, body = send(ToolTokenMiddleware(endpoint, SESSIONS), environ)
+    assert (got, json.loads(body), endpoint.seen) == (status, {"error": error}, [])
+    assert [record.reason for record in caplog.records] == [reason]

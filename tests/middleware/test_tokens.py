@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import logging
+import time
+from urllib.parse import quote
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from swaig_wsgi.core.tokens import SigningKey, sign_token
+from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
+from swaig_wsgi.sessions import SessionManager
+
+SECRET = "a shared secret of the operators"
+SESSIONS = SessionManager(secret_key=SECRET)
+CALL = {"function": "transfer_funds", "call_id": "root.2", "argument": {"raw": "ü"}}
+FORBIDDEN = {"error": "Forbidden: invalid tool token"}
+ABSENT = object()
+
+
+def token(function_name="transfer_funds", call_id="root.2", sessions=SESSIONS) -> str:
+    return sessions.generate_token(function_name, call_id)
+
+
+def expired() -> str:
+    key = SigningKey(SECRET.encode())
+    return sign_token(key, "transfer_funds", "root.2", int(time.time()) - 1, "a1b2c3d4")
+
+
+class Endpoint:
+    """Somebody's tool endpoint, which keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict] = []
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        self.seen.append({**environ, "body": body})
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return [b"ok"]
+
+
+def request(body=CALL, *, query=ABSENT, path="/swaig", method="POST", **changes):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    environ = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": f"__token={token()}" if query is ABSENT else query,
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(raw)),
+        "REMOTE_ADDR": "192.0.2.7",
+        "wsgi.input": io.BytesIO(raw),
+        **changes,
+    }
+    environ = {name: value for name, value in environ.items() if value is not ABSENT}
+    setup_testing_defaults(environ)
+    return environ
+
+
+def send(app, environ):
+    """Return the status, headers and body that `app` answers with."""
+    answered = []
+
+    def start_response(status, headers, exc_info=None):
+        answered.append((status, headers))
+        return lambda data: None
+
+    iterable = app(environ, start_response)
+    body = b"".join(iterable)
+    if hasattr(iterable, "close"):
+        iterable.close()
+    status, headers = answered[-1]
+    return int(status[:3]), {name.lower(): value for name, value in headers}, body
+
+
+def guarded(**options):
+    """Return an endpoint and itself behind the middleware, both sides under the validator."""
+    endpoint = Endpoint()
+    inner = validator(endpoint)
+    return endpoint, validator(ToolTokenMiddleware(inner, SESSIONS, **options))
+
+
+def check_refused(environ, caplog, status, error, reason, **options):
+    endpoint, app = guarded(**options)
+    with caplog.at_level(logging.WARNING, "swaig_wsgi.security"):
+        caplog.clear()
+        got, headers, body = send(app, environ)
+    assert endpoint.seen == []
+    assert (got, json.loads(body)) == (status, error)
+    assert headers["content-type"] == "application/json"
+    assert headers["content-length"] == str(len(body))
+    (record,) = caplog.records
+    assert (record.event, record.reason, record.client) == (
+        "tool_token_refused",
+        reason,
+        "192.0.2.7",
+    )
+    text = environ.get("QUERY_STRING", "").partition("__token=")[2]
+    assert not text or text not in record.getMessage()
+
+
+def test_a_call_with_its_token_gets_through_as_if_unread():
+    endpoint, app = guarded()
+    environ = request(HTTP_X_OTHER="kept")
+    original = dict(environ)
+    status, headers, body = send(app, environ)
+    assert (status, headers["content-length"], body) == (200, "2", b"ok")
+    (seen,) = endpoint.seen
+    assert json.loads(seen["body"]) == CALL
+    assert seen["swaig_wsgi.call_id"] == "root.2"
+    for name in ("CONTENT_LENGTH", "CONTENT_TYPE", "QUERY_STRING", "PATH_INFO", "HTTP_X_OTHER"):
+        assert seen[name] == original[name]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["__token={}", "__token={}%3D%3D", "a=1&__token={}", "%5F_token={}&a=%26", "__token={}&;"],
+)
+def test_queries_with_one_token(query):
+    sessions = SESSIONS
+    call_id = next(c for c in ("c", "cc", "ccc") if len(token(call_id=c)) % 4 == 2)
+    text = token(call_id=call_id, sessions=sessions)
+    _, app = guarded()
+    environ = request({**CALL, "call_id": call_id}, query=query.format(text))
+    assert send(app, environ)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("", "missing"),
+        ("a=1", "missing"),
+        ("token=" + token(), "missing"),
+        ("a=1;__token=" + token(), "missing"),
+        ("__token=", "malformed"),
+        ("__token=junk", "malformed"),
+        ("__token=" + token() + "%00", "malformed"),
+        ("__token=" + token() + ";a=1", "malformed"),
+        ("__token=" + "A" * 100_000, "malformed"),
+        ("__token=%ED%A0%80", "malformed"),
+        ("__token=" + token(sessions=SessionManager()), "bad_signature"),
+        ("__token=" + expired(), "expired"),
+        ("__token=" + token("other"), "wrong_function"),
+        ("__token=" + token(call_id="root.3"), "wrong_call"),
+        ("__token=" + token(call_id="root"), "wrong_call"),
+        (f"__token={token()}&__token={token()}", "repeated"),
+        (f"__token={token()}&%5F_token=x", "repeated"),
+        (f"__token=x&__token={token()}", "repeated"),
+        (f"__token={token()}&a=1;__token=x", "repeated"),
+    ],
+    ids=itertools.count(),
+)
+def test_no_call_without_its_token(query, reason, caplog):
+    check_refused(request(query=query), caplog, 403, FORBIDDEN, reason)
+
+
+def test_a_missing_query_string_is_a_missing_token():
+    app = ToolTokenMiddleware(Endpoint(), SESSIONS)
+    environ = request()
+    del environ["QUERY_STRING"]
+    assert send(app, environ)[0] == 403
+
+
+@pytest.mark.parametrize("position", range(0, len(token()), 7))
+def test_no_call_with_a_tampered_token(position):
+    endpoint, app = guarded()
+    text = token()
+    changed = text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
+    assert send(app, request(query=f"__token={changed}"))[0] == 403
+    assert endpoint.seen == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/swaig", "/swaig/", "/swaig/x", "//swaig", "/swaig//", "/a/../swaig", "/./swaig", "swaig"],
+)
+def test_no_spelling_of_the_path_slips_past(path):
+    endpoint = Endpoint()
+    app = ToolTokenMiddleware(endpoint, SESSIONS)
+    assert send(app, request(query="", path=path))[0] == 403
+    assert send(app, request(query="", path=path, SCRIPT_NAME="/elsewhere"))[0] == 403
+    assert endpoint.seen == []
+
+
+def test_paths_beside_it_are_left_alone():
+    class Untouchable(io.BytesIO):
+        def read(self, *args):
+            raise AssertionError("read")
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode()]
+
+    for path in ("/", "/swaigx", "/post_prompt", "/x/swaig", "/SWAIG"):
+        environ = request(query="", path=path, **{"wsgi.input": Untouchable()})
+        assert send(ToolTokenMiddleware(app, SESSIONS), environ)[2] == path.encode()
+
+
+def test_other_paths_can_be_protected(caplog):
+    check_refused(
+        request(query="", path="/tools/a"), caplog, 403, FORBIDDEN, "missing", protect=("/tools/*",)
+    )
+    endpoint, app = guarded(protect=("/tools",))
+    assert send(app, request(path="/tools/a"))[0] == 200
+    assert send(app, request(query="", path="/swaig"))[0] == 200
+    assert [seen.get("swaig_wsgi.call_id") for seen in endpoint.seen] == ["root.2", None]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
+def test_every_method_needs_a_token(method):
+    for query, body in (("", b""), (f"__token={token()}", b""), ("", json.dumps(CALL).encode())):
+        endpoint = Endpoint()
+        app = ToolTokenMiddleware(endpoint, SESSIONS)
+        status, headers, answer = send(app, request(body, query=query, method=method))
+        assert (status, endpoint.seen) == (403, [])
+        assert int(headers["content-length"]) == len(json.dumps(FORBIDDEN))
+        assert answer == (b"" if method == "HEAD" else json.dumps(FORBIDDEN).encode())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "__token=junk",
+        "__token=" + expired(),
+        f"__token={token()}&__token={token()}",
+        "__token=" + token(sessions=SessionManager()),
+    ],
+    ids=itertools.count(),
+)
+def test_a_stranger_cannot_stall_a_worker_with_a_body(query):
+    class Stalled:
+        def read(self, *args):
+            raise AssertionError("waits for the client")
+
+    app = ToolTokenMiddleware(Endpoint(), SESSIONS)
+    assert send(app, request(query=query, **{"wsgi.input": Stalled()}))[0] == 403
+
+
+def test_the_proven_id_cannot_come_from_elsewhere():
+    endpoint, app = guarded()
+    assert send(app, request(**{"swaig_wsgi.call_id": "forged"}))[0] == 200
+    assert send(app, request(path="/other", **{"swaig_wsgi.call_id": "forged"}))[0] == 200
+    assert [seen.get("swaig_wsgi.call_id") for seen in endpoint.seen] == ["root.2", None]
+    refused = request(query="", **{"swaig_wsgi.call_id": "forged"})
+    send(app, refused)
+    assert "swaig_wsgi.call_id" not in refused
+
+
+def test_no_reason_reaches_the_caller():
+    answers = set()
+    for query in (
+        "",
+        "__token=junk",
+        "__token=" + expired(),
+        "__token=" + token("other"),
+        "__token=" + token(call_id="root.3"),
+        "__token=" + token(sessions=SessionManager()),
+        f"__token={token()}&__token={token()}",
+    ):
+        status, headers, body = send(guarded()[1], request(query=query))
+        answers.add((status, tuple(sorted(headers.items())), body))
+    assert len(answers) == 1
+
+
+def test_an_earlier_key_still_opens_the_door():
+    old = SessionManager(secret_key="what was the secret before that.")
+    ring = SessionManager(secret_key=SECRET, fallback_keys=["what was the secret before that."])
+    for sessions, status in ((ring, 200), (SESSIONS, 403)):
+        app = validator(ToolTokenMiddleware(validator(Endpoint()), sessions))
+        assert send(app, request(query="__token=" + token(sessions=old)))[0] == status
+
+
+def test_call_ids_in_other_scripts():
+    call_id = "ürüm-☎ ~?"
+    endpoint, app = guarded()
+    environ = request(
+        {**CALL, "call_id": call_id}, query="__token=" + quote(token(call_id=call_id))
+    )
+    assert send(app, environ)[0] == 200
+    assert endpoint.seen[0]["swaig_wsgi.call_id"] == call_id
+
+
+def test_the_answer_of_the_application_is_passed_on_untouched():
+    class Answer:
+        closed = False
+
+        def __iter__(self):
+            return iter([b"a", b"b"])
+
+        def close(self):
+            self.closed = True
+
+    answer = Answer()
+    calls = []
+    written = []
+
+    def app(environ, start_response):
+        write = start_response("200 OK", [("X-A", "1")], None)
+        write(b"early")
+        return answer
+
+    def start_response(status, headers, exc_info=ABSENT):
+        calls.append((status, headers, exc_info))
+        return written.append
+
+    assert ToolTokenMiddleware(app, SESSIONS)(request(), start_response) is answer
+    assert calls == [("200 OK", [("X-A", "1")], None)]
+    assert written == [b"early"]
+    assert not answer.closed
+
+
+def test_what_the_application_raises_is_passed_on():
+    def app(environ, start_response):
+        raise ValueError("of the application")
+
+    with pytest.raises(ValueError, match="of the application"):
+        send(ToolTokenMiddleware(app, SESSIONS), request())
+
+
+@pytest.mark.parametrize("sessions", [None, SECRET, object(), SessionManager])
+def test_sessions_that_are_none(sessions):
+    with pytest.raises(ValueError, match="SessionManager"):
+        ToolTokenMiddleware(Endpoint(), sessions)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"protect": "/swaig"}, {"protect": ["swaig"]}, {"max_bytes": -1}, {"max_bytes": "1"}],
+)
+def test_options_that_are_unusable(options):
+    with pytest.raises(ValueError, match=r"path pattern|max_bytes"):
+        ToolTokenMiddleware(Endpoint(), SESSIONS, **options)
