@@ -1,1 +1,66 @@
-"""The safe front door for voice-AI agents on any WSGI server."""
+"""The safe front door for voice-AI agents on any WSGI server.
+
+What needs Werkzeug is imported when it is first used, so that ``import swaig_wsgi`` needs
+nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .agent.app import AgentApp
+    from .agent.server import AgentServer
+    from .config import ConfigurationError, Settings
+    from .middleware.auth import AuthHandler
+    from .middleware.stack import harden
+    from .sessions import SessionManager
+    from .swaig.results import FunctionResult
+    from .tls import SslConfig
+
+__all__ = [
+    "AgentApp",
+    "AgentServer",
+    "AuthHandler",
+    "ConfigurationError",
+    "FunctionResult",
+    "SessionManager",
+    "Settings",
+    "SslConfig",
+    "__version__",
+    "harden",
+]
+
+_HOMES = {
+    "AgentApp": ".agent.app",
+    "AgentServer": ".agent.server",
+    "AuthHandler": ".middleware.auth",
+    "ConfigurationError": ".config",
+    "FunctionResult": ".swaig.results",
+    "SessionManager": ".sessions",
+    "Settings": ".config",
+    "SslConfig": ".tls",
+    "harden": ".middleware.stack",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(_HOMES[name], __name__)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "werkzeug":
+            raise
+        raise ImportError(
+            f"{__name__}.{name} needs Werkzeug: pip install 'swaig-wsgi[app]'"
+        ) from error
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The agent application. The only room that knows Werkzeug."""

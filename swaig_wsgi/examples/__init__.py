@@ -1,1 +1,1 @@
-"""TODO"""
+"""Agents to import and serve."""

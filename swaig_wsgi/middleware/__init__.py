@@ -1,1 +1,27 @@
-"""TODO"""
+"""A middleware for each decision of the core, round any WSGI application."""
+
+from .auth import AuthHandler, AuthMiddleware
+from .body_size import BodySizeMiddleware
+from .cors import CORSMiddleware
+from .headers import HSTSMiddleware, SecurityHeadersMiddleware
+from .hosts import AllowedHostsMiddleware
+from .proxies import TrustedProxyMiddleware
+from .rate_limit import RateLimitMiddleware
+from .signatures import WebhookSignatureMiddleware
+from .stack import harden
+from .tokens import ToolTokenMiddleware
+
+__all__ = [
+    "AllowedHostsMiddleware",
+    "AuthHandler",
+    "AuthMiddleware",
+    "BodySizeMiddleware",
+    "CORSMiddleware",
+    "HSTSMiddleware",
+    "RateLimitMiddleware",
+    "SecurityHeadersMiddleware",
+    "ToolTokenMiddleware",
+    "TrustedProxyMiddleware",
+    "WebhookSignatureMiddleware",
+    "harden",
+]

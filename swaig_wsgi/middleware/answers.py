@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ..core.redaction import escape_control
+from .unread import UnreadAnswer, leaves_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -29,19 +30,20 @@ def answer(
     body: bytes,
     headers: Headers = (),
     content_type: str = "application/json",
-) -> list[bytes]:
+) -> Iterable[bytes]:
     """Answer with `body`, its exact ``Content-Length``, and on HEAD with the headers alone.
 
     A 204 or a 304 takes no `body` and says nothing about one.
     """
     if status in _WITHOUT_CONTENT:
-        start_response(_STATUS_LINES[status], list(headers))
-        return []
-    start_response(
-        _STATUS_LINES[status],
-        [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers],
-    )
-    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+        fields = list(headers)
+        body = b""
+    else:
+        length = str(len(body))
+        fields = [("Content-Type", content_type), ("Content-Length", length), *headers]
+    start_response(_STATUS_LINES[status], fields)
+    content = [body] if body and environ.get("REQUEST_METHOD") != "HEAD" else []
+    return UnreadAnswer(environ, content) if leaves_body(environ) else content
 
 
 def answer_json(
@@ -50,7 +52,7 @@ def answer_json(
     status: int,
     value: Any,
     headers: Headers = (),
-) -> list[bytes]:
+) -> Iterable[bytes]:
     """Answer with `value` as JSON.
 
     Raises:
@@ -77,7 +79,7 @@ def refuse(
     event: str,
     reason: str,
     headers: Headers = (),
-) -> list[bytes]:
+) -> Iterable[bytes]:
     """Answer ``{"error": error}`` and leave one record in the security log.
 
     `error` goes to the client, `event` and `reason` only to the log.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.body_size import BodyError, bad_body, body_length, check_max_bytes, too_large
 from .answers import refuse, security_log
+from .unread import BODY_READ
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -86,18 +87,20 @@ def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
         buffer = io.BytesIO()
         for piece in _pieces(stream, max_bytes):
             buffer.write(piece)
+        environ[BODY_READ] = True
         return buffer.getvalue()
     body = _read(stream, length) if length else b""
-    if len(body) == length:
-        return body
-    buffer = io.BytesIO(body)
-    buffer.seek(0, io.SEEK_END)
-    while buffer.tell() < length:
-        piece = _read(stream, length - buffer.tell())
-        if not piece:
-            raise bad_body("incomplete body", "incomplete_body")
-        buffer.write(piece)
-    return buffer.getvalue()
+    if len(body) < length:
+        buffer = io.BytesIO(body)
+        buffer.seek(0, io.SEEK_END)
+        while buffer.tell() < length:
+            piece = _read(stream, length - buffer.tell())
+            if not piece:
+                raise bad_body("incomplete body", "incomplete_body")
+            buffer.write(piece)
+        body = buffer.getvalue()
+    environ[BODY_READ] = True
+    return body
 
 
 def replay_body(environ: WSGIEnvironment, body: bytes | _Seekable) -> None:
@@ -161,6 +164,7 @@ def _spool(environ: WSGIEnvironment, max_bytes: int) -> _Seekable | None:
         if isinstance(spool, io.BytesIO) and spool.tell() + len(piece) > _PIECE:
             spool = _TemporaryFile(spool.getvalue())
         spool.write(piece)
+    environ[BODY_READ] = True
     if not spool.tell() and "HTTP_TRANSFER_ENCODING" not in environ:
         return None
     return spool

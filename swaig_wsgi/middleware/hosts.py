@@ -51,6 +51,7 @@ class AllowedHostsMiddleware:
         self._scope = path_scope(("/*",), exempt)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.pop("swaig_wsgi.host_allowed", None)
         if self._scope.covers(environ.get("PATH_INFO", "")):
             target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
             reason = self._patterns.refusal(environ.get("HTTP_HOST"), target)
@@ -59,4 +60,7 @@ class AllowedHostsMiddleware:
                 return refuse(
                     environ, start_response, status, error, event="host_refused", reason=reason
                 )
+            if not self._patterns.every:
+                # Inner layers may build on a host that somebody wrote down, not on any host.
+                environ["swaig_wsgi.host_allowed"] = True
         return self.app(environ, start_response)

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The SWAIG protocol: results, tools, and the SWML document. Standard library only."""

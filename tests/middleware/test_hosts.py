@@ -190,5 +190,23 @@ def test_the_application_is_passed_through_untouched():
     assert AllowedHostsMiddleware(app, ALLOWED)(environ, start_response) is iterable
     assert not iterable.closed
     assert seen["environ"] is environ
-    assert environ == before
+    assert environ == {**before, "swaig_wsgi.host_allowed": True}
     assert seen["start_response"] is start_response
+
+
+def test_inner_layers_learn_of_a_host_that_was_listed():
+    def seen_by_the_application(allowed, host="agent.example.com", **options):
+        seen = []
+
+        def app(environ, start_response):
+            seen.append(environ.get("swaig_wsgi.host_allowed"))
+            return inner(environ, start_response)
+
+        environ = request(host, **{"swaig_wsgi.host_allowed": "forged"})
+        AllowedHostsMiddleware(app, allowed, **options)(environ, lambda *args: None)
+        return seen
+
+    assert seen_by_the_application(ALLOWED) == [True]
+    assert seen_by_the_application(("*",)) == [None]
+    assert seen_by_the_application((*ALLOWED, "*")) == [None]
+    assert seen_by_the_application(ALLOWED, "evil.example", exempt=("/",)) == [None]

@@ -1,0 +1,301 @@
+"""Settings: every environment variable, read once, checked, and named in errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Callable
+
+from .core.cors import parse_origin
+from .core.hosts import host_patterns, parse_host
+from .core.proxies import trusted_proxies
+from .core.store_urls import check_store_url
+from .core.urls import parse_base_url
+
+#: A signing secret shorter than this many bytes can be guessed.
+MIN_SECRET_BYTES = 16
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+_LOG_LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warn": "WARNING",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "critical": "CRITICAL",
+}
+
+
+class ConfigurationError(ValueError):
+    """A setting is wrong; the message names the variable and what was expected, no secret."""
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else None
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError(f"expected true or false, not {value!r}")
+
+
+def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, str):
+            text = value.strip()
+            if text.isascii() and text.isdecimal() and len(text) <= 19:
+                value = int(text)
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}, not {value!r}")
+        return value
+
+    return parse
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, not {type(value).__name__}")
+    if not value.isprintable():
+        raise ValueError("expected text without control characters")
+    return value
+
+
+def _user(value: Any) -> str:
+    if ":" in _text(value):
+        raise ValueError("a user name cannot hold a colon (RFC 7617 section 2)")
+    return str(value)
+
+
+def _choice(choices: Mapping[str, str]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        text = value.strip().lower() if isinstance(value, str) else None
+        if text is None or text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}, not {value!r}")
+        return choices[text]
+
+    return parse
+
+
+def _items(value: Any) -> tuple[str, ...]:
+    """Split a comma-separated text, or take a sequence as it is."""
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    if not isinstance(value, Iterable):
+        raise ValueError(f"expected a list, not {type(value).__name__}")
+    items = tuple(value)
+    if not all(isinstance(item, str) and item for item in items):
+        raise ValueError("expected a list of non-empty strings")
+    return items
+
+
+def _filled(items: tuple[str, ...]) -> tuple[str, ...]:
+    if not items:
+        raise ValueError("expected at least one entry")
+    return items
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    origins = _filled(_items(value))
+    if "*" in origins:
+        if len(origins) > 1:
+            raise ValueError("'*' allows every origin and cannot stand beside others")
+        return origins
+    return tuple(parse_origin(origin) for origin in origins)
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    hosts = _filled(_items(value))
+    host_patterns(hosts)
+    return hosts
+
+
+def _domain(value: Any) -> str:
+    host = parse_host(_text(value))
+    if host.port is not None:
+        raise ValueError("expected a domain name without a port")
+    return host.name
+
+
+def _proxies(value: Any) -> tuple[str, ...] | int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = _integer(1, 100)(value)
+    if not isinstance(value, int):
+        value = _filled(_items(value))
+    trusted_proxies(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _secret(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, not {type(value).__name__}")
+    if len(value.encode("utf-8", "surrogatepass")) < MIN_SECRET_BYTES:
+        raise ValueError(f"expected a secret of at least {MIN_SECRET_BYTES} bytes")
+    return value
+
+
+def _secrets(value: Any) -> tuple[str, ...]:
+    return tuple(_secret(item) for item in _items(value))
+
+
+def _variable(
+    name: str, parse: Callable[[Any], Any], default: Any = None, *, secret: bool = False
+) -> Any:
+    return field(
+        default=default,
+        repr=not secret,
+        metadata={"variable": name, "parse": parse, "secret": secret},
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, checked; None or an empty value means "not set".
+
+    Every field is one variable of the seed's guide or of the documentation's table. A field may
+    be given as the variable's text or as a Python value (``30``, ``True``, a list); either way
+    it is checked and normalised here, also by :func:`dataclasses.replace`.
+
+    Raises:
+        ConfigurationError: a value is wrong. The message starts with the variable's name.
+    """
+
+    basic_auth_user: str | None = _variable("SWML_BASIC_AUTH_USER", _user, secret=True)
+    basic_auth_password: str | None = _variable("SWML_BASIC_AUTH_PASSWORD", _text, secret=True)
+    ssl_enabled: bool = _variable("SWML_SSL_ENABLED", _boolean, False)
+    ssl_cert_path: str | None = _variable("SWML_SSL_CERT_PATH", _text)
+    ssl_key_path: str | None = _variable("SWML_SSL_KEY_PATH", _text)
+    ssl_domain: str | None = _variable("SWML_SSL_DOMAIN", _domain)
+    cors_origins: tuple[str, ...] | None = _variable("SWML_CORS_ORIGINS", _origins)
+    csrf_protection: bool = _variable("SWML_CSRF_PROTECTION", _boolean, False)
+    #: Requests a minute and client. None: no limit, which ``0`` says, too.
+    rate_limit: int | None = _variable("SWML_RATE_LIMIT", _integer(0, 10**9))
+    allowed_hosts: tuple[str, ...] | None = _variable("SWML_ALLOWED_HOSTS", _hosts)
+    #: Bytes.
+    max_request_size: int | None = _variable("SWML_MAX_REQUEST_SIZE", _integer(1, 2**53))
+    proxy_url_base: str | None = _variable("SWML_PROXY_URL_BASE", parse_base_url)
+    #: Addresses, networks and ``unix``, or the number of proxies.
+    trusted_proxies: tuple[str, ...] | int | None = _variable("SWML_TRUSTED_PROXIES", _proxies)
+    trust_proxy_headers: bool = _variable("SWML_TRUST_PROXY_HEADERS", _boolean, False)
+    proxy_headers: str = _variable(
+        "SWML_PROXY_HEADERS",
+        _choice({"x-forwarded": "x-forwarded", "forwarded": "forwarded"}),
+        "x-forwarded",
+    )
+    swaig_secret: str | None = _variable("SIGNALWIRE_SWAIG_SECRET", _secret, secret=True)
+    swaig_secret_fallbacks: tuple[str, ...] = _variable(
+        "SIGNALWIRE_SWAIG_SECRET_FALLBACKS", _secrets, (), secret=True
+    )
+    signing_key: str | None = _variable("SIGNALWIRE_SIGNING_KEY", _text, secret=True)
+    storage_url: str | None = _variable("SWML_STORAGE_URL", check_store_url, secret=True)
+    allow_per_process_state: bool = _variable("SWML_ALLOW_PER_PROCESS_STATE", _boolean, False)
+    port: int | None = _variable("PORT", _integer(1, 65535))
+    log_level: str | None = _variable("SIGNALWIRE_LOG_LEVEL", _choice(_LOG_LEVELS))
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None or value == "":
+                value = each.default
+            else:
+                try:
+                    value = each.metadata["parse"](value)
+                except ValueError as error:
+                    raise ConfigurationError(f"{each.metadata['variable']}: {error}") from None
+            object.__setattr__(self, each.name, value)
+        if self.rate_limit == 0:
+            object.__setattr__(self, "rate_limit", None)
+        if (self.basic_auth_user is None) != (self.basic_auth_password is None):
+            there, missing = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
+            if self.basic_auth_user is None:
+                there, missing = missing, there
+            raise ConfigurationError(f"{missing}: not set, but {there} is; set both or neither")
+        if self.csrf_protection and self.cors_origins == ("*",):
+            raise ConfigurationError(
+                "SWML_CSRF_PROTECTION: protects nothing while SWML_CORS_ORIGINS is '*'; "
+                "list the origins"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the variables from `environ`, by default ``os.environ``.
+
+        A variable that is empty counts as unset. Each secret may instead be named by a file,
+        in the variable with ``_FILE`` appended.
+
+        Raises:
+            ConfigurationError: a value is wrong, a secret is given both ways, or its file
+                cannot be read.
+        """
+        source = os.environ if environ is None else environ
+        return cls(**_read(source))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Settings:
+        """Read settings from a mapping, such as a dictionary in a framework's own settings.
+
+        Keys are names of variables or of fields of this class; values are text or Python values.
+
+        Raises:
+            ConfigurationError: as :meth:`from_env`, or a key is unknown or there twice.
+        """
+        by_name = {each.name: each.metadata["variable"] for each in fields(cls)}
+        known = set(by_name.values()) | {
+            f"{each.metadata['variable']}_FILE" for each in fields(cls) if each.metadata["secret"]
+        }
+        source: dict[str, Any] = {}
+        for key, value in mapping.items():
+            variable = by_name.get(key, key)
+            if variable not in known:
+                raise ConfigurationError(
+                    f"{key}: no such setting; expected a field of Settings or its variable"
+                )
+            if variable in source:
+                raise ConfigurationError(f"{variable}: given twice, also under its field's name")
+            source[variable] = value
+        return cls(**_read(source))
+
+    @property
+    def trusted(self) -> tuple[str, ...] | int | None:
+        """What TrustedProxyMiddleware shall trust: the named proxies, else the direct peer."""
+        if self.trusted_proxies is not None:
+            return self.trusted_proxies
+        return 1 if self.trust_proxy_headers else None
+
+    @property
+    def basic_auth(self) -> tuple[str, str] | None:
+        """User and password, when both are set."""
+        if self.basic_auth_user is None or self.basic_auth_password is None:
+            return None
+        return self.basic_auth_user, self.basic_auth_password
+
+
+def _read(source: Mapping[str, Any]) -> dict[str, Any]:
+    values = {}
+    for each in fields(Settings):
+        variable = each.metadata["variable"]
+        value = source.get(variable)
+        path = source.get(f"{variable}_FILE") if each.metadata["secret"] else None
+        if path:
+            if value not in (None, ""):
+                raise ConfigurationError(f"{variable}: set both itself and as {variable}_FILE")
+            value = _read_secret_file(f"{variable}_FILE", path)
+        if value is not None:
+            values[each.name] = value
+    return values
+
+
+def _read_secret_file(variable: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigurationError(f"{variable}: cannot read {path!r}: {why}") from None
+    value = value.rstrip("\r\n")
+    if not value:
+        raise ConfigurationError(f"{variable}: the file {path!r} is empty")
+    return value

@@ -1,0 +1,84 @@
+"""What becomes of a request body that nobody has read when the answer is out."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: Set in ``environ`` by whoever has read the body to its end.
+BODY_READ = "swaig_wsgi.body_read"
+
+#: Seconds for which an answered client may go on sending.
+LINGER = 0.1
+#: Bytes of an unread body that are taken off the wire, and no more.
+MAX_DRAIN = 65_536
+
+
+def leaves_body(environ: WSGIEnvironment) -> bool:
+    """Tell whether the server would wait for a body that has not been read.
+
+    gunicorn reads what is left of a body before it uses or closes the connection, and waits for
+    it: for seconds in a thread, and again in the one that accepts connections. A handful of
+    strangers, each refused and each sending no more, would stop a worker. Other servers either
+    buffer bodies first or have no thread to lose, and do not hand out their socket.
+    """
+    if environ.get(BODY_READ) or "gunicorn.socket" not in environ:
+        return False
+    if not environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1"):
+        return False  # in HTTP/2 the socket is shared with other requests
+    return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+class UnreadAnswer:
+    """An answer that, once sent, lets go of a client whose body is still to come.
+
+    Whoever has sent the whole body already keeps the connection. Whoever is still sending is
+    heard for :data:`LINGER` seconds, so that the answer reaches a client that sends first and
+    reads later, and no more is read from that connection.
+    """
+
+    def __init__(self, environ: WSGIEnvironment, body: list[bytes]) -> None:
+        self._body = body
+        self._input: Any = environ["wsgi.input"]
+        self._socket: socket.socket = environ["gunicorn.socket"]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        timeout = self._socket.gettimeout()
+        try:
+            if not self._is_complete():
+                self._let_go()
+            self._socket.settimeout(timeout)
+        except OSError:
+            pass  # the client is gone, and with it the matter
+
+    def _is_complete(self) -> bool:
+        """Read what has arrived of the body, without waiting; tell whether that was all of it."""
+        self._socket.settimeout(0)
+        try:
+            return len(self._input.read(MAX_DRAIN)) < MAX_DRAIN
+        except Exception:
+            # "Would block", or whatever the server raises for a body that is malformed.
+            return False
+
+    def _let_go(self) -> None:
+        end = time.monotonic() + LINGER
+        left = MAX_DRAIN
+        try:
+            while left > 0 and (seconds := end - time.monotonic()) > 0:
+                self._socket.settimeout(seconds)
+                piece = self._socket.recv(left)
+                if not piece:
+                    break
+                left -= len(piece)
+        except OSError:
+            pass
+        # From here on the server finds the end of the stream instead of waiting for it.
+        self._socket.shutdown(socket.SHUT_RD)

@@ -1,0 +1,147 @@
+"""Settings of the AI that are not its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .values import json_copy, json_object, text
+
+
+class AISettings:
+    """Parameters, speech hints, languages, and data that the AI knows from the start."""
+
+    def __init__(self) -> None:
+        self._params: dict[str, Any] = {}
+        self._hints: list[Any] = []
+        self._languages: list[dict[str, Any]] = []
+        self._pronunciations: list[dict[str, Any]] = []
+        self._global_data: dict[str, Any] = {}
+        self._native_functions: list[str] = []
+        self._includes: list[dict[str, Any]] = []
+        self._internal_fillers: dict[str, Any] = {}
+        self._debug_level: int | None = None
+
+    def set_param(self, name: str, value: Any) -> None:
+        """Set one parameter of the AI, such as ``end_of_speech_timeout``."""
+        self._params[text(name, "the name of a parameter")] = json_copy(value, f"param {name!r}")
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Set several parameters; those that are not named stay."""
+        self._params.update(json_object(params, "params"))
+
+    def add_hint(self, hint: str) -> None:
+        """Add a word that speech recognition should expect."""
+        self.add_hints([hint])
+
+    def add_hints(self, hints: Iterable[str]) -> None:
+        """Add words that speech recognition should expect."""
+        if isinstance(hints, str):
+            raise ValueError("hints must be a list of strings, not one string")
+        self._hints.extend([text(hint, "a hint") for hint in hints])
+
+    def add_pattern_hint(
+        self, hint: str, pattern: str, replace: str, ignore_case: bool = False
+    ) -> None:
+        """Replace what speech recognition heard, where it matches the regular expression."""
+        self._hints.append(
+            {
+                "hint": text(hint, "a hint"),
+                "pattern": text(pattern, "the pattern of a hint"),
+                "replace": text(replace, "the replacement of a hint"),
+                "ignore_case": bool(ignore_case),
+            }
+        )
+
+    def add_language(self, /, name: str, code: str, voice: str, **options: Any) -> None:
+        """Add a language, with further members (``engine``, ``model``, fillers) as the platform
+        reads them. A `voice` may be ``engine.voice:model`` in one.
+        """
+        language = {
+            "name": text(name, "the name of a language"),
+            "code": text(code, "the code of a language"),
+            "voice": text(voice, "the voice of a language"),
+        }
+        engine, dot, rest = voice.partition(".")
+        short, colon, model = rest.partition(":")
+        given = {key: value for key, value in options.items() if value is not None}
+        if dot and colon and not {"engine", "model"} & given.keys():
+            language.update(voice=short, engine=engine, model=model)
+        self._languages.append({**language, **json_object(given, f"language {name!r}")})
+
+    def add_pronunciation(self, replace: str, with_: str, ignore_case: bool = False) -> None:
+        """Speak the text `with_` where `replace` is written."""
+        rule: dict[str, Any] = {
+            "replace": text(replace, "the text to pronounce"),
+            "with": text(with_, "a pronunciation"),
+        }
+        if ignore_case:
+            rule["ignore_case"] = True
+        self._pronunciations.append(rule)
+
+    def set_global_data(self, data: Mapping[str, Any]) -> None:
+        """Replace the data that the AI knows from the start."""
+        self._global_data = json_object(data, "global data")
+
+    def update_global_data(self, data: Mapping[str, Any]) -> None:
+        """Add to the data that the AI knows from the start."""
+        self._global_data.update(json_object(data, "global data"))
+
+    def set_native_functions(self, names: Iterable[str]) -> None:
+        """Enable functions that the platform itself offers, such as ``check_time``."""
+        if isinstance(names, str):
+            raise ValueError("native functions must be a list of names, not one string")
+        self._native_functions = [text(name, "a native function") for name in names]
+
+    def add_function_include(
+        self, url: str, functions: Iterable[str], meta_data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Let the platform ask `url` for the signatures of further functions."""
+        if isinstance(functions, str):
+            raise ValueError("included functions must be a list of names, not one string")
+        include: dict[str, Any] = {
+            "url": text(url, "the URL of an include"),
+            "functions": [text(name, "an included function") for name in functions],
+        }
+        if meta_data:
+            include["meta_data"] = json_object(meta_data, "the meta data of an include")
+        self._includes.append(include)
+
+    def set_internal_fillers(self, fillers: Mapping[str, Any]) -> None:
+        """Set what is said while the platform's own functions run, by function and language."""
+        self._internal_fillers.update(json_object(fillers, "internal fillers"))
+
+    def enable_debug_events(self, level: int = 1) -> None:
+        """Ask the platform for debug events; 1 is events of note, 2 and more is everything."""
+        if isinstance(level, bool) or not isinstance(level, int) or level < 1:
+            raise ValueError(f"the debug level must be a whole number from 1, not {level!r}")
+        self._debug_level = level
+
+    def render_swaig(self) -> dict[str, Any]:
+        """Return what these settings add to ``ai.SWAIG``."""
+        return _filled(
+            native_functions=self._native_functions,
+            includes=self._includes,
+            internal_fillers=self._internal_fillers,
+        )
+
+    def render(self, debug_url: str) -> dict[str, Any]:
+        """Return what these settings add to the ``ai`` verb."""
+        params = self._params
+        if self._debug_level is not None:
+            params = {
+                **params,
+                "debug_webhook_url": debug_url,
+                "debug_webhook_level": self._debug_level,
+            }
+        return _filled(
+            params=params,
+            hints=self._hints,
+            languages=self._languages,
+            pronounce=self._pronunciations,
+            global_data=self._global_data,
+        )
+
+
+def _filled(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value}

@@ -1,0 +1,75 @@
+"""The verbs round the AI: what happens before, at and after the answer, and after the AI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .values import json_copy, text
+
+Verb = dict[str, Any]
+
+
+class CallFlow:
+    """The verbs of the document's main section, except the AI's own.
+
+    Args:
+        auto_answer: answer the call before the AI speaks.
+        record_call: record from the answer on.
+        record_format: ``mp4``, ``mp3`` or ``wav``.
+        record_stereo: one channel a side.
+    """
+
+    def __init__(
+        self,
+        *,
+        auto_answer: bool = True,
+        record_call: bool = False,
+        record_format: str = "mp4",
+        record_stereo: bool = True,
+    ) -> None:
+        if record_format not in ("mp4", "mp3", "wav"):
+            raise ValueError(f"record_format must be mp4, mp3 or wav, not {record_format!r}")
+        self._answer: Verb | None = {"answer": {}} if auto_answer else None
+        self._record: Verb | None = None
+        if record_call:
+            self._record = {"record_call": {"format": record_format, "stereo": bool(record_stereo)}}
+        self._pre_answer: list[Verb] = []
+        self._post_answer: list[Verb] = []
+        self._post_ai: list[Verb] = []
+
+    def set_answer(self, config: dict[str, Any] | None = None) -> None:
+        """Answer the call with these parameters."""
+        self._answer = _verb("answer", config or {})
+
+    def add_pre_answer(self, name: str, config: Any) -> None:
+        """Run a verb while the call still rings."""
+        self._pre_answer.append(_verb(name, config))
+
+    def add_post_answer(self, name: str, config: Any) -> None:
+        """Run a verb between the answer and the AI."""
+        self._post_answer.append(_verb(name, config))
+
+    def add_post_ai(self, name: str, config: Any) -> None:
+        """Run a verb once the AI has ended."""
+        self._post_ai.append(_verb(name, config))
+
+    def clear_pre_answer(self) -> None:
+        """Drop the verbs before the answer."""
+        self._pre_answer.clear()
+
+    def clear_post_answer(self) -> None:
+        """Drop the verbs between the answer and the AI."""
+        self._post_answer.clear()
+
+    def clear_post_ai(self) -> None:
+        """Drop the verbs after the AI."""
+        self._post_ai.clear()
+
+    def render(self, ai: dict[str, Any]) -> list[Verb]:
+        """Return the main section round the value of the ``ai`` verb."""
+        opening = [verb for verb in (self._answer, self._record) if verb is not None]
+        return [*self._pre_answer, *opening, *self._post_answer, {"ai": ai}, *self._post_ai]
+
+
+def _verb(name: str, config: Any) -> Verb:
+    return {text(name, "the name of a verb"): json_copy(config, f"verb {name!r}")}

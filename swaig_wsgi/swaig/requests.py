@@ -1,0 +1,119 @@
+"""What the platform's requests say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.strict_json import JSONBodyError, loads_object
+
+#: A call id longer than this many bytes is not the platform's.
+MAX_CALL_ID_BYTES = 1024
+
+
+class RequestError(ValueError):
+    """A request does not say what it should; the message tells the client what is wrong."""
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A tool call as the platform sent it; nothing of it is proved."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
+    """Return the call id: ``call_id``, else ``call.call_id``, else the query's; None without.
+
+    Raises:
+        RequestError: an id is there but is not text, or is too long.
+    """
+    call_id = optional_text(body, "call_id")
+    if call_id is None:
+        call = body.get("call")
+        if call is not None and not isinstance(call, dict):
+            raise RequestError("call must be an object")
+        call_id = optional_text(call, "call_id") if call else None
+    if call_id is None:
+        call_id = query or None
+    if call_id is not None and len(call_id.encode("utf-8", "replace")) > MAX_CALL_ID_BYTES:
+        raise RequestError("call_id is too long")
+    return call_id
+
+
+def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
+    """Read the name and the arguments of a tool call.
+
+    The arguments are ``argument.parsed[0]`` when that is an object, else ``argument.raw``
+    parsed, else ``argument`` itself.
+
+    Raises:
+        RequestError: there is no name, or the arguments are not an object.
+    """
+    name = body.get("function")
+    if not isinstance(name, str) or not name:
+        raise RequestError("function must be a non-empty string")
+    return FunctionCall(name, _arguments(body.get("argument")))
+
+
+def _arguments(argument: Any) -> dict[str, Any]:
+    if argument is None:
+        return {}
+    if not isinstance(argument, dict):
+        raise RequestError("argument must be an object")
+    parsed, raw = argument.get("parsed"), argument.get("raw")
+    if isinstance(parsed, list) and parsed and isinstance(parsed[0], dict):
+        return parsed[0]
+    if isinstance(raw, str):
+        if not raw.strip():
+            return {}
+        try:
+            return loads_object(raw.encode("utf-8"))
+        except JSONBodyError as error:
+            raise RequestError(f"argument.raw is {error.what}") from None
+    if isinstance(parsed, list):
+        if parsed:
+            raise RequestError("argument.parsed[0] must be an object")
+        return {}
+    return argument
+
+
+def requested_functions(body: Mapping[str, Any]) -> list[str] | None:
+    """Return the names that a request for signatures asks for; None or empty asks for all.
+
+    Raises:
+        RequestError: ``functions`` is not a list of strings.
+    """
+    names = body.get("functions")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RequestError("functions must be a list of strings")
+    return names
+
+
+def summary_of(body: Mapping[str, Any]) -> Any:
+    """Return the summary of a call: ``post_prompt_data.parsed[0]``, else its ``raw``."""
+    data = body.get("post_prompt_data")
+    if not isinstance(data, dict):
+        return data
+    parsed = data.get("parsed")
+    if isinstance(parsed, list) and parsed:
+        return parsed[0]
+    return data.get("raw")
+
+
+def optional_text(body: Mapping[str, Any], name: str) -> str | None:
+    """Return the text of member `name`; None when it is missing, null or empty.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    value = body.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be a string")
+    return value

@@ -1,0 +1,81 @@
+"""An agent to try things on, and a client that may log in."""
+
+from __future__ import annotations
+
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+from werkzeug.test import Client
+
+from swaig_wsgi import AgentApp, FunctionResult
+
+
+class AgentClient(Client):
+    """A client of an agent, under the validator of PEP 3333, with the agent's credentials."""
+
+    def __init__(self, app: AgentApp) -> None:
+        super().__init__(validator(app))
+        self.credentials = app.get_basic_auth_credentials()
+
+    def open(self, *args: Any, **options: Any) -> Any:
+        options.setdefault("auth", self.credentials)
+        options.setdefault("buffered", True)
+        return super().open(*args, **options)
+
+    def document(self, path: str = "/", call_id: str = "call-1", **options: Any) -> dict[str, Any]:
+        answer = self.post(path, json={"call_id": call_id}, **options)
+        assert answer.status_code == 200
+        return answer.json
+
+    def tools(self, *args: Any, **options: Any) -> dict[str, dict[str, Any]]:
+        ai = ai_of(self.document(*args, **options))
+        return {each["function"]: each for each in ai["SWAIG"]["functions"]}
+
+
+def ai_of(document: dict[str, Any]) -> dict[str, Any]:
+    return next(verb["ai"] for verb in document["sections"]["main"] if "ai" in verb)
+
+
+@pytest.fixture
+def calls() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def make_agent(calls: list[Any]) -> Any:
+    """Make an agent with the open tool ``look`` and the secure tool ``pay``."""
+
+    def make(**options: Any) -> AgentApp:
+        options.setdefault("basic_auth", ("admin", "p@ss:w/ö"))
+        agent = options.pop("cls", AgentApp)("bank", **options)
+
+        def look(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+            calls.append(("look", args, raw_data))
+            return "Seen."
+
+        def pay(args: dict[str, Any], raw_data: dict[str, Any]) -> FunctionResult:
+            calls.append(("pay", args, raw_data))
+            return FunctionResult("Paid.").add_action("hangup", True)
+
+        amount = {"amount": {"type": "number", "description": "How much"}}
+        agent.define_tool("look", "Look something up", {}, look)
+        agent.define_tool("pay", "Pay", amount, pay, secure=True)
+        return agent
+
+    return make
+
+
+@pytest.fixture
+def agent(make_agent: Any) -> AgentApp:
+    return make_agent()
+
+
+@pytest.fixture
+def client(agent: AgentApp) -> AgentClient:
+    return AgentClient(agent)
+
+
+@pytest.fixture
+def client_of() -> type[AgentClient]:
+    return AgentClient

@@ -1,0 +1,514 @@
+"""AgentApp: construction, credentials, the stack round it, and its server for development."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swaig_wsgi import AgentApp, AuthHandler, ConfigurationError, Settings
+
+CERTS = Path(__file__).parent.parent / "certs"
+
+
+# -- construction
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": ""},
+        {"name": " "},
+        {"name": 5},
+        {"route": "bank"},
+        {"route": ""},
+        {"route": "/a//b"},
+        {"route": "/../x"},
+        {"route": "/<name>"},
+        {"basic_auth": ("", "x")},
+        {"basic_auth": ("x", "")},
+        {"basic_auth": ("a:b", "x")},
+        {"secret_key": "short"},
+        {"secret_key": ""},
+        {"secret_key": b""},
+        {"token_expiry_secs": 0},
+        {"record_format": "flac"},
+    ],
+)
+def test_wrong_arguments_are_refused(options: dict[str, Any]) -> None:
+    name = options.pop("name", "bank")
+    with pytest.raises(ValueError):  # noqa: PT011 - each module words its own
+        AgentApp(name, **options)
+
+
+def test_a_wrong_variable_shows_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
+    with pytest.raises(ConfigurationError, match="^SWML_RATE_LIMIT: "):
+        AgentApp("bank")
+
+
+def test_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert AgentApp("bank").port == 3000
+    monkeypatch.setenv("PORT", "8080")
+    assert AgentApp("bank").port == 8080
+    assert AgentApp("bank", port=9000).port == 9000
+
+
+def test_the_log_level_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("swaig_wsgi")
+    before = logger.level
+    monkeypatch.setenv("SIGNALWIRE_LOG_LEVEL", "error")
+    try:
+        AgentApp("bank")
+        assert logger.level == logging.ERROR
+    finally:
+        logger.setLevel(before)
+
+
+# -- credentials
+
+
+def test_credentials_and_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = AgentApp("bank", basic_auth=("admin", "hunter2"))
+    assert given.get_basic_auth_credentials() == ("admin", "hunter2")
+    assert given.get_basic_auth_credentials(True) == ("admin", "hunter2", "provided")
+    user, password, source = AgentApp("bank").get_basic_auth_credentials(include_source=True)
+    assert (user, source) == ("bank", "generated")
+    assert re.fullmatch("[0-9a-f]{16}", password)
+    assert AgentApp("bank").get_basic_auth_credentials()[1] != password
+    monkeypatch.setenv("SWML_BASIC_AUTH_USER", "env")
+    with pytest.raises(ConfigurationError, match="^SWML_BASIC_AUTH_PASSWORD"):
+        AgentApp("bank")
+    monkeypatch.setenv("SWML_BASIC_AUTH_PASSWORD", "pw")
+    assert AgentApp("bank").get_basic_auth_credentials(True) == ("env", "pw", "environment")
+
+
+def test_generated_credentials_are_announced_without_the_password(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    agent = AgentApp("bank")
+    assert "'bank', password ****" in caplog.text
+    assert "SWML_BASIC_AUTH_USER" in caplog.text
+    assert "SWML_BASIC_AUTH_PASSWORD" in caplog.text
+    assert agent.get_basic_auth_credentials()[1] not in caplog.text
+    caplog.clear()
+    AgentApp("bank", basic_auth=("a", "b"))
+    assert caplog.text == ""
+
+
+def test_a_subclass_can_only_refuse(make_agent: Any, client_of: Any) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def agent_that_says(verdict: Any) -> Any:
+        class Careful(AgentApp):
+            def validate_basic_auth(self, username: str, password: str) -> Any:
+                seen.append((username, password))
+                return verdict() if callable(verdict) else verdict
+
+        return client_of(make_agent(cls=Careful))
+
+    async def later() -> bool:
+        return True
+
+    def fails() -> bool:
+        raise RuntimeError("no")
+
+    assert agent_that_says(True).get("/").status_code == 200
+    assert agent_that_says(later).get("/").status_code == 200
+    for verdict in (False, None, 1, "yes", fails):
+        assert agent_that_says(verdict).get("/").status_code == 401
+    assert set(seen) == {("admin", "p@ss:w/ö")}
+    seen.clear()
+    assert agent_that_says(True).get("/", auth=("admin", "wrong")).status_code == 401
+    assert seen == []
+
+
+def test_other_methods_stand_beside_basic(make_agent: Any, client_of: Any) -> None:
+    client = client_of(make_agent(auth=AuthHandler(bearer_token="tok", api_key="key")))
+    assert client.get("/").status_code == 200
+    for headers in ({"Authorization": "Bearer tok"}, {"X-Api-Key": "key"}):
+        assert client.get("/", auth=None, headers=headers).status_code == 200
+    for headers in ({}, {"Authorization": "Bearer no"}, {"X-Api-Key": "no"}):
+        assert client.get("/", auth=None, headers=headers).status_code == 401
+    challenges = client.get("/", auth=None).headers.getlist("WWW-Authenticate")
+    assert [each.split()[0] for each in challenges].count("Basic") == 1
+    assert any(each.startswith("Bearer") for each in challenges)
+
+
+def test_a_handler_that_lets_all_pass_opens_nothing(make_agent: Any, client_of: Any) -> None:
+    client = client_of(make_agent(auth=AuthHandler()))
+    assert client.get("/", auth=None).status_code == 401
+    assert client.get("/").status_code == 200
+
+
+# -- the stack
+
+
+def test_every_answer_carries_the_headers(client: Any) -> None:
+    answers = [
+        client.get("/"),
+        client.get("/", auth=None),
+        client.get("/nowhere"),
+        client.get("/health", auth=None),
+        client.post("/swaig", data=b"{", content_type="application/json"),
+        client.get("/", headers={"Host": "a b"}),
+    ]
+    assert [each.status_code for each in answers] == [200, 401, 404, 200, 400, 400]
+    for answer in answers:
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["X-XSS-Protection"] == "1; mode=block"
+        assert answer.headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+        policy = "default-src 'none'; frame-ancestors 'none'"
+        assert answer.headers["Content-Security-Policy"] == policy
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Permissions-Policy" in answer.headers
+        assert "Strict-Transport-Security" not in answer.headers
+        names = [name for name, _ in answer.headers]
+        assert len(names) == len(set(names))
+
+
+def test_any_origin_may_read_but_never_with_credentials(client: Any) -> None:
+    answer = client.get("/", headers={"Origin": "https://app.example.com"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_csrf_protection_without_a_list_allows_no_foreign_origin(
+    make_agent: Any, client_of: Any
+) -> None:
+    client = client_of(make_agent(settings=Settings(csrf_protection=True)))
+    assert client.post("/", json={}).status_code == 200
+    for origin in ("https://evil.example", "null"):
+        answer = client.post("/", json={}, headers={"Origin": origin})
+        assert answer.json == {"error": "Forbidden: origin not allowed"}
+
+
+def test_hsts_only_over_https_and_on_its_host(make_agent: Any, client_of: Any) -> None:
+    client = client_of(make_agent(settings=Settings(ssl_domain="agent.example.com")))
+    value = "max-age=31536000; includeSubDomains"
+    name = "Strict-Transport-Security"
+    assert client.get("/", base_url="https://agent.example.com").headers[name] == value
+    assert name not in client.get("/", base_url="http://agent.example.com").headers
+    assert name not in client.get("/", base_url="https://other.example.com").headers
+
+
+def test_preflights_are_answered_before_authentication(make_agent: Any, client_of: Any) -> None:
+    settings = Settings(cors_origins="https://app.example.com", rate_limit=1)
+    client = client_of(make_agent(settings=settings))
+    headers = {
+        "Origin": "https://app.example.com",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
+    for _ in range(3):
+        answer = client.options("/swaig", headers=headers, auth=None)
+        assert answer.status_code == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert client.get("/", auth=None, headers=headers).status_code == 401
+    limited = client.get("/", auth=None, headers=headers)
+    assert limited.status_code == 429
+    assert limited.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+
+
+def test_nothing_reads_a_body_before_credentials(make_agent: Any) -> None:
+    class Trap:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"the body was touched: {name}")
+
+    agent = make_agent(settings=Settings(signing_key="PSK", rate_limit=100))
+    answers = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/swaig",
+        "HTTP_HOST": "agent.example.com",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Trap(),
+        "wsgi.input_terminated": True,
+        "wsgi.url_scheme": "http",
+        "REMOTE_ADDR": "203.0.113.9",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+    }
+    list(agent(environ, lambda status, headers, exc_info=None: answers.append(status)))
+    assert answers == ["401 Unauthorized"]
+
+
+def test_signed_posts_only_where_a_key_is_set(make_agent: Any, client_of: Any) -> None:
+    import hashlib
+    import hmac
+
+    settings = Settings(signing_key="PSK", proxy_url_base="https://agent.example.com")
+    client = client_of(make_agent(settings=settings))
+    body = json.dumps({"call_id": "call-1"}).encode()
+    message = b"https://agent.example.com/" + body
+    signature = hmac.new(b"PSK", message, hashlib.sha256).hexdigest()
+    headers = {"X-SignalWire-Sha256-Signature": signature}
+    options = {"data": body, "content_type": "application/json"}
+    assert client.post("/", headers=headers, **options).status_code == 200
+    answer = client.post("/", **options)
+    assert (answer.status_code, answer.json) == (403, {"error": "Forbidden: invalid signature"})
+    assert client.post("/", headers=headers, json={"call_id": "call-2"}).status_code == 403
+    assert client.get("/").status_code == 200
+
+
+def test_health_is_open_and_nothing_else(make_agent: Any, client_of: Any) -> None:
+    settings = Settings(rate_limit=1, allowed_hosts="agent.example.com")
+    client = client_of(make_agent(settings=settings))
+    for _ in range(3):
+        assert client.get("/health", auth=None, base_url="http://10.0.0.5").status_code == 200
+    for path in ("//health", "/health/../", "/health/x", "/HEALTH", "/x/health"):
+        assert client.get("/", auth=None, environ_overrides={"PATH_INFO": path}).status_code == 403
+
+
+def test_nothing_of_a_request_stays_on_the_agent(client: Any, agent: AgentApp) -> None:
+    client.document()
+    before = {name: repr(value) for name, value in vars(agent).items()}
+    client.document(call_id="call-2", base_url="https://other.example")
+    client.get("/", auth=("x", "y"))
+    assert {name: repr(value) for name, value in vars(agent).items()} == before
+
+
+# -- the document without a request
+
+
+def test_rendering_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def base_of(document: dict[str, Any]) -> str:
+        ai = document["sections"]["main"][1]["ai"]
+        url: str = ai["SWAIG"]["defaults"]["web_hook_url"]
+        return url
+
+    def agent(**options: Any) -> AgentApp:
+        made = AgentApp("bank", basic_auth=("a", "b"), **options)
+        made.define_tool("look", "x", {}, lambda args, raw: "x")
+        return made
+
+    assert base_of(agent().render_swml()) == "http://a:b@localhost:3000/swaig"
+    own = agent(host="::1", port=5000, route="/bank", settings=Settings(ssl_enabled=True))
+    assert base_of(own.render_swml("call-1")) == "https://a:b@[::1]:5000/bank/swaig"
+    given = agent(route="/bank").render_swml("x", base_url="https://agent.example.com/voice")
+    assert base_of(given) == "https://a:b@agent.example.com/voice/bank/swaig"
+    monkeypatch.setenv("SWML_PROXY_URL_BASE", "https://proxy.example.com/")
+    assert base_of(agent().render_swml()) == "https://a:b@proxy.example.com/swaig"
+    secured = agent().define_tool("pay", "x", {}, lambda args, raw: "x", secure=True)
+    with pytest.raises(ValueError, match="call id"):
+        secured.render_swml("\ud800")
+
+
+def test_settings_of_all_parts_reach_the_document() -> None:
+    agent = (
+        AgentApp("bank", basic_auth=("a", "b"), record_call=True, record_format="mp3")
+        .prompt_add_section("Role", "Teller", bullets=["polite"])
+        .prompt_add_to_section("Role", bullet="brief")
+        .prompt_add_subsection("Role", "Tone", "Calm")
+        .set_prompt_llm_params(temperature=0.3)
+        .set_post_prompt("Summarise.")
+        .set_post_prompt_llm_params(temperature=0.1)
+        .set_param("end_of_speech_timeout", 500)
+        .set_params({"ai_model": "x"})
+        .add_hint("IBAN")
+        .add_hints(["BIC"])
+        .add_pattern_hint("iban", "i ban", "IBAN", ignore_case=True)
+        .add_language("English", "en-US", "rime.spore:mist")
+        .add_pronunciation("IBAN", "eye ban")
+        .set_global_data({"a": 1})
+        .update_global_data({"b": 2})
+        .set_native_functions(["check_time"])
+        .add_function_include("https://other.example/swaig", ["f"], {"m": 1})
+        .set_internal_fillers({"next_step": {"en-US": ["hm"]}})
+        .enable_debug_events(2)
+        .add_pre_answer_verb("sleep", 500)
+        .add_answer_verb({"max_duration": 60})
+        .add_post_answer_verb("play", {"url": "say:Hello"})
+        .add_post_ai_verb("hangup", {})
+    )
+    assert agent.prompt_has_section("Role")
+    assert not agent.prompt_has_section("Other")
+    main = agent.render_swml("call-1", base_url="https://x.example")["sections"]["main"]
+    ai = main[4].pop("ai")
+    assert main == [
+        {"sleep": 500},
+        {"answer": {"max_duration": 60}},
+        {"record_call": {"format": "mp3", "stereo": True}},
+        {"play": {"url": "say:Hello"}},
+        {},
+        {"hangup": {}},
+    ]
+    assert ai.pop("post_prompt_url").startswith("https://a:b@x.example/post_prompt?__token=")
+    assert ai == {
+        "prompt": {
+            "pom": [
+                {
+                    "title": "Role",
+                    "body": "Teller",
+                    "bullets": ["polite", "brief"],
+                    "subsections": [{"title": "Tone", "body": "Calm"}],
+                }
+            ],
+            "temperature": 0.3,
+        },
+        "post_prompt": {"text": "Summarise.", "temperature": 0.1},
+        "params": {
+            "end_of_speech_timeout": 500,
+            "ai_model": "x",
+            "debug_webhook_url": "https://a:b@x.example/debug_events",
+            "debug_webhook_level": 2,
+        },
+        "hints": [
+            "IBAN",
+            "BIC",
+            {"hint": "iban", "pattern": "i ban", "replace": "IBAN", "ignore_case": True},
+        ],
+        "languages": [
+            {
+                "name": "English",
+                "code": "en-US",
+                "voice": "spore",
+                "engine": "rime",
+                "model": "mist",
+            }
+        ],
+        "pronounce": [{"replace": "IBAN", "with": "eye ban"}],
+        "global_data": {"a": 1, "b": 2},
+        "SWAIG": {
+            "native_functions": ["check_time"],
+            "includes": [
+                {"url": "https://other.example/swaig", "functions": ["f"], "meta_data": {"m": 1}}
+            ],
+            "internal_fillers": {"next_step": {"en-US": ["hm"]}},
+        },
+    }
+    cleared = agent.clear_pre_answer_verbs().clear_post_answer_verbs().clear_post_ai_verbs()
+    assert [next(iter(verb)) for verb in cleared.render_swml()["sections"]["main"]] == [
+        "answer",
+        "record_call",
+        "ai",
+    ]
+    assert (
+        "answer"
+        not in AgentApp("quiet", basic_auth=("a", "b"), auto_answer=False).render_swml()[
+            "sections"
+        ]["main"][0]
+    )
+    assert AgentApp("t", basic_auth=("a", "b")).set_prompt_text("Hi.").render_swml()["sections"][
+        "main"
+    ][1]["ai"]["prompt"] == {"text": "Hi."}
+
+
+# -- tools
+
+
+def test_the_decorator_describes_a_function_and_leaves_it(client_of: Any) -> None:
+    agent = AgentApp("bank", basic_auth=("a", "b"))
+
+    @agent.tool(secure=True, fillers={"en-US": ["One moment."]}, wait_file="https://x/y.mp3")
+    def transfer(amount: float, to_account: str, note: str = "") -> str:
+        """Transfer money.
+
+        Args:
+            amount: How much
+            to_account: To whom
+        """
+        return f"{amount} to {to_account}{note}"
+
+    @agent.tool("hello", "Greet", parameters={"name": {"type": "string"}})
+    def greet(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        return f"Hello {args['name']}"
+
+    assert transfer(1.0, "A") == "1.0 to A"
+    tools = client_of(agent).tools()
+    assert tools["transfer"]["description"] == "Transfer money."
+    assert tools["transfer"]["fillers"] == {"en-US": ["One moment."]}
+    assert tools["transfer"]["wait_file"] == "https://x/y.mp3"
+    assert "__token" in tools["transfer"]["web_hook_url"]
+    schema = tools["transfer"]["parameters"]
+    assert schema["required"] == ["amount", "to_account"]
+    assert schema["properties"]["to_account"] == {"type": "string", "description": "To whom"}
+    body = {"function": "hello", "argument": {"parsed": [{"name": "Bob"}]}}
+    assert client_of(agent).post("/swaig", json=body).json == {"response": "Hello Bob"}
+
+
+def test_tools_may_be_secure_by_default(client_of: Any) -> None:
+    agent = AgentApp("bank", basic_auth=("a", "b"), secure_by_default=True)
+    agent.define_tool("pay", "x", {}, lambda args, raw: "x")
+    agent.define_tool("look", "x", {}, lambda args, raw: "x", secure=False)
+    agent.register_swaig_function({"function": "map", "data_map": {"expressions": []}})
+    tools = client_of(agent).tools()
+    assert "__token" in tools["pay"]["web_hook_url"]
+    assert "web_hook_url" not in tools["look"]
+    assert tools["map"] == {"function": "map", "data_map": {"expressions": []}}
+
+
+def test_calling_an_unknown_tool_by_hand_is_an_error(agent: AgentApp) -> None:
+    with pytest.raises(LookupError, match="no tool 'nobody'"):
+        agent.on_function_call("nobody", {}, {})
+
+
+# -- the server for development
+
+
+def test_run_serves_and_says_where(serve_command: Any) -> None:
+    program = (
+        "from swaig_wsgi import AgentApp\n"
+        "app = AgentApp('bank', basic_auth=('a', 'b'))\n"
+        "app.run('127.0.0.1', port=0)\n"
+    )
+    server = serve_command(
+        [sys.executable, "-c", program], listening=r"Running on http://127\.0\.0\.1:(\d+)"
+    )
+    assert server.request("GET", "/", auth=("a", "b")).status == 200
+    assert server.request("GET", "/", auth=None).status == 401
+    assert (
+        server.request(
+            "POST",
+            "/",
+            [b'{"call_', b'id": "x"}'],
+            {"Content-Type": "application/json"},
+            auth=("a", "b"),
+            chunked=True,
+        ).status
+        == 200
+    )
+
+
+def test_run_serves_tls(serve_command: Any) -> None:
+    import ssl
+
+    program = (
+        "from swaig_wsgi import AgentApp\n"
+        "app = AgentApp('bank', basic_auth=('a', 'b'))\n"
+        "app.run('127.0.0.1', port=0)\n"
+    )
+    server = serve_command(
+        [sys.executable, "-c", program],
+        {
+            "SWML_SSL_ENABLED": "true",
+            "SWML_SSL_CERT_PATH": str(CERTS / "cert.pem"),
+            "SWML_SSL_KEY_PATH": str(CERTS / "key.pem"),
+        },
+        listening=r"Running on https://127\.0\.0\.1:(\d+)",
+    )
+    context = ssl.create_default_context(cafile=str(CERTS / "cert.pem"))
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=10, context=context)
+    try:
+        connection.request("GET", "/health")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.getheader("Strict-Transport-Security", "").startswith("max-age=")
+        response.read()
+    finally:
+        connection.close()
+
+
+def test_run_refuses_tls_without_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWML_SSL_ENABLED", "true")
+    monkeypatch.setenv("SWML_SSL_CERT_PATH", "/nowhere/cert.pem")
+    monkeypatch.setenv("SWML_SSL_KEY_PATH", str(CERTS / "key.pem"))
+    with pytest.raises(ConfigurationError, match=r"SWML_SSL_CERT_PATH.*/nowhere/cert\.pem"):
+        AgentApp("bank").run("127.0.0.1")

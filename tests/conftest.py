@@ -1,0 +1,167 @@
+"""Fixtures for every test: a clean environment, and real servers that are always stopped."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+USER, PASSWORD = "demo", "p@ss:w/ö"
+
+
+def clean_environ(**variables: str) -> dict[str, str]:
+    """Return the environment without any setting of ours, and with `variables`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SWML_", "SIGNALWIRE_", "GUNICORN_")) and name != "PORT"
+    }
+    return {**kept, **variables}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in set(os.environ) - set(clean_environ()):
+        monkeypatch.delenv(name)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A server process under test."""
+
+    process: subprocess.Popen[str]
+    port: int
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        auth: tuple[str, str] | None = (USER, PASSWORD),
+        chunked: bool = False,
+    ) -> Answer:
+        """Send one request on a connection of its own; a body that is not bytes goes as JSON."""
+        headers = dict(headers or {})
+        if auth is not None:
+            headers.setdefault("Authorization", basic(*auth))
+        if body is not None and not isinstance(body, (bytes, list)):
+            body = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers, encode_chunked=chunked)
+            response = connection.getresponse()
+            content = response.read()
+            return Answer(response.status, dict(response.getheaders()), content)
+        finally:
+            connection.close()
+
+    def wait_for_log(self, pattern: str, seconds: float = 20) -> str:
+        """Wait until the server wrote a line that matches, and return it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for line in list(self.lines):
+                if re.search(pattern, line):
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.fixture
+def serve_command() -> Iterator[Any]:
+    """Start commands that serve; stop them when the test ends, however it ends."""
+    servers: list[tuple[Server, threading.Thread]] = []
+
+    def start(
+        command: list[str],
+        env: dict[str, str] | None = None,
+        *,
+        listening: str = r"Listening at: https?://127\.0\.0\.1:(\d+)",
+        cwd: str | None = None,
+    ) -> Server:
+        process = subprocess.Popen(
+            command,
+            env=clean_environ(PYTHONUNBUFFERED="1", **(env or {})),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=cwd,
+            start_new_session=True,
+        )
+        server = Server(process, 0)
+
+        def drain() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                server.lines.append(line)
+
+        reader = threading.Thread(target=drain, daemon=True)
+        reader.start()
+        servers.append((server, reader))
+        match = re.search(listening, server.wait_for_log(listening))
+        assert match is not None
+        server.port = int(match[1])
+        return server
+
+    yield start
+    for server, _ in servers:
+        if server.process.poll() is None:
+            server.process.terminate()
+    for server, reader in servers:
+        try:
+            server.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.wait()
+        reader.join(timeout=10)
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+
+
+@pytest.fixture
+def gunicorn(serve_command: Any) -> Any:
+    """Start gunicorn on a free port: ``gunicorn("module:app", "--threads=4", NAME="value")``."""
+
+    def start(app: str, *options: str, cwd: str | None = None, **env: str) -> Server:
+        env.setdefault("SWML_BASIC_AUTH_USER", USER)
+        env.setdefault("SWML_BASIC_AUTH_PASSWORD", PASSWORD)
+        command = [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", *options, app]
+        server = serve_command(command, env, cwd=cwd)
+        server.wait_for_log("Booting worker")
+        return server
+
+    return start

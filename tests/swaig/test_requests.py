@@ -1,0 +1,122 @@
+"""Reading what the platform sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swaig_wsgi.swaig.requests import (
+    FunctionCall,
+    RequestError,
+    call_id_of,
+    optional_text,
+    parse_function_call,
+    requested_functions,
+    summary_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "expected"),
+    [
+        ({}, None, None),
+        ({}, "", None),
+        ({"call_id": ""}, "q", "q"),
+        ({"call": {}}, "q", "q"),
+        ({"call": {"call_id": "c"}}, "q", "c"),
+        ({"call_id": "b", "call": {"call_id": "c"}}, "q", "b"),
+        ({"call_id": "ö" * 512}, None, "ö" * 512),
+    ],
+)
+def test_call_ids(body: dict[str, Any], query: str | None, expected: str | None) -> None:
+    assert call_id_of(body, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        ({"call_id": 5}, None),
+        ({"call_id": ["x"]}, None),
+        ({"call": "x"}, None),
+        ({"call": []}, None),
+        ({"call": {"call_id": {}}}, None),
+        ({"call_id": "ö" * 513}, None),
+        ({}, "x" * 1025),
+    ],
+)
+def test_call_ids_that_are_none(body: dict[str, Any], query: str | None) -> None:
+    with pytest.raises(RequestError, match="call"):
+        call_id_of(body, query)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ({"parsed": [{"a": 1}, {"a": 9}], "raw": "junk"}, {"a": 1}),
+        ({"parsed": [5], "raw": '{"a": 2}'}, {"a": 2}),
+        ({"parsed": "x", "raw": " "}, {}),
+        ({"parsed": []}, {}),
+        ({"parsed": {"a": 1}}, {"parsed": {"a": 1}}),
+        ({"raw": 5}, {"raw": 5}),
+        ({"a": 3}, {"a": 3}),
+        ({}, {}),
+        (None, {}),
+    ],
+)
+def test_arguments(argument: Any, expected: dict[str, Any]) -> None:
+    assert parse_function_call({"function": "f", "argument": argument}) == FunctionCall(
+        "f", expected
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"function": ""},
+        {"function": 5},
+        {"function": ["f"]},
+        {"function": "f", "argument": "x"},
+        {"function": "f", "argument": [{}]},
+        {"function": "f", "argument": 0},
+        {"function": "f", "argument": {"parsed": [5]}},
+        {"function": "f", "argument": {"raw": "{"}},
+        {"function": "f", "argument": {"raw": "[1]"}},
+        {"function": "f", "argument": {"raw": '{"a": NaN}'}},
+        {"function": "f", "argument": {"raw": '{"a": 1, "a": 2}'}},
+    ],
+)
+def test_calls_that_are_not_understood(body: dict[str, Any]) -> None:
+    with pytest.raises(RequestError):
+        parse_function_call(body)
+
+
+def test_requested_functions() -> None:
+    assert requested_functions({}) is None
+    assert requested_functions({"functions": ["a"]}) == ["a"]
+    for wrong in ("a", [1], {"a": 1}):
+        with pytest.raises(RequestError, match="functions must be a list"):
+            requested_functions({"functions": wrong})
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (None, None),
+        ("text", "text"),
+        ({"raw": "r"}, "r"),
+        ({"parsed": [], "raw": "r"}, "r"),
+        ({"parsed": [{"a": 1}], "raw": "r"}, {"a": 1}),
+        ({}, None),
+    ],
+)
+def test_summaries(data: Any, expected: Any) -> None:
+    assert summary_of({"post_prompt_data": data}) == expected
+
+
+def test_optional_text() -> None:
+    assert optional_text({"a": "x"}, "a") == "x"
+    assert optional_text({"a": None}, "a") is None
+    with pytest.raises(RequestError, match="a must be a string"):
+        optional_text({"a": False}, "a")

@@ -1,0 +1,249 @@
+"""Settings: every variable is read, checked, and named when it is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import pytest
+
+from swaig_wsgi.config import ConfigurationError, Settings
+
+SECRET = "0123456789abcdef"
+
+
+def test_an_empty_environment_sets_nothing() -> None:
+    settings = Settings.from_env({})
+    assert settings == Settings()
+    assert settings.rate_limit is None
+    assert settings.trusted is None
+    assert settings.basic_auth is None
+    assert settings.proxy_headers == "x-forwarded"
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWML_RATE_LIMIT", "30")
+    assert Settings.from_env().rate_limit == 30
+
+
+def test_every_variable_arrives() -> None:
+    settings = Settings.from_env(
+        {
+            "SWML_BASIC_AUTH_USER": "admin",
+            "SWML_BASIC_AUTH_PASSWORD": "hunter2:ö",
+            "SWML_SSL_ENABLED": "true",
+            "SWML_SSL_CERT_PATH": "/etc/ssl/agent.pem",
+            "SWML_SSL_KEY_PATH": "/etc/ssl/agent-key.pem",
+            "SWML_SSL_DOMAIN": "Agent.Example.com",
+            "SWML_CORS_ORIGINS": "https://app.example.com, https://admin.example.com:443",
+            "SWML_CSRF_PROTECTION": "1",
+            "SWML_RATE_LIMIT": "60",
+            "SWML_ALLOWED_HOSTS": "agent.example.com,*.api.example.com,::1",
+            "SWML_MAX_REQUEST_SIZE": "524288",
+            "SWML_PROXY_URL_BASE": "https://agent.example.com/voice/",
+            "SWML_TRUSTED_PROXIES": "10.0.0.0/8,unix",
+            "SWML_TRUST_PROXY_HEADERS": "no",
+            "SWML_PROXY_HEADERS": "Forwarded",
+            "SIGNALWIRE_SWAIG_SECRET": SECRET,
+            "SIGNALWIRE_SWAIG_SECRET_FALLBACKS": f"{SECRET}1,{SECRET}2",
+            "SIGNALWIRE_SIGNING_KEY": "PSK",
+            "SWML_STORAGE_URL": "memory://",
+            "SWML_ALLOW_PER_PROCESS_STATE": "on",
+            "PORT": "8080",
+            "SIGNALWIRE_LOG_LEVEL": "warn",
+        }
+    )
+    assert settings == Settings(
+        basic_auth_user="admin",
+        basic_auth_password="hunter2:ö",
+        ssl_enabled=True,
+        ssl_cert_path="/etc/ssl/agent.pem",
+        ssl_key_path="/etc/ssl/agent-key.pem",
+        ssl_domain="agent.example.com",
+        cors_origins=("https://app.example.com", "https://admin.example.com"),
+        csrf_protection=True,
+        rate_limit=60,
+        allowed_hosts=("agent.example.com", "*.api.example.com", "::1"),
+        max_request_size=524288,
+        proxy_url_base="https://agent.example.com/voice",
+        trusted_proxies=("10.0.0.0/8", "unix"),
+        trust_proxy_headers=False,
+        proxy_headers="forwarded",
+        swaig_secret=SECRET,
+        swaig_secret_fallbacks=(f"{SECRET}1", f"{SECRET}2"),
+        signing_key="PSK",
+        storage_url="memory://",
+        allow_per_process_state=True,
+        port=8080,
+        log_level="WARNING",
+    )
+    assert all(getattr(settings, each.name) is not None for each in fields(settings))
+
+
+@pytest.mark.parametrize("each", [each.metadata["variable"] for each in fields(Settings)])
+def test_an_empty_variable_is_an_unset_one(each: str) -> None:
+    assert Settings.from_env({each: ""}) == Settings()
+
+
+WRONG = [
+    ("SWML_BASIC_AUTH_USER", "a:b"),
+    ("SWML_BASIC_AUTH_PASSWORD", "a\nb"),
+    ("SWML_SSL_ENABLED", "ture"),
+    ("SWML_SSL_DOMAIN", "https://agent.example.com"),
+    ("SWML_SSL_DOMAIN", "agent.example.com:443"),
+    ("SWML_CORS_ORIGINS", "app.example.com"),
+    ("SWML_CORS_ORIGINS", "*,https://app.example.com"),
+    ("SWML_CORS_ORIGINS", ","),
+    ("SWML_CSRF_PROTECTION", "maybe"),
+    ("SWML_RATE_LIMIT", "abc"),
+    ("SWML_RATE_LIMIT", "-1"),
+    ("SWML_RATE_LIMIT", "+5"),
+    ("SWML_RATE_LIMIT", "1.5"),
+    ("SWML_RATE_LIMIT", "1_000"),
+    ("SWML_RATE_LIMIT", "٣"),
+    ("SWML_RATE_LIMIT", "9" * 5000),
+    ("SWML_ALLOWED_HOSTS", "agent example.com"),
+    ("SWML_ALLOWED_HOSTS", " , "),
+    ("SWML_MAX_REQUEST_SIZE", "0"),
+    ("SWML_MAX_REQUEST_SIZE", "1 MB"),
+    ("SWML_PROXY_URL_BASE", "agent.example.com"),
+    ("SWML_PROXY_URL_BASE", "https://user:s3cret@agent.example.com"),
+    ("SWML_TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("SWML_TRUSTED_PROXIES", "0"),
+    ("SWML_TRUST_PROXY_HEADERS", "2"),
+    ("SWML_PROXY_HEADERS", "both"),
+    ("SIGNALWIRE_SWAIG_SECRET", "s3cret"),
+    ("SIGNALWIRE_SWAIG_SECRET_FALLBACKS", f"{SECRET},s3cret"),
+    ("SIGNALWIRE_SIGNING_KEY", "s3cret\x00"),
+    ("SWML_STORAGE_URL", "mysql://user:s3cret@host/"),
+    ("SWML_ALLOW_PER_PROCESS_STATE", "y"),
+    ("PORT", "65536"),
+    ("PORT", "0"),
+    ("SIGNALWIRE_LOG_LEVEL", "loud"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), WRONG)
+def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
+        Settings.from_env({variable: value})
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_one_of_two_credentials_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="^SWML_BASIC_AUTH_PASSWORD: not set"):
+        Settings.from_env({"SWML_BASIC_AUTH_USER": "admin"})
+    with pytest.raises(ConfigurationError, match="^SWML_BASIC_AUTH_USER: not set"):
+        Settings.from_env({"SWML_BASIC_AUTH_PASSWORD": "hunter2", "SWML_BASIC_AUTH_USER": ""})
+
+
+def test_csrf_protection_needs_a_list_of_origins() -> None:
+    with pytest.raises(ConfigurationError, match="^SWML_CSRF_PROTECTION: protects nothing"):
+        Settings(csrf_protection=True, cors_origins="*")
+    assert Settings(csrf_protection=True).cors_origins is None
+
+
+def test_zero_is_no_limit() -> None:
+    assert Settings.from_env({"SWML_RATE_LIMIT": "0"}).rate_limit is None
+
+
+def test_which_proxies_are_trusted() -> None:
+    assert Settings.from_env({"SWML_TRUSTED_PROXIES": "2"}).trusted == 2
+    assert Settings.from_env({"SWML_TRUST_PROXY_HEADERS": "true"}).trusted == 1
+    both = {"SWML_TRUST_PROXY_HEADERS": "true", "SWML_TRUSTED_PROXIES": "10.0.0.1"}
+    assert Settings.from_env(both).trusted == ("10.0.0.1",)
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2 ö\r\n", encoding="utf-8")
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    settings = Settings.from_env(
+        {
+            "SWML_BASIC_AUTH_USER": "admin",
+            "SWML_BASIC_AUTH_PASSWORD_FILE": str(tmp_path / "password"),
+            "SIGNALWIRE_SWAIG_SECRET_FILE": str(tmp_path / "secret"),
+            "SIGNALWIRE_SWAIG_SECRET": "",
+        }
+    )
+    assert settings.basic_auth == ("admin", "hunter2 ö")
+    assert settings.swaig_secret == SECRET
+
+
+def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
+    secrets = [each for each in fields(Settings) if each.metadata["secret"]]
+    assert {each.metadata["variable"] for each in secrets} == {
+        "SWML_BASIC_AUTH_USER",
+        "SWML_BASIC_AUTH_PASSWORD",
+        "SIGNALWIRE_SWAIG_SECRET",
+        "SIGNALWIRE_SWAIG_SECRET_FALLBACKS",
+        "SIGNALWIRE_SIGNING_KEY",
+        "SWML_STORAGE_URL",
+    }
+    for each in secrets:
+        variable = f"{each.metadata['variable']}_FILE"
+        with pytest.raises(ConfigurationError, match=f"^{variable}: cannot read"):
+            Settings.from_env({variable: str(tmp_path / "missing")})
+
+
+def test_a_secret_given_both_ways_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    both = {
+        "SIGNALWIRE_SWAIG_SECRET": SECRET,
+        "SIGNALWIRE_SWAIG_SECRET_FILE": str(tmp_path / "secret"),
+    }
+    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SWAIG_SECRET: set both"):
+        Settings.from_env(both)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_a_useless_secret_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SIGNING_KEY_FILE: "):
+        Settings.from_env({"SIGNALWIRE_SIGNING_KEY_FILE": str(tmp_path / "secret")})
+
+
+def test_a_mapping_may_use_fields_and_python_values() -> None:
+    mapping = {"rate_limit": 30, "SWML_ALLOWED_HOSTS": ["a.example"], "ssl_enabled": True}
+    expected = Settings(rate_limit=30, allowed_hosts=("a.example",), ssl_enabled=True)
+    assert Settings.from_mapping(mapping) == expected
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"SWML_RATE_LIMITS": 1},
+        {"rate_limit": 1, "SWML_RATE_LIMIT": 1},
+        {"rate_limit": True},
+        {"rate_limit": 1.0},
+        {"allowed_hosts": 5},
+        {"allowed_hosts": [1]},
+        {"ssl_enabled": 1},
+        {"basic_auth_user": 1, "basic_auth_password": "x"},
+        {"swaig_secret": b"0123456789abcdef"},
+    ],
+)
+def test_a_wrong_mapping_is_an_error(mapping: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        Settings.from_mapping(mapping)
+
+
+def test_changes_are_checked_and_nothing_else_changes() -> None:
+    settings = Settings(rate_limit=5)
+    assert replace(settings, rate_limit="7").rate_limit == 7
+    with pytest.raises(ConfigurationError, match="^SWML_RATE_LIMIT"):
+        replace(settings, rate_limit=-1)
+    with pytest.raises(FrozenInstanceError):
+        settings.rate_limit = 7  # type: ignore[misc]
+
+
+def test_no_secret_in_the_representation() -> None:
+    settings = Settings(
+        basic_auth_user="s3cret-user",
+        basic_auth_password="s3cret",
+        swaig_secret="s3cret" * 4,
+        swaig_secret_fallbacks=("s3cret" * 5,),
+        signing_key="s3cret",
+    )
+    assert "s3cret" not in repr(settings)

@@ -1,0 +1,285 @@
+"""The whole way of a request, over a socket, through a real gunicorn."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from werkzeug.test import Client
+
+APP = "swaig_wsgi.examples.basic:app"
+SECRET = "an end-to-end secret of some length"
+
+WORKERS = {"sync": ["--worker-class=sync"], "gthread": ["--worker-class=gthread", "--threads=4"]}
+
+
+@pytest.fixture(params=WORKERS)
+def options(request: pytest.FixtureRequest) -> list[str]:
+    return WORKERS[request.param]
+
+
+@pytest.fixture
+def server(gunicorn: Any, options: list[str]) -> Any:
+    return gunicorn(APP, *options, SIGNALWIRE_SWAIG_SECRET=SECRET)
+
+
+def fetch_document(server: Any, call_id: str = "call-1", **options: Any) -> dict[str, Any]:
+    answer = server.request("POST", "/", {"call_id": call_id}, **options)
+    assert answer.status == 200
+    return answer.json
+
+
+def tool_url(document: dict[str, Any], name: str = "transfer_funds") -> str:
+    functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    url: str = next(each["web_hook_url"] for each in functions if each["function"] == name)
+    return url
+
+
+def tool_call(call_id: str = "call-1", name: str = "transfer_funds") -> dict[str, Any]:
+    return {
+        "function": name,
+        "argument": {"parsed": [{"amount": 5, "toAccount": "A-1"}], "raw": '{"amount": 5}'},
+        "call_id": call_id,
+        "caller_id_num": "+15551234567",
+        "global_data": {},
+        "meta_data": {},
+    }
+
+
+def call(server: Any, url: str, body: Any, **options: Any) -> Any:
+    """Call a URL as it stands in the document, with the credentials that it carries."""
+    parts = urlsplit(url)
+    assert parts.hostname == "127.0.0.1"
+    assert parts.port == server.port
+    credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
+    options.setdefault("auth", credentials)
+    return server.request("POST", f"{parts.path}?{parts.query}", body, **options)
+
+
+def was_done(answer: Any) -> bool:
+    return answer.status == 200 and answer.json == {"response": "Transfer completed."}
+
+
+def was_refused_to_the_ai(answer: Any) -> bool:
+    return (
+        answer.status == 200
+        and list(answer.json) == ["response"]
+        and "completed" not in answer.json["response"]
+    )
+
+
+def test_the_document_leads_to_the_tool(server: Any) -> None:
+    document = fetch_document(server)
+    assert document["version"] == "1.0.0"
+    assert list(document["sections"]["main"][0]) == ["answer"]
+    assert was_done(call(server, tool_url(document), tool_call()))
+    assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
+    assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
+
+
+def flip(content: bytes) -> bytes:
+    """Return a token's content with another first digit of the signature."""
+    head, _, signature = content.rpartition(b".")
+    return head + b"." + (b"0" if signature[:1] != b"0" else b"1") + signature[1:]
+
+
+def test_wrong_or_no_credentials(server: Any) -> None:
+    for auth in (None, ("demo", "wrong"), ("wrong", "p@ss:w/ö"), ("", "")):
+        for method, path in (("GET", "/"), ("POST", "/swaig"), ("POST", "/nowhere")):
+            answer = server.request(method, path, auth=auth)
+            assert answer.status == 401
+            assert answer.json == {"error": "Unauthorized"}
+            assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_tokens_that_prove_nothing(server: Any) -> None:
+    url = tool_url(fetch_document(server))
+    head, _, token = url.partition("__token=")
+    flipped = urlsafe_b64encode(flip(urlsafe_b64decode(token + "=="))).decode().rstrip("=")
+    assert was_refused_to_the_ai(call(server, head.rstrip("?"), tool_call()))
+    assert was_refused_to_the_ai(call(server, f"{head}__token=", tool_call()))
+    assert was_refused_to_the_ai(call(server, f"{head}__token={flipped}", tool_call()))
+    assert was_refused_to_the_ai(call(server, url, tool_call("call-2")))
+    other = tool_url(fetch_document(server, "call-2"))
+    assert was_refused_to_the_ai(call(server, other, tool_call("call-1")))
+    assert was_refused_to_the_ai(call(server, url, {**tool_call(), "call_id": None}))
+    assert was_done(call(server, url, tool_call()))
+    server.wait_for_log("reason=bad_signature")
+    server.wait_for_log("reason=wrong_call")
+    server.wait_for_log("reason=missing")
+
+
+def test_a_token_of_another_function(gunicorn: Any, options: list[str], tmp_path: Any) -> None:
+    (tmp_path / "two_tools.py").write_text(
+        "from swaig_wsgi import AgentApp\n"
+        "app = AgentApp('two')\n"
+        "for name in ('first', 'second'):\n"
+        "    def handler(args, raw_data):\n"
+        "        return 'Transfer completed.'\n"
+        "    app.define_tool(name, name, {}, handler, secure=True)\n"
+    )
+    server = gunicorn("two_tools:app", *options, cwd=str(tmp_path))
+    document = fetch_document(server)
+    url = tool_url(document, "first")
+    assert was_done(call(server, url, tool_call(name="first")))
+    assert was_refused_to_the_ai(call(server, url, tool_call(name="second")))
+    server.wait_for_log("reason=wrong_function")
+
+
+def test_an_expired_token(gunicorn: Any, options: list[str], tmp_path: Any) -> None:
+    (tmp_path / "short.py").write_text(
+        "from swaig_wsgi import AgentApp\n"
+        "app = AgentApp('short', token_expiry_secs=1)\n"
+        "@app.tool(secure=True)\n"
+        "def transfer_funds():\n"
+        '    """Transfer money."""\n'
+        "    return 'Transfer completed.'\n"
+    )
+    server = gunicorn("short:app", *options, cwd=str(tmp_path))
+    url = tool_url(fetch_document(server))
+    time.sleep(1.1)
+    assert was_refused_to_the_ai(call(server, url, tool_call()))
+    server.wait_for_log("reason=expired")
+
+
+def test_a_foreign_host(gunicorn: Any, options: list[str]) -> None:
+    server = gunicorn(APP, *options, SWML_ALLOWED_HOSTS="agent.example.com,127.0.0.1,::1")
+    for host, status in (
+        ("agent.example.com", 200),
+        ("AGENT.example.com.:3000", 200),
+        ("[::1]:3000", 200),
+        ("evil.example", 403),
+        ("agent.example.com.evil.example", 403),
+        ("agent.example.com@evil.example", 400),
+    ):
+        answer = server.request("GET", "/", headers={"Host": host})
+        assert (host, answer.status) == (host, status)
+        if status == 403:
+            assert answer.json == {"error": "Forbidden: host not allowed"}
+    assert server.request("GET", "/health", headers={"Host": "evil.example"}).status == 200
+
+
+def test_a_body_too_large(gunicorn: Any, options: list[str]) -> None:
+    server = gunicorn(APP, *options, SWML_MAX_REQUEST_SIZE="102400")
+    large = b'{"x": "' + b"a" * 200_000 + b'"}'
+    headers = {"Content-Type": "application/json"}
+    declared = server.request("POST", "/", large, headers)
+    assert (declared.status, declared.json) == (413, {"error": "Request too large"})
+    pieces = [large[start : start + 8192] for start in range(0, len(large), 8192)]
+    chunked = server.request("POST", "/", pieces, headers, chunked=True)
+    assert (chunked.status, chunked.json) == (413, {"error": "Request too large"})
+    small = [b'{"call_id":', b' "call-1"}']
+    assert server.request("POST", "/", small, headers, chunked=True).status == 200
+
+
+def test_over_the_rate_limit(gunicorn: Any, options: list[str]) -> None:
+    server = gunicorn(APP, *options, SWML_RATE_LIMIT="30")
+    statuses = []
+    for number in range(40):
+        spoof = {"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"}
+        answer = server.request("GET", "/", headers=spoof)
+        statuses.append(answer.status)
+    assert statuses == [200] * 30 + [429] * 10
+    assert answer.json == {"error": "Rate limit exceeded"}
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert server.request("GET", "/health").status == 200
+
+
+def test_guessing_passwords_is_limited(gunicorn: Any, options: list[str]) -> None:
+    server = gunicorn(APP, *options, SWML_RATE_LIMIT="5")
+    statuses = [server.request("GET", "/", auth=("demo", str(n))).status for n in range(8)]
+    assert statuses == [401] * 5 + [429] * 3
+
+
+def test_stalled_strangers_hold_no_worker(gunicorn: Any) -> None:
+    server = gunicorn(APP, *WORKERS["gthread"])
+    stalled = []
+    try:
+        for _ in range(8):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            stalled.append(connection)
+            connection.sendall(
+                b"POST /swaig HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+                b"Content-Type: application/json\r\n\r\n5\r\nhe"
+            )
+        start = time.monotonic()
+        assert fetch_document(server)
+        assert time.monotonic() - start < 1
+    finally:
+        for connection in stalled:
+            connection.close()
+
+
+def test_concurrent_calls_keep_their_own(gunicorn: Any) -> None:
+    server = gunicorn(APP, *WORKERS["gthread"])
+    failures: list[str] = []
+
+    def one_call(number: int) -> None:
+        call_id = f"call.{number}"
+        url = tool_url(fetch_document(server, call_id))
+        if not was_done(call(server, url, tool_call(call_id))):
+            failures.append(call_id)
+
+    threads = [threading.Thread(target=one_call, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_no_secret_reaches_the_log(server: Any) -> None:
+    url = tool_url(fetch_document(server))
+    token = url.partition("__token=")[2]
+    assert was_done(call(server, url, tool_call()))
+    call(server, url, tool_call("call-2"))
+    server.request("GET", "/", auth=("demo", "a-wrong-password"))
+    server.wait_for_log("reason=wrong_call")
+    server.wait_for_log("reason=bad_credentials")
+    for secret in (token, "p@ss:w/ö", "p%40ss", SECRET, "a-wrong-password"):
+        assert secret not in server.log
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "error"),
+    [
+        (b"{", "application/json", 400, "Bad request: "),
+        (b"[1, 2]", "application/json", 400, "Bad request: "),
+        (b'{"function": 1}', "application/json", 400, "Bad request: "),
+        (b'{"function": {}}', "application/json", 400, "Bad request: "),
+        (b'{"function": "get_time", "call_id": 7}', "application/json", 400, "Bad request: "),
+        (b"[" * 100_000, "application/json", 400, "Bad request: "),
+        (b'{"a":' * 50_000, "application/json", 400, "Bad request: "),
+        (b'{"function": "get_time", "x": ' + b"9" * 5000 + b"}", None, 400, "Bad request: "),
+        (b'{"function": "get_time", "x": NaN}', None, 400, "Bad request: "),
+        (b'{"function": "get_time", "x": -Infinity}', None, 400, "Bad request: "),
+        (b'{"function": "get_time", "x": "\\ud800"}', None, 400, "Bad request: "),
+        ('{"function": "get_time"}'.encode("utf-16"), "application/json", 400, "Bad request: "),
+        (b'{"function": "get_\xfftime"}', "application/json", 400, "Bad request: "),
+        (b"", "application/json", 400, "Bad request: "),
+        (b'{"function": "get_time"}', "text/plain", 415, "Unsupported media type"),
+        (b"function=get_time", "application/x-www-form-urlencoded", 415, "Unsupported media"),
+        (b'{"function": "nobody"}', "application/json", 404, "Not found"),
+        (b'{"function": "get time"}', "application/json", 404, "Not found"),
+    ],
+)
+def test_bad_input_is_answered_by_the_table(
+    body: bytes, content_type: str | None, status: int, error: str
+) -> None:
+    from swaig_wsgi.examples.basic import app
+
+    user, password = app.get_basic_auth_credentials()
+    client = Client(app)
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = client.post("/swaig", data=body, headers=headers, auth=(user, password))
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/json"
+    assert json.loads(answer.data)["error"].startswith(error)
+    assert "Traceback" not in answer.text
