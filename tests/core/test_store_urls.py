@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import traceback
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.store_urls import check_store_url, split_prefix, sqlite_path
+
+GOOD = [
+    "memory://",
+    "sqlite://",
+    "sqlite:///relative.db",
+    "sqlite:////absolute/with space/%20/#/store.db",
+    "sqlite:///C:\\store.db",
+    "redis://",
+    "redis://host",
+    "redis://host:6379",
+    "redis://host:6379/",
+    "redis://host:6379/15",
+    "redis://[::1]:6379/0",
+    "redis://:password@host",
+    "redis://user:p%40ss%2Fw%3F%23@host:1/0?db=3",
+    "redis://host?prefix=a%3A",
+    "redis://host/0?prefix=",
+    "rediss://host?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+    "rediss://host?ssl_cert_reqs=none&ssl_check_hostname=false",
+    "unix:///run/redis.sock",
+    "unix://user:password@/run/redis.sock?db=1&prefix=a",
+    "unix:///run/redis.sock?username=u&password=p",
+]
+
+BAD = [
+    ("", "memory://"),
+    ("memory", "memory://"),
+    ("memory:", "memory://"),
+    ("Redis://host", "memory://"),
+    ("hunter2", "memory://"),
+    ("http://hunter2", "memory://"),
+    ("redis+sentinel://hunter2", "memory://"),
+    ("sqlite:/hunter2.db", "memory://"),
+    (" redis://host", "memory://"),
+    ("redis://host\n", "control"),
+    ("redis://ho\0st", "control"),
+    ("redis://host\ud800", "control"),
+    ("sqlite:///a\tb", "control"),
+    ("memory://hunter2", "nothing after"),
+    ("sqlite://hunter2.db", "third slash"),
+    ("sqlite://user:hunter2@host/x.db", "third slash"),
+    ("sqlite:///", "a path"),
+    ("sqlite:///:memory:", "memory://"),
+    ("sqlite:///x.db?mode=hunter2", "no options"),
+    ("redis://host:hunter2", "percent-encoded"),
+    ("redis://host:99999", "percent-encoded"),
+    ("redis://host:0", "percent-encoded"),
+    ("redis://[::1", "percent-encoded"),
+    ("redis://[hunter2]", "percent-encoded"),
+    ("redis://:hunter/2@host", "percent-encoded"),
+    ("redis://:1/hunter2@host", "percent-encoded"),
+    ("redis://:hunter#2@host", "percent-encoded"),
+    ("redis://:1?hunter2@host", "no options but"),
+    ("redis://:hunter?db=2@host", "percent-encoded"),
+    ("redis://:1?db=2@host", "option db"),
+    ("redis://host/hunter2", "number of a database"),
+    ("redis://host/-1", "number of a database"),
+    ("redis://host/\u0663", "number of a database"),
+    ("redis://host/0/1", "number of a database"),
+    ("redis://host?db=hunter2", "option db"),
+    ("redis://host?db=", "option db"),
+    ("redis://host?db=1&db=2", "each once"),
+    ("redis://host?socket_timeout=60", "no options but db, prefix"),
+    ("redis://host?ssl_cert_reqs=none", "no options but db, prefix"),
+    ("redis://host?password=hunter2", "no options but db, prefix"),
+    ("rediss://host?ssl_cert_reqs=hunter2", "ssl_cert_reqs"),
+    ("rediss://host?ssl_check_hostname=hunter2", "ssl_check_hostname"),
+    ("unix://run/redis.sock", "third slash"),
+    ("unix://", "third slash"),
+    ("unix:///", "third slash"),
+    ("unix:///run/redis.sock?ssl_cert_reqs=none", "no options but"),
+]
+
+
+@pytest.mark.parametrize("url", GOOD)
+def test_lets_a_good_url_through_as_it_is(url):
+    assert check_store_url(url) == url
+
+
+@pytest.mark.parametrize(("url", "expected"), BAD)
+def test_refuses_a_bad_url_and_says_what_was_expected(url, expected):
+    with pytest.raises(ValueError, match=expected) as caught:
+        check_store_url(url)
+    # Not in what a log shows of it either.
+    error = caught.value
+    assert error.__context__ is None
+    shown = "".join(traceback.format_exception_only(type(error), error))
+    assert "hunter" not in shown
+
+
+@given(st.text(min_size=1), st.sampled_from(["redis://:{}@host", "redis://{}", "{}", "unix://{}"]))
+def test_no_error_repeats_a_part_of_the_url(secret, form):
+    error = refusal(form.format(f"hunter2{secret}hunter2"))
+    assert "hunter2" not in str(error)
+    assert error is None or error.__context__ is None
+
+
+def refusal(url):
+    try:
+        check_store_url(url)
+    except ValueError as error:
+        return error
+    return None
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_any_password_can_be_said(password):
+    check_store_url(f"redis://user:{quote(password, safe='')}@host:6379/0?prefix=a")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite://", None),
+        ("sqlite:///relative.db", "relative.db"),
+        ("sqlite:////absolute.db", "/absolute.db"),
+        ("sqlite:///a%20b.db", "a%20b.db"),
+    ],
+)
+def test_the_path_of_an_sqlite_url(url, path):
+    assert sqlite_path(url) == path
+
+
+@pytest.mark.parametrize(
+    ("url", "rest", "prefix"),
+    [
+        ("redis://host/0", "redis://host/0", None),
+        ("redis://", "redis://", None),
+        ("redis://host?prefix=a%3A%20", "redis://host", "a: "),
+        ("redis://host?prefix=", "redis://host", ""),
+        ("unix:///a.sock?db=1&prefix=b", "unix:///a.sock?db=1", "b"),
+        (
+            "unix://u:p%40@/a.sock?password=%26+%3D&prefix=b",
+            "unix://u:p%40@/a.sock?password=%26+%3D",
+            "b",
+        ),
+    ],
+)
+def test_the_prefix_of_a_redis_url(url, rest, prefix):
+    assert split_prefix(url) == (rest, prefix)

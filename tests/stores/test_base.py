@@ -1,0 +1,309 @@
+"""What every store promises, shown for each of them; and the helpers they share."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.stores.base import (
+    MAX_VALUE_BYTES,
+    StoreError,
+    check_seconds,
+    decode_value,
+    encode_members,
+    encode_value,
+)
+
+HOUR = 3600.0
+
+ODD_KEYS = [
+    "",
+    "key",
+    "a:b",
+    "nul\0inside",
+    "new\nline",
+    "käse",
+    "\ud800",
+    "\udcff",
+    "\x80",
+    "%s*?[a]",
+    "k" * 5000,
+]
+ODD_VALUES = [
+    {},
+    {"": ""},
+    {"a": []},
+    {"a": {}},
+    {"a": {"b": [{}, [[]]]}},
+    {"a": None, "b": True, "c": False},
+    {"a": 2**63, "b": -(2**200), "c": 0.1, "d": 1e300, "e": 12345678901234567},
+    {"a": "\ud800", "\udfff": "nul\0", 'quote"': "back\\slash", "ü": "\u2028"},
+    {str(number): number for number in range(5000)},
+]
+NOT_VALUES = [None, [], "text", 1, {1: 2}, {b"a": 1}, {"a": b"bytes"}, {"a": object()}, {"a": {1}}]
+BAD_SECONDS = [0, -1, -0.5, math.nan, math.inf, -math.inf, 1e300, "1", None]
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return {"a": value}
+
+
+BAD_VALUES = [
+    {"a": math.nan},
+    {"a": math.inf},
+    {"a": "x" * MAX_VALUE_BYTES},
+    {"x" * MAX_VALUE_BYTES: 1},
+    {str(number): number for number in range(10_000)},
+    nested(100_000),
+]
+
+
+def test_counts_a_key_within_its_window(kit):
+    counts = [kit.store.hit("key", HOUR) for _ in range(5)]
+    assert [count for count, _ in counts] == [1, 2, 3, 4, 5]
+    assert all(0 < count.seconds_left <= HOUR for count in counts)
+
+
+def test_a_window_starts_with_its_first_hit_and_no_later_hit_prolongs_it(kit):
+    kit.store.hit("key", HOUR)
+    kit.pass_time(HOUR / 2)
+    assert kit.store.hit("key", HOUR).seconds_left <= HOUR / 2
+    kit.pass_time(HOUR / 2)
+    assert kit.store.hit("key", HOUR).count == 1
+
+
+def test_counts_each_key_alone(store):
+    for key in ODD_KEYS:
+        assert store.hit(key, HOUR).count == 1
+    for key in ODD_KEYS:
+        assert store.hit(key, HOUR).count == 2
+
+
+@pytest.mark.parametrize("seconds", BAD_SECONDS)
+def test_refuses_what_is_no_time(store, seconds):
+    with pytest.raises(ValueError, match="window"):
+        store.hit("key", seconds)
+    store.set("key", {"a": 1}, HOUR)
+    for write in (store.set, store.merge, store.add):
+        with pytest.raises(ValueError, match="ttl"):
+            write("key", {"b": 2}, seconds)
+    assert store.get("key") == {"a": 1}
+
+
+def test_the_shortest_window_counts(store):
+    count = store.hit("key", 1e-7)
+    assert count.count == 1
+    assert 0 < count.seconds_left <= 1e-7
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_gives_back_what_was_set(store, value):
+    store.set("key", value, HOUR)
+    assert store.get("key") == value
+    assert store.merge("merged", value, HOUR) == value
+    assert store.get("merged") == value
+    assert store.add("added", value, HOUR) is True
+    assert store.get("added") == value
+
+
+def test_keeps_each_key_alone(store):
+    for number, key in enumerate(ODD_KEYS):
+        store.set(key, {"number": number}, HOUR)
+    for number, key in enumerate(ODD_KEYS):
+        assert store.get(key) == {"number": number}
+        assert store.delete(key) is True
+
+
+def test_a_value_that_is_not_there(store):
+    assert store.get("key") is None
+    assert store.delete("key") is False
+    store.set("key", {}, HOUR)
+    assert store.get("key") == {}
+    assert store.delete("key") is True
+    assert store.get("key") is None
+
+
+def test_set_replaces_the_whole_and_its_time(kit):
+    kit.store.set("key", {"a": 1, "b": 2}, HOUR)
+    kit.pass_time(HOUR / 2)
+    kit.store.set("key", {"b": 3}, HOUR)
+    kit.pass_time(HOUR * 0.75)
+    assert kit.store.get("key") == {"b": 3}
+    kit.pass_time(HOUR / 4)
+    assert kit.store.get("key") is None
+    assert kit.store.delete("key") is False
+
+
+def test_merge_updates_members_and_renews_the_time(kit):
+    assert kit.store.merge("key", {"a": 1, "b": [1]}, HOUR) == {"a": 1, "b": [1]}
+    kit.pass_time(HOUR / 2)
+    assert kit.store.merge("key", {"b": {}, "c": 3}, HOUR) == {"a": 1, "b": {}, "c": 3}
+    kit.pass_time(HOUR * 0.75)
+    assert kit.store.merge("key", {}, HOUR) == {"a": 1, "b": {}, "c": 3}
+    kit.pass_time(HOUR)
+    assert kit.store.merge("key", {"d": 4}, HOUR) == {"d": 4}
+
+
+def test_merge_keeps_an_empty_value(store):
+    assert store.merge("key", {}, HOUR) == {}
+    assert store.get("key") == {}
+
+
+def test_a_claim_is_made_once_until_it_expires(kit):
+    assert kit.store.add("key", {"by": 1}, HOUR) is True
+    assert kit.store.add("key", {"by": 2}, 10 * HOUR) is False
+    assert kit.store.get("key") == {"by": 1}
+    kit.pass_time(HOUR)
+    assert kit.store.add("key", {"by": 3}, HOUR) is True
+    assert kit.store.get("key") == {"by": 3}
+    assert kit.store.delete("key") is True
+    assert kit.store.add("key", {"by": 4}, HOUR) is True
+
+
+def test_a_claim_of_nothing_is_a_claim(store):
+    assert store.add("key", {}, HOUR) is True
+    assert store.add("key", {}, HOUR) is False
+
+
+def test_counters_and_values_of_one_key_never_meet(store):
+    store.hit("key", HOUR)
+    assert store.get("key") is None
+    assert store.add("key", {"a": 1}, HOUR) is True
+    assert store.hit("key", HOUR).count == 2
+    assert store.delete("key") is True
+    assert store.hit("key", HOUR).count == 3
+
+
+def test_nobody_shares_an_object_with_the_store(store):
+    inner = ["a"]
+    store.set("key", {"list": inner}, HOUR)
+    inner.append("b")
+    store.get("key")["list"].append("c")
+    store.merge("key", {}, HOUR)["list"].append("d")
+    assert store.get("key") == {"list": ["a"]}
+
+
+@pytest.mark.parametrize("value", NOT_VALUES)
+def test_refuses_what_is_no_json_object_before_anything_changes(store, value):
+    store.set("key", {"a": 1}, HOUR)
+    for write in (store.set, store.merge, store.add):
+        with pytest.raises(TypeError):
+            write("key", value, HOUR)
+        with pytest.raises(TypeError):
+            write("other", value, HOUR)
+    assert store.get("key") == {"a": 1}
+    assert store.get("other") is None
+
+
+@pytest.mark.parametrize("value", BAD_VALUES, ids=range(len(BAD_VALUES)))
+def test_refuses_a_value_out_of_bounds_before_anything_changes(store, value):
+    store.set("key", {"a": 1}, HOUR)
+    for write in (store.set, store.merge, store.add):
+        with pytest.raises(ValueError, match=r"stored value|JSON"):
+            write("key", value, HOUR)
+        with pytest.raises(ValueError, match=r"stored value|JSON"):
+            write("other", value, HOUR)
+    assert store.get("key") == {"a": 1}
+    assert store.get("other") is None
+
+
+def test_many_small_merges_cannot_outgrow_the_bound(store):
+    piece = "x" * (MAX_VALUE_BYTES // 2 - len('"a":"",') - 1)
+    store.merge("key", {"a": piece}, HOUR)
+    full = store.merge("key", {"b": piece}, HOUR)
+    assert len(json.dumps(full, separators=(",", ":"))) in (MAX_VALUE_BYTES - 1, MAX_VALUE_BYTES)
+    for more in ({"c": 1}, {"a": piece + "xx"}):
+        with pytest.raises(ValueError, match="longer"):
+            store.merge("key", more, HOUR)
+    assert store.get("key") == full
+    assert store.merge("key", {"a": "", "c": 1}, HOUR) == {"a": "", "b": piece, "c": 1}
+
+
+def test_works_again_after_close(store):
+    assert store.hit("key", HOUR).count == 1
+    store.close()
+    store.close()
+    assert store.hit("key", HOUR).count == 2
+
+
+def in_threads(number, work):
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_threads_count_exactly(store):
+    seen = []
+    in_threads(8, lambda _: seen.extend(store.hit("key", HOUR).count for _ in range(25)))
+    assert sorted(seen) == list(range(1, 201))
+
+
+def test_threads_merge_without_losing_a_member(store):
+    in_threads(8, lambda index: [store.merge("key", {f"{index}.{n}": n}, HOUR) for n in range(10)])
+    assert store.get("key") == {f"{index}.{n}": n for index in range(8) for n in range(10)}
+
+
+def test_one_thread_of_many_makes_the_claim(store):
+    won = []
+
+    def claim(index):
+        for number in range(20):
+            if store.add(f"key{number}", {"by": index}, HOUR):
+                won.append(number)
+
+    in_threads(8, claim)
+    assert sorted(won) == list(range(20))
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(categories=None)),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+json_objects = st.dictionaries(st.text(st.characters(categories=None)), json_values)
+
+
+@given(json_objects)
+def test_encoding_is_json_and_is_undone_by_decoding(value):
+    text = encode_value(value)
+    assert text.isascii()
+    assert decode_value(text) == value
+    assert text == json.dumps(value, separators=(",", ":"))
+
+
+@given(json_objects, json_objects)
+def test_members_have_one_spelling(first, second):
+    members = {**encode_members(first), **encode_members(second)}
+    assert len(members) == len({**first, **second})
+
+
+def test_the_bound_is_exact():
+    encode_value({"a": "x" * (MAX_VALUE_BYTES - len('{"a":""}'))})
+    with pytest.raises(ValueError, match="longer"):
+        encode_value({"a": "x" * (MAX_VALUE_BYTES - len('{"a":""}') + 1)})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", "null", "{", '{"a":1}x', "[" * 100_000])
+def test_decoding_something_else_is_a_failure_of_the_store(text):
+    with pytest.raises(StoreError):
+        decode_value(text)
+
+
+def test_an_error_about_time_names_what_was_wrong():
+    with pytest.raises(ValueError, match="ttl must be a positive number of seconds, not -1"):
+        check_seconds("ttl", -1)
+    check_seconds("ttl", 10**10)

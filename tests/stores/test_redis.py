@@ -1,0 +1,489 @@
+"""Redis and Valkey: round trips, failures, forks, and secrets that stay where they are."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+import traceback
+
+import pytest
+import redis
+
+from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores.redis import RedisStore
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def client(valkey):
+    client = redis.Redis.from_url(valkey.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def open_redis():
+    """Return a function that makes a store, which is closed with the test."""
+    stores = []
+
+    def make(url, **options):
+        stores.append(RedisStore(url, **options))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(redis_kit):
+    return redis_kit.store
+
+
+def calls(store):
+    return [
+        lambda: store.hit("key", HOUR),
+        lambda: store.get("key"),
+        lambda: store.set("key", {}, HOUR),
+        lambda: store.merge("key", {}, HOUR),
+        lambda: store.delete("key"),
+        lambda: store.add("key", {}, HOUR),
+    ]
+
+
+def assert_fails_within_a_second(store):
+    for call in calls(store):
+        started = time.monotonic()
+        with pytest.raises(StoreError):
+            call()
+        assert time.monotonic() - started < 1
+
+
+# Round trips
+
+
+def test_each_call_is_one_round_trip(own_valkey, open_redis):
+    valkey = own_valkey()
+    store = open_redis(valkey.url)
+    client = redis.Redis.from_url(valkey.url)
+    for call in calls(store):
+        call()
+    with Relay(valkey.port) as relay:
+        counted = open_redis(f"redis://127.0.0.1:{relay.port}/0")
+        counted.get("key")
+        for call in calls(counted):
+            before = relay.requests
+            call()
+            assert relay.requests == before + 1
+        counted.close()
+    assert client.info("commandstats")["cmdstat_script|load"]["calls"] == 4
+    client.close()
+
+
+class Relay:
+    """Pass one connection on to a server, and count what the client sends."""
+
+    def __init__(self, port):
+        self.requests = 0
+        self.upstream = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(5)
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        client, _ = self.listener.accept()
+        client.settimeout(5)
+        with client, contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                self.requests += 1
+                self.upstream.sendall(data)
+                client.sendall(self.upstream.recv(65536))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.thread.join()
+        self.listener.close()
+        self.upstream.close()
+
+
+def test_scripts_that_the_server_forgot_are_loaded_in_the_same_call(store, client):
+    store.hit("key", HOUR)
+    store.set("key", {"a": 1}, HOUR)
+    client.script_flush()
+    assert store.hit("key", HOUR).count == 2
+    client.script_flush()
+    assert store.merge("key", {"b": 2}, HOUR) == {"a": 1, "b": 2}
+    client.script_flush()
+    assert store.add("key", {}, HOUR) is False
+
+
+# Counters
+
+
+def test_a_counter_that_lost_its_end_gets_one_again(valkey, client, open_redis):
+    store = open_redis(valkey.url, prefix="lost:")
+    store.hit("key", HOUR)
+    (name,) = client.keys("lost:*")
+    assert client.persist(name)
+    count = store.hit("key", HOUR)
+    assert count.count == 2
+    assert 0 < count.seconds_left <= HOUR
+    assert 0 < client.pttl(name) <= HOUR * 1000
+    client.delete(name)
+
+
+def test_a_shorter_window_holds_at_once(store):
+    store.hit("key", 100 * HOUR)
+    count = store.hit("key", HOUR)
+    assert count.count == 2
+    assert count.seconds_left <= HOUR
+
+
+# Many processes
+
+
+HAMMER = """
+import sys
+from swaig_wsgi.stores.redis import RedisStore
+store = RedisStore(sys.argv[1], prefix="hammer:")
+sys.stdin.readline()
+counts = [store.hit("key", 3600).count for _ in range(200)]
+for number in range(20):
+    store.merge("merged", {f"{sys.argv[2]}.{number}": number}, 3600)
+claims = sum(store.add(f"claim{number}", {}, 3600) for number in range(50))
+print(*counts)
+print(claims)
+store.close()
+"""
+
+
+def test_four_processes_count_merge_and_claim_exactly(own_valkey, open_redis, start_python):
+    valkey = own_valkey()
+    programs = [start_python(HAMMER, valkey.url, index) for index in range(4)]
+    for program in programs:
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    seen, claims = [], 0
+    for program in programs:
+        out, _ = program.communicate(timeout=60)
+        assert program.returncode == 0
+        counts, won = out.splitlines()
+        seen += map(int, counts.split())
+        claims += int(won)
+    assert sorted(seen) == list(range(1, 801))
+    assert claims == 50
+    store = open_redis(valkey.url, prefix="hammer:")
+    assert store.get("merged") == {f"{i}.{n}": n for i in range(4) for n in range(20)}
+
+
+FORKS = """
+import os, sys
+from swaig_wsgi.stores.redis import RedisStore
+
+store = RedisStore(sys.argv[1], prefix="forks:")
+assert store.hit("key", 3600).count == 1
+store.set("key", {"by": "parent"}, 3600)
+children = []
+for index in range(3):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for number in range(100):
+                store.hit(f"child{index}", 3600)
+                store.hit("key", 3600)
+            assert store.hit(f"child{index}", 3600).count == 101
+            assert store.get("key") == {"by": "parent"}
+            status = 0
+        finally:
+            os._exit(status)
+    children.append(pid)
+for number in range(100):
+    store.hit("parent", 3600)
+assert store.hit("parent", 3600).count == 101
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+assert store.hit("key", 3600).count == 302
+store.close()
+"""
+
+
+def test_forked_children_use_the_store_of_their_parent(own_valkey, run_python):
+    run_python(FORKS, own_valkey().url)
+
+
+# Failures
+
+
+def test_a_server_that_is_gone_is_a_failure_until_it_is_back(own_valkey, open_redis):
+    valkey = own_valkey()
+    store = open_redis(valkey.url)
+    assert store.hit("key", HOUR).count == 1
+    valkey.stop()
+    assert_fails_within_a_second(store)
+    valkey.start()
+    assert store.hit("key", HOUR).count == 1
+    store.set("key", {"a": 1}, HOUR)
+    valkey.stop()
+    valkey.start()
+    # The old connection is dead, and the new server knows no script.
+    assert store.hit("key", HOUR).count == 1
+
+
+def test_a_server_that_hangs_is_a_failure_until_it_goes_on(own_valkey, open_redis):
+    valkey = own_valkey()
+    store = open_redis(valkey.url)
+    fresh = open_redis(valkey.url)
+    store.hit("key", HOUR)
+    valkey.process.send_signal(signal.SIGSTOP)
+    for call in (lambda: store.hit("key", HOUR), lambda: fresh.get("key")):
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="Timeout"):
+            call()
+        assert time.monotonic() - started < 1
+    valkey.process.send_signal(signal.SIGCONT)
+    assert store.hit("other", HOUR).count == 1
+    assert fresh.get("key") is None
+
+
+def test_a_server_that_was_never_there_is_a_failure(own_valkey, open_redis):
+    valkey = own_valkey()
+    valkey.stop()
+    assert_fails_within_a_second(open_redis(valkey.url))
+
+
+def test_a_full_server_is_a_failure_until_there_is_room(own_valkey, open_redis):
+    valkey = own_valkey()
+    store = open_redis(valkey.url)
+    client = redis.Redis.from_url(valkey.url)
+    store.hit("key", HOUR)
+    store.set("key", {"a": 1}, HOUR)
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    for call in (
+        lambda: store.hit("key", HOUR),
+        lambda: store.set("key", {}, HOUR),
+        lambda: store.merge("key", {}, HOUR),
+        lambda: store.add("other", {}, HOUR),
+    ):
+        with pytest.raises(StoreError, match="OutOfMemory"):
+            call()
+    assert store.get("key") == {"a": 1}
+    client.config_set("maxmemory", 0)
+    assert store.hit("key", HOUR).count == 2
+    client.close()
+
+
+def test_somebody_elses_key_is_a_failure(valkey, client, open_redis):
+    store = open_redis(valkey.url, prefix="foreign:")
+    client.set("foreign:v:key", "text", ex=60)
+    client.lpush("foreign:n:key", "text")
+    for call in (
+        lambda: store.hit("key", HOUR),
+        lambda: store.get("key"),
+        lambda: store.merge("key", {}, HOUR),
+    ):
+        with pytest.raises(StoreError, match="WRONGTYPE"):
+            call()
+    client.delete("foreign:v:key", "foreign:n:key")
+    client.hset("foreign:v:key", "name", "no JSON")
+    with pytest.raises(StoreError, match="something else"):
+        store.get("key")
+    client.hset("foreign:v:key", b"\xff", b"\xff")
+    with pytest.raises(StoreError, match="UnicodeDecodeError"):
+        store.get("key")
+    client.delete("foreign:v:key")
+
+
+class Impostor:
+    """Answer whatever comes with the same bytes."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while True:
+            client, _ = self.listener.accept()
+            client.settimeout(1)
+            with client, contextlib.suppress(OSError):
+                while data := client.recv(65536):
+                    if data == b"stop":
+                        return
+                    client.sendall(self.answer)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            last.sendall(b"stop")
+            self.thread.join()
+        self.listener.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0\0\0\0\r\n",
+        b"+\xff\r\n",
+        b"*1\r\n:1\r\n",
+        b"$-1\r\n",
+    ],
+)
+def test_what_is_no_redis_is_a_failure(answer, open_redis):
+    with Impostor(answer) as impostor:
+        store = open_redis(f"redis://127.0.0.1:{impostor.port}/0")
+        with pytest.raises(StoreError):
+            store.hit("key", HOUR)
+        store.close()
+
+
+def test_tls_to_a_server_without_is_a_failure(valkey, open_redis):
+    assert_fails_within_a_second(open_redis(f"rediss://127.0.0.1:{valkey.port}/0"))
+
+
+# Secrets
+
+
+PASSWORD = "p@ss:w/ö?#hunter2"
+QUOTED = "p%40ss%3Aw%2F%C3%B6%3F%23hunter2"
+
+
+def shown(error):
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def test_the_password_opens_the_server_and_shows_nowhere(own_valkey, open_redis):
+    valkey = own_valkey()
+    client = redis.Redis.from_url(valkey.url)
+    client.config_set("requirepass", PASSWORD)
+    store = open_redis(f"redis://:{QUOTED}@127.0.0.1:{valkey.port}/0")
+    assert store.hit("key", HOUR).count == 1
+    assert "hunter2" not in repr(store)
+    client.close()
+    for url in (valkey.url, f"redis://:hunter2@127.0.0.1:{valkey.port}/0"):
+        with pytest.raises(StoreError, match="Authentication") as caught:
+            open_redis(url).hit("key", HOUR)
+        assert "hunter2" not in shown(caught.value)
+    valkey.stop()
+    with pytest.raises(StoreError) as caught:
+        store.hit("key", HOUR)
+    assert "hunter2" not in shown(caught.value)
+
+
+def test_a_server_that_repeats_the_password_does_not_get_it_into_the_error(open_redis):
+    answer = b"-ERR unknown command `AUTH`, with args beginning with: `hunter2`,\x1b[2J\r\n"
+    with Impostor(answer) as impostor:
+        store = open_redis(f"redis://:hunter2@127.0.0.1:{impostor.port}/0")
+        with pytest.raises(StoreError, match=r"unknown command `AUTH`.*\\x1b") as caught:
+            store.hit("key", HOUR)
+        assert "hunter2" not in shown(caught.value)
+        store.close()
+
+
+# Options
+
+
+def test_keys_begin_with_the_prefix(own_valkey, open_redis):
+    valkey = own_valkey()
+    client = redis.Redis.from_url(valkey.url)
+    for store, prefix in (
+        (open_redis(valkey.url), b"swaig:"),
+        (open_redis(valkey.url, prefix="mine:"), b"mine:"),
+        (open_redis(f"{valkey.url}?prefix=its%3A", prefix="mine:"), b"its:"),
+        (open_redis(f"{valkey.url}?prefix="), b""),
+    ):
+        client.flushall()
+        store.hit("key", HOUR)
+        store.set("key", {}, HOUR)
+        assert sorted(client.keys()) == [prefix + b"n:key", prefix + b"v:key"]
+    client.close()
+
+
+def test_stores_of_two_prefixes_share_nothing(valkey, open_redis):
+    first, second = open_redis(valkey.url, prefix="first:"), open_redis(valkey.url, prefix="2:")
+    first.set("key", {"a": 1}, HOUR)
+    assert second.get("key") is None
+    assert second.delete("key") is False
+    assert first.delete("key") is True
+
+
+def test_a_database_is_chosen_by_the_url(valkey, open_redis):
+    first = open_redis(f"redis://127.0.0.1:{valkey.port}/1")
+    second = open_redis(f"redis://127.0.0.1:{valkey.port}?db=2")
+    first.set("key", {"a": 1}, HOUR)
+    assert second.get("key") is None
+    assert first.delete("key") is True
+
+
+def test_a_unix_socket(own_valkey, open_redis, public_directory):
+    path = public_directory / "valkey.sock"
+    own_valkey(unix_socket_path=path)
+    store = open_redis(f"unix://{path}?prefix=a:&db=1")
+    assert store.hit("key", HOUR).count == 1
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 0.26, float("nan"), float("inf")])
+def test_refuses_a_timeout_out_of_range(timeout):
+    with pytest.raises(ValueError, match="timeout"):
+        RedisStore("redis://127.0.0.1", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://",
+        "sqlite://",
+        "http://127.0.0.1",
+        "redis://127.0.0.1?socket_timeout=60",
+        "redis://127.0.0.1?retry_on_timeout=true",
+    ],
+)
+def test_refuses_a_url_that_is_not_its_own(url):
+    with pytest.raises(ValueError, match="expected"):
+        RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", True),
+        ("?ssl_check_hostname=true", True),
+        ("?ssl_check_hostname=false", False),
+        ("?ssl_cert_reqs=required&prefix=a", True),
+    ],
+)
+def test_tls_checks_the_name_in_the_certificate_unless_told_not_to(open_redis, query, expected):
+    store = open_redis(f"rediss://127.0.0.1/0{query}")
+    connection = store._client.connection_pool.make_connection()
+    assert connection.check_hostname is expected
+    assert connection.cert_reqs.name == "CERT_REQUIRED"
+
+
+WITHOUT_REDIS = """
+import sys
+import swaig_wsgi.stores
+assert "redis" not in sys.modules
+sys.modules["redis"] = None
+try:
+    swaig_wsgi.stores.open_store("redis://127.0.0.1")
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_without_the_package_the_error_says_what_to_install(run_python):
+    assert "pip install 'swaig-wsgi[redis]'" in run_python(WITHOUT_REDIS)

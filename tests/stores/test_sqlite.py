@@ -1,0 +1,664 @@
+"""SQLite under processes, forks, kills, and files that fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import threading
+
+import pytest
+
+from swaig_wsgi.stores import connections
+from swaig_wsgi.stores import sqlite as module
+from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+HOUR = 3600.0
+
+
+class Clock:
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path):
+    store = SQLiteStore(path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def other(path):
+    """Another way to the same file, as another process has it."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    yield connection
+    connection.close()
+
+
+def rows(path, table):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def is_whole(path):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    finally:
+        connection.close()
+
+
+# Many processes
+
+
+HAMMER = """
+import sys
+from swaig_wsgi.stores.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+sys.stdin.readline()
+counts = [store.hit("key", 3600).count for _ in range(300)]
+for number in range(25):
+    store.merge("merged", {f"{sys.argv[2]}.{number}": number}, 3600)
+claims = sum(store.add(f"claim{number}", {}, 3600) for number in range(100))
+print(*counts)
+print(claims)
+"""
+
+
+def test_four_processes_count_merge_and_claim_exactly(path, start_python):
+    # None of them finds the file there: they also race to make it.
+    programs = [start_python(HAMMER, path, index) for index in range(4)]
+    for program in programs:
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    seen, claims = [], 0
+    for program in programs:
+        out, _ = program.communicate(timeout=60)
+        assert program.returncode == 0
+        counts, won = out.splitlines()
+        seen += map(int, counts.split())
+        claims += int(won)
+    assert sorted(seen) == list(range(1, 1201))
+    assert claims == 100
+    store = SQLiteStore(path)
+    assert store.get("merged") == {f"{i}.{n}": n for i in range(4) for n in range(25)}
+    store.close()
+    assert is_whole(path)
+
+
+WRITE_FOREVER = """
+import sys
+from swaig_wsgi.stores.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+number = 0
+while True:
+    number += 1
+    store.merge("merged", {"number": number, "padding": "x" * (number % 20000)}, 3600)
+    store.add(f"claim{number}", {}, 3600)
+    print(store.hit("key", 3600).count, flush=True)
+"""
+
+
+def test_a_process_killed_in_the_middle_of_a_write_breaks_nothing(path, store, start_python):
+    done = 0
+    for _ in range(5):
+        program = start_python(WRITE_FOREVER, path)
+        for _ in range(40):
+            done = int(program.stdout.readline())
+        os.kill(program.pid, signal.SIGKILL)
+        done = int((["", *program.stdout.read().split()])[-1] or done)
+        program.wait(timeout=10)
+        # What was answered was counted, and no lock stays behind.
+        count = store.hit("key", HOUR).count
+        assert done < count <= done + 2
+        assert store.get("merged").keys() == {"number", "padding"}
+        assert store.add(f"claim{store.get('merged')['number'] - 1}", {}, HOUR) is False
+    store.close()
+    assert is_whole(path)
+
+
+STOPPED = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_stopped_writer_is_a_failure_and_no_hang(path, store, start_python):
+    store.hit("key", HOUR)
+    program = start_python(STOPPED, path)
+    assert program.stdout.readline() == "locked\n"
+    for call in (
+        lambda: store.hit("key", HOUR),
+        lambda: store.set("key", {}, HOUR),
+        lambda: store.add("key", {}, HOUR),
+        lambda: store.delete("key"),
+    ):
+        with pytest.raises(StoreError, match="locked"):
+            call()
+    # Readers do not wait for writers.
+    assert store.get("key") is None
+    os.kill(program.pid, signal.SIGKILL)
+    program.wait(timeout=10)
+    assert store.hit("key", HOUR).count == 2
+
+
+def test_a_busy_thread_is_a_failure_and_no_hang(store):
+    store.hit("key", HOUR)
+    with connections.this_process().lock, pytest.raises(StoreError, match="busy"):
+        store.hit("key", HOUR)
+    assert store.hit("key", HOUR).count == 2
+
+
+# Forks
+
+
+FORKS = """
+import os, sqlite3, sys, threading
+from swaig_wsgi.stores import connections
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+assert store.hit("key", 3600).count == 1
+store.set("key", {"by": "parent"}, 3600)
+children = []
+for index in range(3):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            assert not connections.this_process().connections
+            for number in range(200):
+                store.hit("key", 3600)
+                store.merge("merged", {f"{index}.{number % 10}": 1}, 3600)
+            assert store.get("key") == {"by": "parent"}
+            status = 0
+        finally:
+            os._exit(status)
+    children.append(pid)
+for number in range(200):
+    store.hit("key", 3600)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+assert store.hit("key", 3600).count == 802
+assert len(store.get("merged")) == 30
+store.close()
+"""
+
+
+def test_forked_children_use_the_store_of_their_parent(path, run_python):
+    run_python(FORKS, path)
+    assert is_whole(path)
+
+
+FORK_UNDER_LOAD = """
+import os, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+stop = threading.Event()
+counted = []
+
+def work():
+    number = 0
+    while not stop.is_set():
+        store.hit("key", 3600)
+        store.set("key", {"number": number}, 3600)
+        number += 1
+    counted.append(number)
+
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for _ in range(10):
+                store.hit("key", 3600)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+for thread in threads:
+    thread.join()
+assert store.hit("key", 3600).count == 20 * 10 + sum(counted) + 1
+store.close()
+"""
+
+
+def test_a_fork_in_the_middle_of_another_threads_call(path, run_python):
+    run_python(FORK_UNDER_LOAD, path)
+    assert is_whole(path)
+
+
+FOREIGN_FORK = """
+import ctypes, os, sys
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+store.hit("key", 3600)
+pid = ctypes.PyDLL(None).fork()
+if pid == 0:
+    status = 1
+    try:
+        for _ in range(100):
+            store.hit("key", 3600)
+        status = 0
+    finally:
+        os._exit(status)
+for _ in range(100):
+    store.hit("key", 3600)
+assert os.waitpid(pid, 0)[1] == 0
+assert store.hit("key", 3600).count == 202
+store.close()
+"""
+
+
+def test_a_fork_that_python_does_not_see(path, run_python):
+    run_python(FOREIGN_FORK, path)
+    assert is_whole(path)
+
+
+def test_a_fork_waits_for_a_call_only_so_long(store, monkeypatch):
+    monkeypatch.setattr(connections, "_FORK_TIMEOUT", 0.01)
+    store.hit("key", HOUR)
+    process = connections.this_process()
+    with process.lock:
+        in_thread(lambda: (connections._before_fork(), connections._after_fork_in_parent()))
+        assert process.lock.locked()
+        assert process.connections
+    assert store.hit("key", HOUR).count == 2
+
+
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+# The private file
+
+
+PRIVATE = """
+import os, stat, sys
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+store = SQLiteStore()
+directory = os.path.dirname(store.path)
+assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+assert os.listdir(directory) == []
+assert store.private and store.pid == os.getpid()
+pid = os.fork()
+if pid == 0:
+    assert store.private and store.pid == os.getppid()
+    store.hit("key", 3600)
+    sys.exit(0)  # runs what a process does at its end
+assert os.waitpid(pid, 0)[1] == 0
+assert os.path.isdir(directory)
+assert store.hit("key", 3600).count == 2
+assert stat.S_IMODE(os.stat(store.path).st_mode) == 0o600
+print(directory)
+"""
+
+
+def test_the_private_directory_goes_with_the_process_that_made_it(run_python):
+    directory = run_python(PRIVATE).strip()
+    assert os.path.basename(directory).startswith("swaig-wsgi-")
+    assert not os.path.exists(directory)
+
+
+def test_two_private_stores_share_nothing():
+    first, second = SQLiteStore(), SQLiteStore()
+    assert first.hit("key", HOUR).count == 1
+    assert second.hit("key", HOUR).count == 1
+    for store in (first, second):
+        store.close()
+        shutil.rmtree(os.path.dirname(store.path))
+
+
+# Files
+
+
+def test_the_file_is_its_owners_alone(path, store):
+    previous = os.umask(0)
+    try:
+        store.set("key", {"secret": 1}, HOUR)
+    finally:
+        os.umask(previous)
+    for name in os.listdir(path.parent):
+        assert stat.S_IMODE(os.stat(path.parent / name).st_mode) == 0o600
+    assert {"store.db", "store.db-wal"} <= set(os.listdir(path.parent))
+
+
+def test_a_file_with_a_path_is_not_private(store):
+    assert store.private is False
+    assert store.pid == os.getpid()
+
+
+def test_a_relative_path_is_kept_when_the_server_changes_its_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = SQLiteStore("relative.db")
+    monkeypatch.chdir("/")
+    store.hit("key", HOUR)
+    store.close()
+    assert (tmp_path / "relative.db").is_file()
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_refuses_what_is_no_path(path):
+    with pytest.raises(ValueError, match="path"):
+        SQLiteStore(path)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_refuses_what_is_no_timeout(path, timeout):
+    with pytest.raises(ValueError, match="timeout"):
+        SQLiteStore(path, timeout=timeout)
+
+
+def calls(store):
+    return [
+        lambda: store.hit("key", HOUR),
+        lambda: store.get("key"),
+        lambda: store.set("key", {}, HOUR),
+        lambda: store.merge("key", {}, HOUR),
+        lambda: store.delete("key"),
+        lambda: store.add("key", {}, HOUR),
+    ]
+
+
+def assert_fails(store):
+    for call in calls(store):
+        with pytest.raises(StoreError, match=r"store\.db"):
+            call()
+
+
+def test_a_missing_directory_is_a_failure_until_it_is_there(tmp_path):
+    store = SQLiteStore(tmp_path / "missing" / "store.db")
+    assert_fails(store)
+    (tmp_path / "missing").mkdir()
+    assert store.hit("key", HOUR).count == 1
+    store.close()
+
+
+def test_a_directory_in_place_of_the_file_is_a_failure(path, store):
+    path.mkdir()
+    assert_fails(store)
+    path.rmdir()
+    assert store.hit("key", HOUR).count == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database" * 500, b"SQLite format 3\0" + b"\xff" * 8000]
+)
+def test_a_corrupt_file_is_a_failure_until_it_is_replaced(path, store, content):
+    path.write_bytes(content)
+    assert_fails(store)
+    assert path.read_bytes() == content
+    path.unlink()
+    assert store.hit("key", HOUR).count == 1
+
+
+def test_a_damaged_file_is_a_failure_until_it_is_replaced(path, store):
+    for number in range(50):
+        store.set(f"key{number}", {"padding": "x" * 3000}, HOUR)
+    store.close()
+    size = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    assert_fails(store)
+    path.unlink()
+    assert store.hit("key", HOUR).count == 1
+
+
+def test_no_damage_is_more_than_a_failure(path):
+    store = SQLiteStore(path)
+    for number in range(20):
+        store.hit(f"key{number}", HOUR)
+        store.set(f"key{number}", {"number": number}, HOUR)
+    store.close()
+    whole = path.read_bytes()
+    outcomes = set()
+    for position in range(100, len(whole) - 4, 97):
+        broken = bytearray(whole)
+        for offset in range(4):
+            broken[position + offset] ^= 0x5B
+        path.write_bytes(broken)
+        for number in (0, 7, 19):
+            for call in (
+                lambda key: store.hit(key, HOUR),
+                lambda key: store.merge(key, {"a": 1}, HOUR),
+                lambda key: store.get(key),
+            ):
+                try:
+                    call(f"key{number}")
+                    outcomes.add("works")
+                except StoreError:
+                    outcomes.add("fails")
+        store.close()
+        for name in ("store.db-wal", "store.db-shm"):
+            (path.parent / name).unlink(missing_ok=True)
+    assert outcomes == {"works", "fails"}
+
+
+def test_a_removed_file_is_noticed(path, store, monkeypatch):
+    assert store.hit("key", HOUR).count == 1
+    monkeypatch.setattr(module, "_LOOK_EVERY", 0.0)
+    path.unlink()
+    assert store.hit("key", HOUR).count == 1
+    assert path.is_file()
+    assert store.hit("key", HOUR).count == 2
+
+
+LEAVE_LATER = """
+import sys
+from swaig_wsgi.stores.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+print(store.hit("key", 3600).count, flush=True)
+sys.stdin.readline()
+store.close()
+"""
+
+
+def test_processes_agree_again_after_a_file_was_removed_under_them(
+    path, store, start_python, monkeypatch
+):
+    monkeypatch.setattr(module, "_LOOK_EVERY", 0.0)
+    leaver = start_python(LEAVE_LATER, path)
+    assert leaver.stdout.readline() == "1\n"
+    assert store.hit("key", HOUR).count == 2
+    path.unlink()
+    assert store.hit("key", HOUR).count == 1
+    leaver.communicate("leave\n", timeout=10)
+    stayer = start_python(LEAVE_LATER, path)
+    count = int(stayer.stdout.readline())
+    assert store.hit("key", HOUR).count == count + 1
+    stayer.communicate("leave\n", timeout=10)
+    assert store.hit("key", HOUR).count == count + 2
+    store.close()
+    assert is_whole(path)
+
+
+READ_ONLY = """
+import os, sys
+from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+if os.geteuid() == 0:
+    os.setuid(65534)  # root may write to anything
+store = SQLiteStore(sys.argv[1])
+for call in (
+    lambda: store.hit("key", 3600),
+    lambda: store.set("key", {}, 3600),
+    lambda: store.add("key", {}, 3600),
+):
+    try:
+        call()
+    except StoreError as error:
+        print(error)
+"""
+
+
+def test_a_read_only_directory_is_a_failure(public_directory, run_python):
+    os.chmod(public_directory, 0o555)
+    out = run_python(READ_ONLY, public_directory / "store.db")
+    assert len(out.splitlines()) == 3
+    assert "Permission denied" in out
+
+
+def test_a_read_only_file_is_a_failure(public_directory, run_python):
+    path = public_directory / "store.db"
+    store = SQLiteStore(path)
+    store.hit("key", HOUR)
+    store.close()
+    os.chmod(path, 0o444)
+    os.chmod(public_directory, 0o555)
+    assert len(run_python(READ_ONLY, path).splitlines()) == 3
+    os.chmod(public_directory, 0o755)
+
+
+FULL_DISK = """
+import resource, sys
+from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+store.hit("key", 3600)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+done = 0
+try:
+    for number in range(1000):
+        store.set(f"key{number}", {"padding": "x" * 10_000}, 3600)
+        done += 1
+except StoreError as error:
+    print(error)
+assert 0 < done < 1000
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+assert store.hit("key", 3600).count == 2
+assert store.get(f"key{done}") is None
+for number in range(done):
+    assert store.get(f"key{number}") == {"padding": "x" * 10_000}
+store.close()
+"""
+
+
+def test_a_full_disk_is_a_failure_until_there_is_room(path, run_python):
+    assert str(path) in run_python(FULL_DISK, path)
+    assert is_whole(path)
+
+
+def test_something_else_in_the_table_is_a_failure(store, other):
+    store.hit("key", HOUR)
+    store.set("key", {"a": 1}, HOUR)
+    other.execute("UPDATE swaig_values SET value = '[1]'")
+    other.execute("UPDATE swaig_counts SET count = 'many', ends = 'never'")
+    for call in (
+        lambda: store.hit("key", HOUR),
+        lambda: store.get("key"),
+        lambda: store.merge("key", {}, HOUR),
+    ):
+        with pytest.raises(StoreError):
+            call()
+    store.set("key", {"b": 2}, HOUR)
+    assert store.get("key") == {"b": 2}
+
+
+# Time
+
+
+def test_a_clock_set_back_locks_nobody_out_and_resets_no_count(path):
+    clock = Clock(1.7e9)
+    store = SQLiteStore(path, clock=clock)
+    for _ in range(3):
+        store.hit("key", 60)
+    clock.now -= HOUR
+    assert store.hit("key", 60) == (4, 60)
+    clock.now += 59
+    assert store.hit("key", 60) == (5, 1)
+    clock.now += 1
+    assert store.hit("key", 60) == (1, 60)
+    store.close()
+
+
+def test_a_shorter_window_holds_at_once(path):
+    clock = Clock(1.7e9)
+    store = SQLiteStore(path, clock=clock)
+    store.hit("key", HOUR)
+    assert store.hit("key", 60) == (2, 60)
+    clock.now += 60
+    assert store.hit("key", 60) == (1, 60)
+    store.close()
+
+
+def test_what_expired_is_removed_in_small_steps(path):
+    clock = Clock(1.7e9)
+    store = SQLiteStore(path, clock=clock)
+    for number in range(1000):
+        store.hit(f"old{number}", 60)
+        store.set(f"old{number}", {}, 60)
+    clock.now += 60
+    assert rows(path, "swaig_counts") == rows(path, "swaig_values") == 1000
+    before = 2000
+    for number in range(1000):
+        store.hit(f"new{number}", 60)
+        after = rows(path, "swaig_counts") + rows(path, "swaig_values") - number - 1
+        assert before - after <= 2 * module._SWEEP_AT_MOST
+        before = after
+    assert before == 0
+    store.close()
+
+
+def test_a_flood_never_keeps_more_than_what_lives_and_a_little(path):
+    clock = Clock(1.7e9)
+    store = SQLiteStore(path, clock=clock)
+    for number in range(3000):
+        store.hit(f"key{number}", 60)
+        clock.now += 1
+    assert rows(path, "swaig_counts") <= 60 + 2 * module._SWEEP_EVERY
+    store.close()
+
+
+# Resources
+
+
+def test_a_forgotten_store_closes_its_file(path):
+    store = SQLiteStore(path)
+    store.hit("key", HOUR)
+    assert len(connections.this_process().connections) == 1
+    del store
+    assert not connections.this_process().connections
+
+
+def test_a_call_that_is_interrupted_leaves_no_lock_behind(path, store, other):
+    def interrupt():
+        raise SystemExit
+
+    broken = SQLiteStore(path, clock=interrupt)
+    with pytest.raises(SystemExit):
+        broken.hit("key", HOUR)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("COMMIT")
+    assert store.hit("key", HOUR).count == 1
