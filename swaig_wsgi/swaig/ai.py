@@ -9,7 +9,11 @@ from .values import json_copy, json_object, text
 
 
 class AISettings:
-    """Parameters, speech hints, languages, and data that the AI knows from the start."""
+    """Parameters, speech hints, languages, and data that the AI knows from the start.
+
+    No method changes a list or dictionary in place: each makes a new one, so that a shallow copy
+    stands alone and a document that was rendered never changes.
+    """
 
     def __init__(self) -> None:
         self._params: dict[str, Any] = {}
@@ -24,11 +28,12 @@ class AISettings:
 
     def set_param(self, name: str, value: Any) -> None:
         """Set one parameter of the AI, such as ``end_of_speech_timeout``."""
-        self._params[text(name, "the name of a parameter")] = json_copy(value, f"param {name!r}")
+        param = {text(name, "the name of a parameter"): json_copy(value, f"param {name!r}")}
+        self._params = {**self._params, **param}
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Set several parameters; those that are not named stay."""
-        self._params.update(json_object(params, "params"))
+        self._params = {**self._params, **json_object(params, "params")}
 
     def add_hint(self, hint: str) -> None:
         """Add a word that speech recognition should expect."""
@@ -38,20 +43,19 @@ class AISettings:
         """Add words that speech recognition should expect."""
         if isinstance(hints, str):
             raise ValueError("hints must be a list of strings, not one string")
-        self._hints.extend([text(hint, "a hint") for hint in hints])
+        self._hints = [*self._hints, *(text(hint, "a hint") for hint in hints)]
 
     def add_pattern_hint(
         self, hint: str, pattern: str, replace: str, ignore_case: bool = False
     ) -> None:
         """Replace what speech recognition heard, where it matches the regular expression."""
-        self._hints.append(
-            {
-                "hint": text(hint, "a hint"),
-                "pattern": text(pattern, "the pattern of a hint"),
-                "replace": text(replace, "the replacement of a hint"),
-                "ignore_case": bool(ignore_case),
-            }
-        )
+        rule = {
+            "hint": text(hint, "a hint"),
+            "pattern": text(pattern, "the pattern of a hint"),
+            "replace": text(replace, "the replacement of a hint"),
+            "ignore_case": bool(ignore_case),
+        }
+        self._hints = [*self._hints, rule]
 
     def add_language(self, /, name: str, code: str, voice: str, **options: Any) -> None:
         """Add a language, with further members (``engine``, ``model``, fillers) as the platform
@@ -67,7 +71,8 @@ class AISettings:
         given = {key: value for key, value in options.items() if value is not None}
         if dot and colon and not {"engine", "model"} & given.keys():
             language.update(voice=short, engine=engine, model=model)
-        self._languages.append({**language, **json_object(given, f"language {name!r}")})
+        language.update(json_object(given, f"language {name!r}"))
+        self._languages = [*self._languages, language]
 
     def add_pronunciation(self, replace: str, with_: str, ignore_case: bool = False) -> None:
         """Speak the text `with_` where `replace` is written."""
@@ -77,7 +82,7 @@ class AISettings:
         }
         if ignore_case:
             rule["ignore_case"] = True
-        self._pronunciations.append(rule)
+        self._pronunciations = [*self._pronunciations, rule]
 
     def set_global_data(self, data: Mapping[str, Any]) -> None:
         """Replace the data that the AI knows from the start."""
@@ -85,7 +90,7 @@ class AISettings:
 
     def update_global_data(self, data: Mapping[str, Any]) -> None:
         """Add to the data that the AI knows from the start."""
-        self._global_data.update(json_object(data, "global data"))
+        self._global_data = {**self._global_data, **json_object(data, "global data")}
 
     def set_native_functions(self, names: Iterable[str]) -> None:
         """Enable functions that the platform itself offers, such as ``check_time``."""
@@ -105,11 +110,12 @@ class AISettings:
         }
         if meta_data:
             include["meta_data"] = json_object(meta_data, "the meta data of an include")
-        self._includes.append(include)
+        self._includes = [*self._includes, include]
 
     def set_internal_fillers(self, fillers: Mapping[str, Any]) -> None:
         """Set what is said while the platform's own functions run, by function and language."""
-        self._internal_fillers.update(json_object(fillers, "internal fillers"))
+        given = json_object(fillers, "internal fillers")
+        self._internal_fillers = {**self._internal_fillers, **given}
 
     def enable_debug_events(self, level: int = 1) -> None:
         """Ask the platform for debug events; 1 is events of note, 2 and more is everything."""

@@ -12,6 +12,8 @@ Verb = dict[str, Any]
 class CallFlow:
     """The verbs of the document's main section, except the AI's own.
 
+    No method changes a list in place, so that a shallow copy stands alone.
+
     Args:
         auto_answer: answer the call before the AI speaks.
         record_call: record from the answer on.
@@ -43,27 +45,27 @@ class CallFlow:
 
     def add_pre_answer(self, name: str, config: Any) -> None:
         """Run a verb while the call still rings."""
-        self._pre_answer.append(_verb(name, config))
+        self._pre_answer = [*self._pre_answer, _verb(name, config)]
 
     def add_post_answer(self, name: str, config: Any) -> None:
         """Run a verb between the answer and the AI."""
-        self._post_answer.append(_verb(name, config))
+        self._post_answer = [*self._post_answer, _verb(name, config)]
 
     def add_post_ai(self, name: str, config: Any) -> None:
         """Run a verb once the AI has ended."""
-        self._post_ai.append(_verb(name, config))
+        self._post_ai = [*self._post_ai, _verb(name, config)]
 
     def clear_pre_answer(self) -> None:
         """Drop the verbs before the answer."""
-        self._pre_answer.clear()
+        self._pre_answer = []
 
     def clear_post_answer(self) -> None:
         """Drop the verbs between the answer and the AI."""
-        self._post_answer.clear()
+        self._post_answer = []
 
     def clear_post_ai(self) -> None:
         """Drop the verbs after the AI."""
-        self._post_ai.clear()
+        self._post_ai = []
 
     def render(self, ai: dict[str, Any]) -> list[Verb]:
         """Return the main section round the value of the ``ai`` verb."""

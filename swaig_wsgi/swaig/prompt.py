@@ -13,6 +13,9 @@ Section = dict[str, Any]
 class Prompt:
     """The prompt, either one text or titled sections, and the prompt for the summary.
 
+    No method changes a section, list or dictionary in place: each makes a new one, so that a
+    shallow copy stands alone and a document that was rendered never changes.
+
     Args:
         default: the text while neither a text nor a section was set.
     """
@@ -56,7 +59,7 @@ class Prompt:
             section["subsections"] = [_subsection(sub, title) for sub in subsections]
         if numbered:
             section["numbered"] = True
-        self._sections.append(section)
+        self._sections = [*self._sections, section]
 
     def add_to_section(
         self,
@@ -74,10 +77,12 @@ class Prompt:
         if section is None:
             self.add_section(title, body, addition.get("bullets"))
             return
+        changed = dict(section)
         if body:
-            section["body"] = f"{section['body']}\n\n{body}" if section.get("body") else body
+            changed["body"] = f"{section['body']}\n\n{body}" if section.get("body") else body
         if "bullets" in addition:
-            section.setdefault("bullets", []).extend(addition["bullets"])
+            changed["bullets"] = [*section.get("bullets", []), *addition["bullets"]]
+        self._exchange(section, changed)
 
     def add_subsection(
         self,
@@ -92,7 +97,8 @@ class Prompt:
         if parent is None:
             self.add_section(parent_title)
             parent = self._sections[-1]
-        parent.setdefault("subsections", []).append(subsection)
+        siblings = parent.get("subsections", [])
+        self._exchange(parent, {**parent, "subsections": [*siblings, subsection]})
 
     def has_section(self, title: str) -> bool:
         """Tell whether there is a section of this title."""
@@ -100,7 +106,7 @@ class Prompt:
 
     def set_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model, such as ``temperature``."""
-        self._llm_params.update(json_copy(params, "prompt parameters"))
+        self._llm_params = {**self._llm_params, **json_copy(params, "prompt parameters")}
 
     def set_post_prompt(self, value: str) -> None:
         """Ask for a summary after the call, in these words."""
@@ -108,7 +114,8 @@ class Prompt:
 
     def set_post_prompt_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model for the summary."""
-        self._post_prompt_llm_params.update(json_copy(params, "post-prompt parameters"))
+        given = json_copy(params, "post-prompt parameters")
+        self._post_prompt_llm_params = {**self._post_prompt_llm_params, **given}
 
     def render(self) -> dict[str, Any]:
         """Return the value of ``ai.prompt``."""
@@ -124,6 +131,9 @@ class Prompt:
 
     def _find(self, title: str) -> Section | None:
         return next((each for each in self._sections if each["title"] == title), None)
+
+    def _exchange(self, old: Section, new: Section) -> None:
+        self._sections = [new if each is old else each for each in self._sections]
 
 
 def _subsection(value: Any, parent: str) -> Section:

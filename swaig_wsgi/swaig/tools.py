@@ -48,6 +48,9 @@ class Tool:
 class ToolRegistry:
     """Tools by name, in the order of their definition.
 
+    No method changes the dictionary in place, so that a shallow copy stands alone, and a document
+    may be rendered while another thread defines a tool.
+
     Args:
         secure_by_default: whether a tool is secure when its definition does not say.
     """
@@ -123,7 +126,7 @@ class ToolRegistry:
                 definition[member] = json_copy(value, f"{member} of tool {name!r}")
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
-        self._tools[name] = Tool(name, definition, call, secure)
+        self._tools = {**self._tools, name: Tool(name, definition, call, secure)}
 
     def register(self, definition: Mapping[str, Any]) -> None:
         """Add a function that the platform runs by itself, such as a DataMap, as it is.
@@ -134,7 +137,7 @@ class ToolRegistry:
         copied = json_object(dict(definition), "a function definition")
         name = copied.get("function")
         self._check_name(name)
-        self._tools[str(name)] = Tool(str(name), copied, None)
+        self._tools = {**self._tools, str(name): Tool(str(name), copied, None)}
 
     def get(self, name: str) -> Tool | None:
         """Return the tool of this name, or None."""
