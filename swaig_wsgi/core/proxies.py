@@ -262,7 +262,7 @@ class Client:
     prefix: str | None = None
 
 
-def resolve_client(peer: str, hops: Hops, trusted: TrustedProxies) -> Client:
+def resolve_client(peer: str, hops: Hops, *trusted: TrustedProxies) -> Client:
     """Work out who sent a request, and to which URL.
 
     The walk begins at the peer and goes left through the addresses of trusted proxies. The first
@@ -283,10 +283,12 @@ def resolve_client(peer: str, hops: Hops, trusted: TrustedProxies) -> Client:
     Args:
         peer: the address of the peer (``REMOTE_ADDR``), empty for a Unix socket. Nothing is
             believed of one that is not trusted.
+        trusted: a policy; or several, and then nothing is believed but what each would believe.
     """
-    if not trusted.trusts_peer(peer):
+    if not all(policy.trusts_peer(peer) for policy in trusted):
         return Client()
-    address, distance = _walk(hops.addresses, trusted)
+    walks = [_walk(hops.addresses, policy) for policy in trusted]
+    address, distance = min(walks, key=lambda walk: walk[1])
     distance = max(distance, 1)
     scheme = _at(hops.schemes, distance)
     return Client(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.body_size import BodyError, bad_body, body_length, check_max_bytes, too_large
 from .answers import refuse, security_log
+from .marks import is_marked, leave_mark
 from .unread import BODY_READ
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyError", "BodySizeMiddleware", "read_body", "replay_body"]
 
+_MARKS = "swaig_wsgi.ran.body_size"
 #: Pieces of this size are read, and no larger part of a body of unknown length stays in memory.
 _PIECE = 65_536
 
@@ -43,6 +45,9 @@ class BodySizeMiddleware:
         self.max_bytes = check_max_bytes(max_bytes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Whoever unpacks a body puts another one there.
+        if is_marked(environ, _MARKS, self._mark(environ)):
+            return self.app(environ, start_response)
         try:
             length = _length(environ, self.max_bytes)
             if length is None:
@@ -72,7 +77,12 @@ class BodySizeMiddleware:
                 event="body_refused",
                 reason="spool_failed",
             )
+        leave_mark(environ, _MARKS, self._mark(environ))
         return self.app(environ, start_response)
+
+    def _mark(self, environ: WSGIEnvironment) -> tuple[Any, ...]:
+        framing = (environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
+        return (self.max_bytes, environ["wsgi.input"], *framing)
 
 
 def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:

@@ -14,10 +14,12 @@ from ..core.cors import (
     response_headers,
 )
 from .answers import answer, refuse
+from .marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_MARKS = "swaig_wsgi.ran.cors"
 _PREFLIGHT_VARY = ("Vary", ", ".join(PREFLIGHT_VARY))
 _REFUSALS = {
     "origin_not_allowed": "Forbidden: origin not allowed",
@@ -78,15 +80,17 @@ class CORSMiddleware:
         policy = self.policy
         origin = environ.get("HTTP_ORIGIN")
         method = environ["REQUEST_METHOD"]
+        scheme, host = environ["wsgi.url_scheme"], environ.get("HTTP_HOST")
+        mark = (policy, self.csrf_protection, origin, method, scheme, host)
+        if is_marked(environ, _MARKS, mark):
+            return self.app(environ, start_response)
         if (
             method == "OPTIONS"
             and origin is not None
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         ):
             return self._preflight(environ, start_response)
-        if self.csrf_protection and refuses_origin(
-            policy, method, origin, environ["wsgi.url_scheme"], environ.get("HTTP_HOST")
-        ):
+        if self.csrf_protection and refuses_origin(policy, method, origin, scheme, host):
             return refuse(
                 environ,
                 start_response,
@@ -103,7 +107,11 @@ class CORSMiddleware:
                 status, replace_cors_headers(headers, ours, policy.vary), exc_info
             )
 
-        return self.app(environ, start)
+        leave_mark(environ, _MARKS, mark)
+        try:
+            return self.app(environ, start)
+        finally:
+            lift_mark(environ, _MARKS)
 
     def _preflight(
         self, environ: WSGIEnvironment, start_response: StartResponse

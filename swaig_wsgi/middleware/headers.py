@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.headers import PRELOAD_MIN_AGE, hsts_value, missing_headers, security_headers
 from ..core.hosts import HostError, parse_host
+from .marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_MARKS = "swaig_wsgi.ran.headers"
 
 
 class SecurityHeadersMiddleware:
@@ -33,7 +36,7 @@ class SecurityHeadersMiddleware:
         self.headers = security_headers(headers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self.app(environ, _adding(self.headers, start_response))
+        return _call_adding(self.headers, self.app, environ, start_response)
 
 
 class HSTSMiddleware:
@@ -73,7 +76,7 @@ class HSTSMiddleware:
             self.enabled and environ["wsgi.url_scheme"] == "https" and self._is_for_host(environ)
         ):
             return self.app(environ, start_response)
-        return self.app(environ, _adding(self.headers, start_response))
+        return _call_adding(self.headers, self.app, environ, start_response)
 
     def _is_for_host(self, environ: WSGIEnvironment) -> bool:
         host = environ.get("HTTP_HOST", "")
@@ -83,6 +86,21 @@ class HSTSMiddleware:
             return parse_host(host).name == self.host
         except HostError:
             return False
+
+
+def _call_adding(
+    wanted: tuple[tuple[str, str], ...],
+    app: WSGIApplication,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+) -> Iterable[bytes]:
+    if is_marked(environ, _MARKS, wanted):
+        return app(environ, start_response)
+    leave_mark(environ, _MARKS, wanted)
+    try:
+        return app(environ, _adding(wanted, start_response))
+    finally:
+        lift_mark(environ, _MARKS)
 
 
 def _adding(wanted: tuple[tuple[str, str], ...], start_response: StartResponse) -> StartResponse:

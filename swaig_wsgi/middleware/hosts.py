@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from ..core.hosts import host_patterns
 from ..core.paths import path_scope
 from .answers import refuse
+from .marks import is_marked, leave_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_MARKS = "swaig_wsgi.ran.hosts"
 _MALFORMED = (400, "Bad request: malformed Host header")
 _REFUSALS = {
     "missing_host": _MALFORMED,
@@ -51,10 +53,15 @@ class AllowedHostsMiddleware:
         self._scope = path_scope(("/*",), exempt)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        host = environ.get("HTTP_HOST")
+        target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+        # Whoever stands in between may have put another host there.
+        mark = (self._patterns, host, target)
+        if is_marked(environ, _MARKS, mark):
+            return self.app(environ, start_response)
         environ.pop("swaig_wsgi.host_allowed", None)
         if self._scope.covers(environ.get("PATH_INFO", "")):
-            target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-            reason = self._patterns.refusal(environ.get("HTTP_HOST"), target)
+            reason = self._patterns.refusal(host, target)
             if reason is not None:
                 status, error = _REFUSALS[reason]
                 return refuse(
@@ -63,4 +70,5 @@ class AllowedHostsMiddleware:
             if not self._patterns.every:
                 # Inner layers may build on a host that somebody wrote down, not on any host.
                 environ["swaig_wsgi.host_allowed"] = True
+            leave_mark(environ, _MARKS, mark)
         return self.app(environ, start_response)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from ..core.proxies import (
     Client,
     Hops,
+    TrustedProxies,
     host_with_port,
     parse_forwarded,
     parse_x_forwarded,
@@ -15,10 +18,12 @@ from ..core.proxies import (
     split_host,
     trusted_proxies,
 )
+from .public_url import raw_target
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_RAN = "swaig_wsgi.ran.proxies"
 _ORIGINAL = "swaig_wsgi.proxies.original"
 _FORWARDED = "swaig_wsgi.forwarded"
 _PREFIX = "swaig_wsgi.forwarded_prefix"
@@ -48,11 +53,29 @@ _SYNONYMS = frozenset(
 )
 
 
+_Layer = tuple[str, TrustedProxies]
+
+
+# Without a repr: what was not believed must not get into anybody's dump of `environ` either.
+@dataclass(frozen=True, repr=False)
+class _Run:
+    """What the layers of a request have read so far."""
+
+    layers: tuple[_Layer, ...]
+    #: All that the outermost was told, believed or not.
+    claims: Mapping[str, str] = field(default_factory=dict)
+    #: The connection's own values, where any was replaced.
+    original: Mapping[str, str | None] | None = None
+    script_name: str = ""
+
+
 class TrustedProxyMiddleware:
     """Show the application the request that the client sent to the outermost trusted proxy.
 
     Sets ``REMOTE_ADDR``, ``wsgi.url_scheme``, ``HTTP_HOST``, ``SERVER_NAME``, ``SERVER_PORT``
     and ``SCRIPT_NAME`` as Werkzeug's ``ProxyFix`` does, and takes its place. It refuses nothing.
+    Inside a mount (Werkzeug's ``DispatcherMiddleware``) the prefix goes before the mount's path
+    instead of replacing it, where the server tells the path that it received.
 
     **Every proxy that is trusted must overwrite each field of the family, or append to it**,
     and that includes the fields that it has no value for. One that passes a field on lets any
@@ -75,6 +98,10 @@ class TrustedProxyMiddleware:
         ``swaig_wsgi.forwarded``: True where a trusted proxy told the scheme or the host.
         ``swaig_wsgi.forwarded_prefix``: the prefix, where a trusted proxy told one.
 
+    In one request the chain is read once. A second such layer further in does nothing when its
+    policy is equal; otherwise it goes back to the connection and what the outermost was told, and
+    believes only what each of the policies does.
+
     Args:
         app: the application behind.
         trusted: addresses and networks of the proxies, and ``"unix"`` for a socket without a peer
@@ -95,6 +122,8 @@ class TrustedProxyMiddleware:
             )
         self.app = app
         self._trusted = trusted_proxies(trusted)
+        self._layer = (family, self._trusted)
+        self._idle = _Run((self._layer,))
         self._parse, self._tell = (
             (_parse_x_forwarded, _tell_x_forwarded)
             if family == "x-forwarded"
@@ -102,18 +131,33 @@ class TrustedProxyMiddleware:
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        run = environ.get(_RAN)
+        if run is None:
+            self._read(environ, (self._layer,), _take_claims(environ))
+        elif self._layer not in run.layers:
+            _take_claims(environ)
+            _restore(environ, run)
+            # What proxies say in another family is not what this layer is to believe.
+            claims = run.claims if run.layers[0][0] == self._layer[0] else {}
+            self._read(environ, (*run.layers, self._layer), claims)
+        return self.app(environ, start_response)
+
+    def _read(
+        self, environ: WSGIEnvironment, layers: tuple[_Layer, ...], claims: Mapping[str, str]
+    ) -> None:
         for key in (_ORIGINAL, _FORWARDED, _PREFIX):
             environ.pop(key, None)
-        claims = _take_claims(environ)
-        if claims:
-            peer = environ.get("REMOTE_ADDR") or ""
-            # Strangers do not even have their fields parsed.
-            if self._trusted.trusts_peer(peer):
-                client = resolve_client(peer, self._parse(claims), self._trusted)
-                if client != _NOBODY:
-                    _apply(environ, client)
-                    self._tell(environ, client)
-        return self.app(environ, start_response)
+        if not claims:
+            environ[_RAN] = self._idle if len(layers) == 1 else _Run(layers)
+            return
+        peer = environ.get("REMOTE_ADDR") or ""
+        # Strangers do not even have their fields parsed.
+        if self._trusted.trusts_peer(peer):
+            client = resolve_client(peer, self._parse(claims), *(layer[1] for layer in layers))
+            if client != _NOBODY:
+                _apply(environ, client)
+                self._tell(environ, client)
+        environ[_RAN] = _Run(layers, claims, environ.get(_ORIGINAL), environ.get("SCRIPT_NAME", ""))
 
 
 _NOBODY = Client()
@@ -130,7 +174,7 @@ def _take_claims(environ: WSGIEnvironment) -> dict[str, str]:
     return claims
 
 
-def _parse_x_forwarded(claims: dict[str, str]) -> Hops:
+def _parse_x_forwarded(claims: Mapping[str, str]) -> Hops:
     return parse_x_forwarded(
         addresses=claims.get("HTTP_X_FORWARDED_FOR"),
         scheme=claims.get("HTTP_X_FORWARDED_PROTO"),
@@ -140,7 +184,7 @@ def _parse_x_forwarded(claims: dict[str, str]) -> Hops:
     )
 
 
-def _parse_forwarded(claims: dict[str, str]) -> Hops:
+def _parse_forwarded(claims: Mapping[str, str]) -> Hops:
     return parse_forwarded(claims.get("HTTP_FORWARDED", ""))
 
 
@@ -164,9 +208,33 @@ def _apply(environ: WSGIEnvironment, client: Client) -> None:
         if host is not None:
             environ["HTTP_HOST"] = host
     if client.prefix is not None:
-        environ["SCRIPT_NAME"] = environ[_PREFIX] = client.prefix
+        environ["SCRIPT_NAME"] = client.prefix + _mount(environ, client.prefix)
+        environ[_PREFIX] = client.prefix
     if client.scheme is not None or client.host is not None:
         environ[_FORWARDED] = True
+
+
+def _mount(environ: WSGIEnvironment, prefix: str) -> str:
+    """Return ``SCRIPT_NAME`` where it is a part of the path that the proxy passed on, else ""."""
+    mount: str = environ.get("SCRIPT_NAME", "").rstrip("/")
+    target = raw_target(environ)
+    if target is None or mount in ("", prefix):
+        return ""
+    path = unquote_to_bytes(target.partition("?")[0]).decode("latin-1")
+    return mount if path.startswith(mount + "/") or path == mount else ""
+
+
+def _restore(environ: WSGIEnvironment, run: _Run) -> None:
+    """Put the connection's own values back, below whatever was mounted in between."""
+    script_name: str = environ.get("SCRIPT_NAME", "")
+    for key, value in (run.original or {}).items():
+        if value is None:
+            environ.pop(key, None)
+        else:
+            environ[key] = value
+    if run.original and script_name.startswith(run.script_name):
+        mounted = script_name[len(run.script_name) :]
+        environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + mounted
 
 
 def _tell_x_forwarded(environ: WSGIEnvironment, client: Client) -> None:
@@ -179,7 +247,7 @@ def _tell_x_forwarded(environ: WSGIEnvironment, client: Client) -> None:
     if client.port is not None:
         environ["HTTP_X_FORWARDED_PORT"] = str(client.port)
     if client.prefix is not None:
-        environ["HTTP_X_FORWARDED_PREFIX"] = client.prefix
+        environ["HTTP_X_FORWARDED_PREFIX"] = environ["SCRIPT_NAME"]
 
 
 def _tell_forwarded(environ: WSGIEnvironment, client: Client) -> None:

@@ -54,7 +54,7 @@ def public_request_url(environ: WSGIEnvironment, base_url: str | None = None) ->
         scheme = _scheme(environ)
         prefix = environ.get("swaig_wsgi.forwarded_prefix", "")
         origin = f"{scheme}://{_given_authority(environ, scheme)}{_quote(prefix).rstrip('/')}"
-    target = _raw_target(environ)
+    target = raw_target(environ)
     if target is None:
         target = _quote(_mount(environ) + environ.get("PATH_INFO", ""))
         if environ.get("QUERY_STRING"):
@@ -75,7 +75,8 @@ def _mount(environ: WSGIEnvironment) -> str:
     return script_name
 
 
-def _raw_target(environ: WSGIEnvironment) -> str | None:
+def raw_target(environ: WSGIEnvironment) -> str | None:
+    """Return path and query of the request line as they came, or None where no server tells."""
     for key in ("RAW_URI", "REQUEST_URI"):
         target = environ.get(key)
         if not isinstance(target, str):

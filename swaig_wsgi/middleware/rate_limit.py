@@ -11,10 +11,12 @@ from ..core.rate_limit import Decision, RateLimit, bounded_key, client_key
 from ..stores.base import Count, Store, StoreError
 from ..stores.memory import MemoryStore
 from .answers import refuse, security_log
+from .marks import is_marked, leave_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_MARKS = "swaig_wsgi.ran.rate_limit"
 _FAILURE_MODES = ("local", "allow", "deny")
 #: A store whose failure took longer than this is left alone for `_REST` seconds, so that timeouts
 #: do not tie up every worker.
@@ -40,6 +42,9 @@ class RateLimitMiddleware:
     Behind a proxy put ``TrustedProxyMiddleware`` outside: without it all clients have the proxy's
     address and share one limit. Clients without an IP address share one limit, too; this is logged
     once, as an error.
+
+    A request is counted once: where an equal policy (`limit`, `window`, `name`, `key`) has counted
+    it in the same store, or in one at the same place, this layer lets it through.
 
     Args:
         app: the application to guard.
@@ -87,6 +92,8 @@ class RateLimitMiddleware:
         self._key = client_address_key if key is None else key
         self._prefix = self.policy.counter_prefix()
         self._policy_header = ("RateLimit-Policy", self.policy.policy_field)
+        # Without `on_store_failure`: the mark is left only where the store has not failed.
+        self._mark = (self.policy, self._key, getattr(self.store, "place", None) or self.store)
         self._local = MemoryStore(clock=clock)
         self._clock = clock
         self._store_rests_until = float("-inf")
@@ -96,7 +103,9 @@ class RateLimitMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self.scope.covers(environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
-        count = self._count(self._client(environ))
+        if is_marked(environ, _MARKS, self._mark):
+            return self.app(environ, start_response)
+        count = self._count(environ, self._client(environ))
         if count is None:
             if self.on_store_failure == "allow":
                 return self.app(environ, start_response)
@@ -133,15 +142,18 @@ class RateLimitMiddleware:
             )
         return bounded_key(client)
 
-    def _count(self, client: str) -> Count | None:
+    def _count(self, environ: WSGIEnvironment, client: str) -> Count | None:
         """Count `client`; None when that failed and the failure is not met by counting here."""
         key = self._prefix + client
         started = self._clock()
         if started >= self._store_rests_until:
             try:
-                return self.store.hit(key, self.policy.window)
+                count = self.store.hit(key, self.policy.window)
             except StoreError as error:
                 self._note_failure(error, started)
+            else:
+                leave_mark(environ, _MARKS, self._mark)
+                return count
         if self.on_store_failure == "local":
             return self._local.hit(key, self.policy.window)
         return None

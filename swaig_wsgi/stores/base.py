@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 #: The most bytes that one value takes as JSON text. It bounds what a caller who chooses the
@@ -29,6 +30,14 @@ class Count(NamedTuple):
     seconds_left: float
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a store keeps its state: stores at equal places count in the same counters."""
+
+    #: May hold a password, so nothing shows it.
+    url: str = field(repr=False)
+
+
 class Store(Protocol):
     """Shared state: counters, small JSON values with a time to live, and claims.
 
@@ -40,6 +49,9 @@ class Store(Protocol):
     names or that JSON cannot say, and ValueError for NaN and the infinities, for a value that would
     be longer than :data:`MAX_VALUE_BYTES` (merged with what is there, for `merge`), and for a
     window or time to live that is not a positive number.
+
+    A store whose state other objects share, too, may tell so by an attribute `place`, a
+    :class:`Place`.
     """
 
     def hit(self, key: str, window: float) -> Count:

@@ -10,6 +10,7 @@ from ..core.store_urls import check_store_url, split_prefix
 from .base import (
     MAX_VALUE_BYTES,
     Count,
+    Place,
     StoreError,
     check_seconds,
     decode_value,
@@ -122,7 +123,9 @@ class RedisStore:
             options["ssl_check_hostname"] = True
         client: Any = redis.Redis.from_url(url, **options)
         self._client = client
-        self._prefix = (prefix if url_prefix is None else url_prefix).encode()
+        prefix = prefix if url_prefix is None else url_prefix
+        self.place = Place(f"{url} {prefix}")
+        self._prefix = prefix.encode()
         self._hit = client.register_script(_HIT)
         self._set = client.register_script(_SET)
         self._add = client.register_script(_ADD)

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from .base import Count, StoreError, check_seconds, decode_value, encode_value
+from .base import Count, Place, StoreError, check_seconds, decode_value, encode_value
 from .connections import FileID, Process, forget, identity, insist, open_connection, this_process
 
 _T = TypeVar("_T")
@@ -79,6 +79,7 @@ class SQLiteStore:
             raise ValueError("path must name a file")
         #: The file, absolute, so that a server may change its directory.
         self.path = os.path.abspath(path)
+        self.place = Place(f"sqlite:///{self.path}")
         self._identity: tuple[FileID | None, FileID | None] = (None, None)
         self._looked = 0.0
         self._new_rows = 0

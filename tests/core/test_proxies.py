@@ -650,3 +650,13 @@ def test_a_port_takes_the_place_of_another(host, result):
 )
 def test_a_host_splits_into_name_and_port(host, parts):
     assert split_host(host) == parts
+
+
+def test_of_several_policies_the_one_that_believes_least_decides():
+    hops = parse_x_forwarded(addresses="203.0.113.66, 192.0.2.7, 10.0.0.2", scheme="https")
+    near, far = trusted_proxies(["10.0.0.1"]), trusted_proxies(["10.0.0.0/8"])
+    assert resolve_client("10.0.0.1", hops, near, far).address == "10.0.0.2"
+    assert resolve_client("10.0.0.1", hops, far, near).address == "10.0.0.2"
+    assert resolve_client("10.0.0.1", hops, far, trusted_proxies(3)).address == "192.0.2.7"
+    assert resolve_client("10.0.0.9", hops, far, near) == Client()
+    assert resolve_client("10.0.0.1", hops, far, trusted_proxies(4)).address is None

@@ -190,6 +190,7 @@ def test_the_application_is_passed_through_untouched():
     assert AllowedHostsMiddleware(app, ALLOWED)(environ, start_response) is iterable
     assert not iterable.closed
     assert seen["environ"] is environ
+    assert environ.pop("swaig_wsgi.ran.hosts")
     assert environ == {**before, "swaig_wsgi.host_allowed": True}
     assert seen["start_response"] is start_response
 

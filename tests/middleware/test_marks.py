@@ -1,0 +1,529 @@
+"""A layer runs once where an equal one has run, and again wherever it might decide otherwise."""
+
+from __future__ import annotations
+
+import io
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from swaig_wsgi.middleware import (
+    AllowedHostsMiddleware,
+    AuthHandler,
+    AuthMiddleware,
+    BodySizeMiddleware,
+    CORSMiddleware,
+    HSTSMiddleware,
+    RateLimitMiddleware,
+    SecurityHeadersMiddleware,
+    ToolTokenMiddleware,
+    TrustedProxyMiddleware,
+)
+from swaig_wsgi.middleware.marks import is_marked, leave_mark, lift_mark
+from swaig_wsgi.sessions import SessionManager
+from swaig_wsgi.stores import MemoryStore, RedisStore, SQLiteStore, StoreError
+
+CLIENT, PROXY = "192.0.2.7", "10.0.0.1"
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+
+
+class Answer:
+    def __init__(self, app, method="GET", path="/", body=b"", **more):
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": ""}
+        environ.update(QUERY_STRING="", REMOTE_ADDR=CLIENT)
+        setup_testing_defaults(environ)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ.update({name.replace("wsgi_", "wsgi."): value for name, value in more.items()})
+        self.environ = environ
+        result = validator(app)(environ, self._start)
+        self.body = b"".join(result)
+        result.close()
+
+    def _start(self, status, headers, exc_info=None):
+        self.status = int(status[:3])
+        self.headers = headers
+
+    def values(self, name):
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+def recorder(record, app=application):
+    """Return an application that notes the environ it is called with."""
+
+    def recording(environ, start_response):
+        record.append(dict(environ))
+        return app(environ, start_response)
+
+    return recording
+
+
+# The marks themselves
+
+
+def test_equal_marks_are_found_and_the_last_is_lifted():
+    environ = {}
+    assert not is_marked(environ, "layer", (1, "a"))
+    leave_mark(environ, "layer", (1, "a"))
+    leave_mark(environ, "layer", (2, "b"))
+    assert is_marked(environ, "layer", (1, "a"))
+    assert is_marked(environ, "layer", (2, "b"))
+    assert not is_marked(environ, "other layer", (1, "a"))
+    lift_mark(environ, "layer")
+    assert is_marked(environ, "layer", (1, "a"))
+    assert not is_marked(environ, "layer", (2, "b"))
+
+
+def test_a_client_cannot_leave_one():
+    forged = {
+        "HTTP_SWAIG_WSGI_RAN_HOSTS": "1",
+        "HTTP_SWAIG_WSGI.RAN.HOSTS": "1",
+        "HTTP_SWAIG_WSGI.RAN.RATE_LIMIT": "1",
+    }
+    app = AllowedHostsMiddleware(RateLimitMiddleware(application, 1), ["agent.example"])
+    assert Answer(app, HTTP_HOST="evil.example", **forged).status == 403
+    assert Answer(app, HTTP_HOST="agent.example", **forged).status == 200
+    assert Answer(app, HTTP_HOST="agent.example", **forged).status == 429
+
+
+# Rates
+
+
+class Counting(MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self.keys = []
+
+    def hit(self, key, window):
+        self.keys.append(key)
+        return super().hit(key, window)
+
+
+def test_a_request_is_counted_once():
+    store = Counting()
+    app = RateLimitMiddleware(RateLimitMiddleware(application, 2, store=store), 2, store=store)
+    answers = [Answer(app) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert len(store.keys) == 3
+    assert answers[0].values("RateLimit") == ['"default";r=1;t=60']
+    assert len(answers[0].values("RateLimit-Policy")) == 1
+
+
+def test_a_request_is_counted_once_even_where_a_proxy_is_resolved_in_between():
+    store = Counting()
+    app = RateLimitMiddleware(application, 2, store=store)
+    app = RateLimitMiddleware(TrustedProxyMiddleware(app, [PROXY]), 2, store=store)
+    assert Answer(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR=CLIENT).status == 200
+    assert len(store.keys) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 3},
+        {"window": 61},
+        {"name": "inner"},
+        {"key": lambda environ: "everybody"},
+        {"store": MemoryStore()},
+        {"store": None},
+    ],
+)
+def test_another_policy_or_store_counts_for_itself(options):
+    outer = RateLimitMiddleware(application, 2, store=(store := Counting()))
+    inner = {"limit": 2, "store": store, **options}
+    outer.app = RateLimitMiddleware(application, inner.pop("limit"), **inner)
+    assert Answer(outer).status == 200
+    own = outer.app.store
+    assert len(store.keys) == (2 if own is store else 1)
+    assert own.hit(outer.app._prefix + outer.app._key({"REMOTE_ADDR": CLIENT}), 61).count == 2
+
+
+def test_a_counter_of_two_layers_that_meet_failures_differently_is_hit_once():
+    store = Counting()
+    inner = RateLimitMiddleware(application, 2, store=store, on_store_failure="deny")
+    Answer(RateLimitMiddleware(inner, 2, store=store, on_store_failure="allow"))
+    assert len(store.keys) == 1
+
+
+def test_a_store_that_failed_the_outer_layer_does_not_open_the_inner_one():
+    class Failing(MemoryStore):
+        def hit(self, key, window):
+            raise StoreError("gone")
+
+    store = Failing()
+    inner = RateLimitMiddleware(application, 2, store=store, on_store_failure="deny")
+    for outer in ("allow", "local"):
+        app = RateLimitMiddleware(inner, 2, store=store, on_store_failure=outer)
+        assert Answer(app).status == 503
+
+
+def test_an_exempt_path_outside_is_no_excuse_inside():
+    store = Counting()
+    inner = RateLimitMiddleware(application, 1, store=store)
+    app = RateLimitMiddleware(inner, 1, store=store, exempt=["/health"])
+    assert [Answer(app, path="/health").status for _ in range(2)] == [200, 429]
+
+
+def test_stores_at_the_same_place_are_the_same(tmp_path):
+    path = tmp_path / "counts.db"
+    pairs = [
+        (SQLiteStore(path), SQLiteStore(path), 1),
+        (SQLiteStore(), SQLiteStore(), 2),
+        (MemoryStore(), MemoryStore(), 2),
+    ]
+    for outer, inner, runs in pairs:
+        record = []
+        for store in (outer, inner):
+            hit = store.hit
+
+            def counted(key, window, hit=hit, record=record):
+                record.append(key)
+                return hit(key, window)
+
+            store.hit = counted
+        app = RateLimitMiddleware(application, 2, store=inner)
+        assert Answer(RateLimitMiddleware(app, 2, store=outer)).status == 200
+        assert len(record) == runs
+        outer.close()
+        inner.close()
+
+
+def test_places_are_compared_without_being_shown():
+    url = "redis://user:hunter2@127.0.0.1:1/0"
+    place = RedisStore(url).place
+    assert place == RedisStore(url).place
+    assert place != RedisStore(url, prefix="other:").place
+    assert place != RedisStore("redis://user:hunter2@127.0.0.1:1/1").place
+    assert "hunter2" not in repr(place)
+    record = []
+    app = RateLimitMiddleware(recorder(record), 1, store=RedisStore(url))
+    Answer(app)
+    assert "hunter2" not in repr(record)
+
+
+# Hosts
+
+
+def test_an_equal_host_policy_asks_once(monkeypatch):
+    from swaig_wsgi.core.hosts import HostPatterns
+
+    asked = []
+    refusal = HostPatterns.refusal
+    monkeypatch.setattr(
+        HostPatterns, "refusal", lambda *args: asked.append(args[1]) or refusal(*args)
+    )
+    record = []
+    app = AllowedHostsMiddleware(recorder(record), ["agent.example"])
+    app = AllowedHostsMiddleware(app, ("agent.example",))
+    assert Answer(app, HTTP_HOST="agent.example").status == 200
+    assert asked == ["agent.example"]
+    assert record[0]["swaig_wsgi.host_allowed"] is True
+    assert Answer(app, HTTP_HOST="evil.example").status == 403
+
+
+def test_a_narrower_host_policy_inside_still_refuses():
+    app = AllowedHostsMiddleware(application, ["agent.example"])
+    app = AllowedHostsMiddleware(app, ["agent.example", "www.example"])
+    assert Answer(app, HTTP_HOST="www.example").status == 403
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [lambda app: TrustedProxyMiddleware(app, [PROXY]), lambda app: ProxyFix(app, 1, 1, 1)],
+)
+def test_a_host_that_was_rewritten_in_between_is_checked_anew(rewrite):
+    app = AllowedHostsMiddleware(application, ["inner.example"])
+    app = AllowedHostsMiddleware(rewrite(app), ["inner.example"])
+    request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "inner.example", "HTTP_X_FORWARDED_FOR": CLIENT}
+    assert Answer(app, **request).status == 200
+    assert Answer(app, HTTP_X_FORWARDED_HOST="evil.example", **request).status == 403
+
+
+def test_a_path_exempt_outside_is_checked_inside():
+    app = AllowedHostsMiddleware(application, ["agent.example"])
+    app = AllowedHostsMiddleware(app, ["agent.example"], exempt=["/health"])
+    assert Answer(app, path="/health", HTTP_HOST="evil.example").status == 403
+
+
+# Answers
+
+
+HEADERS = (
+    lambda app: SecurityHeadersMiddleware(app),
+    lambda app: HSTSMiddleware(app),
+    lambda app: CORSMiddleware(app, ["https://app.example"]),
+)
+FIELDS = ("X-Frame-Options", "Strict-Transport-Security", "Access-Control-Allow-Origin")
+BROWSER = {"HTTP_ORIGIN": "https://app.example", "wsgi_url_scheme": "https"}
+
+
+@pytest.mark.parametrize(("layer", "field"), list(zip(HEADERS, FIELDS)))
+def test_an_equal_layer_wraps_the_answer_once(layer, field):
+    starts = []
+
+    def between(app):
+        def passing(environ, start_response):
+            starts.append(start_response)
+            return app(environ, start_response)
+
+        return passing
+
+    answer = Answer(layer(between(layer(between(application)))), **BROWSER)
+    assert len(answer.values(field)) == 1
+    assert starts[0] is starts[1]
+
+
+@pytest.mark.parametrize(("layer", "field"), list(zip(HEADERS, FIELDS)))
+def test_an_application_tried_after_another_still_gets_its_headers(layer, field):
+    """An outer layer that was left again (a 404 thrown away, as cascades do) counts for nothing."""
+    first, second = layer(application), layer(application)
+
+    def cascade(environ, start_response):
+        first(environ, lambda status, headers, exc_info=None: None)
+        return second(environ, start_response)
+
+    assert len(Answer(cascade, **BROWSER).values(field)) == 1
+
+
+@pytest.mark.parametrize(("layer", "field"), list(zip(HEADERS, FIELDS)))
+def test_an_application_that_raises_leaves_no_mark(layer, field):
+    def broken(environ, start_response):
+        raise RuntimeError("broken")
+
+    first, second = layer(broken), layer(application)
+
+    def retry(environ, start_response):
+        with pytest.raises(RuntimeError):
+            first(environ, start_response)
+        return second(environ, start_response)
+
+    assert len(Answer(retry, **BROWSER).values(field)) == 1
+
+
+def test_other_headers_inside_win():
+    inner = SecurityHeadersMiddleware(application, {"X-Frame-Options": "SAMEORIGIN"})
+    answer = Answer(SecurityHeadersMiddleware(inner))
+    assert answer.values("X-Frame-Options") == ["SAMEORIGIN"]
+
+
+def test_hsts_that_did_not_apply_outside_applies_inside():
+    app = HSTSMiddleware(TrustedProxyMiddleware(HSTSMiddleware(application), [PROXY]))
+    answer = Answer(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_PROTO="https")
+    assert len(answer.values("Strict-Transport-Security")) == 1
+
+
+def test_another_cors_policy_decides_too():
+    inner = CORSMiddleware(application, ["https://app.example"], csrf_protection=True)
+    app = CORSMiddleware(inner, ["https://app.example"])
+    assert Answer(app, "POST", HTTP_ORIGIN="https://evil.example").status == 403
+
+
+def test_a_forged_request_is_looked_for_anew_where_host_or_method_were_rewritten():
+    def override(app):
+        def overriding(environ, start_response):
+            environ["REQUEST_METHOD"] = environ.get("HTTP_X_METHOD", environ["REQUEST_METHOD"])
+            return app(environ, start_response)
+
+        return overriding
+
+    def csrf(app):
+        return CORSMiddleware(app, (), csrf_protection=True)
+
+    app = csrf(override(csrf(application)))
+    assert Answer(app, HTTP_ORIGIN="https://evil.example").status == 200
+    assert Answer(app, HTTP_ORIGIN="https://evil.example", HTTP_X_METHOD="POST").status == 403
+    app = csrf(TrustedProxyMiddleware(csrf(application), [PROXY]))
+    request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "a.example", "HTTP_ORIGIN": "http://a.example"}
+    assert Answer(app, "POST", **request).status == 200
+    assert Answer(app, "POST", HTTP_X_FORWARDED_HOST="b.example", **request).status == 403
+
+
+# Bodies
+
+
+def test_an_equal_size_limit_does_not_touch_the_body_again():
+    inputs = []
+
+    def between(app):
+        def passing(environ, start_response):
+            inputs.append(environ["wsgi.input"])
+            return app(environ, start_response)
+
+        return passing
+
+    app = BodySizeMiddleware(between(BodySizeMiddleware(between(application), 10)), 10)
+    assert Answer(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 200
+    assert inputs[0] is inputs[1]
+    assert Answer(app, "POST", body=b"hello world", CONTENT_LENGTH="11").status == 413
+
+
+def test_a_smaller_limit_inside_still_refuses():
+    app = BodySizeMiddleware(BodySizeMiddleware(application, 4), 10)
+    assert Answer(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
+
+
+def test_a_body_that_was_unpacked_in_between_is_measured_anew():
+    def unpack(app):
+        def unpacking(environ, start_response):
+            body = environ["wsgi.input"].read(5) * 3
+            environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
+            return app(environ, start_response)
+
+        return unpacking
+
+    app = BodySizeMiddleware(unpack(BodySizeMiddleware(application, 10)), 10)
+    assert Answer(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
+
+
+# Proxies
+
+TOLD = {
+    "REMOTE_ADDR": PROXY,
+    "HTTP_HOST": "inner.example",
+    "HTTP_X_FORWARDED_FOR": CLIENT,
+    "HTTP_X_FORWARDED_PROTO": "https",
+    "HTTP_X_FORWARDED_HOST": "public.example",
+    "HTTP_X_FORWARDED_PREFIX": "/agents",
+}
+VIEW = ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "SCRIPT_NAME")
+BELIEVED = [CLIENT, "https", "public.example", "/agents"]
+CONNECTION = [PROXY, "http", "inner.example", ""]
+
+
+def through(*policies, request=TOLD, families=(), between=lambda app: app):
+    """Return the views behind each of several proxy layers, the outermost first."""
+    record = []
+    app = recorder(record)
+    layers = zip(policies, [*families, *["x-forwarded"] * len(policies)])
+    for number, (policy, family) in enumerate(reversed(list(layers))):
+        if number:
+            app = recorder(record, between(app))
+        app = TrustedProxyMiddleware(app, policy, family=family)
+    Answer(app, **request)
+    return record
+
+
+def views(record):
+    return [[environ.get(key) for key in VIEW] for environ in record]
+
+
+def test_an_equal_proxy_layer_leaves_what_the_outer_one_set():
+    outer, inner = through([PROXY], [PROXY])
+    assert views([outer, inner]) == [BELIEVED, BELIEVED]
+    ours = {key: value for key, value in inner.items() if "swaig_wsgi" in key}
+    assert ours == {key: value for key, value in outer.items() if "swaig_wsgi" in key}
+    assert inner["swaig_wsgi.proxies.original"]["REMOTE_ADDR"] == PROXY
+    assert inner["swaig_wsgi.forwarded"] is True
+    assert inner["HTTP_X_FORWARDED_FOR"] == CLIENT
+
+
+def test_the_chain_is_not_walked_a_second_time():
+    """The client's own network is trusted: its word would be taken if it were asked again."""
+    request = {**TOLD, "HTTP_X_FORWARDED_FOR": f"203.0.113.66, {CLIENT}"}
+    spoofed = ["192.0.2.0/24", PROXY]
+    assert views(through([PROXY], spoofed, request=request))[-1] == BELIEVED
+    # As the outer layer alone it believes the client, which is what it was told to do.
+    assert views(through(spoofed, [PROXY], request=request)) == [
+        ["203.0.113.66", *BELIEVED[1:]],
+        BELIEVED,
+    ]
+
+
+def test_what_the_outer_layer_dropped_is_not_believed_further_in():
+    request = {**TOLD, "REMOTE_ADDR": "203.0.113.9"}
+    nothing = ["203.0.113.9", *CONNECTION[1:]]
+    assert views(through([PROXY], 1, request=request)) == [nothing, nothing]
+    assert views(through([PROXY], 1, [PROXY], 1, request=request)) == [nothing] * 4
+
+
+def test_a_stricter_layer_inside_takes_back_what_it_does_not_believe():
+    request = {**TOLD, "REMOTE_ADDR": "203.0.113.9"}
+    outer, inner = through(1, [PROXY], request=request)
+    assert views([outer]) == [BELIEVED]
+    assert views([inner]) == [["203.0.113.9", *CONNECTION[1:]]]
+    assert not [key for key in inner if key.startswith(("HTTP_X_", "swaig_wsgi.forwarded"))]
+
+
+def test_different_policies_that_agree_lose_nothing():
+    for record in (through([PROXY], 1), through(1, ["10.0.0.0/8"])):
+        assert views(record) == [BELIEVED, BELIEVED]
+        assert record[1]["swaig_wsgi.forwarded_prefix"] == "/agents"
+        assert record[1]["swaig_wsgi.proxies.original"]["REMOTE_ADDR"] == PROXY
+
+
+def test_another_family_is_not_believed():
+    told = {**TOLD, "HTTP_FORWARDED": "for=203.0.113.66"}
+    families = ("x-forwarded", "forwarded", "x-forwarded")
+    record = through([PROXY], [PROXY], 1, request=told, families=families)
+    assert views(record) == [BELIEVED, CONNECTION, CONNECTION]
+    assert "HTTP_FORWARDED" not in record[1]
+
+
+def test_a_host_the_connection_did_not_have_is_taken_back():
+    request = {**TOLD, "REMOTE_ADDR": "203.0.113.9"}
+
+    def without_host(app):
+        def passing(environ, start_response):
+            environ.pop("HTTP_HOST")
+            return app(environ, start_response)
+
+        return passing
+
+    record = []
+    inner = recorder(record, TrustedProxyMiddleware(recorder(record), [PROXY]))
+    Answer(without_host(TrustedProxyMiddleware(inner, 1)), **request)
+    assert record[0]["HTTP_HOST"] == "public.example"
+    assert "HTTP_HOST" not in record[1]
+
+
+def test_a_mount_in_between_is_kept():
+    def mount(app):
+        return DispatcherMiddleware(application, {"/mount": app})
+
+    def under(request, *policies):
+        request = {"path": "/mount/swaig", "RAW_URI": "/mount/swaig", **request}
+        record = through(*policies, request=request, between=mount)
+        return [(environ["SCRIPT_NAME"], environ["PATH_INFO"]) for environ in record]
+
+    both = [("/agents", "/mount/swaig"), ("/agents/mount", "/swaig")]
+    assert under(TOLD, [PROXY], [PROXY]) == both
+    assert under(TOLD, [PROXY], 1) == both
+    stranger = {**TOLD, "REMOTE_ADDR": "203.0.113.9"}
+    assert under(stranger, 1, [PROXY])[1] == ("/mount", "/swaig")
+
+
+# Never skipped
+
+
+def test_authentication_runs_each_time():
+    asked = []
+
+    class Asking(AuthHandler):
+        def decide(self, headers, *, method="", url=""):
+            asked.append(method)
+            return super().decide(headers, method=method, url=url)
+
+    handler = Asking(bearer_token="a-token")
+    app = AuthMiddleware(AuthMiddleware(application, handler), handler)
+    assert Answer(app, HTTP_AUTHORIZATION="Bearer a-token").status == 200
+    assert len(asked) == 2
+
+
+def test_tokens_are_checked_each_time():
+    sessions = SessionManager(secret_key="a secret of some length")
+    token = sessions.generate_token("transfer_funds", "call-1")
+    asked = []
+    open_token = sessions.open_token
+    sessions.open_token = lambda text: asked.append(text) or open_token(text)
+    app = ToolTokenMiddleware(ToolTokenMiddleware(application, sessions), sessions)
+    body = b'{"function": "transfer_funds", "call_id": "call-1"}'
+    request = {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
+    query = {"QUERY_STRING": f"__token={token}"}
+    assert Answer(app, "POST", "/swaig", body, **request, **query).status == 200
+    assert len(asked) == 2
