@@ -22,7 +22,7 @@ from .core.tokens import (
     sign_token,
     verify_token,
 )
-from .stores.memory import MemoryStore
+from .stores.shared import GeneratedKey, default_store, generated_key
 
 if TYPE_CHECKING:
     from .stores.base import Store
@@ -43,25 +43,32 @@ class SessionManager:
     Args:
         token_expiry_secs: seconds for which a token, and metadata after its last change, lives.
         secret_key: what tokens are signed with, at least 16 bytes; text counts as UTF-8. With
-            None a random one is made: no other process, nor this one after a restart, accepts
-            its tokens.
+            None it is generated: by the parent of this process for all its workers where that
+            did (``gunicorn -c python:swaig_wsgi.gunicorn``), else by this process for itself.
+            After a restart of whoever made it, nobody accepts its tokens.
         fallback_keys: earlier secrets. They still verify and never sign; drop each once
             `token_expiry_secs` have passed since it was replaced.
         signature_length: hex characters of signature in a token, 16 to 64, and the least that
             one must have to be accepted.
-        store: where metadata is kept; by default in the memory of this process.
+        store: where metadata is kept; by default what the parent of this process shares among
+            its workers, else the memory of this process.
 
     Raises:
         ValueError: a key is empty or shorter than 16 bytes, or a number is out of its range.
     """
 
-    #: Whether the secret was made at random because none was given.
+    #: Whether the key was made because none was given.
     generated: bool
+    #: The process that made it, and when (seconds since the epoch); None with a key that was given.
+    key_made_by: int | None
+    key_made_at: float | None
+    #: Whether this process has put metadata into the store.
+    keeps_metadata: bool
 
     def __init__(
         self,
         token_expiry_secs: int = 3600,
-        secret_key: str | bytes | None = None,
+        secret_key: str | bytes | GeneratedKey | None = None,
         *,
         fallback_keys: Iterable[str | bytes] = (),
         signature_length: int = 16,
@@ -77,15 +84,25 @@ class SessionManager:
             )
         if isinstance(fallback_keys, (str, bytes)):
             raise ValueError("fallback_keys must be a sequence of keys, not a single one")
-        self.generated = secret_key is None
+        if secret_key is None:
+            secret_key = generated_key("sessions")
+        self.generated = isinstance(secret_key, GeneratedKey)
+        self.key_made_by = self.key_made_at = None
+        if isinstance(secret_key, GeneratedKey):
+            secret_key, self.key_made_by, self.key_made_at = secret_key
+        self.keeps_metadata = False
         self._token_expiry_secs = token_expiry_secs
         self._signature_length = check_signature_length(signature_length)
-        primary = secrets.token_bytes(32) if secret_key is None else secret_key
         self._keys = (
-            _signing_key(primary, "secret_key"),
+            _signing_key(secret_key, "secret_key"),
             *(_signing_key(key, "each of fallback_keys") for key in fallback_keys),
         )
-        self._store: Store = MemoryStore() if store is None else store
+        self._store: Store = default_store() if store is None else store
+
+    @property
+    def store(self) -> Store:
+        """Where metadata is kept."""
+        return self._store
 
     @property
     def token_expiry_secs(self) -> int:
@@ -176,7 +193,9 @@ class SessionManager:
             TypeError: `metadata` is not a mapping with text as names, or JSON cannot say it.
             StoreError: the store failed.
         """
-        self._store.merge(_metadata_key(session_id), metadata, self._token_expiry_secs)
+        key = _metadata_key(session_id)
+        self.keeps_metadata = True
+        self._store.merge(key, metadata, self._token_expiry_secs)
 
     def get_session_metadata(self, session_id: str) -> dict[str, Any]:
         """Return the metadata of a session; empty when it has none or it expired.

@@ -79,27 +79,30 @@ def refuse(
     event: str,
     reason: str,
     headers: Headers = (),
+    detail: str = "",
 ) -> Iterable[bytes]:
     """Answer ``{"error": error}`` and leave one record in the security log.
 
-    `error` goes to the client, `event` and `reason` only to the log.
+    `error` goes to the client, `event`, `reason` and `detail` only to the log.
     """
-    log_refusal(environ, event, reason)
+    log_refusal(environ, event, reason, detail)
     return answer_json(environ, start_response, status, {"error": error}, headers)
 
 
-def log_refusal(environ: WSGIEnvironment, event: str, reason: str) -> None:
+def log_refusal(environ: WSGIEnvironment, event: str, reason: str, detail: str = "") -> None:
     """Write one WARNING to the logger ``swaig_wsgi.security``.
 
-    The record has attributes `event`, `reason` and `client` for structured logging. None of
-    them may be a secret; control characters are escaped here.
+    The record has attributes `event`, `reason` and `client` for structured logging; `detail`, for
+    whoever reads it, stands in brackets at the end. None of them may be a secret; control
+    characters are escaped here.
     """
     client = escape_control(str(environ.get("REMOTE_ADDR") or "-"))
     event, reason = escape_control(event), escape_control(reason)
     security_log.warning(
-        "%s reason=%s client=%s",
+        "%s reason=%s client=%s%s",
         event,
         reason,
         client,
+        f" ({escape_control(detail)})" if detail else "",
         extra={"event": event, "reason": reason, "client": client},
     )

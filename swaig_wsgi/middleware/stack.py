@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..config import Settings
+from ..stores.shared import default_store
 from .auth import AuthMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
@@ -69,7 +70,7 @@ def stack(
 
     Args:
         headers: as for :class:`SecurityHeadersMiddleware`.
-        store: where rates are counted; by default in the memory of this process.
+        store: where rates are counted; by default what ``SWML_STORAGE_URL`` chooses.
         open_to_all: wraps what stands behind the headers with what anyone may ask.
     """
     if settings.max_request_size is not None:
@@ -77,7 +78,12 @@ def stack(
     if auth is not None:
         app = AuthMiddleware(app, auth)
     if settings.rate_limit is not None:
-        app = RateLimitMiddleware(app, settings.rate_limit, store=store)
+        app = RateLimitMiddleware(
+            app,
+            settings.rate_limit,
+            store=default_store(settings.storage_url) if store is None else store,
+            allow_per_process=settings.allow_per_process_state,
+        )
     if settings.cors_origins is not None or settings.csrf_protection:
         app = CORSMiddleware(
             app, settings.cors_origins or (), csrf_protection=settings.csrf_protection

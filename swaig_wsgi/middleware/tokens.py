@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ..core.tokens import TokenError, ToolToken, check_claims, token_from_query
 from ..sessions import SessionManager
 from .answers import refuse
 from .body_size import read_body, replay_body
+from .per_process import PerProcessState, unshared_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -34,6 +36,8 @@ class ToolTokenMiddleware:
         sessions: made the tokens, or has the same keys as what did.
         protect: the paths to guard, with everything below them.
         max_bytes: the longest body to read.
+        allow_per_process: serve, and do not answer 503, though several processes serve and each
+            generated a key of its own, so that tokens of one are refused by the next.
 
     Raises:
         ValueError: an argument is unusable.
@@ -46,6 +50,7 @@ class ToolTokenMiddleware:
         *,
         protect: Iterable[str] = ("/swaig",),
         max_bytes: int = 1_048_576,
+        allow_per_process: bool = False,
     ) -> None:
         if not isinstance(sessions, SessionManager):
             raise ValueError("sessions must be a SessionManager")
@@ -53,11 +58,15 @@ class ToolTokenMiddleware:
         self.sessions = sessions
         self.max_bytes = check_max_bytes(max_bytes)
         self._scope = path_scope(protect)
+        self._state = PerProcessState(lambda: unshared_key(sessions), allowed=allow_per_process)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop("swaig_wsgi.call_id", None)
         if not self._scope.covers(environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
+        if self._state.found(environ):
+            return self._state.refuse(environ, start_response)
+        detail = ""
         try:
             token = self._open_token(environ)
             if not _may_be_json(environ):
@@ -68,6 +77,7 @@ class ToolTokenMiddleware:
             _check_call(token, body)
         except TokenError as error:
             status, text, reason = 403, "Forbidden: invalid tool token", error.reason
+            detail = key_detail(self.sessions, reason)
         except BodyError as error:
             status, text, reason = error.status, error.error, error.reason
         except JSONBodyError as error:
@@ -76,13 +86,28 @@ class ToolTokenMiddleware:
             replay_body(environ, body)
             environ["swaig_wsgi.call_id"] = token.call_id
             return self.app(environ, start_response)
-        return _refuse(environ, start_response, status, text, reason)
+        return _refuse(environ, start_response, status, text, reason, detail)
 
     def _open_token(self, environ: WSGIEnvironment) -> ToolToken:
         text = token_from_query(environ.get("QUERY_STRING", ""))
         if text is None:
             raise TokenError("missing")
         return self.sessions.open_token(text)
+
+
+def key_detail(sessions: SessionManager, reason: str) -> str:
+    """Return what else the log must say about a token that was refused for `reason`.
+
+    A token that another key signed is mostly no attack but one from before a restart.
+    """
+    made_at = sessions.key_made_at
+    if reason != "bad_signature" or made_at is None:
+        return ""
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made_at))
+    return (
+        f"this process has its generated key since {since}; a token from before needs "
+        "SIGNALWIRE_SWAIG_SECRET to be set"
+    )
 
 
 def _may_be_json(environ: WSGIEnvironment) -> bool:
@@ -103,6 +128,19 @@ def _check_call(token: ToolToken, body: bytes) -> None:
 
 
 def _refuse(
-    environ: WSGIEnvironment, start_response: StartResponse, status: int, error: str, reason: str
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: int,
+    error: str,
+    reason: str,
+    detail: str = "",
 ) -> Iterable[bytes]:
-    return refuse(environ, start_response, status, error, event="tool_token_refused", reason=reason)
+    return refuse(
+        environ,
+        start_response,
+        status,
+        error,
+        event="tool_token_refused",
+        reason=reason,
+        detail=detail,
+    )
