@@ -10,8 +10,10 @@ from ..core.paths import path_scope
 from ..core.rate_limit import Decision, RateLimit, bounded_key, client_key
 from ..stores.base import Count, Store, StoreError
 from ..stores.memory import MemoryStore
+from ..stores.shared import default_store
 from .answers import refuse, security_log
 from .marks import is_marked, leave_mark
+from .per_process import PerProcessState, unshared_store
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -50,7 +52,8 @@ class RateLimitMiddleware:
         app: the application to guard.
         limit: requests per window.
         window: whole seconds.
-        store: where to count; by default in the memory of this process. Middlewares that share a
+        store: where to count; by default in what the parent of this process shares among its
+            workers, else in the memory of this process. Middlewares that share a
             store count separately when their `limit`, `window` or `name` differ.
         exempt: paths that are not limited, each exactly as in ``PATH_INFO``.
         key: a function of `environ` that returns what a client is counted as, a string. One that
@@ -58,6 +61,8 @@ class RateLimitMiddleware:
         on_store_failure: when the store fails, "local" counts in this process (in each process a
             full `limit`), "allow" lets everything through, "deny" answers 503.
         name: of the policy in the header fields.
+        allow_per_process: limit, and do not answer 503, though several processes serve and each
+            counts for itself, so that a client may make a multiple of `limit` requests.
         clock: a monotonic clock in seconds, for what is done about failures.
 
     Raises:
@@ -75,6 +80,7 @@ class RateLimitMiddleware:
         key: Callable[[WSGIEnvironment], str] | None = None,
         on_store_failure: str = "local",
         name: str = "default",
+        allow_per_process: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if on_store_failure not in _FAILURE_MODES:
@@ -87,7 +93,8 @@ class RateLimitMiddleware:
         self.app = app
         self.policy = RateLimit(limit, window, name)
         self.scope = path_scope(exempt=exempt)
-        self.store: Store = MemoryStore() if store is None else store
+        self.store: Store = default_store() if store is None else store
+        self._state = PerProcessState(lambda: unshared_store(self.store), allowed=allow_per_process)
         self.on_store_failure = on_store_failure
         self._key = client_address_key if key is None else key
         self._prefix = self.policy.counter_prefix()
@@ -103,6 +110,8 @@ class RateLimitMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self.scope.covers(environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
+        if self._state.found(environ):
+            return self._state.refuse(environ, start_response)
         if is_marked(environ, _MARKS, self._mark):
             return self.app(environ, start_response)
         count = self._count(environ, self._client(environ))
