@@ -1,5 +1,10 @@
+import inspect
+import subprocess
+import sys
+
 import pytest
 
+from swaig_wsgi.swaig.actions import call, media, messaging, payment, rpc, state
 from swaig_wsgi.swaig.results import FunctionResult, to_answer
 
 
@@ -87,3 +92,78 @@ def test_answers_of_handlers():
 def test_a_handler_that_did_not_answer_is_never_taken_for_success(result):
     with pytest.raises(TypeError, match="a tool handler must return"):
         to_answer(result)
+
+
+FAMILIES = [call, media, messaging, payment, rpc, state]
+
+
+def test_every_action_is_a_method_with_the_same_words():
+    made = {}
+    for family in FAMILIES:
+        for name, function in inspect.getmembers(family, inspect.isfunction):
+            if function.__module__ == family.__name__ and not name.startswith("_"):
+                made[name] = function
+    own = {"set_response", "set_tool_response", "set_post_process", "add_action", "add_actions"}
+    methods = {name for name in dir(FunctionResult) if not name.startswith("_")}
+    assert made.keys() == methods - own - {"to_dict"}
+    for name, function in made.items():
+        method = inspect.getattr_static(FunctionResult, name)
+        assert name == "hold" or inspect.getdoc(method) == inspect.getdoc(function)
+
+
+def test_actions_chain_in_order():
+    result = FunctionResult("One moment.", post_process=True)
+    result.update_global_data({"a": 1}).say("Bye.").hangup()
+    assert result.to_dict() == {
+        "response": "One moment.",
+        "action": [{"set_global_data": {"a": 1}}, {"say": "Bye."}, {"hangup": True}],
+        "post_process": True,
+    }
+
+
+def test_facts_apart_from_instructions():
+    apart = {"tool_result": "shipped", "tool_prompt": "Say so."}
+    assert FunctionResult(**apart).to_dict() == {"response": apart}
+    assert FunctionResult("a").set_tool_response("shipped").to_dict() == {
+        "response": {"tool_result": "shipped"}
+    }
+    assert FunctionResult("a", tool_prompt="Say so.").to_dict() == {
+        "response": {"tool_prompt": "Say so."}
+    }
+    with pytest.raises(ValueError, match="^tool_result must be a string"):
+        FunctionResult(tool_result=5)
+
+
+def test_several_actions_at_once_are_all_or_none():
+    result = FunctionResult().add_actions([{"stop": True}, {"say": "a"}])
+    assert result.action == [{"stop": True}, {"say": "a"}]
+    with pytest.raises(ValueError, match="^an action must be a dictionary"):
+        result.add_actions([{"hangup": True}, "stop"])
+    assert result.action == [{"stop": True}, {"say": "a"}]
+
+
+def test_hold_says_why_before():
+    assert FunctionResult("a").hold(60).to_dict() == {"response": "a", "action": [{"hold": 60}]}
+    assert FunctionResult("a").hold("Say why.", 60, "back").to_dict() == {
+        "response": {"tool_result": "status: on hold", "tool_prompt": "Say why."},
+        "action": [{"hold": {"timeout": 60, "step": "back"}}],
+        "post_process": True,
+    }
+
+
+@pytest.mark.parametrize("args", [(True,), ("Say why.", "soon"), ([],), ("Say why.", 60, "")])
+def test_hold_refuses_and_changes_nothing(args):
+    result = FunctionResult("a")
+    with pytest.raises(ValueError, match="must be"):
+        result.hold(*args)
+    assert result.to_dict() == {"response": "a"}
+    assert result.hangup().to_dict() == {"response": "a", "action": [{"hangup": True}]}
+
+
+def test_results_need_no_werkzeug():
+    code = (
+        "import sys; from swaig_wsgi import FunctionResult; "
+        "FunctionResult('a').hangup().to_dict(); "
+        "sys.exit('werkzeug' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

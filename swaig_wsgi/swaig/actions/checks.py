@@ -1,0 +1,283 @@
+"""Checks that the actions share: each returns its value as it is to be sent.
+
+A tool's arguments come from a language model that a caller talks to, so what ends up in a number
+to dial or a URL may be of the caller's choosing. Wherever SWML expands variables, a reference to
+one (``${timeout}``, ``%{timeout}``) passes as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ..values import json_object, text
+
+Action = dict[str, Any]
+Number = TypeVar("Number", int, float)
+
+_VARIABLE = re.compile(r"[$%]\{.*\}")
+_VARIABLE_INSIDE = re.compile(r"[$%]\{[^{}]+\}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{1,30}")
+_DTMF = re.compile(r"[0-9A-Da-d*#]+")
+_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
+
+
+def swml(*verbs: dict[str, Any]) -> Action:
+    """Return the action that runs SWML verbs."""
+    return {"SWML": {"version": "1.0.0", "sections": {"main": list(verbs)}}}
+
+
+def is_variable(value: Any) -> bool:
+    """Tell whether `value` is one SWML variable reference, as the SWML schema has them."""
+    return isinstance(value, str) and _VARIABLE.fullmatch(value) is not None
+
+
+def given(**members: Any) -> dict[str, Any]:
+    """Return the members that say something: not None, and no empty text, list or object."""
+    return {
+        name: value
+        for name, value in members.items()
+        if value is not None and value != "" and value != [] and value != {}
+    }
+
+
+def string(value: Any, what: str) -> str:
+    """Return any text, of any length.
+
+    Raises:
+        ValueError: `value` is no string.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be a string, not {type(value).__name__}")
+    return value
+
+
+def optional_string(value: Any, what: str) -> str | None:
+    """Like :func:`string`; None stays None."""
+    return None if value is None else string(value, what)
+
+
+def line(value: Any, what: str) -> str:
+    """Return text that stands on one line.
+
+    Such text ends up in SIP and HTTP headers, where a line break starts a header of its writer's
+    choosing.
+
+    Raises:
+        ValueError: `value` is no string, blank, or has control characters. The value is not in
+            the message: URLs hold credentials.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{what} must be a non-empty string")
+    if _CONTROL.search(value):
+        raise ValueError(f"{what} must be one line without control characters")
+    return value
+
+
+def optional_line(value: Any, what: str) -> str | None:
+    """Like :func:`line`; None and the empty string are None."""
+    return None if value is None or value == "" else line(value, what)
+
+
+def address(value: Any, what: str) -> str:
+    """Return a line without white space: a SIP URI, a resource address, a phone number.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if any(char.isspace() for char in line(value, what)) and not _VARIABLE_INSIDE.search(value):
+        raise ValueError(f"{what} must not hold white space")
+    return str(value)
+
+
+def phone_number(value: Any, what: str) -> str:
+    """Return a phone number: digits after an optional plus sign, as E.164 has them.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not _VARIABLE_INSIDE.search(line(value, what)) and not _PHONE_NUMBER.fullmatch(value):
+        raise ValueError(f"{what} must be a phone number such as +15551234567")
+    return str(value)
+
+
+def url(value: Any, what: str, schemes: Collection[str] = ("http", "https")) -> str:
+    """Return an absolute URL with one of the schemes, or one that starts with a variable.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if _VARIABLE_INSIDE.match(line(value, what)):
+        return str(value)
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in schemes and bool(parts.hostname) and not re.search(r"\s", value)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{what} must be an absolute URL with the scheme {' or '.join(schemes)}")
+    return str(value)
+
+
+def optional_url(value: Any, what: str) -> str | None:
+    """Like :func:`url`; None and the empty string are None."""
+    return None if value is None or value == "" else url(value, what)
+
+
+def dtmf(value: Any, what: str) -> str | None:
+    """Return keys of a phone (0 to 9, A to D, * and #); None and the empty string are None.
+
+    Raises:
+        ValueError: there is some other character.
+    """
+    if value is None or value == "" or is_variable(value):
+        return value  # type: ignore[no-any-return]
+    if not _DTMF.fullmatch(string(value, what)):
+        raise ValueError(f"{what} must be keys of a phone (0-9, A-D, * and #), not {value!r}")
+    return str(value)
+
+
+def decimal(value: Any, what: str) -> str | None:
+    """Return an amount as a string of digits, as in ``29.99``; None and "" are None.
+
+    Raises:
+        ValueError: it is anything else, such as a float, whose digits nobody chose.
+    """
+    if value is None or value == "" or is_variable(value):
+        return value  # type: ignore[no-any-return]
+    if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        raise ValueError(f'{what} must be a decimal string such as "29.99", not {value!r}')
+    return value
+
+
+def flag(value: Any, what: str) -> bool:
+    """Return true or false.
+
+    Raises:
+        ValueError: it is anything else, such as the string ``"false"``, which is true.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def swml_flag(value: Any, what: str) -> bool | str:
+    """Return true, false or a variable; the strings ``"true"`` and ``"false"`` are understood.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if isinstance(value, str):
+        stripped = value.strip()
+        if stripped.lower() in ("true", "false"):
+            return stripped.lower() == "true"
+        if is_variable(stripped):
+            return stripped
+    return flag(value, what)
+
+
+def whole(value: Any, what: str, minimum: int = 0, maximum: float = math.inf) -> int | str:
+    """Return a whole number in a range, or a variable; floats and digits are converted.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    converted = value
+    if isinstance(value, str):
+        converted = value.strip()
+        if is_variable(converted):
+            return str(converted)
+        if _DIGITS.fullmatch(converted):
+            converted = int(converted)
+    elif isinstance(value, float) and value.is_integer():
+        converted = int(value)
+    if not isinstance(converted, int) or isinstance(converted, bool):
+        raise ValueError(f"{what} must be a whole number, not {value!r}")
+    return _in_range(converted, what, minimum, maximum)
+
+
+def number(
+    value: Any, what: str, minimum: float = 0, maximum: float = math.inf
+) -> int | float | str:
+    """Return a finite number in a range, or a variable.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if is_variable(value):
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{what} must be a number, not {value!r}")
+    return _in_range(value, what, minimum, maximum)
+
+
+def optional_number(value: Any, what: str) -> int | float | str | None:
+    """Like :func:`number` from 0; None stays None."""
+    return None if value is None else number(value, what)
+
+
+def _in_range(value: Number, what: str, minimum: float, maximum: float) -> Number:
+    if not minimum <= value <= maximum:
+        limits = f"from {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
+        raise ValueError(f"{what} must be {limits}, not {value!r}")
+    return value
+
+
+def choice(value: Any, what: str, options: Collection[str]) -> str:
+    """Return one of the options.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{what} must be one of {', '.join(options)}, not {value!r}")
+    return value
+
+
+def choices(value: Any, what: str, options: Collection[str]) -> str:
+    """Return options with spaces between them.
+
+    Raises:
+        ValueError: there is a word that is none of them.
+    """
+    for word in string(value, what).split(" "):
+        choice(word, f"each word of {what}", options)
+    return str(value)
+
+
+def strings(value: Any, what: str) -> list[str]:
+    """Return a list of strings with something in them.
+
+    Raises:
+        ValueError: it is anything else, such as one string.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{what} must be a list of strings, not {type(value).__name__}")
+    return [text(each, f"each of {what}") for each in value]
+
+
+def objects(value: Any, what: str) -> list[dict[str, Any]]:
+    """Return a list of JSON objects, copied.
+
+    Raises:
+        ValueError: it is anything else, such as one object.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{what} must be a list of dictionaries, not {type(value).__name__}")
+    return [json_object(each, f"each of {what}") for each in value]
+
+
+def members(value: Mapping[str, Any], what: str, required: Collection[str]) -> None:
+    """Check that an object has members.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    for name in required:
+        if name not in value:
+            raise ValueError(f"{what} must have {name!r}")

@@ -1,0 +1,238 @@
+import math
+
+import pytest
+from hypothesis import given as generated
+from hypothesis import strategies as st
+
+from swaig_wsgi.swaig.actions import checks
+
+BREAKS = ["\r\n", "\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"]
+
+
+def test_verbs_are_wrapped_in_a_document():
+    assert checks.swml({"answer": {}}, {"hangup": {}}) == {
+        "SWML": {"version": "1.0.0", "sections": {"main": [{"answer": {}}, {"hangup": {}}]}}
+    }
+
+
+@pytest.mark.parametrize("value", ["${a}", "%{a.b}", "${}", "${a}${b}"])
+def test_variables_are_what_the_schema_takes_for_them(value):
+    assert checks.is_variable(value)
+
+
+@pytest.mark.parametrize("value", ["$a", "a${b}", "${a} ", "${a", "${a\n}", "", None, 5, ["${a}"]])
+def test_what_is_no_variable(value):
+    assert not checks.is_variable(value)
+
+
+def test_given_keeps_what_says_something():
+    assert checks.given(a=None, b="", c=[], d={}, e=0, f=False, g="x", h=0.0, i=[""]) == {
+        "e": 0,
+        "f": False,
+        "g": "x",
+        "h": 0.0,
+        "i": [""],
+    }
+
+
+@pytest.mark.parametrize("value", [None, 5, b"a", ["a"]])
+def test_a_string_is_a_string(value):
+    assert checks.string("", "text") == ""
+    assert checks.optional_string(None, "text") is None
+    assert checks.optional_string("a\nb", "text") == "a\nb"
+    with pytest.raises(ValueError, match=r"^text must be a string, not "):
+        checks.string(value, "text")
+
+
+@pytest.mark.parametrize("check", [checks.line, checks.address, checks.phone_number, checks.url])
+@pytest.mark.parametrize("broken", BREAKS)
+def test_no_line_break_gets_into_a_header(check, broken):
+    for attack in (f"+15551234567{broken}X-Evil: 1", f"{broken}a", f"https://a.example/{broken}"):
+        with pytest.raises(ValueError, match=r"^where must be one line without control"):
+            check(attack, "where")
+        with pytest.raises(ValueError, match=r"^where must be one line without control"):
+            check(f"${{a}}{attack}", "where")
+
+
+@pytest.mark.parametrize("check", [checks.line, checks.address, checks.phone_number, checks.url])
+@pytest.mark.parametrize("value", [None, "", " ", 15551234567, b"a", ["a"]])
+def test_a_line_says_something(check, value):
+    with pytest.raises(ValueError, match=r"^where must be a non-empty string$"):
+        check(value, "where")
+
+
+@generated(st.text())
+def test_a_line_never_has_a_line_break(value):
+    try:
+        assert checks.line(value, "where") == value
+    except ValueError:
+        return
+    assert len(value.splitlines()) == 1
+
+
+@pytest.mark.parametrize("check", [checks.optional_line, checks.optional_url])
+def test_what_is_optional_may_be_empty(check):
+    assert check(None, "where") is None
+    assert check("", "where") is None
+    assert check("https://a.example", "where") == "https://a.example"
+    with pytest.raises(ValueError, match="where"):
+        check(" ", "where")
+
+
+def test_an_address_has_no_white_space():
+    for value in ("sip:a@b.example;transport=tcp", "+1555", "${to}", "sip:%{user name}@b.example"):
+        assert checks.address(value, "where") == value
+    with pytest.raises(ValueError, match="must not hold white space"):
+        checks.address("sip:a@b.example evil", "where")
+
+
+@pytest.mark.parametrize("value", ["+15551234567", "5551234", "+1 (555) 123-4567", "${call.from}"])
+def test_phone_numbers(value):
+    assert checks.phone_number(value, "to_number") == value
+
+
+@pytest.mark.parametrize("value", ["a", "+", "911;1", "+1555x", "sip:a@b.example", "+" + "1" * 33])
+def test_what_is_no_phone_number(value):
+    with pytest.raises(ValueError, match=r"^to_number must be a phone number such as"):
+        checks.phone_number(value, "to_number")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://a.example", "HTTPS://u:p@a.example:1/b?c#d", "https://[::1]/", "${base}/a", "%{url}"],
+)
+def test_urls(value):
+    assert checks.url(value, "where") == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a.example",
+        "/path",
+        "//a.example",
+        "ftp://a.example",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https://",
+        "https:a.example",
+        "https://[::1",
+        "https://a.example/a b",
+        "evil:${a}",
+        "rtp://192.0.2.1:1",
+    ],
+)
+def test_what_is_no_http_url(value):
+    with pytest.raises(ValueError, match=r"^where must be an absolute URL with the scheme http"):
+        checks.url(value, "where")
+
+
+def test_urls_of_other_schemes():
+    assert checks.url("ws://a.example", "uri", ("rtp", "ws")) == "ws://a.example"
+    with pytest.raises(ValueError, match=r"^uri must be an absolute URL with the scheme rtp or ws"):
+        checks.url("https://a.example", "uri", ("rtp", "ws"))
+
+
+@pytest.mark.parametrize(
+    "attack", ["ftp://user:hunter2@a.example", "https://u:hunter2@a.example/\n"]
+)
+def test_a_refused_url_is_never_in_the_message(attack):
+    with pytest.raises(ValueError, match="where") as caught:
+        checks.url(attack, "where")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_dtmf():
+    for value in (None, "", "0123456789ABCDabcd*#", "${keys}"):
+        assert checks.dtmf(value, "terminators") == value
+    for value in ("e", "1 2", "#\n", "1,2", 5):
+        with pytest.raises(ValueError, match=r"^terminators must be "):
+            checks.dtmf(value, "terminators")
+
+
+def test_decimal():
+    for value in (None, "", "0", "29.99", "1000000", "${amount}"):
+        assert checks.decimal(value, "charge_amount") == value
+    for value in (29.99, 5, "-1", "1e3", "$5", "1,000", "5.", ".5", "NaN", "5\n", "٣"):
+        with pytest.raises(ValueError, match=r"^charge_amount must be a decimal string"):
+            checks.decimal(value, "charge_amount")
+
+
+def test_flags():
+    assert checks.flag(True, "final") is True
+    assert checks.flag(False, "final") is False
+    for value in ("false", "true", 0, 1, None, "${a}"):
+        with pytest.raises(ValueError, match=r"^final must be True or False, not "):
+            checks.flag(value, "final")
+
+
+def test_flags_of_verbs():
+    for value, sent in [(True, True), (" True ", True), ("FALSE", False), (" ${a} ", "${a}")]:
+        assert checks.swml_flag(value, "beep") == sent
+    for value in ("yes", "", 0, 1, None):
+        with pytest.raises(ValueError, match=r"^beep must be True or False, not "):
+            checks.swml_flag(value, "beep")
+
+
+def test_whole_numbers():
+    for value, sent in [(5, 5), (5.0, 5), (" 5 ", 5), ("-1", -1), ("${a}", "${a}"), (0, 0)]:
+        found = checks.whole(value, "timeout", -1)
+        assert (found, type(found)) == (sent, type(sent))
+    for value in (True, None, 1.5, math.nan, math.inf, "1.5", "", "--1", "²", "9" * 5000, [1]):
+        with pytest.raises(ValueError, match=r"^timeout must be a whole number, not "):
+            checks.whole(value, "timeout")
+
+
+def test_whole_numbers_have_a_range():
+    with pytest.raises(ValueError, match=r"^timeout must be from 0, not -1$"):
+        checks.whole(-1, "timeout")
+    with pytest.raises(ValueError, match=r"^timeout must be from 2 to 3, not 4$"):
+        checks.whole("4", "timeout", 2, 3)
+
+
+def test_numbers():
+    for value in (0, 0.5, 100, "${a}"):
+        assert checks.number(value, "x", 0, 100) == value
+        assert checks.optional_number(value, "x") == value
+    assert checks.optional_number(None, "x") is None
+    for value in (True, None, math.nan, math.inf, "1", [1]):
+        with pytest.raises(ValueError, match=r"^x must be a number, not "):
+            checks.number(value, "x")
+    with pytest.raises(ValueError, match=r"^x must be from 0 to 100, not 100.5$"):
+        checks.number(100.5, "x", 0, 100)
+
+
+def test_choices():
+    assert checks.choice("a", "x", ("a", "b")) == "a"
+    assert checks.choices("a b a", "x", ("a", "b")) == "a b a"
+    for value in ("c", "", "A", None, ["a"]):
+        with pytest.raises(ValueError, match=r"^x must be one of a, b, not "):
+            checks.choice(value, "x", ("a", "b"))
+    for value in ("a c", "", "a  b", "a\nb"):
+        with pytest.raises(ValueError, match=r"^each word of x must be one of a, b, not "):
+            checks.choices(value, "x", ("a", "b"))
+    with pytest.raises(ValueError, match=r"^x must be a string"):
+        checks.choices(["a"], "x", ("a", "b"))
+
+
+def test_lists():
+    assert checks.strings(("a", "b"), "tags") == ["a", "b"]
+    given = [{"a": [1]}]
+    copied = checks.objects(given, "prompts")
+    given[0]["a"].append(2)
+    assert copied == [{"a": [1]}]
+    for value in ("ab", None, {"a": 1}):
+        with pytest.raises(ValueError, match=r"^tags must be a list of strings, not "):
+            checks.strings(value, "tags")
+        with pytest.raises(ValueError, match=r"^prompts must be a list of dictionaries, not "):
+            checks.objects(value, "prompts")
+    with pytest.raises(ValueError, match=r"^each of tags must be a non-empty string"):
+        checks.strings(["a", ""], "tags")
+    with pytest.raises(ValueError, match=r"^each of prompts must be a dictionary"):
+        checks.objects([{}, "a"], "prompts")
+
+
+def test_members_must_be_there():
+    checks.members({"a": None, "b": 1, "c": 2}, "x", ("a", "b"))
+    with pytest.raises(ValueError, match=r"^x must have 'b'$"):
+        checks.members({"a": 1}, "x", ("a", "b"))
