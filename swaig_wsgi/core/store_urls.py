@@ -6,6 +6,7 @@ special characters were not percent-encoded.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 _FORMS = "expected memory://, sqlite://, sqlite:///path, redis://, rediss:// or unix:///path"
@@ -87,6 +88,8 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         sound = parts.port != 0 and "#" not in url and "@" not in parts.path
+        if "[" in parts.netloc:
+            ip_address(parts.hostname or "")  # which urlsplit does only from Python 3.11 on
     except ValueError:
         sound = False
     if not sound:

