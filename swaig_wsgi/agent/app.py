@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-import secrets
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from werkzeug.serving import run_simple
-
-from ..config import MIN_SECRET_BYTES, Settings
+from ..config import Settings
 from ..core.auth import resolve_credentials
-from ..core.headers import AGENT_HEADERS
-from ..core.tokens import derive_key
+from ..core.awaiting import resolve
 from ..core.urls import join_url, with_credentials
 from ..middleware.auth import AuthHandler
-from ..middleware.signatures import WebhookSignatureMiddleware
-from ..middleware.stack import stack
-from ..sessions import SessionManager
-from ..stores import open_store
+from ..stores.shared import default_store, generated_password
 from ..swaig.ai import AISettings
 from ..swaig.call_flow import CallFlow
 from ..swaig.document import Endpoints, render_document
 from ..swaig.prompt import Prompt
 from ..swaig.tools import ToolRegistry, tool_name
-from ..tls import SslConfig
-from .credentials import AgentAuthenticator
-from .dispatch import Dispatcher
-from .forwards import forward
-from .health import HealthEndpoints
+from .development import serve
+from .forwards import ask, forward
+from .readiness import Readiness
+from .wiring import normal_route, session_manager, wire
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger("swaig_wsgi")
 
 DEFAULT_PORT = 3000
-DEFAULT_MAX_REQUEST_SIZE = 1_048_576
+OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -68,8 +60,12 @@ class AgentApp:
 
     Raises:
         ConfigurationError: a setting is wrong; the message names the variable.
-        ValueError: an argument is wrong.
+        ValueError: an argument is wrong, or PROMPT_SECTIONS is.
     """
+
+    #: Sections that a subclass's prompt starts with: ``{title: body, list of bullets or
+    #: dictionary}``, or a list of dictionaries.
+    PROMPT_SECTIONS: Any = None
 
     def __init__(
         self,
@@ -95,16 +91,19 @@ class AgentApp:
         self.name = name
         self.route = normal_route(route)
         self.host = host
-        self.port = port or settings.port or DEFAULT_PORT
+        self.port = (settings.port or DEFAULT_PORT) if port is None else port
         self.settings = settings
         if settings.log_level is not None:
             log.setLevel(settings.log_level)
+        password, made_by = generated_password(name)
         self._credentials = resolve_credentials(
-            name, basic_auth, settings.basic_auth, password=secrets.token_hex(8)
+            name, basic_auth, settings.basic_auth, password=password
         )
-        self.store = open_store(settings.storage_url or "memory://")
-        self.sessions = _session_manager(name, settings, secret_key, token_expiry_secs, self.store)
+        self.password_made_by = made_by if self._credentials.source == "generated" else None
+        self.store = default_store(settings.storage_url)
+        self.sessions = session_manager(name, settings, secret_key, token_expiry_secs, self.store)
         self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
+        self.prompt.add_declared(self.PROMPT_SECTIONS)
         self.ai = AISettings()
         self.call_flow = CallFlow(
             auto_answer=auto_answer,
@@ -113,9 +112,19 @@ class AgentApp:
             record_stereo=record_stereo,
         )
         self.tools = ToolRegistry(secure_by_default=secure_by_default)
+        self.readiness = Readiness()
+        self.readiness.add("store", self._try_store)
+        self.routing_callbacks: dict[str, Callable[..., Any]] = {}
+        self._dynamic_config: Callable[..., Any] | None = None
         self._auth = auth
-        self._application = self._stacked()
-        self._report()
+        self._application = wire(self, self._auth)
+        if self._credentials.source == "generated":
+            log.warning(
+                "agent %r: generated credentials, user %r, password ****; set "
+                "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD to choose them",
+                name,
+                self._credentials.user,
+            )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._application(environ, start_response)
@@ -127,52 +136,25 @@ class AgentApp:
             ValueError: the route is malformed.
         """
         self.route = normal_route(route)
-        self._application = self._stacked()
+        self._application = wire(self, self._auth)
 
     def is_ready(self) -> bool:
-        """Tell whether calls can be taken."""
-        return True
+        """Tell whether calls can be taken: whether every readiness check passes."""
+        return not self.readiness.failures()
 
-    def _stacked(self) -> WSGIApplication:
-        # An agent serves machines and holds nothing for browsers, so it may be stricter than a
-        # site, and, as the seed, lets any origin read what comes without credentials of its own.
-        default_origins = None if self.settings.csrf_protection else ("*",)
-        settings = replace(
-            self.settings,
-            cors_origins=self.settings.cors_origins or default_origins,
-            allowed_hosts=self.settings.allowed_hosts or ("*",),
-            max_request_size=self.settings.max_request_size or DEFAULT_MAX_REQUEST_SIZE,
-        )
-        max_body = settings.max_request_size or DEFAULT_MAX_REQUEST_SIZE
-        app: WSGIApplication = Dispatcher(self, settings.proxy_url_base, max_body)
-        if settings.signing_key is not None:
-            app = WebhookSignatureMiddleware(
-                app,
-                settings.signing_key,
-                base_url=settings.proxy_url_base,
-                max_bytes=max_body,
-            )
-        basic = AuthHandler(basic_auth=(self._credentials.user, self._credentials.password))
-        return stack(
-            app,
-            settings,
-            auth=AgentAuthenticator(basic, self._auth, self._validate),
-            headers=AGENT_HEADERS,
-            store=self.store,
-            open_to_all=lambda inner: HealthEndpoints(inner, self.route, self.is_ready),
-        )
+    def add_readiness_check(self, name: str, check: Callable[[], Any]) -> AgentApp:
+        """Let ``/ready`` depend on `check`, which fails when it raises or returns False.
 
-    def _validate(self, username: str, password: str) -> Any:
-        return self.validate_basic_auth(username, password)
+        All checks together run at most once a second, each for at most two seconds.
 
-    def _report(self) -> None:
-        if self._credentials.source == "generated":
-            log.warning(
-                "agent %r: generated credentials, user %r, password ****; set "
-                "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD to choose them",
-                self.name,
-                self._credentials.user,
-            )
+        Raises:
+            ValueError: the name is empty or taken, or `check` cannot be called.
+        """
+        self.readiness.add(name, check)
+        return self
+
+    def _try_store(self) -> None:
+        self.store.get("ready")
 
     # -- the document
 
@@ -221,13 +203,12 @@ class AgentApp:
     prompt_add_section = forward("prompt", Prompt.add_section)
     prompt_add_to_section = forward("prompt", Prompt.add_to_section)
     prompt_add_subsection = forward("prompt", Prompt.add_subsection)
+    prompt_has_section = ask("prompt", Prompt.has_section)
+    define_contexts = ask("prompt", Prompt.define_contexts)
+    reset_contexts = forward("prompt", Prompt.reset_contexts)
     set_prompt_llm_params = forward("prompt", Prompt.set_llm_params)
     set_post_prompt = forward("prompt", Prompt.set_post_prompt)
     set_post_prompt_llm_params = forward("prompt", Prompt.set_post_prompt_llm_params)
-
-    def prompt_has_section(self, title: str) -> bool:
-        """Tell whether the prompt has a section of this title."""
-        return self.prompt.has_section(title)
 
     set_param = forward("ai", AISettings.set_param)
     set_params = forward("ai", AISettings.set_params)
@@ -288,7 +269,70 @@ class AgentApp:
 
         return decorate
 
+    # -- each request
+
+    @property
+    def customises_requests(self) -> bool:
+        """Whether a document depends on more of its request than the call id."""
+        return (
+            self._dynamic_config is not None
+            or type(self).on_swml_request is not AgentApp.on_swml_request
+        )
+
+    def set_dynamic_config_callback(self, callback: Callable[..., Any]) -> AgentApp:
+        """Let ``callback(query, body, headers, agent)`` shape each document.
+
+        It gets a copy of the agent that serves this document alone, and may call every method
+        that shapes one. Headers that carry secrets are left out. A tool that it defines is told
+        to the AI but cannot be called here: calls go to the agent itself.
+        """
+        self._dynamic_config = callback
+        return self
+
+    def configured_for(
+        self, query: dict[str, str], body: dict[str, Any], headers: dict[str, str]
+    ) -> AgentApp:
+        """Return the agent that renders the document of a request: itself, or a copy."""
+        if self._dynamic_config is None:
+            return self
+        own = copy.copy(self)
+        # Parts never change in place what they hold, so a copy of theirs is cheap and complete.
+        own.prompt = copy.copy(self.prompt)
+        own.ai = copy.copy(self.ai)
+        own.call_flow = copy.copy(self.call_flow)
+        own.tools = copy.copy(self.tools)
+        resolve(self._dynamic_config(query, body, headers, own))
+        return own
+
+    def register_routing_callback(
+        self, callback: Callable[..., Any], path: str = "/sip"
+    ) -> AgentApp:
+        """Let ``callback(body, headers)`` decide who serves what is posted to `path`.
+
+        Where it returns a path, the platform is redirected there (307), and has to bring the
+        credentials of whoever answers; where it returns None, this agent's document is served.
+
+        Raises:
+            ValueError: the path is malformed, or taken by an endpoint or another callback.
+        """
+        key = normal_route(path)
+        if key in OWN_PATHS or key in self.routing_callbacks:
+            raise ValueError(f"the path {path!r} is taken")
+        self.routing_callbacks = {**self.routing_callbacks, key: callback}
+        self._application = wire(self, self._auth)
+        return self
+
     # -- override points
+
+    def on_swml_request(
+        self, body: dict[str, Any], query: dict[str, str], headers: dict[str, str]
+    ) -> Any:
+        """Return changes to the ``ai`` verb of this document alone, or None.
+
+        An object is merged with the one that is there, anything else replaces it. Headers that
+        carry secrets are left out.
+        """
+        return None
 
     def on_function_call(self, name: str, args: dict[str, Any], raw_data: dict[str, Any]) -> Any:
         """Answer a call of the tool `name`, whose token was checked; by default its handler does.
@@ -345,48 +389,5 @@ class AgentApp:
         Raises:
             ConfigurationError: TLS is enabled, and certificate or key cannot be used.
         """
-        context = None
-        if self.settings.ssl_enabled:
-            context = SslConfig(settings=self.settings).create_context()
-        run_simple(host or self.host, port or self.port, self, threaded=True, ssl_context=context)
-
-
-def normal_route(route: str) -> str:
-    """Return `route` without its trailing slash; the root is the empty string.
-
-    Raises:
-        ValueError: `route` does not start with a slash, or has empty or dot segments.
-    """
-    if not isinstance(route, str) or not route.startswith("/"):
-        raise ValueError(f"route must start with '/', which {route!r} does not")
-    if any(segment in ("", ".", "..") for segment in route.strip("/").split("/")) and route != "/":
-        raise ValueError(f"route {route!r} must have neither empty nor dot segments")
-    if "<" in route or ">" in route:
-        raise ValueError(f"route {route!r} cannot hold placeholders")
-    return route.rstrip("/")
-
-
-def _session_manager(
-    name: str,
-    settings: Settings,
-    secret_key: str | bytes | None,
-    token_expiry_secs: int,
-    store: Any,
-) -> SessionManager:
-    """Return a manager whose keys serve this agent alone, though its secret may serve many."""
-    secret = settings.swaig_secret if secret_key is None else secret_key
-    if secret is None:
-        return SessionManager(token_expiry_secs, store=store)
-    if isinstance(secret, str):
-        secret = secret.encode("utf-8", "surrogatepass")
-    if len(secret) < MIN_SECRET_BYTES:
-        raise ValueError(f"secret_key must have at least {MIN_SECRET_BYTES} bytes")
-    return SessionManager(
-        token_expiry_secs,
-        derive_key(secret, name),
-        fallback_keys=[
-            derive_key(fallback.encode("utf-8", "surrogatepass"), name)
-            for fallback in settings.swaig_secret_fallbacks
-        ],
-        store=store,
-    )
+        host = self.host if host is None else host
+        serve(self, self.settings, host, self.port if port is None else port)

@@ -13,23 +13,17 @@ from werkzeug.wrappers import Request
 from werkzeug.wsgi import get_path_info
 
 from ..core.awaiting import resolve
-from ..core.strict_json import JSONBodyError, loads_object
+from ..core.redaction import filter_sensitive_headers
+from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, token_from_query
-from ..middleware.answers import answer, encode_json, log_refusal, refuse
+from ..core.urls import join_url
+from ..middleware.answers import answer, encode_json, refuse
 from ..middleware.body_size import BodyError, read_body
 from ..middleware.public_url import public_base_url
-from ..swaig.arguments import check_arguments
-from ..swaig.document import signature
-from ..swaig.requests import (
-    FunctionCall,
-    RequestError,
-    call_id_of,
-    optional_text,
-    parse_function_call,
-    requested_functions,
-    summary_of,
-)
-from ..swaig.results import to_answer
+from ..swaig.document import merge_changes, signature
+from ..swaig.requests import call_id_of, requested_functions, summary_of
+from .calls import ToolCalls, accept, prove
+from .replies import Refusal, Reply, bad_request, understood
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -38,26 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("swaig_wsgi")
 
-#: What the AI is told instead of the answer of a tool that it may not use.
-REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing has been done."
-#: What the AI is told when a tool failed; nobody knows how far it got.
-FAILED = (
-    "I'm sorry, something went wrong while doing that. Please don't try it again before it is "
-    "known whether it was done."
-)
-
-
-class Refusal(Exception):
-    """A request that gets no answer of its own, but one of the table of refusals."""
-
-    def __init__(
-        self, status: int, error: str, reason: str, headers: Iterable[tuple[str, str]] = ()
-    ) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
-        self.reason = reason
-        self.headers = headers
+Endpoint = Callable[[Request], Reply]
 
 
 class Dispatcher:
@@ -73,13 +48,21 @@ class Dispatcher:
         self._agent = agent
         self._base_url = base_url
         self._max_body = max_body
+        self._calls = ToolCalls(agent)
         self._warned_fresh_id = False
-        endpoints: dict[str, tuple[Callable[[Request], bytes], list[str]]] = {
-            "": (self._swml, ["GET", "POST"]),
-            "/swaig": (self._swaig, ["POST"]),
-            "/post_prompt": (self._post_prompt, ["POST"]),
-            "/debug_events": (self._debug_events, ["POST"]),
+        endpoints: dict[str, tuple[Endpoint, list[str]]] = {
+            path: (self._routed_by(callback), ["GET", "POST"])
+            for path, callback in agent.routing_callbacks.items()
         }
+        endpoints.update(
+            {
+                "": (self._swml, ["GET", "POST"]),
+                "/swaig": (self._swaig, ["POST"]),
+                "/post_prompt": (self._post_prompt, ["POST"]),
+                "/debug_events": (self._debug_events, ["POST"]),
+                "/ready": (self._ready, ["GET"]),
+            }
+        )
         rules = [
             Rule(f"{agent.route}{path}{slash}", methods=methods, endpoint=endpoint)
             for path, (endpoint, methods) in endpoints.items()
@@ -93,7 +76,7 @@ class Dispatcher:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop("swaig_wsgi.call_id", None)
         try:
-            body = self._answer(environ)
+            reply = self._reply(environ)
         except Refusal as refusal:
             return refuse(
                 environ,
@@ -114,9 +97,9 @@ class Dispatcher:
                 event="request_failed",
                 reason="exception",
             )
-        return answer(environ, start_response, 200, body)
+        return answer(environ, start_response, reply.status, reply.body, reply.headers)
 
-    def _answer(self, environ: WSGIEnvironment) -> bytes:
+    def _reply(self, environ: WSGIEnvironment) -> Reply:
         path = get_path_info(environ) or "/"
         if path.startswith("//"):
             raise Refusal(404, "Not found", "not_found")  # the router would strip them
@@ -129,8 +112,8 @@ class Dispatcher:
             ) from None
         except NotFound:
             raise Refusal(404, "Not found", "not_found") from None
-        body: bytes = endpoint(Request(environ, populate_request=False))
-        return body
+        reply: Reply = endpoint(Request(environ, populate_request=False))
+        return reply
 
     def _body(self, request: Request) -> dict[str, Any] | None:
         """Return the JSON object in the body; None when the body is empty."""
@@ -140,35 +123,51 @@ class Dispatcher:
             raise Refusal(error.status, error.error, error.reason) from None
         if not body:
             return None
-        if request.content_type and not request.is_json:
+        content_type = request.environ.get("CONTENT_TYPE")
+        if content_type and not is_json_type(content_type):
             raise Refusal(415, "Unsupported media type", "unsupported_media_type")
         try:
             return loads_object(body)
         except JSONBodyError as error:
-            raise _bad_request(f"body is {error.what}") from None
+            raise bad_request(f"body is {error.what}") from None
 
     def _required_body(self, request: Request) -> dict[str, Any]:
         body = self._body(request)
         if body is None:
-            raise _bad_request("body is empty")
+            raise bad_request("body is empty")
         return body
 
     def _public_base_url(self, request: Request) -> str:
         try:
             return public_base_url(request.environ, self._base_url)
         except ValueError:
-            raise _bad_request("malformed Host header") from None
+            raise bad_request("malformed Host header") from None
 
     # -- the document
 
-    def _swml(self, request: Request) -> bytes:
-        body = (self._body(request) if request.method == "POST" else None) or {}
-        call_id = _understood(call_id_of, body, request.args.get("call_id"))
+    def _swml(self, request: Request) -> Reply:
+        return self._document(request, self._fetch_body(request))
+
+    def _fetch_body(self, request: Request) -> dict[str, Any]:
+        return (self._body(request) if request.method == "POST" else None) or {}
+
+    def _document(self, request: Request, body: dict[str, Any]) -> Reply:
+        call_id = understood(call_id_of, body, request.args.get("call_id"))
         if call_id is None:
             call_id = str(uuid.uuid4())
             self._warn_fresh_id()
-        base_url = self._public_base_url(request)
-        return encode_json(self._agent.render_swml(call_id, base_url=base_url))
+        agent = self._agent
+        changes = None
+        if agent.customises_requests:
+            query = request.args.to_dict()
+            query.pop("__token", None)
+            headers = filter_sensitive_headers(dict(request.headers))
+            agent = agent.configured_for(query, body, headers)
+            changes = resolve(agent.on_swml_request(body, query, headers))
+        document = agent.render_swml(call_id, base_url=self._public_base_url(request))
+        if changes:
+            document = merge_changes(document, changes)
+        return Reply(encode_json(document))
 
     def _warn_fresh_id(self) -> None:
         if self._warned_fresh_id or not any(tool.secure for tool in self._agent.tools):
@@ -180,96 +179,63 @@ class Dispatcher:
             self._agent.name,
         )
 
+    def _routed_by(self, callback: Callable[..., Any]) -> Endpoint:
+        """Return an endpoint that sends the platform where `callback` says, or answers itself."""
+
+        def endpoint(request: Request) -> Reply:
+            body = self._fetch_body(request)
+            headers = filter_sensitive_headers(dict(request.headers))
+            target = resolve(callback(body, headers))
+            if target is None:
+                return self._document(request, body)
+            if not isinstance(target, str) or not target.startswith("/") or target[1:2] == "/":
+                raise TypeError(f"a routing callback must return None or a path, not {target!r}")
+            location = join_url(self._public_base_url(request), target)
+            return Reply(encode_json({"location": target}), 307, (("Location", location),))
+
+        return endpoint
+
     # -- tools
 
-    def _swaig(self, request: Request) -> bytes:
+    def _swaig(self, request: Request) -> Reply:
         body = self._required_body(request)
-        if body.get("action") == "get_signature":
-            return self._signatures(request, _understood(requested_functions, body))
-        call = _understood(parse_function_call, body)
-        call_id = _understood(call_id_of, body)
         token = _query_token(request)
-        tool = self._agent.tools.get(call.name)
-        if tool is None or tool.call is None:
-            raise Refusal(404, "Not found", "unknown_function")
-        body.pop("verified_call_id", None)
-        if tool.secure:
-            try:
-                proved = self._prove(body, call_id, call.name, token)
-            except TokenError as error:
-                log_refusal(request.environ, "tool_token_refused", error.reason)
-                return encode_json({"response": REFUSED})
-            body["verified_call_id"] = proved
-            request.environ["swaig_wsgi.call_id"] = proved
-        problem = check_arguments(tool.definition["parameters"], call.arguments)
-        if problem is not None:
-            return encode_json({"response": problem})
-        return self._run(call, body)
+        if body.get("action") == "get_signature":
+            return self._signatures(request, understood(requested_functions, body))
+        return self._calls.answer(request.environ, body, token)
 
-    def _prove(
-        self, body: dict[str, Any], call_id: str | None, name: str, token: str | None
-    ) -> str:
-        """Return the id that the token proves: the call's, or that of its conversation."""
-        if token is None:
-            raise TokenError("missing")
-        conversation = _understood(optional_text, body, "conversation_id")
-        check = self._agent.sessions.check_token
-        try:
-            return check(call_id or "", name, token).call_id
-        except TokenError as error:
-            if error.reason != "wrong_call" or conversation is None:
-                raise
-        return check(conversation, name, token).call_id
-
-    def _run(self, call: FunctionCall, body: dict[str, Any]) -> bytes:
-        # The platform repeats a call that it gets a 5xx for, and with it what the tool did.
-        try:
-            result = self._agent.on_function_call(call.name, call.arguments, body)
-            return encode_json(to_answer(resolve(result)))
-        except Exception:
-            log.exception("tool %r of agent %r failed", call.name, self._agent.name)
-            return encode_json({"response": FAILED})
-
-    def _signatures(self, request: Request, names: list[str] | None) -> bytes:
-        base_url = self._public_base_url(request)
-        endpoints = self._agent.endpoints(base_url)
+    def _signatures(self, request: Request, names: list[str] | None) -> Reply:
+        endpoints = self._agent.endpoints(self._public_base_url(request))
         tools = [tool for tool in self._agent.tools if not names or tool.name in names]
-        return encode_json([signature(tool, endpoints) for tool in tools])
+        return Reply(encode_json([signature(tool, endpoints) for tool in tools]))
 
     # -- reports
 
-    def _post_prompt(self, request: Request) -> bytes:
+    def _post_prompt(self, request: Request) -> Reply:
         body = self._required_body(request)
-        call_id = _understood(call_id_of, body)
         token = _query_token(request)
-        body.pop("verified_call_id", None)
         try:
-            proved = self._prove(body, call_id, "post_prompt", token)
+            proof = understood(prove, self._agent, body, "post_prompt", token)
         except TokenError as error:
             raise Refusal(403, "Forbidden: invalid tool token", error.reason) from None
-        body["verified_call_id"] = proved
-        request.environ["swaig_wsgi.call_id"] = proved
+        accept(request.environ, body, proof.call_id)
         resolve(self._agent.on_summary(summary_of(body), body))
-        return encode_json({"status": "ok"})
+        return Reply(encode_json({"status": "ok"}))
 
-    def _debug_events(self, request: Request) -> bytes:
+    def _debug_events(self, request: Request) -> Reply:
         resolve(self._agent.on_debug_event(self._required_body(request)))
-        return encode_json({"status": "ok"})
+        return Reply(encode_json({"status": "ok"}))
+
+    def _ready(self, request: Request) -> Reply:
+        """Say to whoever may know it what is wrong; everyone else was answered further out."""
+        failures = self._agent.readiness.failures()
+        if not failures:
+            return Reply(encode_json({"status": "ready"}))
+        return Reply(encode_json({"status": "not ready", "failed": failures}), 503)
 
 
 def _query_token(request: Request) -> str | None:
     try:
         return token_from_query(request.environ.get("QUERY_STRING", ""))
     except TokenError:
-        raise _bad_request("several __token parameters") from None
-
-
-def _understood(parse: Callable[..., Any], *args: Any) -> Any:
-    try:
-        return parse(*args)
-    except RequestError as error:
-        raise _bad_request(str(error)) from None
-
-
-def _bad_request(what: str) -> Refusal:
-    return Refusal(400, f"Bad request: {what}", "bad_request")
+        raise bad_request("several __token parameters") from None

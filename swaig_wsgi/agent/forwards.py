@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 Owner = TypeVar("Owner")
+Result = TypeVar("Result")
 
 
 def forward(
@@ -24,3 +25,18 @@ def forward(
         return self
 
     return chained
+
+
+def ask(
+    part: str, method: Callable[Concatenate[Any, P], Result]
+) -> Callable[Concatenate[Owner, P], Result]:
+    """Return a method that calls `method` on the attribute `part`, and returns what it returns.
+
+    Signature and docstring are those of `method`.
+    """
+
+    @functools.wraps(method)
+    def asked(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return method(getattr(self, part), *args, **kwargs)
+
+    return asked

@@ -16,7 +16,9 @@ class HealthEndpoints:
 
     Load balancers call by address, without credentials and often; so this stands outside the
     checks of hosts, rates and credentials. Both paths are compared exactly, byte for byte, so
-    that no other spelling gets past those checks. Neither answer tells anything but yes or no.
+    that no other spelling gets past those checks. Neither answer tells anything but yes or no;
+    whoever brings credentials and asks for a readiness that is not there is sent on inside, where
+    the application may say why.
 
     Args:
         app: the application behind.
@@ -48,4 +50,7 @@ class HealthEndpoints:
             return answer_json(environ, start_response, 200, {"status": "ok"})
         if self._is_ready():
             return answer_json(environ, start_response, 200, {"status": "ready"})
+        if "HTTP_AUTHORIZATION" in environ:
+            # What is wrong is told behind the checks, where guessing passwords is limited.
+            return self._app(environ, start_response)
         return answer_json(environ, start_response, 503, {"status": "not ready"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .values import json_copy, json_object, text
@@ -57,28 +57,62 @@ class AISettings:
         }
         self._hints = [*self._hints, rule]
 
-    def add_language(self, /, name: str, code: str, voice: str, **options: Any) -> None:
-        """Add a language, with further members (``engine``, ``model``, fillers) as the platform
-        reads them. A `voice` may be ``engine.voice:model`` in one.
+    def add_language(
+        self,
+        /,
+        name: str,
+        code: str,
+        voice: str,
+        speech_fillers: Iterable[str] | None = None,
+        function_fillers: Iterable[str] | None = None,
+        engine: str | None = None,
+        model: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Add a language.
+
+        Args:
+            name: such as ``English``.
+            code: such as ``en-US``.
+            voice: its name, or ``engine.voice:model`` in one.
+            speech_fillers: what the AI says while it thinks.
+            function_fillers: what it says while a function runs. Fillers of one kind alone serve
+                for both.
+            engine: of the voice.
+            model: of the voice.
+            params: of the engine.
+            options: further members, as the platform reads them.
         """
-        language = {
+        language: dict[str, Any] = {
             "name": text(name, "the name of a language"),
             "code": text(code, "the code of a language"),
             "voice": text(voice, "the voice of a language"),
         }
-        engine, dot, rest = voice.partition(".")
-        short, colon, model = rest.partition(":")
-        given = {key: value for key, value in options.items() if value is not None}
-        if dot and colon and not {"engine", "model"} & given.keys():
-            language.update(voice=short, engine=engine, model=model)
-        language.update(json_object(given, f"language {name!r}"))
+        spoken, colon, its_model = voice.partition(":")
+        its_engine, dot, its_voice = spoken.partition(".")
+        if colon and dot and not engine and not model:
+            language.update(voice=its_voice, engine=its_engine, model=its_model)
+        fillers = {
+            key: [text(each, f"each of {key}") for each in value]
+            for key, value in (
+                ("speech_fillers", speech_fillers),
+                ("function_fillers", function_fillers),
+            )
+            if value
+        }
+        if len(fillers) == 1:
+            fillers = {"fillers": next(iter(fillers.values()))}
+        given = {**_filled(engine=engine, model=model, params=params), **options}
+        said = {key: value for key, value in given.items() if value is not None}
+        language.update(json_object({**fillers, **said}, f"language {name!r}"))
         self._languages = [*self._languages, language]
 
-    def add_pronunciation(self, replace: str, with_: str, ignore_case: bool = False) -> None:
-        """Speak the text `with_` where `replace` is written."""
+    def add_pronunciation(self, replace: str, with_text: str, ignore_case: bool = False) -> None:
+        """Speak `with_text` where `replace` is written."""
         rule: dict[str, Any] = {
             "replace": text(replace, "the text to pronounce"),
-            "with": text(with_, "a pronunciation"),
+            "with": text(with_text, "a pronunciation"),
         }
         if ignore_case:
             rule["ignore_case"] = True
@@ -122,6 +156,12 @@ class AISettings:
         if isinstance(level, bool) or not isinstance(level, int) or level < 1:
             raise ValueError(f"the debug level must be a whole number from 1, not {level!r}")
         self._debug_level = level
+
+    def function_names(self) -> Iterator[str]:
+        """Yield the functions that these settings let the AI call: the platform's, and included."""
+        yield from self._native_functions
+        for include in self._includes:
+            yield from include["functions"]
 
     def render_swaig(self) -> dict[str, Any]:
         """Return what these settings add to ``ai.SWAIG``."""

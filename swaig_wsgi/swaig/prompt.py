@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .contexts import ContextBuilder
+from .sections import Section, declared_sections, make_section, make_subsection
 from .values import json_copy, text
-
-Section = dict[str, Any]
 
 
 class Prompt:
-    """The prompt, either one text or titled sections, and the prompt for the summary.
+    """The prompt, either one text or titled sections, what each context adds to it, and the
+    prompt for the summary.
 
     No method changes a section, list or dictionary in place: each makes a new one, so that a
     shallow copy stands alone and a document that was rendered never changes.
@@ -27,6 +29,13 @@ class Prompt:
         self._llm_params: dict[str, Any] = {}
         self._post_prompt: str | None = None
         self._post_prompt_llm_params: dict[str, Any] = {}
+        self._contexts = ContextBuilder()
+
+    def __copy__(self) -> Prompt:
+        copied = type(self).__new__(type(self))
+        # Who defines contexts holds on to their builder, so each copy needs one of its own.
+        copied.__dict__.update(self.__dict__, _contexts=copy.copy(self._contexts))
+        return copied
 
     def set_text(self, value: str) -> None:
         """Use one text as the prompt.
@@ -45,6 +54,8 @@ class Prompt:
         bullets: Sequence[str] | None = None,
         numbered: bool = False,
         subsections: Sequence[Section] | None = None,
+        *,
+        numbered_bullets: bool = False,
     ) -> None:
         """Append a section; `numbered` numbers it among its siblings.
 
@@ -54,12 +65,26 @@ class Prompt:
         """
         if self._text is not None:
             raise ValueError("the prompt is a text already; it is either text or sections")
-        section = _section(title, body, bullets)
+        section = make_section(title, body, bullets)
         if subsections:
-            section["subsections"] = [_subsection(sub, title) for sub in subsections]
+            section["subsections"] = [make_subsection(sub, title) for sub in subsections]
         if numbered:
             section["numbered"] = True
+        if numbered_bullets:
+            section["numberedBullets"] = True
         self._sections = [*self._sections, section]
+
+    def add_declared(self, declared: Any) -> None:
+        """Append the sections that the class attribute ``PROMPT_SECTIONS`` declares.
+
+        Raises:
+            ValueError: they are malformed; the message names the attribute.
+        """
+        try:
+            for arguments in declared_sections(declared):
+                self.add_section(**arguments)
+        except ValueError as error:
+            raise ValueError(f"PROMPT_SECTIONS: {error}") from None
 
     def add_to_section(
         self,
@@ -69,7 +94,7 @@ class Prompt:
         bullets: Sequence[str] | None = None,
     ) -> None:
         """Append to the section `title`, which is made when it is not there yet."""
-        addition = _section(title, body, bullets)
+        addition = make_section(title, body, bullets)
         if bullet:
             first = text(bullet, f"a bullet of section {title!r}")
             addition["bullets"] = [first, *addition.get("bullets", [])]
@@ -92,7 +117,7 @@ class Prompt:
         bullets: Sequence[str] | None = None,
     ) -> None:
         """Append a subsection to the section `parent_title`, made when it is not there yet."""
-        subsection = _section(title, body, bullets)
+        subsection = make_section(title, body, bullets)
         parent = self._find(parent_title)
         if parent is None:
             self.add_section(parent_title)
@@ -117,11 +142,31 @@ class Prompt:
         given = json_copy(params, "post-prompt parameters")
         self._post_prompt_llm_params = {**self._post_prompt_llm_params, **given}
 
-    def render(self) -> dict[str, Any]:
-        """Return the value of ``ai.prompt``."""
+    def define_contexts(self) -> ContextBuilder:
+        """Return the contexts, to be added to; the prompt stays what all of them share."""
+        return self._contexts
+
+    def reset_contexts(self) -> None:
+        """Remove all contexts."""
+        self._contexts.reset()
+
+    def render(self, functions: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the value of ``ai.prompt``.
+
+        Args:
+            functions: what the AI can call; None leaves unchecked what steps say of functions.
+
+        Raises:
+            ValueError: the contexts do not hang together.
+        """
+        rendered: dict[str, Any]
         if self._sections:
-            return {"pom": self._sections, **self._llm_params}
-        return {"text": self._text or self._default, **self._llm_params}
+            rendered = {"pom": self._sections, **self._llm_params}
+        else:
+            rendered = {"text": self._text or self._default, **self._llm_params}
+        if self._contexts:
+            rendered["contexts"] = self._contexts.render(functions)
+        return rendered
 
     def render_post_prompt(self) -> dict[str, Any] | None:
         """Return the value of ``ai.post_prompt``, or None when no summary was asked for."""
@@ -134,20 +179,3 @@ class Prompt:
 
     def _exchange(self, old: Section, new: Section) -> None:
         self._sections = [new if each is old else each for each in self._sections]
-
-
-def _subsection(value: Any, parent: str) -> Section:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"a subsection of section {parent!r} must be a dictionary")
-    return _section(value.get("title"), value.get("body"), value.get("bullets"))
-
-
-def _section(title: Any, body: Any, bullets: Any) -> Section:
-    section: Section = {"title": text(title, "the title of a prompt section")}
-    if body:
-        section["body"] = text(body, f"the body of section {title!r}")
-    if bullets:
-        if isinstance(bullets, str):
-            raise ValueError(f"the bullets of section {title!r} must be a list of strings")
-        section["bullets"] = [text(each, f"a bullet of section {title!r}") for each in bullets]
-    return section

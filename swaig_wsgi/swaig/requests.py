@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from ..core.strict_json import JSONBodyError, loads_object
 
@@ -117,3 +118,22 @@ def optional_text(body: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         raise RequestError(f"{name} must be a string")
     return value
+
+
+def sip_username(body: Mapping[str, Any]) -> str | None:
+    """Return whom a call is for, from ``call.to``; None when that says nothing.
+
+    Of a SIP or SIPS URI that is the user part, without password and parameters (RFC 3261 section
+    19.1), of a tel URI the number without parameters (RFC 3966); anything else is returned whole.
+    """
+    call = body.get("call")
+    to = call.get("to") if isinstance(call, dict) else None
+    if not isinstance(to, str):
+        return None
+    scheme, colon, rest = to.partition(":")
+    if not colon or scheme.lower() not in ("sip", "sips", "tel"):
+        return to or None
+    if scheme.lower() != "tel":
+        user, at, _ = rest.partition("@")
+        rest = user.partition(":")[0] if at else ""
+    return unquote(rest.partition(";")[0]) or None

@@ -15,6 +15,9 @@ from .values import json_copy, json_object, text
 #: Names that the library signs tokens for itself.
 RESERVED_NAMES = frozenset({"post_prompt"})
 
+#: Seconds of the longest window in which a call is a repeat: a day.
+MAX_ONCE = 86_400
+
 Handler = Callable[..., Any]
 
 
@@ -29,6 +32,8 @@ class Tool:
     call: Callable[[dict[str, Any], dict[str, Any]], Any] | None = field(repr=False)
     #: Whether a call must prove with a token which call it belongs to.
     secure: bool = False
+    #: Seconds in which the same call is a repeat that does not run; None to run every call.
+    once: float | None = None
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -71,6 +76,7 @@ class ToolRegistry:
         fillers: Mapping[str, Any] | None = None,
         webhook_url: str | None = None,
         required: Iterable[str] | None = None,
+        once: float | None = None,
         **extra: Any,
     ) -> None:
         """Define a tool.
@@ -87,6 +93,8 @@ class ToolRegistry:
             fillers: what to say while the tool runs, by language.
             webhook_url: where the platform calls the tool instead of here.
             required: names of arguments that must be there.
+            once: seconds in which the same call (call, function, arguments, token) is a repeat:
+                it gets the first one's answer, and does not run. Needs a secure tool.
             extra: further members of the definition, such as ``wait_file``.
 
         Raises:
@@ -106,6 +114,8 @@ class ToolRegistry:
         if handler is None:
             schema = object_schema(parameters, required)
         else:
+            if parameters is None and required is not None:
+                raise ValueError(f"tool {name!r}: required= belongs to explicit parameters")
             explicit = None if parameters is None else object_schema(parameters, required)
             described = inspect_handler(handler, explicit)
             schema = described.parameters if explicit is None else explicit
@@ -126,7 +136,8 @@ class ToolRegistry:
                 definition[member] = json_copy(value, f"{member} of tool {name!r}")
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
-        self._tools = {**self._tools, name: Tool(name, definition, call, secure)}
+        _check_once(name, once, secure)
+        self._tools = {**self._tools, name: Tool(name, definition, call, secure, once)}
 
     def register(self, definition: Mapping[str, Any]) -> None:
         """Add a function that the platform runs by itself, such as a DataMap, as it is.
@@ -166,6 +177,15 @@ def _caller(handler: Handler, bind: Any) -> Callable[[dict[str, Any], dict[str, 
         return handler(*positional, **named)
 
     return call
+
+
+def _check_once(name: str, once: Any, secure: bool) -> None:
+    if once is None:
+        return
+    if not secure:
+        raise ValueError(f"tool {name!r}: once= needs secure=True, which says whose call it is")
+    if isinstance(once, bool) or not isinstance(once, (int, float)) or not 0 < once <= MAX_ONCE:
+        raise ValueError(f"tool {name!r}: once must be seconds, more than 0 and up to {MAX_ONCE}")
 
 
 def _without_empty_required(schema: dict[str, Any]) -> dict[str, Any]:

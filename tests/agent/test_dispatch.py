@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from swaig_wsgi import AgentApp
-from swaig_wsgi.agent.dispatch import FAILED, REFUSED
+from swaig_wsgi.agent.calls import FAILED, REFUSED
 
 
 def call_of(name: str = "pay", call_id: Any = "call-1", **members: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from swaig_wsgi.agent.forwards import forward
+from swaig_wsgi.agent.forwards import ask, forward
 
 
 class Part:
@@ -19,18 +19,29 @@ class Part:
             raise ValueError("negative")
         self.seen.append((first, second))
 
+    def count(self, first: int) -> int:
+        """Count."""
+        return sum(seen == first for seen, _ in self.seen)
+
 
 class Whole:
     def __init__(self) -> None:
         self.part = Part()
 
     put = forward("part", Part.put)
+    count = ask("part", Part.count)
 
 
 def test_it_hands_on_and_returns_its_own_object() -> None:
     whole = Whole()
     assert whole.put(1).put(3, second=4) is whole
     assert whole.part.seen == [(1, 2), (3, 4)]
+
+
+def test_what_is_asked_for_is_returned() -> None:
+    whole = Whole().put(1).put(2).put(1, second=3)
+    assert whole.count(1) == 2
+    assert Whole.count.__doc__ == "Count."
 
 
 def test_errors_pass() -> None:

@@ -120,6 +120,15 @@ def test_functions_of_others():
     }
 
 
+def test_the_names_of_functions_of_others():
+    settings = AISettings()
+    assert list(settings.function_names()) == []
+    settings.set_native_functions(["check_time"])
+    settings.add_function_include("https://a.example/swaig", ["one", "two"])
+    settings.add_function_include("https://b.example/swaig", ["three"])
+    assert list(settings.function_names()) == ["check_time", "one", "two", "three"]
+
+
 def test_debug_events_go_to_this_request_s_url_and_stay_out_of_the_settings():
     settings = AISettings()
     settings.set_param("ai_volume", 3)

@@ -27,6 +27,7 @@ def prompt_of_sections():
     prompt.add_section("Rules", "Body.", ["one"], subsections=[{"title": "Inner"}])
     prompt.add_section("Bare")
     prompt.set_post_prompt("Summarise.")
+    prompt.define_contexts().add_context("default").add_step("one", task="Greet.")
     return prompt
 
 
@@ -58,8 +59,9 @@ def tools():
 
 
 READERS = {
-    Prompt: {"has_section", "render", "render_post_prompt"},
-    AISettings: {"render", "render_swaig"},
+    # What define_contexts() leads to changes the prompt too: see test_contexts_copies.py.
+    Prompt: {"define_contexts", "has_section", "render", "render_post_prompt"},
+    AISettings: {"function_names", "render", "render_swaig"},
     CallFlow: {"render"},
     ToolRegistry: {"get"},
 }
@@ -76,6 +78,8 @@ CHANGES = [
     (prompt_of_sections, "add_subsection", ("Rules", "Second"), {}),
     (prompt_of_sections, "add_subsection", ("Bare", "First"), {}),
     (prompt_of_sections, "add_subsection", ("New", "First"), {}),
+    (prompt_of_sections, "add_declared", ({"New": "Body."},), {}),
+    (prompt_of_sections, "reset_contexts", (), {}),
     (settings, "set_param", ("ai_volume", 2), {}),
     (settings, "set_params", ({"nested": {"a": [2]}, "more": 1},), {}),
     (settings, "add_hint", ("two",), {}),

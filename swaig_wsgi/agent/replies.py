@@ -1,0 +1,48 @@
+"""What the endpoints of an agent return, or raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..swaig.requests import RequestError
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer in JSON."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Refusal(Exception):
+    """A request that gets no answer of its own, but one of the table of refusals."""
+
+    def __init__(
+        self, status: int, error: str, reason: str, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.reason = reason
+        self.headers = headers
+
+
+def bad_request(what: str) -> Refusal:
+    """Return the refusal of a request that does not say what it should."""
+    return Refusal(400, f"Bad request: {what}", "bad_request")
+
+
+def understood(parse: Callable[..., Any], *args: Any) -> Any:
+    """Return ``parse(*args)``.
+
+    Raises:
+        Refusal: it raised RequestError.
+    """
+    try:
+        return parse(*args)
+    except RequestError as error:
+        raise bad_request(str(error)) from None

@@ -1,0 +1,131 @@
+"""What an agent is built of: its keys, its routes, and the stack round its dispatcher."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..config import MIN_SECRET_BYTES, Settings
+from ..core.headers import AGENT_HEADERS
+from ..core.tokens import derive_key
+from ..middleware.auth import AuthHandler
+from ..middleware.per_process import (
+    PASSWORD,
+    PerProcessGuard,
+    PerProcessState,
+    unshared_key,
+    unshared_store,
+)
+from ..middleware.signatures import WebhookSignatureMiddleware
+from ..middleware.stack import stack
+from ..sessions import SessionManager
+from ..stores.shared import generated_key
+from .credentials import AgentAuthenticator
+from .dispatch import Dispatcher
+from .health import HealthEndpoints
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..stores.base import Store
+    from .app import AgentApp
+
+DEFAULT_MAX_REQUEST_SIZE = 1_048_576
+
+
+def wire(agent: AgentApp, auth: AuthHandler | None) -> WSGIApplication:
+    """Return the whole way of a request of `agent`, outermost layer first.
+
+    Args:
+        agent: with its route, settings and parts in place.
+        auth: methods of authentication that are accepted beside Basic.
+    """
+    # An agent serves machines and holds nothing for browsers, so it may be stricter than a
+    # site, and, as the seed, lets any origin read what comes without credentials of its own.
+    default_origins = None if agent.settings.csrf_protection else ("*",)
+    max_body = agent.settings.max_request_size or DEFAULT_MAX_REQUEST_SIZE
+    settings = replace(
+        agent.settings,
+        cors_origins=agent.settings.cors_origins or default_origins,
+        allowed_hosts=agent.settings.allowed_hosts or ("*",),
+        max_request_size=max_body,
+    )
+    app: WSGIApplication = Dispatcher(agent, settings.proxy_url_base, max_body)
+    if settings.signing_key is not None:
+        app = WebhookSignatureMiddleware(
+            app, settings.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
+        )
+    basic = AuthHandler(basic_auth=agent.get_basic_auth_credentials())
+    state = PerProcessState(lambda: unshared(agent), allowed=settings.allow_per_process_state)
+    return stack(
+        app,
+        settings,
+        auth=AgentAuthenticator(basic, auth, lambda *given: agent.validate_basic_auth(*given)),
+        headers=AGENT_HEADERS,
+        store=agent.store,
+        open_to_all=lambda inner: PerProcessGuard(
+            HealthEndpoints(inner, agent.route, agent.is_ready),
+            state,
+            exempt=(f"{agent.route}/health", f"{agent.route}/health/"),
+        ),
+    )
+
+
+def unshared(agent: AgentApp) -> tuple[str, ...]:
+    """Return the variables that would make shared what this process has of `agent` for itself."""
+    found = unshared_key(agent.sessions)
+    if agent.password_made_by == os.getpid():
+        found += (PASSWORD,)
+    if (
+        agent.settings.rate_limit is not None
+        or agent.sessions.keeps_metadata
+        or any(tool.once is not None for tool in agent.tools)
+    ):
+        found += unshared_store(agent.store)
+    return found
+
+
+def normal_route(route: str) -> str:
+    """Return `route` without its trailing slash; the root is the empty string.
+
+    Raises:
+        ValueError: `route` does not start with a slash, or has empty or dot segments.
+    """
+    if not isinstance(route, str) or not route.startswith("/"):
+        raise ValueError(f"route must start with '/', which {route!r} does not")
+    if any(segment in ("", ".", "..") for segment in route.strip("/").split("/")) and route != "/":
+        raise ValueError(f"route {route!r} must have neither empty nor dot segments")
+    if "<" in route or ">" in route:
+        raise ValueError(f"route {route!r} cannot hold placeholders")
+    return route.rstrip("/")
+
+
+def session_manager(
+    name: str,
+    settings: Settings,
+    secret_key: str | bytes | None,
+    token_expiry_secs: int,
+    store: Store,
+) -> SessionManager:
+    """Return a manager whose keys serve this agent alone, though its secret may serve many.
+
+    Raises:
+        ValueError: the secret is too short, or the expiry is no number of seconds.
+    """
+    secret = settings.swaig_secret if secret_key is None else secret_key
+    if secret is None:
+        return SessionManager(token_expiry_secs, generated_key(f"agent {name}"), store=store)
+    if isinstance(secret, str):
+        secret = secret.encode("utf-8", "surrogatepass")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ValueError(f"secret_key must have at least {MIN_SECRET_BYTES} bytes")
+    return SessionManager(
+        token_expiry_secs,
+        derive_key(secret, name),
+        fallback_keys=[
+            derive_key(fallback.encode("utf-8", "surrogatepass"), name)
+            for fallback in settings.swaig_secret_fallbacks
+        ],
+        store=store,
+    )

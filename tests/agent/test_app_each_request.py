@@ -1,0 +1,157 @@
+"""What depends on the request alone, and stays with it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from swaig_wsgi import AgentApp
+
+
+def ai_of(document: dict[str, Any]) -> dict[str, Any]:
+    return next(verb["ai"] for verb in document["sections"]["main"] if "ai" in verb)
+
+
+def test_changes_hold_for_one_document(make_agent: Any, client_of: Any) -> None:
+    class Greeter(AgentApp):
+        def on_swml_request(self, body: Any, query: Any, headers: Any) -> Any:
+            if body.get("caller") is None:
+                return None
+            return {
+                "global_data": {"caller": body["caller"]},
+                "prompt": {"temperature": 0.5},
+                "hints": ["IBAN"],
+            }
+
+    agent = make_agent(cls=Greeter).set_global_data({"bank": "first"}).add_hint("BIC")
+    client = client_of(agent)
+    before = agent.render_swml("x", base_url="https://x.example")
+    changed = ai_of(client.post("/", json={"call_id": "c", "caller": "Bob"}).json)
+    assert changed["global_data"] == {"bank": "first", "caller": "Bob"}
+    assert changed["prompt"]["temperature"] == 0.5
+    assert changed["prompt"]["text"].startswith("You are bank")
+    assert changed["hints"] == ["IBAN"]
+    plain = ai_of(client.document())
+    assert plain["global_data"] == {"bank": "first"}
+    assert plain["hints"] == ["BIC"]
+    assert "temperature" not in plain["prompt"]
+    after = agent.render_swml("x", base_url="https://x.example")
+    for document in (before, after):
+        del ai_of(document)["SWAIG"]["functions"][1]["web_hook_url"]
+    assert before == after
+
+
+def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
+    seen: list[Any] = []
+
+    async def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
+        seen.append((query, body, headers))
+        agent.prompt_add_section("Tier", query.get("tier", "basic"))
+        agent.set_param("tier", query.get("tier", "basic")).add_hint("x").set_post_prompt("Sum up.")
+        agent.add_pre_answer_verb("sleep", 10).define_tool("extra", "x", {}, lambda a, r: "x")
+        agent.update_global_data(body.get("data", {}))
+
+    agent = make_agent().prompt_add_section("Role", "Teller").set_global_data({"bank": 1})
+    agent.set_dynamic_config_callback(configure)
+    client = client_of(agent)
+    for tier in ("gold", "silver"):
+        answer = client.post(
+            f"/?tier={tier}&__token=t0ken", json={"data": {"n": tier}}, headers={"X-Tag": "t"}
+        )
+        main = answer.json["sections"]["main"]
+        ai = ai_of(answer.json)
+        assert main[0] == {"sleep": 10}
+        assert [each["title"] for each in ai["prompt"]["pom"]] == ["Role", "Tier"]
+        assert ai["prompt"]["pom"][1]["body"] == tier
+        assert ai["params"] == {"tier": tier}
+        assert ai["global_data"] == {"bank": 1, "n": tier}
+        assert [each["function"] for each in ai["SWAIG"]["functions"]] == ["look", "pay", "extra"]
+        assert "__token" in ai["post_prompt_url"]
+    own = ai_of(agent.render_swml("x"))
+    assert [each["title"] for each in own["prompt"]["pom"]] == ["Role"]
+    assert own["global_data"] == {"bank": 1}
+    assert not {"params", "hints", "post_prompt"} & set(own)
+    assert len(agent.tools) == 2
+    assert client.post("/swaig", json={"function": "extra"}).status_code == 404
+    query, body, headers = seen[0]
+    assert query == {"tier": "gold"}
+    assert body == {"data": {"n": "gold"}}
+    assert headers["X-Tag"] == "t"
+
+
+def test_no_secret_header_reaches_a_callback(make_agent: Any, client_of: Any) -> None:
+    seen: list[dict[str, str]] = []
+
+    class Curious(AgentApp):
+        def on_swml_request(self, body: Any, query: Any, headers: Any) -> None:
+            seen.append(headers)
+
+    agent = make_agent(cls=Curious)
+    agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(headers))
+    agent.register_routing_callback(lambda body, headers: seen.append(headers), "/route")
+    client = client_of(agent)
+    secret = {
+        "Cookie": "session=s3cret",
+        "X-Api-Key": "s3cret",
+        "X-SignalWire-Signature": "s3cret",
+        "Proxy-Authorization": "s3cret",
+    }
+    for path in ("/", "/route"):
+        assert client.post(path, json={}, headers={**secret, "X-Tag": "t"}).status_code == 200
+    assert len(seen) == 5
+    for headers in seen:
+        assert headers["X-Tag"] == "t"
+        assert "s3cret" not in json.dumps(headers)
+        assert "authorization" not in {name.lower() for name in headers}
+
+
+def test_a_callback_that_raises_is_our_fault(
+    make_agent: Any, client_of: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*args: Any) -> None:
+        raise RuntimeError("s3cret detail")
+
+    client = client_of(make_agent().set_dynamic_config_callback(fails))
+    answer = client.post("/", json={})
+    assert (answer.status_code, answer.json) == (500, {"error": "Internal server error"})
+    assert "s3cret detail" in caplog.text
+
+
+def test_threads_see_no_one_elses_data(make_agent: Any, client_of: Any) -> None:
+    def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
+        agent.set_global_data({"caller": query["caller"]}).prompt_add_section(query["caller"])
+        agent.set_param("caller", query["caller"])
+
+    def echo(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        return f"{raw_data['verified_call_id']} {args['caller']}"
+
+    agent = make_agent().set_dynamic_config_callback(configure)
+    agent.define_tool("echo", "x", {}, echo, secure=True)
+    failures: list[Any] = []
+
+    def work(thread: int) -> None:
+        client = client_of(agent)
+        for number in range(625):
+            caller = f"{thread}-{number}"
+            answer = client.post(f"/?caller={caller}", json={"call_id": caller})
+            ai = ai_of(answer.json)
+            url = ai["SWAIG"]["functions"][2]["web_hook_url"]
+            call = {"function": "echo", "call_id": caller, "argument": {"caller": caller}}
+            reply = client.post("/swaig?" + url.partition("?")[2], json=call)
+            if (
+                ai["global_data"] != {"caller": caller}
+                or ai["params"] != {"caller": caller}
+                or [each["title"] for each in ai["prompt"]["pom"]] != [caller]
+                or reply.json != {"response": f"{caller} {caller}"}
+            ):
+                failures.append((ai, reply.json))
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
