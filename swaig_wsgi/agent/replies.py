@@ -22,13 +22,19 @@ class Refusal(Exception):
     """A request that gets no answer of its own, but one of the table of refusals."""
 
     def __init__(
-        self, status: int, error: str, reason: str, headers: Iterable[tuple[str, str]] = ()
+        self,
+        status: int,
+        error: str,
+        reason: str,
+        headers: Iterable[tuple[str, str]] = (),
+        detail: str = "",
     ) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
         self.reason = reason
         self.headers = headers
+        self.detail = detail
 
 
 def bad_request(what: str) -> Refusal:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ..config import Settings
 from ..core.headers import AGENT_HEADERS
 from ..middleware.answers import answer_json, refuse
+from ..middleware.per_process import PerProcessGuard, PerProcessState, unshared_store
 from ..middleware.stack import stack
+from ..stores.shared import default_store
 from ..swaig.requests import sip_username
 from .app import OWN_PATHS, AgentApp
 from .health import HealthEndpoints
 from .static import StaticFiles
-from .wiring import normal_route
+from .wiring import normal_route, unshared
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,6 +40,7 @@ class AgentServer:
 
     def __init__(self, *, listing: bool = False, settings: Settings | None = None) -> None:
         self._settings = Settings.from_env() if settings is None else settings
+        self._store = default_store(self._settings.storage_url)
         self._listing = listing
         self._agents: dict[str, AgentApp] = {}
         self._callbacks: dict[str, Callable[..., Any]] = {}
@@ -197,12 +200,22 @@ class AgentServer:
         app: WSGIApplication = self._answer_rest
         for route, directory in sorted(self._directories.items()):
             app = StaticFiles(app, directory, route)
+        state = PerProcessState(self._unshared, allowed=self._settings.allow_per_process_state)
         return stack(
             app,
             self._settings,
             headers=AGENT_HEADERS,
-            open_to_all=lambda inner: HealthEndpoints(inner, "", self._is_ready),
+            store=self._store,
+            open_to_all=lambda inner: PerProcessGuard(
+                HealthEndpoints(inner, "", self._is_ready), state, exempt=("/health", "/health/")
+            ),
         )
+
+    def _unshared(self) -> set[str]:
+        found = {each for agent in self._agents.values() for each in unshared(agent)}
+        if self._settings.rate_limit is not None:
+            found.update(unshared_store(self._store))
+        return found
 
     def _is_ready(self) -> bool:
         return all(agent.is_ready() for agent in self._agents.values())

@@ -54,7 +54,7 @@ class PerProcessState:
         """Tell whether this request must not be served; what to set is logged, once a process."""
         if not environ.get("wsgi.multiprocess") or self._allowed:
             return False
-        variables = tuple(self._find())
+        variables = tuple(sorted(self._find()))
         if variables:
             _report(variables)
         return bool(variables)

@@ -46,7 +46,7 @@ class SharedState:
         self.made_at = time.time()
         self._secret = secrets.token_bytes(32)
         self._password_key = secrets.token_bytes(32)
-        self._store: Store | None = None
+        self._store: SQLiteStore | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> str:
@@ -65,11 +65,11 @@ class SharedState:
         return hmac.new(self._password_key, message, hashlib.sha256).hexdigest()[:16]
 
     @property
-    def store(self) -> Store | None:
+    def store(self) -> SQLiteStore | None:
         """The store where none is configured; None until it is opened."""
         return self._store
 
-    def open_store(self) -> Store:
+    def open_store(self) -> SQLiteStore:
         """Return the store, a private SQLite file, made by the first call.
 
         Raises:

