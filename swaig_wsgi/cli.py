@@ -67,14 +67,15 @@ def _fail(message: object, status: int = _USAGE) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     try:
-        from .agent.serving import serve
+        from .agent.serving import serve_application
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "werkzeug":
             raise
         return _fail("serve needs Werkzeug: pip install 'swaig-wsgi[app]'")
     sys.path.insert(0, os.getcwd())
     try:
-        serve(load_application(arguments.application), arguments.host, arguments.port)
+        application = load_application(arguments.application)
+        serve_application(application, arguments.host, arguments.port)
     except (ConfigurationError, LoadingError) as error:
         return _fail(error)
     except KeyboardInterrupt:

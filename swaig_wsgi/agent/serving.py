@@ -1,24 +1,24 @@
-"""Werkzeug's development server, for any application."""
+"""What the command line serves: an agent, or any other application."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from werkzeug.serving import run_simple
-
 from ..config import Settings
-from ..tls import SslConfig
 from .app import DEFAULT_PORT, AgentApp
+from .development import serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-def serve(application: WSGIApplication, host: str | None = None, port: int | None = None) -> None:
-    """Serve `application` until interrupted; Werkzeug prints the address.
+def serve_application(
+    application: WSGIApplication, host: str | None = None, port: int | None = None
+) -> None:
+    """Serve `application` for development until interrupted; Werkzeug prints the address.
 
-    An agent serves itself, by :meth:`AgentApp.run`. Everything else is served with TLS when
-    ``SWML_SSL_ENABLED`` is set, by default on 127.0.0.1 and port ``PORT``, else 3000.
+    An agent serves itself, by :meth:`AgentApp.run`. Everything else is served as the environment
+    says, TLS included, by default on 127.0.0.1 and port ``PORT``, else 3000.
 
     Raises:
         ConfigurationError: a setting is wrong, or certificate or key cannot be used.
@@ -27,7 +27,6 @@ def serve(application: WSGIApplication, host: str | None = None, port: int | Non
         application.run(host, port)
         return
     settings = Settings.from_env()
-    context = SslConfig(settings=settings).create_context() if settings.ssl_enabled else None
     if port is None:
         port = settings.port or DEFAULT_PORT
-    run_simple(host or "127.0.0.1", port, application, threaded=True, ssl_context=context)
+    serve(application, settings, host or "127.0.0.1", port)

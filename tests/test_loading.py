@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from swaig_wsgi.loading import LoadingError, load_application
+
+SOURCE = """
+def application(environ, start_response):
+    raise NotImplementedError
+
+other = application
+number = 5
+
+def make(*args, **options):
+    made = lambda environ, start_response: (args, options)
+    return made
+
+def nothing():
+    return None
+"""
+
+
+@pytest.fixture(autouse=True)
+def _site(tmp_path, monkeypatch):
+    (tmp_path / "loadable_site.py").write_text(SOURCE)
+    package = tmp_path / "loadable_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "wsgi.py").write_text(SOURCE)
+    (tmp_path / "loadable_broken.py").write_text("import loadable_missing\n")
+    (tmp_path / "loadable_failing.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in [name for name in sys.modules if name.startswith("loadable_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("loadable_site:other", "application"),
+        ("loadable_site", "application"),
+        ("loadable_site:", "application"),
+        ("loadable_package.wsgi:application", "application"),
+        ("loadable_site:make()", "<lambda>"),
+    ],
+)
+def test_what_gunicorn_takes_is_taken(text, name):
+    assert load_application(text).__name__ == name
+
+
+def test_a_factory_gets_literals():
+    made = load_application("loadable_site:make('a', 1, debug=True, hosts=['b'])")
+    assert made({}, None) == (("a", 1), {"debug": True, "hosts": ["b"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "MODULE:APP"),
+        (":app", "MODULE:APP"),
+        ("loadable-site:app", "MODULE:APP"),
+        ("..loadable_site:app", "MODULE:APP"),
+        ("loadable_nowhere:app", "no module 'loadable_nowhere'"),
+        ("loadable_package.nowhere:app", r"no module 'loadable_package\.nowhere'"),
+        ("loadable_site:nowhere", "has no 'nowhere'"),
+        ("loadable_site:number", "not callable"),
+        ("loadable_site:nothing()", "not callable"),
+        ("loadable_site:other.attribute", "neither a name nor a call"),
+        ("loadable_site:make(other)", "neither a name nor a call"),
+        ("loadable_site:make(**{})", "neither a name nor a call"),
+        ("loadable_site:make()()", "neither a name nor a call"),
+        ("loadable_site:__import__('os').getcwd()", "neither a name nor a call"),
+        ("loadable_site:1 +", "neither a name nor a call"),
+    ],
+)
+def test_what_names_no_application_is_refused(text, words):
+    with pytest.raises(LoadingError, match=words):
+        load_application(text)
+
+
+def test_the_trouble_of_a_module_is_its_own():
+    with pytest.raises(ModuleNotFoundError, match="loadable_missing"):
+        load_application("loadable_broken:app")
+    with pytest.raises(ZeroDivisionError):
+        load_application("loadable_failing:app")
