@@ -1,0 +1,11 @@
+"""What the views and wsgi.py share: who may call the tool, and with which tokens."""
+
+import os
+
+from django.conf import settings as django_settings
+
+from swaig_wsgi import AuthHandler, SessionManager, Settings
+
+settings = Settings.from_mapping(django_settings.SWAIG_WSGI)
+sessions = SessionManager(secret_key=settings.swaig_secret)
+platform = AuthHandler(bearer_token=os.environ["AGENT_BEARER_TOKEN"])

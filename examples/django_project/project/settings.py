@@ -1,0 +1,39 @@
+"""Settings of a small site without a database."""
+
+import os
+
+SECRET_KEY = os.environ["DJANGO_SECRET_KEY"]
+DEBUG = False
+ALLOWED_HOSTS = os.environ.get("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+INSTALLED_APPS = ["django.contrib.sessions"]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
+DATABASES: dict = {}
+USE_TZ = True
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}
+
+# Behind a proxy that ends TLS. Which proxies may say so is for SWAIG_WSGI to decide, below.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = os.environ.get("DJANGO_SSL_REDIRECT") == "true"
+
+SWAIG_WSGI = {
+    "allowed_hosts": ALLOWED_HOSTS,
+    "rate_limit": os.environ.get("SWML_RATE_LIMIT", "120"),
+    "max_request_size": 5_000_000,
+    "trusted_proxies": os.environ.get("SWML_TRUSTED_PROXIES"),
+    "swaig_secret": os.environ.get("SIGNALWIRE_SWAIG_SECRET"),
+}

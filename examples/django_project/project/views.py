@@ -1,0 +1,71 @@
+import json
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.middleware.csrf import get_token
+from django.urls import reverse
+from django.utils.html import format_html
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from swaig_wsgi import FunctionResult
+
+from .agent import sessions
+
+OPENING_HOURS = {"monday": "9 to 5", "saturday": "10 to 2"}
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    request.session["visits"] = request.session.get("visits", 0) + 1
+    return HttpResponse(format_html("<h1>Home</h1><p>Visit {}</p>", request.session["visits"]))
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    rows = (f"row {number}\n" for number in range(1000))
+    return StreamingHttpResponse(rows, content_type="text/plain")
+
+
+def form(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return HttpResponse(format_html("<p>Hello {}</p>", request.POST["name"]))
+    page = '<form method="post"><input name="name"><input name="csrfmiddlewaretoken" value="{}">'
+    return HttpResponse(format_html(page, get_token(request)))
+
+
+@csrf_exempt
+@require_POST
+def upload(request: HttpRequest) -> JsonResponse:
+    file = request.FILES["file"]
+    return JsonResponse({"name": file.name, "bytes": len(file.read())})
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("this view is broken")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return HttpResponse("<h1>Error 404</h1>", status=404)
+
+
+@csrf_exempt
+@require_POST
+def swml(request: HttpRequest) -> JsonResponse:
+    """Tell the platform what to say, and where this call's tool is."""
+    token = sessions.generate_token("opening_hours", json.loads(request.body)["call_id"])
+    tool = {
+        "function": "opening_hours",
+        "description": "Say when the shop is open",
+        "parameters": {"type": "object", "properties": {"day": {"type": "string"}}},
+        "web_hook_url": request.build_absolute_uri(f"{reverse('swaig')}?__token={token}"),
+    }
+    ai = {"prompt": {"text": "You answer for a shop."}, "SWAIG": {"functions": [tool]}}
+    document = {"version": "1.0.0", "sections": {"main": [{"answer": {}}, {"ai": ai}]}}
+    return JsonResponse(document)
+
+
+@csrf_exempt
+@require_POST
+def swaig(request: HttpRequest) -> JsonResponse:
+    """Answer a tool call. Only calls with a valid token of this call and function get here."""
+    day = str(json.loads(request.body)["argument"]["parsed"][0].get("day", "")).lower()
+    answer = FunctionResult(f"We are open {OPENING_HOURS.get(day, 'never')}.")
+    return JsonResponse(answer.to_dict())

@@ -1,0 +1,19 @@
+"""The site, its tool endpoint guarded, and the whole hardened."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+from swaig_wsgi import harden
+from swaig_wsgi.middleware import AuthMiddleware, ToolTokenMiddleware
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+application = get_wsgi_application()
+
+from .agent import platform, sessions, settings  # noqa: E402 - needs Django's settings
+
+# Innermost first: a token for the tool, a bearer token for the platform, the rest for everyone.
+application = ToolTokenMiddleware(application, sessions, protect=("/swaig",))
+application = AuthMiddleware(application, platform, protect=("/swaig", "/swml"))
+application = harden(application, settings)

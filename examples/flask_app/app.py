@@ -1,0 +1,48 @@
+"""The same site with an AI tool, its tool endpoint guarded, and the whole site hardened."""
+
+from __future__ import annotations
+
+import os
+
+from flask import request, url_for
+from pages import app
+
+from swaig_wsgi import AuthHandler, FunctionResult, SessionManager, Settings, harden
+from swaig_wsgi.middleware import AuthMiddleware, ToolTokenMiddleware
+
+settings = Settings.from_env()
+sessions = SessionManager(
+    secret_key=settings.swaig_secret, fallback_keys=settings.swaig_secret_fallbacks
+)
+platform = AuthHandler(bearer_token=os.environ["AGENT_BEARER_TOKEN"])
+
+OPENING_HOURS = {"monday": "9 to 5", "saturday": "10 to 2"}
+
+
+@app.post("/swml")
+def swml() -> dict[str, object]:
+    """Tell the platform what to say, and where this call's tool is."""
+    token = sessions.generate_token("opening_hours", request.get_json()["call_id"])
+    tool = {
+        "function": "opening_hours",
+        "description": "Say when the shop is open",
+        "parameters": {"type": "object", "properties": {"day": {"type": "string"}}},
+        "web_hook_url": url_for("swaig", __token=token, _external=True),
+    }
+    ai = {"prompt": {"text": "You answer for a shop."}, "SWAIG": {"functions": [tool]}}
+    return {"version": "1.0.0", "sections": {"main": [{"answer": {}}, {"ai": ai}]}}
+
+
+@app.post("/swaig")
+def swaig() -> dict[str, object]:
+    """Answer a tool call. Only calls with a valid token of this call and function get here."""
+    call_id = request.environ["swaig_wsgi.call_id"]
+    app.logger.info("tool call in %s", call_id)
+    day = str(request.get_json()["argument"]["parsed"][0].get("day", "")).lower()
+    return FunctionResult(f"We are open {OPENING_HOURS.get(day, 'never')}.").to_dict()
+
+
+# Innermost first: a token for the tool, a bearer token for the platform, the rest for everyone.
+app.wsgi_app = ToolTokenMiddleware(app.wsgi_app, sessions, protect=("/swaig",))
+app.wsgi_app = AuthMiddleware(app.wsgi_app, platform, protect=("/swaig", "/swml"))
+app.wsgi_app = harden(app.wsgi_app, settings)

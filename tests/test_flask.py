@@ -1,0 +1,228 @@
+"""A real Flask site inside the stack: its own test client, and a real gunicorn."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import re
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request, url_for
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from swaig_wsgi import Settings, harden
+from swaig_wsgi.core.headers import SECURITY_HEADERS
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "flask_app"
+BEARER = "a-bearer-token-of-the-platform"
+ENV = {
+    "FLASK_SECRET_KEY": "a key for the sessions of a test",
+    "AGENT_BEARER_TOKEN": BEARER,
+    "SIGNALWIRE_SWAIG_SECRET": "a secret of some length",
+}
+PLATFORM = {"Authorization": f"Bearer {BEARER}"}
+FOUR = dict(SECURITY_HEADERS)
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import the example's modules anew, in a clean environment."""
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+
+    def forget() -> None:
+        for name in ("app", "pages"):
+            sys.modules.pop(name, None)
+
+    def load(name: str) -> Any:
+        forget()
+        return importlib.import_module(name)
+
+    yield load
+    forget()
+
+
+def multipart(size: int) -> tuple[bytes, dict[str, str]]:
+    head = 'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    body = f"--edge\r\n{head}\r\n\r\n".encode() + b"x" * size + b"\r\n--edge--\r\n"
+    return body, {"Content-Type": "multipart/form-data; boundary=edge"}
+
+
+# With Flask's own test client
+
+
+def look_around(client: Any) -> list[tuple[int, dict[str, str], bytes]]:
+    answers = [client.get(path) for path in ("/", "/", "/stream", "/nowhere", "/teapot", "/broken")]
+    answers.append(client.head("/"))
+    answers.append(client.options("/upload"))
+    answers.append(client.post("/upload", data={"file": (io.BytesIO(b"hello"), "a.txt")}))
+    answers.append(client.post("/upload", data={}))
+    return [(answer.status_code, dict(answer.headers), answer.data) for answer in answers]
+
+
+def test_the_sites_pages_are_untouched_but_for_the_four_headers(modules: Any) -> None:
+    bare = look_around(modules("pages").app.test_client())
+    hardened = look_around(modules("app").app.test_client())
+    for (status, headers, body), (before, headers_before, body_before) in zip(hardened, bare):
+        assert (status, body) == (before, body_before)
+        assert headers.keys() - headers_before.keys() == FOUR.keys()
+        cookie = "Set-Cookie"
+        kept = {name: headers[name] for name in headers_before if name != cookie}
+        assert kept == {name: headers_before[name] for name in headers_before if name != cookie}
+        assert (cookie in headers) is (cookie in headers_before)
+    assert [status for status, _, _ in bare] == [200, 200, 200, 404, 418, 500, 200, 200, 200, 400]
+    assert b"Visit 2" in hardened[1][2]
+
+
+def test_what_the_site_says_itself_wins_and_nothing_is_sent_twice() -> None:
+    app = Flask(__name__)
+
+    @app.get("/")
+    def home() -> Response:
+        answer = Response("home")
+        answer.headers.add("X-FRAME-OPTIONS", "SAMEORIGIN")
+        answer.headers.add("Vary", "Cookie")
+        answer.set_cookie("a", "1")
+        answer.set_cookie("b", "2")
+        return answer
+
+    app.wsgi_app = harden(
+        app.wsgi_app, Settings.from_mapping({"cors_origins": ["https://a.example"]})
+    )
+    answer = app.test_client().get("/", headers={"Origin": "https://a.example"})
+    assert answer.headers.getlist("X-Frame-Options") == ["SAMEORIGIN"]
+    assert answer.headers.getlist("Vary") == ["Cookie, Origin"]
+    assert len(answer.headers.getlist("Set-Cookie")) == 2
+    names = [name for name, _ in answer.headers if name != "Set-Cookie"]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_proxy_fix_inside_still_works_and_believes_no_stranger(fixed: bool) -> None:
+    app = Flask(__name__)
+
+    @app.get("/")
+    def where() -> dict[str, Any]:
+        return {"url": url_for("where", _external=True), "client": request.remote_addr}
+
+    if fixed:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)
+    app.wsgi_app = harden(app.wsgi_app, Settings.from_mapping({"trusted_proxies": ["10.0.0.1"]}))
+    told = {
+        "X-Forwarded-For": "203.0.113.66, 192.0.2.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "www.example",
+        "X-Forwarded-Prefix": "/shop",
+    }
+
+    def ask(peer: str) -> Any:
+        environ = {"REMOTE_ADDR": peer}
+        return app.test_client().get("/", headers=told, environ_overrides=environ).json
+
+    assert ask("10.0.0.1") == {"url": "https://www.example/shop/", "client": "192.0.2.7"}
+    assert ask("203.0.113.9") == {"url": "http://localhost/", "client": "203.0.113.9"}
+
+
+# Under gunicorn
+
+
+@pytest.fixture(params=["sync", "gthread"])
+def serve(request: pytest.FixtureRequest, gunicorn: Any) -> Any:
+    def start(**env: str) -> Any:
+        worker = f"--worker-class={request.param}"
+        return gunicorn("app:app", worker, cwd=str(EXAMPLE), **{**ENV, **env})
+
+    return start
+
+
+def test_pages_sessions_uploads_and_errors(serve: Any) -> None:
+    server = serve(SWML_MAX_REQUEST_SIZE="3000000")
+    first = server.request("GET", "/", auth=None)
+    cookie = {"Cookie": first.headers["Set-Cookie"].partition(";")[0]}
+    assert b"Visit 2" in server.request("GET", "/", headers=cookie, auth=None).body
+    body, headers = multipart(2_000_000)
+    uploaded = server.request("POST", "/upload", body, headers, auth=None)
+    assert uploaded.json == {"name": "a.txt", "bytes": 2_000_000}
+    pieces = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
+    chunked = server.request("POST", "/upload", pieces, headers, auth=None, chunked=True)
+    assert chunked.json == uploaded.json
+    for path, status in (("/nowhere", 404), ("/teapot", 418), ("/broken", 500)):
+        answer = server.request("GET", path, auth=None)
+        assert answer.status == status
+        assert f"Error {status}".encode() in answer.body
+        assert FOUR.items() <= answer.headers.items()
+    too_large, headers = multipart(3_000_000)
+    assert server.request("POST", "/upload", too_large, headers, auth=None).status == 413
+    server.wait_for_log("RuntimeError: this view is broken")
+
+
+def test_the_stream_is_not_collected_first(serve: Any, tmp_path: Path) -> None:
+    server = serve()
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as client:
+        client.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        data = b""
+        while piece := client.recv(65_536):
+            data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert b"Content-Length" not in head
+    # Each row came in a chunk of its own, as the view made it.
+    assert re.findall(rb"\r\n(row \d+\n)\r\n", b"\r\n" + body) == [
+        b"row %d\n" % number for number in range(1000)
+    ]
+
+
+def test_hosts_rates_and_headers_are_gained(serve: Any) -> None:
+    server = serve(SWML_ALLOWED_HOSTS="localhost,127.0.0.1", SWML_RATE_LIMIT="3")
+    refused = server.request("GET", "/", headers={"Host": "evil.example"}, auth=None)
+    assert (refused.status, refused.json) == (403, {"error": "Forbidden: host not allowed"})
+    assert FOUR.items() <= refused.headers.items()
+    answers = [server.request("GET", "/", auth=None) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert FOUR.items() <= answers[3].headers.items()
+    assert answers[3].json == {"error": "Rate limit exceeded"}
+
+
+def tool_call(call_id: str, function: str = "opening_hours") -> dict[str, Any]:
+    arguments = {"parsed": [{"day": "Monday"}], "raw": '{"day": "Monday"}'}
+    return {"function": function, "argument": arguments, "call_id": call_id}
+
+
+def test_the_tool_endpoint_asks_for_both_tokens(serve: Any) -> None:
+    server = serve()
+
+    def post(url: str, body: Any, headers: dict[str, str] = PLATFORM) -> Any:
+        target = url.removeprefix(f"http://127.0.0.1:{server.port}")
+        return server.request("POST", target, body, headers, auth=None)
+
+    document = post("/swml", {"call_id": "call-1"})
+    (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    url = tool["web_hook_url"]
+    assert url.startswith(f"http://127.0.0.1:{server.port}/swaig?__token=")
+    answer = post(url, tool_call("call-1"))
+    assert (answer.status, answer.json) == (200, {"response": "We are open 9 to 5."})
+    for path in ("/swml", url, "/swaig", "/swaig/", "//swaig", "/x/../swaig"):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
+            refused = post(path, tool_call("call-1"), headers)
+            assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})
+            assert FOUR.items() <= refused.headers.items()
+    for forged, body in (
+        ("/swaig", tool_call("call-1")),
+        (url[:-1] + ("A" if url[-1] != "A" else "Q"), tool_call("call-1")),
+        (url, tool_call("call-2")),
+        (url, tool_call("call-1", "transfer_funds")),
+        (url, {}),
+    ):
+        refused = post(forged, body)
+        assert refused.status == 403
+        assert refused.json == {"error": "Forbidden: invalid tool token"}
+    assert "tool call in call-2" not in server.log
+    assert json.dumps(ENV["SIGNALWIRE_SWAIG_SECRET"])[1:-1] not in server.log
+    assert BEARER not in server.log
