@@ -360,6 +360,13 @@ class AgentApp:
 
     # -- credentials
 
+    @property
+    def credential_validator(self) -> Callable[[str, str], Any] | None:
+        """:meth:`validate_basic_auth` where somebody has overridden it, else None."""
+        validate = self.validate_basic_auth
+        own = getattr(validate, "__func__", None) is AgentApp.validate_basic_auth
+        return None if own else validate
+
     @overload
     def get_basic_auth_credentials(self) -> tuple[str, str]: ...
 

@@ -21,12 +21,15 @@ class AgentAuthenticator:
         basic: knows the agent's own credentials.
         other: further methods to accept, or None. What it lets through without credentials is
             not let through here.
-        validate: called with user name and password after they matched; anything but True
-            refuses, and so does an exception.
+        validate: returns None, or what is called with user name and password after they
+            matched; anything but True refuses, and so does an exception.
     """
 
     def __init__(
-        self, basic: AuthHandler, other: AuthHandler | None, validate: Callable[[str, str], Any]
+        self,
+        basic: AuthHandler,
+        other: AuthHandler | None,
+        validate: Callable[[], Callable[[str, str], Any] | None],
     ) -> None:
         self._basic = basic
         self._other = None if other is None or other.is_open else other
@@ -41,7 +44,9 @@ class AgentAuthenticator:
             # The handler that found credentials knows best what was wrong with them.
             decision = beside if beside.result or not beside.anonymous else decision
         if decision.result is not None and decision.result.method == "basic":
-            return self._confirm(decision, headers)
+            validate = self._validate()
+            if validate is not None:
+                return _confirmed(decision, headers, validate)
         return decision
 
     def authenticate(
@@ -57,13 +62,16 @@ class AgentAuthenticator:
             found += [each for each in self._other.challenges(realm) if each.startswith("Bearer")]
         return found
 
-    def _confirm(self, decision: Decision, headers: Mapping[str, str]) -> Decision:
-        parsed = parse_authorization(headers["Authorization"])
-        credentials = parse_basic(parsed.credentials) if parsed else None
-        if credentials is not None:
-            try:
-                if resolve(self._validate(*credentials)) is True:
-                    return decision
-            except (Exception, asyncio.CancelledError):
-                log.exception("validate_basic_auth raised; the request is refused")
-        return Decision(None, "refused_by_validate_basic_auth")
+
+def _confirmed(
+    decision: Decision, headers: Mapping[str, str], validate: Callable[[str, str], Any]
+) -> Decision:
+    parsed = parse_authorization(headers["Authorization"])
+    credentials = parse_basic(parsed.credentials) if parsed else None
+    if credentials is not None:
+        try:
+            if resolve(validate(*credentials)) is True:
+                return decision
+        except (Exception, asyncio.CancelledError):
+            log.exception("validate_basic_auth raised; the request is refused")
+    return Decision(None, "refused_by_validate_basic_auth")

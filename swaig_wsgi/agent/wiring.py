@@ -61,7 +61,7 @@ def wire(agent: AgentApp, auth: AuthHandler | None) -> WSGIApplication:
     return stack(
         app,
         settings,
-        auth=AgentAuthenticator(basic, auth, lambda *given: agent.validate_basic_auth(*given)),
+        auth=AgentAuthenticator(basic, auth, lambda: agent.credential_validator),
         headers=AGENT_HEADERS,
         store=agent.store,
         open_to_all=lambda inner: PerProcessGuard(

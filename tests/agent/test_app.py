@@ -118,6 +118,11 @@ def test_a_subclass_can_only_refuse(make_agent: Any, client_of: Any) -> None:
     for verdict in (False, None, 1, "yes", fails):
         assert agent_that_says(verdict).get("/").status_code == 401
     assert set(seen) == {("admin", "p@ss:w/ö")}
+    patched = make_agent()
+    client = client_of(patched)
+    assert client.get("/").status_code == 200
+    patched.validate_basic_auth = lambda username, password: False
+    assert client.get("/").status_code == 401
     seen.clear()
     assert agent_that_says(True).get("/", auth=("admin", "wrong")).status_code == 401
     assert seen == []
