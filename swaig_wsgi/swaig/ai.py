@@ -94,7 +94,7 @@ class AISettings:
         if colon and dot and not engine and not model:
             language.update(voice=its_voice, engine=its_engine, model=its_model)
         fillers = {
-            key: [text(each, f"each of {key}") for each in value]
+            key: _texts(value, key)
             for key, value in (
                 ("speech_fillers", speech_fillers),
                 ("function_fillers", function_fillers),
@@ -119,12 +119,12 @@ class AISettings:
         self._pronunciations = [*self._pronunciations, rule]
 
     def set_global_data(self, data: Mapping[str, Any]) -> None:
-        """Replace the data that the AI knows from the start."""
-        self._global_data = json_object(data, "global data")
+        """Set members of the data that the AI knows from the start; those not named stay."""
+        self._global_data = {**self._global_data, **json_object(data, "global data")}
 
     def update_global_data(self, data: Mapping[str, Any]) -> None:
-        """Add to the data that the AI knows from the start."""
-        self._global_data = {**self._global_data, **json_object(data, "global data")}
+        """Do the same as :meth:`set_global_data`; the signalwire-sdk package has both names."""
+        self.set_global_data(data)
 
     def set_native_functions(self, names: Iterable[str]) -> None:
         """Enable functions that the platform itself offers, such as ``check_time``."""
@@ -187,6 +187,12 @@ class AISettings:
             pronounce=self._pronunciations,
             global_data=self._global_data,
         )
+
+
+def _texts(values: Iterable[str], what: str) -> list[str]:
+    if isinstance(values, str):
+        raise ValueError(f"{what} must be a list of strings, not one string")
+    return [text(each, f"each of {what}") for each in values]
 
 
 def _filled(**members: Any) -> dict[str, Any]:

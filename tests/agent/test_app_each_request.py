@@ -73,7 +73,8 @@ def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
     own = ai_of(agent.render_swml("x"))
     assert [each["title"] for each in own["prompt"]["pom"]] == ["Role"]
     assert own["global_data"] == {"bank": 1}
-    assert not {"params", "hints", "post_prompt"} & set(own)
+    assert own["params"] == {}
+    assert not {"hints", "post_prompt"} & set(own)
     assert len(agent.tools) == 2
     assert client.post("/swaig", json={"function": "extra"}).status_code == 404
     query, body, headers = seen[0]

@@ -106,6 +106,7 @@ def test_the_document_is_whole(client: Any) -> None:
                                 },
                             ],
                         },
+                        "params": {},
                     }
                 },
             ]

@@ -49,6 +49,7 @@ def test_a_bad_hint_leaves_none_of_its_kin_behind():
         ("rime.spore", {"voice": "rime.spore"}),
         ("spore:mist", {"voice": "spore:mist"}),
         ("spore:mist.v2", {"voice": "spore:mist.v2"}),
+        ("spore:mist.v2:x", {"voice": "spore:mist.v2:x"}),
         (
             "elevenlabs.josh:eleven_v2.5",
             {"voice": "josh", "engine": "elevenlabs", "model": "eleven_v2.5"},
@@ -79,6 +80,27 @@ def test_an_engine_given_apart_leaves_the_voice_alone():
     ]
 
 
+def test_fillers_of_a_language():
+    settings = AISettings()
+    settings.add_language("A", "a", "v", ["uh"], ["one moment"], "rime", "mist", {"speed": 1})
+    settings.add_language("B", "b", "v", speech_fillers=["uh"])
+    settings.add_language("C", "c", "v", [], ("one moment",), params={})
+    assert settings.render(URL)["languages"] == [
+        {
+            "name": "A",
+            "code": "a",
+            "voice": "v",
+            "speech_fillers": ["uh"],
+            "function_fillers": ["one moment"],
+            "engine": "rime",
+            "model": "mist",
+            "params": {"speed": 1},
+        },
+        {"name": "B", "code": "b", "voice": "v", "fillers": ["uh"]},
+        {"name": "C", "code": "c", "voice": "v", "fillers": ["one moment"]},
+    ]
+
+
 def test_pronunciations():
     settings = AISettings()
     settings.add_pronunciation("SWML", "swimmel")
@@ -94,8 +116,8 @@ def test_global_data():
     settings.set_global_data({"a": 1, "b": 2})
     settings.update_global_data({"b": 3, "c": [4]})
     assert settings.render(URL) == {"global_data": {"a": 1, "b": 3, "c": [4]}}
-    settings.set_global_data({"d": 5})
-    assert settings.render(URL) == {"global_data": {"d": 5}}
+    settings.set_global_data({"a": 5})
+    assert settings.render(URL) == {"global_data": {"a": 5, "b": 3, "c": [4]}}
 
 
 def test_functions_of_others():
@@ -183,6 +205,8 @@ def test_settings_do_not_follow_what_they_came_from():
         ("add_language", ("", "en", "v"), "the name of a language"),
         ("add_language", ("English", "", "v"), "the code of a language"),
         ("add_language", ("English", "en", ""), "the voice of a language"),
+        ("add_language", ("English", "en", "v", [""]), "each of speech_fillers"),
+        ("add_language", ("English", "en", "v", "uh"), "speech_fillers must be a list"),
         ("add_pronunciation", ("", "x"), "the text to pronounce"),
         ("add_pronunciation", ("x", ""), "a pronunciation"),
         ("set_native_functions", ("check_time",), "native functions must be a list"),

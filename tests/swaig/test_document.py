@@ -30,7 +30,7 @@ def render(
 
 
 def test_the_least_document_says_only_the_prompt() -> None:
-    assert render() == {"prompt": {"text": "Hello."}}
+    assert render() == {"prompt": {"text": "Hello."}, "params": {}}
 
 
 def test_secure_tools_have_urls_with_their_own_tokens() -> None:
