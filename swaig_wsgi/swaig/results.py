@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .actions import call, media, messaging, payment, rpc, state
-from .actions.checks import string
+from .actions.checks import objects, string
 from .chaining import adds
 from .values import json_copy, json_object, text
 
@@ -82,9 +82,9 @@ class FunctionResult:
         self.action.append(action)
         return self
 
-    def add_actions(self, actions: Iterable[Mapping[str, Any]]) -> FunctionResult:
+    def add_actions(self, actions: Sequence[Mapping[str, Any]]) -> FunctionResult:
         """Append actions that are dictionaries already."""
-        self.action.extend([json_object(each, "an action") for each in actions])
+        self.action.extend(objects(actions, "actions"))
         return self
 
     # -- the call

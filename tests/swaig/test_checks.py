@@ -117,6 +117,9 @@ def test_urls(value):
         "https://",
         "https:a.example",
         "https://[::1",
+        "https://a.example:99999",
+        "https://a.example:0",
+        "https://a.example:b",
         "https://a.example/a b",
         "evil:${a}",
         "rtp://192.0.2.1:1",
@@ -184,10 +187,23 @@ def test_whole_numbers():
 
 
 def test_whole_numbers_have_a_range():
-    with pytest.raises(ValueError, match=r"^timeout must be from 0, not -1$"):
+    with pytest.raises(ValueError, match=r"^timeout must be from 0 to 2147483647, not -1$"):
         checks.whole(-1, "timeout")
     with pytest.raises(ValueError, match=r"^timeout must be from 2 to 3, not 4$"):
         checks.whole("4", "timeout", 2, 3)
+
+
+def test_what_was_wrong_is_shown_in_few_words():
+    with pytest.raises(ValueError, match="not a number of thousands of digits$"):
+        checks.whole(10**5000, "timeout")
+    with pytest.raises(ValueError, match=r"^x must be one of a, not 'b{99}\.\.\.$"):
+        checks.choice("b" * 10_000, "x", ("a",))
+
+
+@pytest.mark.parametrize("check", [checks.string, checks.line, checks.url])
+def test_no_text_has_half_a_character(check):
+    with pytest.raises(ValueError, match="^where must be text that UTF-8 can hold"):
+        check("https://a.example/\ud800", "where")
 
 
 def test_numbers():
@@ -195,8 +211,11 @@ def test_numbers():
         assert checks.number(value, "x", 0, 100) == value
         assert checks.optional_number(value, "x") == value
     assert checks.optional_number(None, "x") is None
-    for value in (True, None, math.nan, math.inf, "1", [1]):
+    for value in (True, None, math.nan, "1", [1]):
         with pytest.raises(ValueError, match=r"^x must be a number, not "):
+            checks.number(value, "x")
+    for value in (-1, math.inf, -math.inf, 10**400, 2**31):
+        with pytest.raises(ValueError, match=r"^x must be from 0 to 2147483647, not "):
             checks.number(value, "x")
     with pytest.raises(ValueError, match=r"^x must be from 0 to 100, not 100.5$"):
         checks.number(100.5, "x", 0, 100)

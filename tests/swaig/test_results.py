@@ -137,7 +137,7 @@ def test_facts_apart_from_instructions():
 def test_several_actions_at_once_are_all_or_none():
     result = FunctionResult().add_actions([{"stop": True}, {"say": "a"}])
     assert result.action == [{"stop": True}, {"say": "a"}]
-    with pytest.raises(ValueError, match="^an action must be a dictionary"):
+    with pytest.raises(ValueError, match="^each of actions must be a dictionary"):
         result.add_actions([{"hangup": True}, "stop"])
     assert result.action == [{"stop": True}, {"say": "a"}]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..values import json_copy
 from .checks import (
+    GREATEST,
     Action,
     address,
     choice,
@@ -103,7 +105,7 @@ def hold(timeout: int = 300, step: str | None = None, timeout_step: str | None =
     Raises:
         ValueError: `timeout` is no whole number, or the name of a step is blank.
     """
-    seconds = whole(timeout, "timeout", minimum=-(10**18))
+    seconds = whole(timeout, "timeout", minimum=-GREATEST, maximum=math.inf)
     if isinstance(seconds, int):
         seconds = max(0, min(seconds, MAX_HOLD))
     if step is None and timeout_step is None:

@@ -7,7 +7,6 @@ one (``${timeout}``, ``%{timeout}``) passes as it is.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -18,9 +17,13 @@ from ..values import json_object, text
 Action = dict[str, Any]
 Number = TypeVar("Number", int, float)
 
+#: The greatest whole number of SWML: it has 32 bits.
+GREATEST = 2**31 - 1
+
 _VARIABLE = re.compile(r"[$%]\{.*\}")
 _VARIABLE_INSIDE = re.compile(r"[$%]\{[^{}]+\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 _PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{1,30}")
 _DTMF = re.compile(r"[0-9A-Da-d*#]+")
@@ -50,10 +53,12 @@ def string(value: Any, what: str) -> str:
     """Return any text, of any length.
 
     Raises:
-        ValueError: `value` is no string.
+        ValueError: `value` is no string, or has a lone surrogate.
     """
     if not isinstance(value, str):
         raise ValueError(f"{what} must be a string, not {type(value).__name__}")
+    if _SURROGATE.search(value):
+        raise ValueError(f"{what} must be text that UTF-8 can hold, without lone surrogates")
     return value
 
 
@@ -76,7 +81,7 @@ def line(value: Any, what: str) -> str:
         raise ValueError(f"{what} must be a non-empty string")
     if _CONTROL.search(value):
         raise ValueError(f"{what} must be one line without control characters")
-    return value
+    return string(value, what)
 
 
 def optional_line(value: Any, what: str) -> str | None:
@@ -116,7 +121,8 @@ def url(value: Any, what: str, schemes: Collection[str] = ("http", "https")) -> 
         return str(value)
     try:
         parts = urlsplit(value)
-        fits = parts.scheme in schemes and bool(parts.hostname) and not re.search(r"\s", value)
+        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        fits = fits and not re.search(r"\s", value)
     except ValueError:
         fits = False
     if not fits:
@@ -138,7 +144,7 @@ def dtmf(value: Any, what: str) -> str | None:
     if value is None or value == "" or is_variable(value):
         return value  # type: ignore[no-any-return]
     if not _DTMF.fullmatch(string(value, what)):
-        raise ValueError(f"{what} must be keys of a phone (0-9, A-D, * and #), not {value!r}")
+        raise ValueError(f"{what} must be keys of a phone (0-9, A-D, * and #), not {_shown(value)}")
     return str(value)
 
 
@@ -162,7 +168,7 @@ def flag(value: Any, what: str) -> bool:
         ValueError: it is anything else, such as the string ``"false"``, which is true.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{what} must be True or False, not {value!r}")
+        raise ValueError(f"{what} must be True or False, not {_shown(value)}")
     return value
 
 
@@ -181,7 +187,7 @@ def swml_flag(value: Any, what: str) -> bool | str:
     return flag(value, what)
 
 
-def whole(value: Any, what: str, minimum: int = 0, maximum: float = math.inf) -> int | str:
+def whole(value: Any, what: str, minimum: int = 0, maximum: float = GREATEST) -> int | str:
     """Return a whole number in a range, or a variable; floats and digits are converted.
 
     Raises:
@@ -197,22 +203,22 @@ def whole(value: Any, what: str, minimum: int = 0, maximum: float = math.inf) ->
     elif isinstance(value, float) and value.is_integer():
         converted = int(value)
     if not isinstance(converted, int) or isinstance(converted, bool):
-        raise ValueError(f"{what} must be a whole number, not {value!r}")
+        raise ValueError(f"{what} must be a whole number, not {_shown(value)}")
     return _in_range(converted, what, minimum, maximum)
 
 
 def number(
-    value: Any, what: str, minimum: float = 0, maximum: float = math.inf
+    value: Any, what: str, minimum: float = 0, maximum: float = GREATEST
 ) -> int | float | str:
-    """Return a finite number in a range, or a variable.
+    """Return a number in a range, or a variable.
 
     Raises:
         ValueError: it is anything else.
     """
     if is_variable(value):
         return str(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{what} must be a number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise ValueError(f"{what} must be a number, not {_shown(value)}")
     return _in_range(value, what, minimum, maximum)
 
 
@@ -223,9 +229,17 @@ def optional_number(value: Any, what: str) -> int | float | str | None:
 
 def _in_range(value: Number, what: str, minimum: float, maximum: float) -> Number:
     if not minimum <= value <= maximum:
-        limits = f"from {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
-        raise ValueError(f"{what} must be {limits}, not {value!r}")
+        raise ValueError(f"{what} must be from {minimum} to {maximum}, not {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    # Python does not write out integers of thousands of digits.
+    try:
+        shown = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 100 else f"{shown[:100]}..."
 
 
 def choice(value: Any, what: str, options: Collection[str]) -> str:
@@ -235,7 +249,7 @@ def choice(value: Any, what: str, options: Collection[str]) -> str:
         ValueError: it is none of them.
     """
     if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{what} must be one of {', '.join(options)}, not {value!r}")
+        raise ValueError(f"{what} must be one of {', '.join(options)}, not {_shown(value)}")
     return value
 
 
