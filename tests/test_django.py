@@ -1,0 +1,305 @@
+"""A real Django project inside the stack: its own test client, and a real gunicorn.
+
+Django's settings are one for each process, so each test has a process of its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swaig_wsgi.core.headers import SECURITY_HEADERS
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "django_project"
+ENV = {
+    "DJANGO_SECRET_KEY": "a key for the sessions of a test",
+    "AGENT_BEARER_TOKEN": "a-bearer-token-of-the-platform",
+    "SIGNALWIRE_SWAIG_SECRET": "a secret of some length",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(EXAMPLE)]),
+}
+PLATFORM = {"Authorization": "Bearer a-bearer-token-of-the-platform"}
+FOUR = dict(SECURITY_HEADERS)
+#: What Django sends itself in place of ours.
+DJANGO = {**FOUR, "Referrer-Policy": "same-origin"}
+
+
+class Browser:
+    """Requests that keep their answers' fields apart, and cookies."""
+
+    def __init__(self, port: int, **headers: str) -> None:
+        self.port = port
+        self.headers = headers
+        self.cookies: dict[str, str] = {}
+
+    def request(self, method: str, path: str, body: Any = None, **more: str) -> Any:
+        headers = {**self.headers, **more}
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            self.fields = answer.getheaders()
+            self.body = answer.read()
+        finally:
+            connection.close()
+        for value in answer.headers.get_all("Set-Cookie", []):
+            name, _, rest = value.partition("=")
+            self.cookies[name] = rest.partition(";")[0]
+        self.status = answer.status
+        return self
+
+    def get(self, path: str, **headers: str) -> Any:
+        return self.request("GET", path, **headers)
+
+    def post_form(self, path: str, **headers: str) -> Any:
+        page = self.get(path, **headers).body.decode()
+        found = re.search(r'csrfmiddlewaretoken" value="(\w+)"', page)
+        assert found is not None
+        body = f"name=you&csrfmiddlewaretoken={found[1]}"
+        kind = {"Content_Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", path, body, **{**kind, **headers})
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key.lower() == name.lower()]
+
+
+@pytest.fixture
+def serve(gunicorn: Any, tmp_path: Path) -> Any:
+    """Serve the example with more settings, under our configuration of gunicorn."""
+
+    def start(settings: str = "", app: str = "project.wsgi", **env: str) -> Any:
+        (tmp_path / "more_settings.py").write_text(
+            f"from project.settings import *\nfrom project.settings import SWAIG_WSGI\n{settings}\n"
+        )
+        env = {**ENV, "DJANGO_SETTINGS_MODULE": "more_settings", **env}
+        env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+        config = ["-c", "python:swaig_wsgi.gunicorn", "--workers=1"]
+        return gunicorn(app, *config, cwd=str(tmp_path), **env)
+
+    return start
+
+
+def run(*command: str) -> str:
+    """Run Python in the project, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=EXAMPLE,
+        env={**os.environ, **ENV},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_projects_own_tests_pass_and_its_deployment_check_runs() -> None:
+    assert "Ran 4 tests" in run("manage.py", "test")
+    assert "no issues" in run("manage.py", "check")
+
+
+BESIDE = """
+import io
+import django
+from django.core.wsgi import get_wsgi_application
+from django.test.utils import setup_test_environment
+from werkzeug.test import Client
+from swaig_wsgi import Settings, harden
+
+django.setup()
+bare = get_wsgi_application()
+four = {"X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection", "Referrer-Policy"}
+pages = ("/", "/stream", "/form", "/nowhere", "/broken")
+
+def look(app):
+    answers = [Client(app).open(path, method=method, headers={"Host": "localhost"})
+               for path in pages for method in ("GET", "HEAD", "OPTIONS", "POST")]
+    return [(each.status, dict(each.headers), each.data) for each in answers]
+
+for (status, headers, body), (before, headers_before, body_before) in zip(
+    look(harden(bare, Settings.from_mapping({}))), look(bare)
+):
+    assert status == before, (status, before)
+    assert len(body) == len(body_before)
+    assert headers.keys() - headers_before.keys() <= four
+    assert four <= headers.keys()
+    for name in headers_before.keys() - {"Set-Cookie"}:
+        assert headers[name] == headers_before[name]
+print("untouched")
+"""
+
+
+def test_the_sites_pages_are_untouched_but_for_the_four_headers() -> None:
+    code = "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'project.settings'\n" + BESIDE
+    assert "untouched" in run("-c", code)
+
+
+def test_the_development_server_serves_the_stack() -> None:
+    code = (
+        "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'project.settings'\n"
+        "from django.core.servers.basehttp import get_internal_wsgi_application\n"
+        "from project.wsgi import application\n"
+        "assert get_internal_wsgi_application() is application\n"
+        "print(type(application).__name__)\n"
+    )
+    assert "SecurityHeadersMiddleware" in run("-c", code)
+
+
+def test_sessions_forms_uploads_streams_and_errors(serve: Any) -> None:
+    server = serve()
+    browser = Browser(server.port)
+    browser.get("/")
+    assert b"Visit 2" in browser.get("/").body
+    assert browser.post_form("/form").status == 200
+    assert browser.body == b"<p>Hello you</p>"
+    assert len(browser.get("/stream").body.splitlines()) == 1000
+    assert browser.values("Transfer-Encoding") == ["chunked"]
+    for path, status in (("/nowhere", 404), ("/broken", 500)):
+        assert browser.get(path).status == status
+        assert {name: browser.values(name) for name in DJANGO} == {
+            name: [value] for name, value in DJANGO.items()
+        }
+    server.wait_for_log("RuntimeError: this view is broken")
+    edge = 'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    body = f"--edge\r\n{edge}\r\n\r\n".encode() + b"x" * 4_000_000 + b"\r\n--edge--\r\n"
+    kind = {"Content_Type": "multipart/form-data; boundary=edge"}
+    assert browser.request("POST", "/upload", body, **kind).status == 200
+    assert browser.body == b'{"name": "a.txt", "bytes": 4000000}'
+    assert browser.request("POST", "/upload", b"", Content_Length="5000001").status == 413
+    assert browser.body == b'{"error": "Request too large"}'
+
+
+def test_a_form_without_its_token_is_djangos_to_refuse(serve: Any) -> None:
+    browser = Browser(serve().port)
+    kind = {"Content_Type": "application/x-www-form-urlencoded"}
+    assert browser.request("POST", "/form", "name=you", **kind).status == 403
+    assert b"CSRF" in browser.body
+
+
+def test_hosts_and_rates_are_gained(serve: Any) -> None:
+    browser = Browser(serve(SWML_RATE_LIMIT="3").port)
+    assert browser.get("/", Host="evil.example").status == 403
+    assert browser.body == b'{"error": "Forbidden: host not allowed"}'
+    assert [browser.get("/").status for _ in range(4)] == [200, 200, 200, 429]
+    assert {name: browser.values(name) for name in FOUR} == {
+        name: [value] for name, value in FOUR.items()
+    }
+
+
+def test_djangos_own_list_of_hosts_still_holds(serve: Any) -> None:
+    browser = Browser(serve("SWAIG_WSGI = {**SWAIG_WSGI, 'allowed_hosts': ['*']}").port)
+    assert browser.get("/", Host="localhost").status == 200
+    assert browser.get("/", Host="evil.example").status == 400
+    assert b"Forbidden: host" not in browser.body
+
+
+HTTPS = {
+    "X_Forwarded_Proto": "https",
+    "X_Forwarded_Host": "www.example",
+    "X_Forwarded_For": "192.0.2.7",
+}
+BEHIND = (
+    "ALLOWED_HOSTS = ['localhost', 'www.example']\n"
+    "SWAIG_WSGI = {**SWAIG_WSGI, 'allowed_hosts': ALLOWED_HOSTS}\n"
+    "USE_X_FORWARDED_HOST = True\n"
+    "SECURE_HSTS_SECONDS = 60\n"
+)
+
+
+def test_behind_a_trusted_proxy_django_knows_what_is_https(serve: Any) -> None:
+    server = serve(BEHIND, DJANGO_SSL_REDIRECT="true", SWML_TRUSTED_PROXIES="127.0.0.1")
+    browser = Browser(server.port, Host="localhost")
+    assert browser.get("/form", X_Forwarded_Host="www.example").status == 301
+    assert browser.values("Location") == ["https://www.example/form"]
+    assert browser.get("/form", **HTTPS).status == 200
+    assert browser.values("Strict-Transport-Security") == ["max-age=60"]
+    # CSRF compares the page's origin with the host that the proxy told.
+    assert browser.post_form("/form", **HTTPS, Origin="https://www.example").status == 200
+    evil = browser.post_form("/form", **HTTPS, Origin="https://evil.example")
+    assert (evil.status, b"CSRF" in evil.body) == (403, True)
+    assert browser.get("/", **{**HTTPS, "X_Forwarded_Host": "evil.example"}).status == 403
+    # Django reads the left-most value, where a client may write; here there is but one.
+    spoof = {**HTTPS, "X_Forwarded_Proto": "https, http"}
+    assert browser.get("/form", **spoof).status == 301
+
+
+def test_a_stranger_makes_django_believe_nothing(serve: Any) -> None:
+    server = serve(BEHIND, DJANGO_SSL_REDIRECT="true", SWML_TRUSTED_PROXIES="10.0.0.1")
+    browser = Browser(server.port, Host="localhost")
+    assert browser.get("/form", **HTTPS).status == 301
+    assert browser.values("Location") == ["https://localhost/form"]
+    assert browser.get("/form", X_Forwarded_Ssl="on", Forwarded="proto=https").status == 301
+
+
+def test_hsts_of_both_is_sent_once(serve: Any) -> None:
+    more = BEHIND + "SWAIG_WSGI = {**SWAIG_WSGI, 'ssl_domain': 'www.example'}\n"
+    browser = Browser(serve(more, SWML_TRUSTED_PROXIES="127.0.0.1").port, Host="localhost")
+    assert browser.get("/", **HTTPS).values("Strict-Transport-Security") == ["max-age=60"]
+    # A refusal is no answer of Django's, and carries ours.
+    refused = browser.get("/swaig", **HTTPS)
+    assert refused.status == 401
+    assert refused.values("Strict-Transport-Security") == ["max-age=31536000; includeSubDomains"]
+
+
+def test_proxy_fix_inside_changes_nothing(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "fixed.py").write_text(
+        "from django.conf import settings\n"
+        "from django.core.wsgi import get_wsgi_application\n"
+        "from django.http import JsonResponse\n"
+        "from django.urls import path\n"
+        "from werkzeug.middleware.proxy_fix import ProxyFix\n"
+        "from swaig_wsgi import Settings, harden\n"
+        "def where(request):\n"
+        "    client = request.META['REMOTE_ADDR']\n"
+        "    return JsonResponse({'url': request.build_absolute_uri(), 'client': client})\n"
+        "urlpatterns = [path('where', where)]\n"
+        "fixed = ProxyFix(get_wsgi_application(), x_for=1, x_proto=1, x_host=1, x_prefix=1)\n"
+        "app = harden(fixed, Settings.from_mapping(settings.SWAIG_WSGI))\n"
+    )
+    settings = f"{BEHIND}ROOT_URLCONF = 'fixed'\n"
+    server = serve(settings, "fixed:app", SWML_TRUSTED_PROXIES="127.0.0.1")
+    told = {name.replace("_", "-"): value for name, value in HTTPS.items()}
+    told.update({"X-Forwarded-Prefix": "/shop", "Host": "localhost"})
+    answer = server.request("GET", "/where", headers=told, auth=None)
+    assert answer.json == {"url": "https://www.example/shop/where", "client": "192.0.2.7"}
+
+
+def test_the_tool_endpoint_asks_for_both_tokens(serve: Any) -> None:
+    server = serve()
+
+    def post(url: str, body: Any, headers: dict[str, str] = PLATFORM) -> Any:
+        target = url.removeprefix(f"http://127.0.0.1:{server.port}")
+        return server.request("POST", target, body, headers, auth=None)
+
+    call = {
+        "function": "opening_hours",
+        "argument": {"parsed": [{"day": "Monday"}], "raw": '{"day": "Monday"}'},
+        "call_id": "call-1",
+    }
+    document = post("/swml", {"call_id": "call-1"})
+    (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    url = tool["web_hook_url"]
+    assert url.startswith(f"http://127.0.0.1:{server.port}/swaig?__token=")
+    answer = post(url, call)
+    assert (answer.status, answer.json) == (200, {"response": "We are open 9 to 5."})
+    for path in ("/swml", url, "/swaig", "//swaig", "/x/../swaig"):
+        refused = post(path, call, {"Authorization": "Bearer wrong"})
+        assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})
+    for forged, body in (
+        ("/swaig", call),
+        (url[:-1] + ("A" if url[-1] != "A" else "Q"), call),
+        (url, {**call, "call_id": "call-2"}),
+        (url, {**call, "function": "transfer_funds"}),
+    ):
+        refused = post(forged, body)
+        assert (refused.status, refused.json) == (403, {"error": "Forbidden: invalid tool token"})
