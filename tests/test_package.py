@@ -1,0 +1,207 @@
+"""What is installed, and what is needed: nothing."""
+
+from __future__ import annotations
+
+import email
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import swaig_wsgi
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Neither site-packages nor the environment nor the current directory.
+BARE = ("-S", "-E", "-I", "-W", "error")
+IMPORT_ALL = """
+import sys
+from importlib import import_module
+from pathlib import Path
+
+root = Path(sys.argv[1])
+sys.path.insert(0, str(root))
+for path in sorted((root / "swaig_wsgi").rglob("*.py")):
+    parts = path.relative_to(root).with_suffix("").parts
+    if parts[1] not in ("agent", "examples", "gunicorn", "gunicorn_logger"):
+        import_module(".".join(part for part in parts if part != "__init__"))
+third = sorted({"werkzeug", "redis", "flask", "django", "gunicorn"} & set(sys.modules))
+print("third:", third, "modules:", sum(name.startswith("swaig_wsgi") for name in sys.modules))
+"""
+
+
+def python(*arguments, executable=sys.executable, cwd=None):
+    result = subprocess.run(
+        [str(executable), *map(str, arguments)], capture_output=True, text=True, cwd=cwd
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def bare(code):
+    return python(*BARE, "-c", f"import sys; sys.path.insert(0, sys.argv[1])\n{code}", ROOT)
+
+
+# -- nothing installed
+
+
+def test_the_package_can_be_imported_with_nothing_installed():
+    out = bare("import swaig_wsgi; print(*swaig_wsgi.__all__)")
+    assert out.split() == swaig_wsgi.__all__
+    assert set(swaig_wsgi.__all__) <= set(dir(swaig_wsgi))
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(swaig_wsgi.__all__) - {"AgentApp", "AgentServer", "__version__"})
+)
+def test_all_but_the_applications_need_nothing(name):
+    out = bare(f"from swaig_wsgi import {name}; print({name}.__module__)")
+    assert out.startswith("swaig_wsgi.")
+
+
+@pytest.mark.parametrize("name", ["AgentApp", "AgentServer"])
+def test_what_needs_werkzeug_says_how_to_get_it(name):
+    out = bare(f"""
+try:
+    from swaig_wsgi import {name}
+except ImportError as error:
+    print(error)
+""")
+    assert name in out
+    assert "pip install 'swaig-wsgi[app]'" in out
+
+
+def test_the_store_in_redis_says_how_to_get_its_client():
+    out = bare("""
+from swaig_wsgi.stores import RedisStore, open_store
+for make in (RedisStore, open_store):
+    try:
+        make("redis://127.0.0.1/0")
+    except ImportError as error:
+        print(error)
+""")
+    assert out.count("pip install 'swaig-wsgi[redis]'") == 2
+
+
+def test_an_unknown_name_is_no_attribute():
+    with pytest.raises(AttributeError, match="nonsense"):
+        swaig_wsgi.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("flags", [BARE, ()])
+def test_no_room_but_the_agents_loads_what_must_be_installed(flags):
+    out = python(*flags, "-c", IMPORT_ALL, ROOT)
+    assert out.startswith("third: [] modules: ")
+    assert int(out.split()[-1]) > 50
+
+
+# -- wheel and sdist
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Return the wheel and the sdist, built from a copy: a build writes into its source."""
+    directory = tmp_path_factory.mktemp("build")
+    unwanted = (".*", "*.egg-info", "__pycache__", "build", "dist")
+    shutil.copytree(ROOT, directory / "source", ignore=shutil.ignore_patterns(*unwanted))
+    python("-m", "build", "--no-isolation", "--outdir", directory, directory / "source")
+    (wheel,) = directory.glob("*.whl")
+    (sdist,) = directory.glob("*.tar.gz")
+    return wheel, sdist
+
+
+@pytest.fixture(scope="module")
+def wheel_names(built):
+    with zipfile.ZipFile(built[0]) as archive:
+        return archive.namelist()
+
+
+@pytest.fixture(scope="module")
+def metadata(built, wheel_names):
+    (name,) = (name for name in wheel_names if name.endswith(".dist-info/METADATA"))
+    with zipfile.ZipFile(built[0]) as archive:
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel_names):
+    for name in ("examples/basic.py", "py.typed", "core/auth.py", "agent/app.py", "cli.py"):
+        assert f"swaig_wsgi/{name}" in wheel_names
+    assert {name.partition("/")[0] for name in wheel_names} == {
+        "swaig_wsgi",
+        f"swaig_wsgi-{swaig_wsgi.__version__}.dist-info",
+    }
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "swaig_wsgi").rglob("*.py")}
+    assert modules <= set(wheel_names)
+    assert not any("__pycache__" in name for name in wheel_names)
+
+
+def test_nothing_is_required_but_by_extras(metadata):
+    required = metadata.get_all("Requires-Dist")
+    assert [line for line in required if "extra ==" not in line] == []
+    assert set(metadata.get_all("Provides-Extra")) == {"app", "serve", "redis", "test", "dev"}
+
+
+def test_each_extra_brings_what_it_is_for(metadata):
+    brought = {}
+    for line in metadata.get_all("Requires-Dist"):
+        requirement, _, marker = line.partition(";")
+        extra = marker.partition("extra ==")[2].strip(" \"'")
+        brought.setdefault(extra, []).append(requirement.strip())
+    assert [line.partition(">=")[0] for line in brought["app"]] == ["werkzeug"]
+    assert [line.partition(">=")[0] for line in brought["redis"]] == ["redis"]
+    assert sorted(brought["serve"]) == ["gunicorn>=27", brought["app"][0]]
+
+
+def test_the_metadata_say_what_it_is(metadata):
+    assert (metadata["Name"], metadata["Version"]) == ("swaig-wsgi", swaig_wsgi.__version__)
+    assert (metadata["License-Expression"] or metadata["License"]) == "MIT"
+    assert (metadata["License-File"], metadata["Requires-Python"]) == ("LICENSE", ">=3.10")
+    assert metadata.get_payload().startswith("# swaig-wsgi")
+
+
+def test_the_sdist_holds_all_that_is_needed_to_test_and_to_read(built):
+    with tarfile.open(built[1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for path in (
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+        "setup.cfg",
+        "tox.ini",
+        "tests/conftest.py",
+        "tests/certs/cert.pem",
+        "tests/vendored/pytest.ini",
+        "swaig_wsgi/py.typed",
+    ):
+        assert path in names
+    for directory in ("docs", "examples", "tests", "swaig_wsgi"):
+        for path in (ROOT / directory).rglob("*"):
+            name = path.relative_to(ROOT).as_posix()
+            if path.suffix in (".py", ".md", ".pem") and "__pycache__" not in name:
+                assert name in names
+    assert not any(name.endswith(".pyc") for name in names)
+
+
+def test_the_wheel_alone_can_be_used(built, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=False)
+    executable = tmp_path / "venv" / "bin" / "python"
+    # Without an index nothing else could be installed along.
+    install = ("install", "--quiet", "--no-index", "--disable-pip-version-check", built[0])
+    python("-m", "pip", "--python", executable, *install)
+    code = "import swaig_wsgi as s; print(s.__file__, s.harden.__name__, s.Settings().rate_limit)"
+    out = python("-I", "-W", "error", "-c", code, executable=executable, cwd=tmp_path)
+    assert str(tmp_path / "venv") in out
+    assert out.split()[1:] == ["harden", "None"]
+    command = os.fspath(tmp_path / "venv" / "bin" / "swaig-wsgi")
+    subprocess.run([command, "vendor", "copied"], check=True, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (tmp_path / "copied" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    told = subprocess.run(
+        [command, "serve", "a:b"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2
+    assert "pip install 'swaig-wsgi[app]'" in told.stderr
