@@ -375,6 +375,30 @@ def test_the_prefix_replaces_whatever_script_name_there_was():
 
 
 @pytest.mark.parametrize(
+    ("mount", "target", "script_name"),
+    [
+        ("/mount", "/mount/swaig", "/agents/mount"),
+        ("/mount", "/mount", "/agents/mount"),
+        ("/mount/", "/mount/swaig?x=/y", "/agents/mount"),
+        ("/m\u00c3\u00b6unt", "/m%C3%B6unt/swaig", "/agents/m\u00c3\u00b6unt"),
+        ("/mount", "http://inner.example/mount/swaig", "/agents/mount"),
+        # Not on the path that came: somebody invented it.
+        ("/mount", "/mounted/swaig", "/agents"),
+        ("/mount", "/swaig", "/agents"),
+        # A server that splits off what its proxy does not.
+        ("/agents", "/agents/swaig", "/agents"),
+    ],
+)
+def test_the_prefix_goes_before_a_mount(mount, target, script_name):
+    headers = {"HTTP_X_FORWARDED_PREFIX": "/agents"}
+    environ = seen(request(headers, SCRIPT_NAME=mount, RAW_URI=target))
+    assert environ["SCRIPT_NAME"] == script_name
+    assert environ["swaig_wsgi.forwarded_prefix"] == "/agents"
+    # One that was left inside changes nothing.
+    assert proxy_fix(environ, 1)[-1] == script_name
+
+
+@pytest.mark.parametrize(
     ("host", "result"),
     [
         ("inner.example:8000", "inner.example:8443"),

@@ -1,0 +1,173 @@
+"""An agent under a prefix, beside a site: its URLs lead back to it, whoever stands in front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from flask import Flask
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
+
+from swaig_wsgi import AgentApp, Settings, harden
+
+ROOT = Path(__file__).parent.parent
+PROXY = "127.0.0.1"
+TOLD = {
+    "X-Forwarded-For": "192.0.2.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "public.example",
+}
+SECRET = "a secret of some length"
+
+
+def mounted(*, outside: bool = False, route: str = "/", **settings: Any) -> tuple[Any, AgentApp]:
+    """Return a site with an agent at ``/agent``; `outside` hardens both together."""
+    site = Flask(__name__)
+    site.add_url_rule("/", "home", lambda: "the site")
+    checked = Settings.from_mapping({"swaig_secret": SECRET, **settings})
+    agent = AgentApp("bank", route=route, basic_auth=("user", "p@ss"), settings=checked)
+    agent.define_tool("transfer", "Transfer", {}, lambda args, raw: "Done.", secure=True)
+    app: Any = DispatcherMiddleware(site.wsgi_app, {"/agent": agent})
+    return (harden(app, checked) if outside else app), agent
+
+
+def web_hook_url(app: Any, path: str = "/agent/", **headers: str) -> str:
+    client = Client(app)
+    environ = {"REMOTE_ADDR": PROXY}
+    answer = client.post(
+        path,
+        json={"call_id": "call-1"},
+        auth=("user", "p@ss"),
+        headers={"Host": "inner.example", **headers},
+        environ_overrides=environ,
+    )
+    assert answer.status_code == 200, answer.text
+    (tool,) = answer.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    default = answer.json["sections"]["main"][1]["ai"]["SWAIG"]["defaults"]["web_hook_url"]
+    url: str = tool["web_hook_url"]
+    assert url.startswith(f"{default}?__token=")
+    return url.partition("?")[0].replace("user:p%40ss@", "")
+
+
+def test_the_site_and_the_agent_answer_each_under_their_own_path() -> None:
+    app, _ = mounted()
+    client = Client(app)
+    assert client.get("/").text == "the site"
+    assert client.get("/agentur").status_code == 404
+    assert client.get("/agent/").status_code == 401
+    assert client.get("/agent").status_code == 401
+    assert client.get("/agent/health").json == {"status": "ok"}
+    assert client.get("/health").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/agent", "/agent/"])
+def test_urls_hold_the_mount(path: str) -> None:
+    app, _ = mounted()
+    assert web_hook_url(app, path) == "http://inner.example/agent/swaig"
+    app, _ = mounted(route="/bank")
+    assert web_hook_url(app, f"/agent/bank{path[6:]}") == "http://inner.example/agent/bank/swaig"
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("trusted", [{"trusted_proxies": [PROXY]}, {"trust_proxy_headers": True}])
+def test_behind_a_trusted_proxy(outside: bool, trusted: dict[str, Any]) -> None:
+    app, _ = mounted(outside=outside, **trusted)
+    assert web_hook_url(app, **TOLD) == "https://public.example/agent/swaig"
+    prefixed = {**TOLD, "X-Forwarded-Prefix": "/shop"}
+    assert web_hook_url(app, **prefixed) == "https://public.example/shop/agent/swaig"
+
+
+def test_two_policies_agree_on_what_both_believe() -> None:
+    _, agent = mounted(trusted_proxies=[PROXY, "10.0.0.0/8"])
+    app = DispatcherMiddleware(Flask(__name__).wsgi_app, {"/agent": agent})
+    outer = harden(app, Settings.from_mapping({"trusted_proxies": [PROXY]}))
+    prefixed = {**TOLD, "X-Forwarded-Prefix": "/shop"}
+    assert web_hook_url(outer, **prefixed) == "https://public.example/shop/agent/swaig"
+    stranger = harden(app, Settings.from_mapping({"trusted_proxies": ["10.0.0.1"]}))
+    assert web_hook_url(stranger, **prefixed) == "http://inner.example/agent/swaig"
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_below_a_configured_base(outside: bool) -> None:
+    base = "https://voice.example/base"
+    app, _ = mounted(outside=outside, proxy_url_base=base)
+    assert web_hook_url(app) == f"{base}/agent/swaig"
+    assert web_hook_url(app, **TOLD) == f"{base}/agent/swaig"
+    # The base is where the proxy's prefix leads: it is not there twice.
+    app, _ = mounted(outside=outside, proxy_url_base=base, trusted_proxies=[PROXY])
+    prefixed = {**TOLD, "X-Forwarded-Prefix": "/base"}
+    assert web_hook_url(app, **prefixed) == f"{base}/agent/swaig"
+
+
+def test_a_stranger_chooses_no_part_of_the_url() -> None:
+    prefixed = {**TOLD, "X-Forwarded-Prefix": "/evil"}
+    for outside in (False, True):
+        app, _ = mounted(outside=outside, trusted_proxies=["10.0.0.1"])
+        assert web_hook_url(app, **prefixed) == "http://inner.example/agent/swaig"
+
+
+def test_a_request_is_counted_once_in_one_store(tmp_path: Path) -> None:
+    shared = {"rate_limit": 3, "storage_url": f"sqlite:///{tmp_path}/counts.db"}
+    app, agent = mounted(outside=True, **shared)
+    client = Client(app)
+    for path, status in (("/agent/", 401), ("/", 200), ("/agent/", 401), ("/agent/", 429)):
+        answer = client.get(path, environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
+        assert (path, answer.status_code) == (path, status)
+    agent.store.close()
+
+
+SITES = {
+    "flask": "from flask import Flask\nsite = Flask('site')\nsite.get('/')(lambda: 'the site')\n",
+    "django": (
+        "from django.conf import settings\n"
+        "from django.http import HttpResponse\n"
+        "from django.urls import path\n"
+        "settings.configure(ALLOWED_HOSTS=['*'], ROOT_URLCONF='mounted', SECRET_KEY='a' * 50)\n"
+        "from django.core.wsgi import get_wsgi_application\n"
+        "urlpatterns = [path('', lambda request: HttpResponse('the site'))]\n"
+        "site = get_wsgi_application()\n"
+    ),
+}
+MOUNT = (
+    "from werkzeug.middleware.dispatcher import DispatcherMiddleware\n"
+    "from swaig_wsgi import harden\n"
+    "from swaig_wsgi.examples.basic import app as agent\n"
+    "app = harden(DispatcherMiddleware(site, {'/agent': agent}))\n"
+)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_under_gunicorn_the_document_leads_to_the_tool(
+    site: str, gunicorn: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "mounted.py").write_text(SITES[site] + MOUNT)
+    server = gunicorn(
+        "mounted:app",
+        "--forwarded-allow-ips=192.0.2.1",
+        cwd=str(tmp_path),
+        PYTHONPATH=str(ROOT),
+        SWML_TRUSTED_PROXIES=PROXY,
+        SIGNALWIRE_SWAIG_SECRET=SECRET,
+    )
+    assert server.request("GET", "/", auth=None).body == b"the site"
+    for headers, base in (
+        ({}, f"http://127.0.0.1:{server.port}"),
+        ({**TOLD, "X-Forwarded-Prefix": "/shop"}, "https://public.example/shop"),
+    ):
+        answer = server.request("POST", "/agent/", {"call_id": "call-1"}, headers)
+        functions = answer.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+        url = next(f["web_hook_url"] for f in functions if f["function"] == "transfer_funds")
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        assert f"{parts.scheme}://{host}{parts.path}" == f"{base}/agent/swaig"
+        call = {
+            "function": "transfer_funds",
+            "argument": {"parsed": [{"amount": 5, "toAccount": "A-1"}]},
+            "call_id": "call-1",
+        }
+        credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
+        called = server.request("POST", f"/agent/swaig?{parts.query}", call, auth=credentials)
+        assert called.json == {"response": "Transfer completed."}
