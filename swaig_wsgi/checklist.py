@@ -57,9 +57,9 @@ def _tls(settings: Settings) -> Item:
             "enabled without files; set SWML_SSL_CERT_PATH and SWML_SSL_KEY_PATH",
         )
     return _judge(
-        _is_https(settings.proxy_url_base),
+        _is_https(settings.proxy_url_base) or settings.ssl_domain is not None,
         "TLS",
-        "ends at the proxy that SWML_PROXY_URL_BASE names",
+        "ends at the proxy in front, as SWML_PROXY_URL_BASE or SWML_SSL_DOMAIN says",
         "credentials travel in clear; set SWML_SSL_ENABLED, SWML_SSL_CERT_PATH and "
         "SWML_SSL_KEY_PATH, or let it end at a proxy and set SWML_PROXY_URL_BASE",
     )

@@ -78,6 +78,13 @@ def test_nothing_set_is_warned_of_with_the_variable_to_set():
         ({**TLS, "SWML_PROXY_URL_BASE": ""}, "TLS", "ok", "SWML_SSL_CERT_PATH"),
         ({**TLS, "SWML_SSL_KEY_PATH": ""}, "TLS", "warn", "SWML_SSL_KEY_PATH"),
         ({"SWML_PROXY_URL_BASE": "http://agent.example.com"}, "TLS", "warn", "in clear"),
+        ({}, "TLS", "ok", "proxy in front"),
+        (
+            {"SWML_PROXY_URL_BASE": "", "SWML_SSL_DOMAIN": "agent.example.com"},
+            "TLS",
+            "ok",
+            "proxy in front",
+        ),
         ({"SWML_CORS_ORIGINS": "*"}, "CORS origins", "warn", "SWML_CORS_ORIGINS"),
         ({}, "CORS origins", "ok", "2 allowed"),
         (

@@ -251,6 +251,16 @@ def test_nothing_is_left_beside_the_copy(copy):
     assert [path.name for path in copy.parent.iterdir()] == ["front_door"]
 
 
+def test_a_first_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def failing(self, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="disk full"):
+        vendor(tmp_path / "front_door")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_copy_that_fails_leaves_the_old_one(copy, monkeypatch):
     before = (copy / MANIFEST).read_bytes()
     rename = Path.rename
