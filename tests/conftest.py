@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import Headers
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
@@ -42,7 +44,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @dataclass
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: Headers
     body: bytes
 
     @property
@@ -57,6 +59,7 @@ class Server:
     process: subprocess.Popen[str]
     port: int
     lines: list[str] = field(default_factory=list)
+    stop_by: signal.Signals = signal.SIGTERM
 
     @property
     def log(self) -> str:
@@ -84,7 +87,7 @@ class Server:
             connection.request(method, path, body, headers, encode_chunked=chunked)
             response = connection.getresponse()
             content = response.read()
-            return Answer(response.status, dict(response.getheaders()), content)
+            return Answer(response.status, Headers(response.getheaders()), content)
         finally:
             connection.close()
 
@@ -103,9 +106,9 @@ def basic(user: str, password: str) -> str:
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-@pytest.fixture
-def serve_command() -> Iterator[Any]:
-    """Start commands that serve; stop them when the test ends, however it ends."""
+@contextmanager
+def serving_commands() -> Iterator[Any]:
+    """Give a function that starts commands that serve; stop them in the end, however it comes."""
     servers: list[tuple[Server, threading.Thread]] = []
 
     def start(
@@ -136,22 +139,31 @@ def serve_command() -> Iterator[Any]:
         servers.append((server, reader))
         match = re.search(listening, server.wait_for_log(listening))
         assert match is not None
-        server.port = int(match[1])
+        server.port = int(match[1] or 0)
         return server
 
-    yield start
-    for server, _ in servers:
-        if server.process.poll() is None:
-            server.process.terminate()
-    for server, reader in servers:
-        try:
-            server.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.process.pid, signal.SIGKILL)
-            server.process.wait()
-        reader.join(timeout=10)
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+    try:
+        yield start
+    finally:
+        for server, _ in servers:
+            if server.process.poll() is None:
+                server.process.send_signal(server.stop_by)
+        for server, reader in servers:
+            try:
+                server.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.process.pid, signal.SIGKILL)
+                server.process.wait()
+            reader.join(timeout=10)
+            assert server.process.stdout is not None
+            server.process.stdout.close()
+
+
+@pytest.fixture
+def serve_command() -> Iterator[Any]:
+    """Start commands that serve; stop them when the test ends, however it ends."""
+    with serving_commands() as start:
+        yield start
 
 
 @pytest.fixture
@@ -165,6 +177,193 @@ def gunicorn(serve_command: Any) -> Any:
         server = serve_command(command, env, cwd=cwd)
         server.wait_for_log("Booting worker")
         return server
+
+    return start
+
+
+@dataclass(frozen=True)
+class ServerKind:
+    """A WSGI server, how to start it, and what an application behind it has to know.
+
+    docs/servers.md says the same in prose; the tests hold both to it.
+    """
+
+    name: str
+    #: Arguments: ``module:app``, an address (a path for a Unix socket), a private directory.
+    command: Callable[[str, str, Path], list[str]]
+    listening: str
+    ready: str = ""
+    #: Whether several requests are served at a time.
+    concurrent: bool = True
+    #: A chunked body: ``streamed`` to the application, ``buffered`` until it is whole and then
+    #: given a Content-Length, or ``refused`` by us (411), as the application cannot see its end.
+    chunked: str = "streamed"
+    #: Content-Length together with Transfer-Encoding: ``refused``, or ``chunked`` wins.
+    contradiction: str = "refused"
+    #: ``X_Name`` beside ``X-Name``: ``dropped``, or ``joined`` with it.
+    underscores: str = "dropped"
+    #: Whether an answer goes out before the whole body has come.
+    early: bool = True
+    #: Whether ``%2F`` in a path reaches the application.
+    encoded_slash: bool = True
+    #: REMOTE_ADDR on a Unix socket; None where the server has no such sockets.
+    unix_peer: str | None = ""
+    #: How it stops without waiting a second more.
+    stop_by: signal.Signals = signal.SIGTERM
+    #: What lets the forwarding headers of a proxy through to the application.
+    forwarding: tuple[str, ...] = ()
+
+
+def _gunicorn_kind(name: str, *options: str, **facts: Any) -> ServerKind:
+    def command(app: str, address: str, scratch: Path) -> list[str]:
+        bind = address if ":" in address else f"unix:{address}"
+        return [sys.executable, "-m", "gunicorn", f"--bind={bind}", *options, app]
+
+    listening = r"Listening at: (?:https?://127\.0\.0\.1:(\d+)|unix:)"
+    return ServerKind(name, command, listening, "Booting worker", **facts)
+
+
+def _waitress_command(app: str, address: str, scratch: Path) -> list[str]:
+    bind = f"--listen={address}" if ":" in address else f"--unix-socket={address}"
+    return [sys.executable, "-m", "waitress", bind, app]
+
+
+_WERKZEUG = """
+import importlib, sys
+from swaig_wsgi.agent.serving import serve_application
+module, _, name = sys.argv[1].partition(":")
+host, _, port = sys.argv[2].rpartition(":")
+app = getattr(importlib.import_module(module), name)
+serve_application(app, host or "unix://" + port, int(port) if host else 0)
+"""
+
+
+def _werkzeug_command(app: str, address: str, scratch: Path) -> list[str]:
+    return [sys.executable, "-c", _WERKZEUG, app, address]
+
+
+def _uwsgi_command(app: str, address: str, scratch: Path) -> list[str]:
+    module, _, name = app.partition(":")
+    return [
+        str(Path(sys.executable).with_name("uwsgi")),
+        f"--http-socket={address}",
+        *("--master", "--need-app", "--die-on-term", "--threads=4"),
+        *("--pythonpath=.", f"--module={module}", f"--callable={name}"),
+        # By default it logs whole URLs, and with them tokens.
+        '--log-format=%(addr) "%(method) %(var.PATH_INFO) %(proto)" %(status)',
+    ]
+
+
+def _mod_wsgi_command(app: str, address: str, scratch: Path) -> list[str]:
+    module, _, name = app.partition(":")
+    with socket.socket() as probe:  # Apache does not take port 0
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # Apache does not serve as root, and another user could not read this interpreter.
+    unprivileged = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    return [
+        *(unprivileged if os.geteuid() == 0 else []),
+        *(str(Path(sys.executable).with_name("mod_wsgi-express")), "start-server"),
+        *("--application-type=module", module, f"--callable-object={name}"),
+        *("--host=127.0.0.1", f"--port={port}", f"--server-root={scratch / 'apache'}"),
+        *("--python-path=.", "--log-to-terminal", "--locale=C.UTF-8", "--threads=4"),
+        "--chunked-request",
+    ]
+
+
+SERVERS = {
+    kind.name: kind
+    for kind in (
+        _gunicorn_kind("gunicorn-sync", "--worker-class=sync", concurrent=False),
+        _gunicorn_kind("gunicorn-gthread", "--worker-class=gthread", "--threads=4"),
+        _gunicorn_kind("gunicorn-gevent", "--worker-class=gevent", stop_by=signal.SIGINT),
+        ServerKind(
+            "waitress",
+            _waitress_command,
+            r"Serving on (?:http://127\.0\.0\.1:(\d+)|unix:)",
+            chunked="buffered",
+            contradiction="chunked",
+            early=False,
+            unix_peer="localhost",
+            forwarding=("--no-clear-untrusted-proxy-headers",),
+        ),
+        ServerKind(
+            "werkzeug",
+            _werkzeug_command,
+            r"Running on (?:http://127\.0\.0\.1:(\d+)|unix:)",
+            unix_peer="<local>",
+        ),
+        ServerKind(
+            "uwsgi",
+            _uwsgi_command,
+            r"uwsgi socket 0 bound to (?:TCP address 127\.0\.0\.1:(\d+)|UNIX)",
+            "spawned uWSGI worker 1",
+            chunked="refused",
+            underscores="joined",
+        ),
+        ServerKind(
+            "mod_wsgi",
+            _mod_wsgi_command,
+            r"Server URL +: http://127\.0\.0\.1:(\d+)",
+            "resuming normal operations",
+            contradiction="chunked",
+            encoded_slash=False,
+            unix_peer=None,
+        ),
+    )
+}
+#: Those whose wheels install anywhere. The others: tox -e servers.
+_DEFAULT_SERVERS = "gunicorn-sync,gunicorn-gthread,gunicorn-gevent,waitress,werkzeug"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--servers",
+        default=_DEFAULT_SERVERS,
+        help=f"servers for the tests of the whole way, of {','.join(SERVERS)}",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server_kind" in metafunc.fixturenames:
+        names = metafunc.config.getoption("--servers").split(",")
+        unknown = set(names) - set(SERVERS)
+        if unknown:
+            raise pytest.UsageError(f"--servers: unknown {', '.join(sorted(unknown))}")
+        kinds = [SERVERS[name] for name in names]
+        metafunc.parametrize("server_kind", kinds, ids=names, scope="module")
+
+
+def start_server(
+    start: Any,
+    kind: ServerKind,
+    app: str,
+    *options: str,
+    scratch: Path,
+    address: str = "127.0.0.1:0",
+    cwd: str | None = None,
+    **env: str,
+) -> Server:
+    """Start a server of `kind` by the function that :func:`serving_commands` gives."""
+    env.setdefault("SWML_BASIC_AUTH_USER", USER)
+    env.setdefault("SWML_BASIC_AUTH_PASSWORD", PASSWORD)
+    if cwd is not None:
+        env.setdefault("PYTHONPATH", cwd)  # not all of them look into the working directory
+    command = kind.command(app, address, scratch)
+    command[-1:-1] = options
+    server: Server = start(command, env, listening=kind.listening, cwd=cwd)
+    server.stop_by = kind.stop_by
+    if kind.ready:
+        server.wait_for_log(kind.ready)
+    return server
+
+
+@pytest.fixture
+def serve(serve_command: Any, server_kind: ServerKind, tmp_path: Path) -> Any:
+    """Start the server under test on a free port: ``serve("module:app", NAME="value")``."""
+
+    def start(app: str, *options: str, **kwargs: Any) -> Server:
+        return start_server(serve_command, server_kind, app, *options, scratch=tmp_path, **kwargs)
 
     return start
 

@@ -1,4 +1,4 @@
-"""The whole way of a request, over a socket, through a real gunicorn."""
+"""The whole way of a request, over a socket, through real servers: gunicorn before all others."""
 
 from __future__ import annotations
 
@@ -16,17 +16,10 @@ from werkzeug.test import Client
 APP = "swaig_wsgi.examples.basic:app"
 SECRET = "an end-to-end secret of some length"
 
-WORKERS = {"sync": ["--worker-class=sync"], "gthread": ["--worker-class=gthread", "--threads=4"]}
-
-
-@pytest.fixture(params=WORKERS)
-def options(request: pytest.FixtureRequest) -> list[str]:
-    return WORKERS[request.param]
-
 
 @pytest.fixture
-def server(gunicorn: Any, options: list[str]) -> Any:
-    return gunicorn(APP, *options, SIGNALWIRE_SWAIG_SECRET=SECRET)
+def server(serve: Any) -> Any:
+    return serve(APP, SIGNALWIRE_SWAIG_SECRET=SECRET)
 
 
 def fetch_document(server: Any, call_id: str = "call-1", **options: Any) -> dict[str, Any]:
@@ -116,7 +109,7 @@ def test_tokens_that_prove_nothing(server: Any) -> None:
     server.wait_for_log("reason=missing")
 
 
-def test_a_token_of_another_function(gunicorn: Any, options: list[str], tmp_path: Any) -> None:
+def test_a_token_of_another_function(serve: Any, tmp_path: Any) -> None:
     (tmp_path / "two_tools.py").write_text(
         "from swaig_wsgi import AgentApp\n"
         "app = AgentApp('two')\n"
@@ -125,7 +118,7 @@ def test_a_token_of_another_function(gunicorn: Any, options: list[str], tmp_path
         "        return 'Transfer completed.'\n"
         "    app.define_tool(name, name, {}, handler, secure=True)\n"
     )
-    server = gunicorn("two_tools:app", *options, cwd=str(tmp_path))
+    server = serve("two_tools:app", cwd=str(tmp_path))
     document = fetch_document(server)
     url = tool_url(document, "first")
     assert was_done(call(server, url, tool_call(name="first")))
@@ -133,7 +126,7 @@ def test_a_token_of_another_function(gunicorn: Any, options: list[str], tmp_path
     server.wait_for_log("reason=wrong_function")
 
 
-def test_an_expired_token(gunicorn: Any, options: list[str], tmp_path: Any) -> None:
+def test_an_expired_token(serve: Any, tmp_path: Any) -> None:
     (tmp_path / "short.py").write_text(
         "from swaig_wsgi import AgentApp\n"
         "app = AgentApp('short', token_expiry_secs=1)\n"
@@ -142,15 +135,15 @@ def test_an_expired_token(gunicorn: Any, options: list[str], tmp_path: Any) -> N
         '    """Transfer money."""\n'
         "    return 'Transfer completed.'\n"
     )
-    server = gunicorn("short:app", *options, cwd=str(tmp_path))
+    server = serve("short:app", cwd=str(tmp_path))
     url = tool_url(fetch_document(server))
     time.sleep(1.1)
     assert was_refused_to_the_ai(call(server, url, tool_call()))
     server.wait_for_log("reason=expired")
 
 
-def test_a_foreign_host(gunicorn: Any, options: list[str]) -> None:
-    server = gunicorn(APP, *options, SWML_ALLOWED_HOSTS="agent.example.com,127.0.0.1,::1")
+def test_a_foreign_host(serve: Any) -> None:
+    server = serve(APP, SWML_ALLOWED_HOSTS="agent.example.com,127.0.0.1,::1")
     for host, status in (
         ("agent.example.com", 200),
         ("AGENT.example.com.:3000", 200),
@@ -166,21 +159,26 @@ def test_a_foreign_host(gunicorn: Any, options: list[str]) -> None:
     assert server.request("GET", "/health", headers={"Host": "evil.example"}).status == 200
 
 
-def test_a_body_too_large(gunicorn: Any, options: list[str]) -> None:
-    server = gunicorn(APP, *options, SWML_MAX_REQUEST_SIZE="102400")
+def test_a_body_too_large(serve: Any, server_kind: Any) -> None:
+    server = serve(APP, SWML_MAX_REQUEST_SIZE="102400")
     large = b'{"x": "' + b"a" * 200_000 + b'"}'
     headers = {"Content-Type": "application/json"}
     declared = server.request("POST", "/", large, headers)
     assert (declared.status, declared.json) == (413, {"error": "Request too large"})
     pieces = [large[start : start + 8192] for start in range(0, len(large), 8192)]
     chunked = server.request("POST", "/", pieces, headers, chunked=True)
-    assert (chunked.status, chunked.json) == (413, {"error": "Request too large"})
     small = [b'{"call_id":', b' "call-1"}']
-    assert server.request("POST", "/", small, headers, chunked=True).status == 200
+    understood = server.request("POST", "/", small, headers, chunked=True)
+    if server_kind.chunked == "refused":
+        assert (chunked.status, chunked.json) == (411, {"error": "Length required"})
+        assert understood.status == 411
+    else:
+        assert (chunked.status, chunked.json) == (413, {"error": "Request too large"})
+        assert understood.status == 200
 
 
-def test_over_the_rate_limit(gunicorn: Any, options: list[str]) -> None:
-    server = gunicorn(APP, *options, SWML_RATE_LIMIT="30")
+def test_over_the_rate_limit(serve: Any) -> None:
+    server = serve(APP, SWML_RATE_LIMIT="30")
     statuses = []
     for number in range(40):
         spoof = {"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"}
@@ -192,14 +190,14 @@ def test_over_the_rate_limit(gunicorn: Any, options: list[str]) -> None:
     assert server.request("GET", "/health").status == 200
 
 
-def test_guessing_passwords_is_limited(gunicorn: Any, options: list[str]) -> None:
-    server = gunicorn(APP, *options, SWML_RATE_LIMIT="5")
+def test_guessing_passwords_is_limited(serve: Any) -> None:
+    server = serve(APP, SWML_RATE_LIMIT="5")
     statuses = [server.request("GET", "/", auth=("demo", str(n))).status for n in range(8)]
     assert statuses == [401] * 5 + [429] * 3
 
 
-def test_stalled_strangers_hold_no_worker(gunicorn: Any) -> None:
-    server = gunicorn(APP, *WORKERS["gthread"])
+def test_stalled_strangers_hold_no_worker(serve: Any, server_kind: Any) -> None:
+    server = serve(APP)
     stalled = []
     try:
         for _ in range(8):
@@ -211,14 +209,15 @@ def test_stalled_strangers_hold_no_worker(gunicorn: Any) -> None:
             )
         start = time.monotonic()
         assert fetch_document(server)
-        assert time.monotonic() - start < 1
+        # Who serves one at a time lets go of each after a tenth of a second.
+        assert time.monotonic() - start < (1 if server_kind.concurrent else 2)
     finally:
         for connection in stalled:
             connection.close()
 
 
-def test_concurrent_calls_keep_their_own(gunicorn: Any) -> None:
-    server = gunicorn(APP, *WORKERS["gthread"])
+def test_concurrent_calls_keep_their_own(serve: Any) -> None:
+    server = serve(APP)
     failures: list[str] = []
 
     def one_call(number: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from werkzeug.serving import run_simple
+from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from ..config import Settings
+from ..core.redaction import redact_url
 from ..tls import SslConfig
 
 if TYPE_CHECKING:
@@ -20,4 +21,24 @@ def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> Non
         ConfigurationError: TLS is enabled, and certificate or key cannot be used.
     """
     context = SslConfig(settings=settings).create_context() if settings.ssl_enabled else None
-    run_simple(host, port, app, threaded=True, ssl_context=context)
+    run_simple(host, port, app, threaded=True, ssl_context=context, request_handler=_RequestHandler)
+
+
+class _RequestHandler(WSGIRequestHandler):
+    """Logs requests without the tokens in their URLs."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        # Werkzeug logs the path, or the whole line where that is malformed.
+        said = vars(self)
+        names: tuple[str, ...] = ("path", "requestline")
+        original = {name: said[name] for name in names if name in said}
+        said.update({name: redact_url(text) for name, text in original.items()})
+        try:
+            super().log_request(code, size)
+        finally:
+            said.update(original)
+
+    def log_error(self, format: str, *args: Any) -> None:
+        super().log_error(
+            format, *(redact_url(each) if isinstance(each, str) else each for each in args)
+        )

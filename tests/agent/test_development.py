@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import sys
 from pathlib import Path
@@ -72,3 +73,33 @@ def test_run_refuses_tls_without_a_certificate(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SWML_SSL_KEY_PATH", str(CERTS / "key.pem"))
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_CERT_PATH.*/nowhere/cert\.pem"):
         AgentApp("bank").run("127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /swaig?__token=c2VjcmV0 HTTP/1.1",
+        b"GET /swaig?a=1&%5f%5Ftoken=c2VjcmV0 HTTP/1.1",
+        b"GET /swaig?__%74oken=c2VjcmV0 HTTP/1.1",
+        b"GET http://a:c2VjcmV0@127.0.0.1/ HTTP/1.1",
+        b"GET /swaig?__token=c2VjcmV0 and more HTTP/1.1",
+        b"GET /swaig?__token=c2VjcmV0 HTTP/7.5",
+        b"GET /swaig?__token=c2VjcmV0",
+    ],
+)
+def test_no_token_reaches_the_log(serve_command: Any, line: bytes) -> None:
+    program = (
+        "from swaig_wsgi import AgentApp\n"
+        "AgentApp('bank', basic_auth=('a', 'b')).run('127.0.0.1', port=0)\n"
+    )
+    server = serve_command(
+        [sys.executable, "-c", program], listening=r"Running on http://127\.0\.0\.1:(\d+)"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(line + b"\r\nHost: 127.0.0.1\r\n\r\n")
+        while connection.recv(4096):
+            pass
+    server.request("GET", "/the-end")
+    server.wait_for_log("the-end")
+    assert "****" in server.log
+    assert "c2VjcmV0" not in server.log
