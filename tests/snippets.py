@@ -1,0 +1,157 @@
+"""Run the Python blocks of Markdown files as they stand: ``python tests/snippets.py README.md``.
+
+Every block that opens with three backticks and ``python`` is a program, and runs by itself, in an
+empty directory. Comments in the lines above the block say what is different:
+
+``<!-- with: NAME=value NAME=value -->``
+    It runs with these variables set.
+``<!-- ask -->``
+    The ``app`` that it leaves, a WSGI application, is asked for ``/`` and must answer.
+``<!-- continued -->``
+    It goes on where the block before it on the page ended.
+``<!-- django: settings.py -->``
+    It is pasted at the end of that file of a fresh Django project, together with all such blocks
+    of the page; the project's ``wsgi.py`` is what runs, and is asked.
+``<!-- not run: why -->``
+    It is only compiled.
+
+With ``--only WORD`` those blocks alone run that hold the word; ``--only django`` takes the Django
+ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_BLOCK = re.compile(
+    r"^(?P<marks>(?:<!-- [^\n]* -->\n)*)^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_MARK = re.compile(r"<!-- (with|ask|continued|django|not run)(?:: (.+))? -->")
+
+#: What a newcomer does next: start a server, and look.
+_ASK = """
+def _ask(app):
+    from wsgiref.util import setup_testing_defaults
+    environ = {"REMOTE_ADDR": "127.0.0.1", "QUERY_STRING": ""}
+    setup_testing_defaults(environ)
+    started = []
+    answer = app(environ, lambda status, headers, exc_info=None: started.append(status))
+    body = b"".join(answer)
+    getattr(answer, "close", lambda: None)()
+    assert started and int(started[-1][:3]) < 500, (started, body)
+_ask(app)
+"""
+
+
+@dataclass
+class Program:
+    """What runs in one process: code, or files to append to in a Django project."""
+
+    page: str
+    line: int
+    code: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    is_run: bool = True
+    is_asked: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.code + "".join(self.files.values())
+
+
+def programs(path: Path) -> list[Program]:
+    """Return the programs of a page."""
+    text = path.read_text(encoding="utf-8")
+    found: list[Program] = []
+    django: Program | None = None
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("code"))
+        marks = {}
+        for given in match["marks"].splitlines():
+            mark = _MARK.fullmatch(given)
+            if mark is None:
+                raise ValueError(f"{path.name}:{line}: unknown mark {given}")
+            marks[mark[1]] = mark[2] or ""
+        if "django" in marks:
+            if django is None:
+                django = Program(path.name, line)
+                found.append(django)
+            name = marks["django"]
+            django.files[name] = django.files.get(name, "") + match["code"]
+            continue
+        if "continued" not in marks:
+            found.append(Program(path.name, line))
+        program = found[-1]
+        program.code += match["code"]
+        program.is_run = "not run" not in marks
+        program.is_asked = "ask" in marks
+        program.variables.update(pair.split("=", 1) for pair in shlex.split(marks.get("with", "")))
+    return found
+
+
+def run(program: Program) -> str:
+    """Run `program`, and return what went wrong, or nothing."""
+    compile(program.text, f"{program.page}:{program.line}", "exec")
+    if not program.is_run:
+        return ""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SWML_", "SIGNALWIRE_", "DJANGO_")) and name != "PORT"
+    }
+    environment = {**kept, **program.variables}
+    with tempfile.TemporaryDirectory() as directory:
+        if program.files:
+            code = _start_project(Path(directory), program.files)
+        else:
+            code = program.code + (_ASK if program.is_asked else "")
+        file = Path(directory) / "snippet.py"
+        file.write_text(code, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-W", "error", file.name],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    return "" if done.returncode == 0 else f"{program.page}:{program.line}\n{done.stderr}"
+
+
+def _start_project(directory: Path, files: dict[str, str]) -> str:
+    command = [sys.executable, "-m", "django", "startproject", "mysite", str(directory)]
+    subprocess.run(command, check=True, timeout=60)
+    for name, code in files.items():
+        with (directory / "mysite" / name).open("a", encoding="utf-8") as file:
+            file.write("\n" + code)
+    return "from mysite.wsgi import application as app\n" + _ASK
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("pages", nargs="+", type=Path)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    chosen = [
+        program
+        for page in arguments.pages
+        for program in programs(page)
+        if arguments.only in program.text.lower()
+    ]
+    failures = [failure for failure in map(run, chosen) if failure]
+    print(*failures, f"{len(chosen)} run, {len(failures)} failed", sep="\n")
+    return 1 if failures or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
