@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.datastructures import Headers
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
@@ -41,10 +40,26 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+class Fields(dict[str, str]):
+    """Header fields in the spelling in which they came, found in any."""
+
+    def __missing__(self, name: str) -> str:
+        for each, value in self.items():
+            if each.lower() == name.lower():
+                return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return str(name).lower() in map(str.lower, self)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - that is this method
+
+
 @dataclass
 class Answer:
     status: int
-    headers: Headers
+    headers: Fields
     body: bytes
 
     @property
@@ -87,7 +102,7 @@ class Server:
             connection.request(method, path, body, headers, encode_chunked=chunked)
             response = connection.getresponse()
             content = response.read()
-            return Answer(response.status, Headers(response.getheaders()), content)
+            return Answer(response.status, Fields(response.getheaders()), content)
         finally:
             connection.close()
 

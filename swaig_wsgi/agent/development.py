@@ -38,7 +38,7 @@ class _RequestHandler(WSGIRequestHandler):
         finally:
             said.update(original)
 
-    def log_error(self, format: str, *args: Any) -> None:
+    def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - Werkzeug's name
         super().log_error(
             format, *(redact_url(each) if isinstance(each, str) else each for each in args)
         )
