@@ -1,9 +1,11 @@
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -134,3 +136,29 @@ def test_a_coroutine_that_could_not_be_started_leaves_no_warning(monkeypatch, ru
             with pytest.raises(OSError, match="too many open files"):
                 resolve(answer(7))
         gc.collect()
+
+
+def test_greenlets_of_gevent_leave_their_shared_thread(monkeypatch):
+    """Its monkey module is stood in for, as the core's tests run without any package."""
+    patched = {"threading"}
+    monkey = types.SimpleNamespace(is_module_patched=patched.__contains__)
+    threads = types.SimpleNamespace(ThreadPoolExecutor=ThreadPoolExecutor)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+    monkeypatch.setitem(sys.modules, "gevent.threadpool", threads)
+
+    async def where():
+        return threading.get_ident(), colour.get()
+
+    async def fail():
+        raise LookupError("from the other thread")
+
+    token = colour.set("blue")
+    try:
+        thread, seen = resolve(where())
+        assert (thread != threading.get_ident(), seen) == (True, "blue")
+        with pytest.raises(LookupError, match="from the other thread"):
+            resolve(fail())
+        patched.clear()
+        assert resolve(where()) == (threading.get_ident(), "blue")
+    finally:
+        colour.reset(token)
