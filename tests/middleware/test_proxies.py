@@ -374,6 +374,7 @@ def test_the_prefix_replaces_whatever_script_name_there_was():
     assert environ["SCRIPT_NAME"] == environ["swaig_wsgi.forwarded_prefix"] == ""
 
 
+@pytest.mark.installed
 @pytest.mark.parametrize(
     ("mount", "target", "script_name"),
     [
