@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ BODY_READ = "swaig_wsgi.body_read"
 
 #: Seconds for which an answered client may go on sending.
 LINGER = 0.1
-#: Bytes of an unread body that are taken off the wire, and no more.
+#: A body of fewer bytes than these that has arrived whole is read, and the connection kept.
 MAX_DRAIN = 65_536
+_PIECE = 65_536
 
 
 def leaves_body(environ: WSGIEnvironment) -> bool:
@@ -39,7 +41,8 @@ class UnreadAnswer:
 
     Whoever has sent the whole body already keeps the connection. Whoever is still sending is
     heard for :data:`LINGER` seconds, so that the answer reaches a client that sends first and
-    reads later, and no more is read from that connection.
+    reads later, and the connection ends. ``close()`` has to come after the answer was sent, as it
+    does from every server; a layer outside that calls it before loses the answer.
     """
 
     def __init__(self, environ: WSGIEnvironment, body: list[bytes]) -> None:
@@ -69,16 +72,24 @@ class UnreadAnswer:
             return False
 
     def _let_go(self) -> None:
+        """End the connection so that the server finds nothing more to take for a request.
+
+        The server does not know of what is read here and may believe that the body goes on, or
+        has ended: whatever reached it now would be parsed from the wrong place, and who wrote the
+        body could have written a request there (request smuggling).
+        """
+        # The answer is out. A client that sees the end with it puts no other request here.
+        self._socket.shutdown(socket.SHUT_WR)
         end = time.monotonic() + LINGER
-        left = MAX_DRAIN
-        try:
-            while left > 0 and (seconds := end - time.monotonic()) > 0:
+        with contextlib.suppress(OSError):
+            while (seconds := end - time.monotonic()) > 0:
                 self._socket.settimeout(seconds)
-                piece = self._socket.recv(left)
-                if not piece:
+                if not self._socket.recv(_PIECE):
                     break
-                left -= len(piece)
-        except OSError:
+        # With both directions shut down nothing is queued any more, but what is queued can be
+        # read, also when the client has closed meanwhile: it is bounded by the receive buffer.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+        self._socket.settimeout(0)
+        while self._socket.recv(_PIECE):
             pass
-        # From here on the server finds the end of the stream instead of waiting for it.
-        self._socket.shutdown(socket.SHUT_RD)

@@ -1,0 +1,72 @@
+"""What a refused body leaves on a connection, to a real gunicorn, is never another request."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEAD = b"POST /swaig HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+SMUGGLED = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#: Below, at, and above what is read of a body that nobody wants, once and twice.
+LENGTHS = (65_535, 65_536, 70_000, 100_000, 131_072, 140_000, 1_000_000)
+CERTS = Path(__file__).parent.parent / "certs"
+SERVERS = {
+    "gthread": ["--worker-class=gthread", "--threads=4"],
+    "gevent": ["--worker-class=gevent"],
+    "gthread-tls": [
+        "--threads=4",
+        f"--certfile={CERTS / 'cert.pem'}",
+        f"--keyfile={CERTS / 'key.pem'}",
+    ],
+}
+
+
+def request(body: bytes) -> bytes:
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def connect(port: int, *, tls: bool) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    if not tls:
+        return connection
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection)
+
+
+def statuses_until_the_end(connection: socket.socket) -> list[bytes]:
+    received = b""
+    with contextlib.suppress(OSError):
+        while data := connection.recv(65_536):
+            received += data
+    return re.findall(rb"HTTP/1\.1 ([0-9]{3})", received)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: str) -> None:
+    """A server that took a part of the next request for the rest of a body would parse its body.
+
+    Behind a proxy that shares connections, and in a browser that a hostile page makes send such
+    a body, that request would be the attacker's, and its answer somebody else's.
+    """
+    server = gunicorn("swaig_wsgi.examples.basic:app", "--keep-alive=2", *SERVERS[kind])
+    for length in LENGTHS:
+        with connect(server.port, tls=kind.endswith("tls")) as connection:
+            with contextlib.suppress(OSError):
+                connection.sendall(request(b"x" * length))
+                response = http.client.HTTPResponse(connection)
+                response.begin()
+                assert response.status == 401
+                assert response.read() == b'{"error": "Unauthorized"}'
+                connection.sendall(request(SMUGGLED * 3000))
+            # A body that came whole may leave the connection open: then for one more refusal.
+            assert statuses_until_the_end(connection) in ([], [b"401"]), length
+    assert "Invalid" not in server.log
