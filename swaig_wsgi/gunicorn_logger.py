@@ -1,0 +1,72 @@
+"""How gunicorn logs under ``python:swaig_wsgi.gunicorn``."""
+
+from __future__ import annotations
+
+import logging
+import re
+import textwrap
+from typing import Any
+
+from gunicorn import glogging  # type: ignore[import-untyped, unused-ignore]
+
+from .core.redaction import MASK, escape_control
+
+_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
+_DATE_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
+
+# gunicorn writes whole request lines and URLs into its errors.
+_TOKEN = re.compile(r"((?:_|%5f){2}token(?:=|%3d))[^&#;\s\"']*", re.IGNORECASE)
+
+
+class LineFormatter(logging.Formatter):
+    """One line a record, whatever clients send: control characters escaped, tokens masked.
+
+    Tracebacks follow in lines of their own, indented, so that no text in them passes for a record.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line, with the message made safe."""
+        record.message = _safe(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return the traceback, indented."""
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """Return the stack, indented."""
+        return _indented(super().formatStack(stack_info))
+
+
+class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
+    """gunicorn's logger, with one format and one destination for it and for ``swaig_wsgi``.
+
+    An operator's own logging configuration (``--log-config`` and its kind) is left alone.
+    """
+
+    error_fmt = access_fmt = _FORMAT
+    datefmt = _DATE_FORMAT
+
+    def setup(self, cfg: Any) -> None:
+        """Set up the handlers; gunicorn does this at its start and at each reload."""
+        super().setup(cfg)
+        if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
+            return
+        if cfg.accesslog == cfg.errorlog:
+            self.access_log.handlers[:] = self.error_log.handlers
+        for handler in {*self.error_log.handlers, *self.access_log.handlers}:
+            line = getattr(handler.formatter, "_fmt", _FORMAT)
+            handler.setFormatter(LineFormatter(line, _DATE_FORMAT))
+        ours = logging.getLogger("swaig_wsgi")
+        ours.handlers[:] = self.error_log.handlers
+        ours.propagate = False
+        ours.setLevel(self.loglevel)
+
+
+def _safe(text: str) -> str:
+    return escape_control(_TOKEN.sub(rf"\1{MASK}", text))
+
+
+def _indented(text: str) -> str:
+    lines = (_safe(line) for line in text.splitlines())
+    return textwrap.indent("\n".join(lines), "    ", lambda line: True)
