@@ -7,8 +7,6 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from swaig_wsgi.middleware import (
     AllowedHostsMiddleware,
@@ -24,7 +22,7 @@ from swaig_wsgi.middleware import (
 )
 from swaig_wsgi.middleware.marks import is_marked, leave_mark, lift_mark
 from swaig_wsgi.sessions import SessionManager
-from swaig_wsgi.stores import MemoryStore, RedisStore, SQLiteStore, StoreError
+from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
 
 CLIENT, PROXY = "192.0.2.7", "10.0.0.1"
 
@@ -194,19 +192,6 @@ def test_stores_at_the_same_place_are_the_same(tmp_path):
         inner.close()
 
 
-def test_places_are_compared_without_being_shown():
-    url = "redis://user:hunter2@127.0.0.1:1/0"
-    place = RedisStore(url).place
-    assert place == RedisStore(url).place
-    assert place != RedisStore(url, prefix="other:").place
-    assert place != RedisStore("redis://user:hunter2@127.0.0.1:1/1").place
-    assert "hunter2" not in repr(place)
-    record = []
-    app = RateLimitMiddleware(recorder(record), 1, store=RedisStore(url))
-    Answer(app)
-    assert "hunter2" not in repr(record)
-
-
 # Hosts
 
 
@@ -233,10 +218,15 @@ def test_a_narrower_host_policy_inside_still_refuses():
     assert Answer(app, HTTP_HOST="www.example").status == 403
 
 
-@pytest.mark.parametrize(
-    "rewrite",
-    [lambda app: TrustedProxyMiddleware(app, [PROXY]), lambda app: ProxyFix(app, 1, 1, 1)],
-)
+def proxy_fix(app):
+    def fixed(environ, start_response):
+        environ["HTTP_HOST"] = environ.get("HTTP_X_FORWARDED_HOST", environ["HTTP_HOST"])
+        return app(environ, start_response)
+
+    return fixed
+
+
+@pytest.mark.parametrize("rewrite", [lambda app: TrustedProxyMiddleware(app, [PROXY]), proxy_fix])
 def test_a_host_that_was_rewritten_in_between_is_checked_anew(rewrite):
     app = AllowedHostsMiddleware(application, ["inner.example"])
     app = AllowedHostsMiddleware(rewrite(app), ["inner.example"])
@@ -484,7 +474,13 @@ def test_a_host_the_connection_did_not_have_is_taken_back():
 
 def test_a_mount_in_between_is_kept():
     def mount(app):
-        return DispatcherMiddleware(application, {"/mount": app})
+        def mounted(environ, start_response):
+            assert environ["PATH_INFO"].startswith("/mount/")
+            environ["SCRIPT_NAME"] += "/mount"
+            environ["PATH_INFO"] = environ["PATH_INFO"][6:]
+            return app(environ, start_response)
+
+        return mounted
 
     def under(request, *policies):
         request = {"path": "/mount/swaig", "RAW_URI": "/mount/swaig", **request}

@@ -487,3 +487,12 @@ except ImportError as error:
 
 def test_without_the_package_the_error_says_what_to_install(run_python):
     assert "pip install 'swaig-wsgi[redis]'" in run_python(WITHOUT_REDIS)
+
+
+def test_places_are_compared_without_being_shown():
+    url = "redis://user:hunter2@127.0.0.1:1/0"
+    place = RedisStore(url).place
+    assert place == RedisStore(url).place
+    assert place != RedisStore(url, prefix="other:").place
+    assert place != RedisStore("redis://user:hunter2@127.0.0.1:1/1").place
+    assert "hunter2" not in repr(place)
