@@ -1,0 +1,122 @@
+"""What an agent, and a server of agents, must not keep for one process alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from swaig_wsgi import AgentApp, AgentServer, Settings
+from swaig_wsgi.agent.wiring import unshared
+from swaig_wsgi.middleware.per_process import PASSWORD, SECRET, STORAGE
+from swaig_wsgi.stores.shared import SharedState, install
+
+CREDENTIALS = ("admin", "a password")
+KEY = "a secret of some length"
+MISCONFIGURED = (503, {"error": "Service misconfigured"})
+
+
+def agent(name: str = "bank", *, settings: Settings | None = None, **options: Any) -> AgentApp:
+    options.setdefault("basic_auth", CREDENTIALS)
+    options.setdefault("secret_key", KEY)
+    return AgentApp(name, settings=settings or Settings(), **options)
+
+
+def get(app: Any, path: str, multiprocess: bool = True) -> tuple[int, Any]:
+    answer = Client(app).get(path, auth=CREDENTIALS, multiprocess=multiprocess)
+    return answer.status_code, answer.json
+
+
+def test_configured_agents_share_what_they_need() -> None:
+    assert unshared(agent()) == ()
+    assert get(agent(), "/")[0] == 200
+
+
+def test_generated_secrets_are_named() -> None:
+    assert unshared(agent(secret_key=None)) == (SECRET,)
+    assert unshared(agent(basic_auth=None)) == (PASSWORD,)
+    both = agent(basic_auth=None, secret_key=None)
+    assert unshared(both) == (SECRET, PASSWORD)
+    for path in ("/", "/ready", "/swaig", "/nowhere"):
+        assert get(both, path) == MISCONFIGURED
+    assert get(both, "/health") == (200, {"status": "ok"})
+    assert get(both, "/ready", multiprocess=False)[0] == 200
+
+
+def test_the_store_matters_once_it_is_used() -> None:
+    assert unshared(agent(settings=Settings(rate_limit=5))) == (STORAGE,)
+    once = agent()
+    once.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
+    assert unshared(once) == (STORAGE,)
+    remembering = agent()
+    assert remembering.sessions.get_session_metadata("call") == {}
+    assert unshared(remembering) == ()
+    remembering.sessions.set_session_metadata("call", {"step": 1})
+    assert unshared(remembering) == (STORAGE,)
+    assert get(remembering, "/") == MISCONFIGURED
+
+
+def test_a_shared_store_is_fine(tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    assert unshared(agent(settings=Settings(rate_limit=5, storage_url=url))) == ()
+
+
+def test_the_operator_knows_better() -> None:
+    allowed = Settings(rate_limit=5, allow_per_process_state=True)
+    assert get(agent(settings=allowed, secret_key=None), "/")[0] == 200
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(rate_limit=5)])
+def test_a_server_needs_what_its_agents_need(settings: Settings) -> None:
+    server = AgentServer(settings=settings, listing=True)
+    server.register(agent("sound"), "/sound")
+    if settings.rate_limit is None:
+        assert get(server, "/ready")[0] == 200
+        server.register(agent("lonely", secret_key=None), "/lonely")
+    assert get(server, "/sound")[0] == 200
+    for path in ("/", "/ready", "/nowhere"):
+        assert get(server, path) == MISCONFIGURED
+    assert get(server, "/health") == (200, {"status": "ok"})
+
+
+def test_what_the_parent_made_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SharedState()
+    install(shared)
+    try:
+        shared.open_store()
+        settings = Settings(rate_limit=5)
+        one, same, other = (
+            agent(name, settings=settings, basic_auth=None, secret_key=None)
+            for name in ("bank", "bank", "sales")
+        )
+        server = AgentServer(settings=settings)
+    finally:
+        install(None)
+    credentials = one.get_basic_auth_credentials(True)
+    assert credentials == same.get_basic_auth_credentials(True)
+    assert credentials[1] != other.get_basic_auth_credentials()[1]
+    assert credentials[2] == "generated"
+    token = one.sessions.generate_token("pay", "call")
+    assert same.sessions.validate_token("call", "pay", token)
+    assert not other.sessions.validate_token("call", "pay", token)
+    assert one.store is other.store is shared.store
+    assert set(unshared(one)) == {SECRET, PASSWORD, STORAGE}
+    # As in a worker, which is not the process that made it.
+    monkeypatch.setattr(os, "getpid", lambda: shared.pid + 1)
+    assert unshared(one) == ()
+    server.register(one, "/bank")
+    assert get(server, "/nowhere")[0] == 404
+
+
+def test_the_log_says_since_when_the_key_is_in_use(caplog: pytest.LogCaptureFixture) -> None:
+    now = agent(secret_key=None)
+    token = agent(secret_key=None).sessions.generate_token("post_prompt", "call")
+    answer = Client(now).post(
+        f"/post_prompt?__token={token}", json={"call_id": "call"}, auth=CREDENTIALS
+    )
+    assert answer.status_code == 403
+    (record,) = (each for each in caplog.records if each.name == "swaig_wsgi.security")
+    assert "generated key since 20" in record.getMessage()
+    assert "since" not in answer.text
