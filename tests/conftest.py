@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -208,13 +209,16 @@ class ServerKind:
     command: Callable[[str, str, Path], list[str]]
     listening: str
     ready: str = ""
-    #: Whether several requests are served at a time.
-    concurrent: bool = True
+    #: Seconds after which eight clients that stall their bodies have let go of all workers.
+    stalled: float = 1
     #: A chunked body: ``streamed`` to the application, ``buffered`` until it is whole and then
     #: given a Content-Length, or ``refused`` by us (411), as the application cannot see its end.
     chunked: str = "streamed"
-    #: Content-Length together with Transfer-Encoding: ``refused``, or ``chunked`` wins.
+    #: Content-Length together with Transfer-Encoding: ``refused``, or ``chunked`` wins, and the
+    #: connection is ``closed`` then, as RFC 9112 section 6.3 has it, or ``kept``.
     contradiction: str = "refused"
+    #: Two Content-Lengths: ``refused``, or the ``last`` counts.
+    lengths: str = "refused"
     #: ``X_Name`` beside ``X-Name``: ``dropped``, or ``joined`` with it.
     underscores: str = "dropped"
     #: Whether an answer goes out before the whole body has come.
@@ -282,22 +286,23 @@ def _mod_wsgi_command(app: str, address: str, scratch: Path) -> list[str]:
         *("--application-type=module", module, f"--callable-object={name}"),
         *("--host=127.0.0.1", f"--port={port}", f"--server-root={scratch / 'apache'}"),
         *("--python-path=.", "--log-to-terminal", "--locale=C.UTF-8", "--threads=4"),
-        "--chunked-request",
+        # It answers nobody whose body is still to come, and holds a thread for each meanwhile.
+        *("--body-timeout=1", "--body-max-timeout=2", "--chunked-request"),
     ]
 
 
 SERVERS = {
     kind.name: kind
     for kind in (
-        _gunicorn_kind("gunicorn-sync", "--worker-class=sync", concurrent=False),
+        _gunicorn_kind("gunicorn-sync", "--worker-class=sync", stalled=2),
         _gunicorn_kind("gunicorn-gthread", "--worker-class=gthread", "--threads=4"),
         _gunicorn_kind("gunicorn-gevent", "--worker-class=gevent", stop_by=signal.SIGINT),
         ServerKind(
             "waitress",
             _waitress_command,
-            r"Serving on (?:http://127\.0\.0\.1:(\d+)|unix:)",
+            r"Serving on http://(?:127\.0\.0\.1:(\d+)|unix:)",
             chunked="buffered",
-            contradiction="chunked",
+            contradiction="kept",
             early=False,
             unix_peer="localhost",
             forwarding=("--no-clear-untrusted-proxy-headers",),
@@ -306,6 +311,7 @@ SERVERS = {
             "werkzeug",
             _werkzeug_command,
             r"Running on (?:http://127\.0\.0\.1:(\d+)|unix:)",
+            lengths="last",
             unix_peer="<local>",
         ),
         ServerKind(
@@ -315,13 +321,16 @@ SERVERS = {
             "spawned uWSGI worker 1",
             chunked="refused",
             underscores="joined",
+            unix_peer="0.0.0.0",
         ),
         ServerKind(
             "mod_wsgi",
             _mod_wsgi_command,
             r"Server URL +: http://127\.0\.0\.1:(\d+)",
             "resuming normal operations",
-            contradiction="chunked",
+            contradiction="closed",
+            stalled=10,
+            early=False,
             encoded_slash=False,
             unix_peer=None,
         ),
@@ -346,10 +355,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if unknown:
             raise pytest.UsageError(f"--servers: unknown {', '.join(sorted(unknown))}")
         kinds = [SERVERS[name] for name in names]
-        metafunc.parametrize("server_kind", kinds, ids=names, scope="module")
+        if "unix_kind" in metafunc.fixturenames:
+            kinds = [kind for kind in kinds if kind.unix_peer is not None]
+        ids = [kind.name for kind in kinds]
+        metafunc.parametrize("server_kind", kinds, ids=ids, scope="module")
 
 
-def start_server(
+def _start_server(
     start: Any,
     kind: ServerKind,
     app: str,
@@ -374,13 +386,25 @@ def start_server(
 
 
 @pytest.fixture
+def unix_kind(server_kind: ServerKind) -> ServerKind:
+    """Give the server under test, where it has Unix sockets."""
+    return server_kind
+
+
+@pytest.fixture(scope="module")
+def serve_for_module(
+    server_kind: ServerKind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """Like `serve`, for servers that all tests of a module share."""
+    scratch = tmp_path_factory.mktemp(server_kind.name)
+    with serving_commands() as start:
+        yield functools.partial(_start_server, start, server_kind, scratch=scratch)
+
+
+@pytest.fixture
 def serve(serve_command: Any, server_kind: ServerKind, tmp_path: Path) -> Any:
     """Start the server under test on a free port: ``serve("module:app", NAME="value")``."""
-
-    def start(app: str, *options: str, **kwargs: Any) -> Server:
-        return start_server(serve_command, server_kind, app, *options, scratch=tmp_path, **kwargs)
-
-    return start
+    return functools.partial(_start_server, serve_command, server_kind, scratch=tmp_path)
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ Values = tuple[Optional[str], ...]
 # No real chain is longer, and a field full of commas must not buy much work.
 MAX_HOPS = 32
 
-# REMOTE_ADDR of a connection over a Unix socket: gunicorn's, nginx's (by uwsgi_params), waitress's.
-_UNIX_PEERS = frozenset({"", "unix:", "localhost"})
+# REMOTE_ADDR of a connection over a Unix socket: gunicorn's, nginx's (by uwsgi_params), waitress's,
+# that of Werkzeug's development server, and uWSGI's. None is the address of a peer by TCP.
+_UNIX_PEERS = frozenset({"", "unix:", "localhost", "<local>", "0.0.0.0"})  # noqa: S104
 
 _NODE = re.compile(
     r"([0-9.]+)(?::[0-9]{1,5})?|\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)"

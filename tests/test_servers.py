@@ -1,0 +1,333 @@
+"""What each server makes of unusual requests, and that nothing of it gets past the stack.
+
+What differs between them stands in the table of `conftest.py`, and in docs/servers.md.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swaig_wsgi.core.signatures import sign_body
+
+KEY = "a signing key of some length"
+
+SITE = f"""
+import json
+
+from swaig_wsgi import AuthHandler, harden
+from swaig_wsgi.middleware import WebhookSignatureMiddleware
+
+
+def echo(environ, start_response):
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body = environ["wsgi.input"].read(length) if length else b""
+    original = environ.get("swaig_wsgi.proxies.original", {{}})
+    said = {{
+        "client": environ.get("REMOTE_ADDR"),
+        "peer": original.get("REMOTE_ADDR"),
+        "host": environ.get("HTTP_HOST"),
+        "path": environ.get("PATH_INFO"),
+        "body": body.decode("latin-1"),
+    }}
+    content = json.dumps(said).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+    start_response("200 OK", headers)
+    return [content]
+
+
+def site(app, *trusted):
+    return harden(
+        app,
+        auth=AuthHandler(bearer_token="let-me-in"),
+        allowed_hosts=("a.example",),
+        cors_origins=("https://app.example",),
+        max_request_size=1000,
+        trusted_proxies=trusted,
+    )
+
+
+behind_tcp = site(echo, "127.0.0.1")
+behind_unix = site(echo, "unix")
+signed = site(WebhookSignatureMiddleware(echo, {KEY!r}), "127.0.0.1")
+mounted = {{"/unix": behind_unix, "/signed": signed}}
+
+
+def app(environ, start_response):
+    mount = "/" + environ["PATH_INFO"].split("/")[1]
+    return mounted.get(mount, behind_tcp)(environ, start_response)
+"""
+
+HOST = b"Host: a.example\r\n"
+AUTH = b"Authorization: Bearer let-me-in\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("site")
+    (path / "some_site.py").write_text(SITE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def port(serve_for_module: Any, server_kind: Any, directory: Path) -> int:
+    server = serve_for_module("some_site:app", *server_kind.forwarding, cwd=str(directory))
+    return int(server.port)
+
+
+class Received:
+    """All that came back on one connection, until the server closed it or said no more."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        self.status = int(head.split(b" ")[1]) if head else 0
+        self.head = head.lower()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def receive(connection: socket.socket, seconds: float) -> Received:
+    connection.settimeout(seconds)
+    raw = b""
+    try:
+        while piece := connection.recv(65_536):
+            raw += piece
+    except OSError:
+        pass
+    return Received(raw)
+
+
+def exchange(address: int | str, request: bytes, seconds: float = 10) -> Received:
+    with connect(address) as connection:
+        connection.sendall(request)
+        return receive(connection, seconds)
+
+
+def connect(address: int | str) -> socket.socket:
+    if isinstance(address, int):
+        return socket.create_connection(("127.0.0.1", address), timeout=10)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    return connection
+
+
+def request(line: str, *fields: str, body: bytes = b"", host: bool = True) -> bytes:
+    head = [line + " HTTP/1.1", "Connection: close", "Authorization: Bearer let-me-in", *fields]
+    if host:
+        head.append("Host: a.example")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def test_a_body_of_known_length(port: int) -> None:
+    answer = exchange(port, request("POST /", "Content-Length: 4", body=b"abcd"))
+    assert (answer.status, answer.json["body"]) == (200, "abcd")
+
+
+def test_a_chunked_body(port: int, server_kind: Any) -> None:
+    body = b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
+    answer = exchange(port, request("POST /", "Transfer-Encoding: chunked", body=body))
+    if server_kind.chunked == "refused":
+        assert (answer.status, answer.json) == (411, {"error": "Length required"})
+    else:
+        assert (answer.status, answer.json["body"]) == (200, "abcd")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"zz\r\nabc\r\n0\r\n\r\n",
+        b"-3\r\nabc\r\n0\r\n\r\n",
+        b"3\r\nabcdef\r\n0\r\n\r\n",
+    ],
+)
+def test_malformed_chunks(port: int, server_kind: Any, body: bytes) -> None:
+    answer = exchange(port, request("POST /", "Transfer-Encoding: chunked", body=body))
+    assert answer.status == (411 if server_kind.chunked == "refused" else 400)
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "xchunked", "identity"])
+def test_other_transfer_codings(port: int, coding: str) -> None:
+    body = b"3\r\nabc\r\n0\r\n\r\n"
+    answer = exchange(port, request("POST /", f"Transfer-Encoding: {coding}", body=body))
+    assert answer.status in (400, 501)
+
+
+@pytest.mark.parametrize("length", ["4x", "+4", "-4", "4, 4", "0x4", "1_0"])
+def test_malformed_lengths(port: int, length: str) -> None:
+    answer = exchange(port, request("POST /", f"Content-Length: {length}", body=b"abcd"))
+    assert answer.status == 400
+
+
+def test_two_lengths(port: int, server_kind: Any) -> None:
+    fields = ("Content-Length: 4", "Content-Length: 2")
+    answer = exchange(port, request("POST /", *fields, body=b"abcd"))
+    if server_kind.lengths == "refused":
+        assert answer.status == 400
+    else:
+        assert (answer.status, answer.json["body"]) == (200, "ab")
+
+
+def test_bodies_over_the_limit(port: int, server_kind: Any) -> None:
+    large = b"a" * 2000
+    declared = exchange(port, request("POST /", "Content-Length: 2000", body=large))
+    assert (declared.status, declared.json) == (413, {"error": "Request too large"})
+    chunks = b"7d0\r\n" + large + b"\r\n0\r\n\r\n"
+    chunked = exchange(port, request("POST /", "Transfer-Encoding: chunked", body=chunks))
+    assert chunked.status == (411 if server_kind.chunked == "refused" else 413)
+    for size in ("fffffffff", "fffffffffffffffffff"):
+        body = f"{size}\r\n".encode() + large
+        with connect(port) as connection:
+            connection.sendall(request("POST /", "Transfer-Encoding: chunked", body=body))
+            connection.shutdown(socket.SHUT_WR)
+            assert receive(connection, 10).status != 200
+
+
+def test_length_and_transfer_encoding_together(port: int, server_kind: Any) -> None:
+    fields = ("Content-Length: 4", "Transfer-Encoding: chunked")
+    answer = exchange(port, request("POST /", *fields, body=b"3\r\nabc\r\n0\r\n\r\n"))
+    if server_kind.contradiction == "refused":
+        assert answer.status == 400
+    else:
+        assert (answer.status, answer.json["body"]) == (200, "abc")
+
+
+def exchange_and_more(port: int, framed: bytes, credentials: bytes) -> bytes:
+    """Send what may leave something over, and an honest request behind it."""
+    last = b"GET /last HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+    sent = b"POST / HTTP/1.1\r\n" + HOST + credentials + framed + last
+    return exchange(port, sent, 1).raw
+
+
+@pytest.mark.parametrize("credentials", [b"", AUTH], ids=["stranger", "client"])
+def test_nothing_in_a_body_is_taken_for_a_request(port: int, credentials: bytes) -> None:
+    chunk = f"{len(SMUGGLED):x}\r\n".encode() + SMUGGLED + b"\r\n0\r\n\r\n"
+    for framed in (
+        f"Content-Length: {len(SMUGGLED)}\r\n\r\n".encode() + SMUGGLED,
+        b"Transfer-Encoding: chunked\r\n\r\n" + chunk,
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + chunk,
+        b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk,
+    ):
+        raw = exchange_and_more(port, framed, credentials)
+        assert raw.startswith(b"HTTP/1.")
+        assert b'"path": "/smuggled"' not in raw, framed
+
+
+def test_what_follows_a_contradiction(port: int, server_kind: Any) -> None:
+    length = len(SMUGGLED) + 5
+    both = f"Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode()
+    raw = exchange_and_more(port, both + SMUGGLED, AUTH)
+    # Where it is kept, a proxy in front that goes by the length would let this through.
+    assert (b'"path": "/smuggled"' in raw) == (server_kind.contradiction == "kept")
+
+
+def test_hosts_and_targets(port: int) -> None:
+    for line, hosts in (
+        ("GET /", ["Host: evil.example"]),
+        ("GET /", ["Host: a.example", "Host: evil.example"]),
+        ("GET /", ["Host: evil.example", "Host: a.example"]),
+        ("GET /", ["Host: a.example, evil.example"]),
+        ("GET /", ["Host: evil.example", "X-Forwarded-Server: a.example"]),
+        ("GET /", []),
+        ("GET http://evil.example/", ["Host: a.example"]),
+        ("GET http://a.example@evil.example/", ["Host: a.example"]),
+    ):
+        answer = exchange(port, request(line, *hosts, host=False))
+        assert answer.status in (400, 403), (line, hosts, answer.raw)
+    # By RFC 9112 the target's host is the one that counts; some go on with the field.
+    answer = exchange(port, request("GET http://a.example/", "Host: evil.example", host=False))
+    assert answer.status in (400, 403) or answer.json["host"] == "a.example"
+
+
+def test_two_credentials(port: int) -> None:
+    for second in ("Bearer let-me-in", "Bearer no", "Basic QTpC"):
+        answer = exchange(port, request("GET /", f"Authorization: {second}"))
+        assert answer.status in (400, 401)
+
+
+def test_forwarding_headers_and_their_twins(port: int, server_kind: Any) -> None:
+    told = exchange(port, request("GET /", "X-Forwarded-For: 198.51.100.1"))
+    assert told.json["client"] == "198.51.100.1"
+    # A proxy overwrites X-Forwarded-For, and may pass on what is spelled otherwise.
+    twin = "X_Forwarded_For: 203.0.113.7"
+    alone = exchange(port, request("GET /", twin))
+    beside = exchange(port, request("GET /", "X-Forwarded-For: 198.51.100.1", twin))
+    before = exchange(port, request("GET /", twin, "X-Forwarded-For: 198.51.100.1"))
+    clients = [answer.json["client"] for answer in (alone, beside, before)]
+    if server_kind.underscores == "joined":
+        assert clients == ["203.0.113.7", "203.0.113.7", "198.51.100.1"]
+    else:
+        assert clients == ["127.0.0.1", "198.51.100.1", "198.51.100.1"]
+
+
+def test_twins_of_framing(port: int, server_kind: Any) -> None:
+    length = exchange(port, request("POST /", "Content_Length: 4", body=b"abcd"))
+    coding = exchange(
+        port, request("POST /", "Content-Length: 4", "Transfer_Encoding: chunked", body=b"abcd")
+    )
+    two = exchange(port, request("POST /", "Content-Length: 4", "Content_Length: 2", body=b"abcd"))
+    if server_kind.underscores == "joined":
+        assert (length.json["body"], coding.status, two.status) == ("abcd", 400, 400)
+    else:
+        assert [answer.json["body"] for answer in (length, coding, two)] == ["", "abcd", "abcd"]
+
+
+def test_answers_without_a_body(port: int) -> None:
+    refused = exchange(port, request("HEAD /").replace(AUTH, b""))
+    assert (refused.status, refused.body) == (401, b"")
+    assert b"\r\ncontent-length: 25" in refused.head
+    preflight = exchange(
+        port,
+        request(
+            "OPTIONS /",
+            "Origin: https://app.example",
+            "Access-Control-Request-Method: POST",
+        ),
+    )
+    assert (preflight.status, preflight.body) == (204, b"")
+    assert b"\r\ncontent-length:" not in preflight.head
+    assert b"\r\ntransfer-encoding:" not in preflight.head
+    assert b"\r\ncontent-type:" not in preflight.head
+
+
+def test_an_answer_before_the_body(port: int, server_kind: Any) -> None:
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 500\r\n\r\n"
+    with connect(port) as connection:
+        connection.sendall(head + b"a")
+        if not server_kind.early:
+            assert receive(connection, 0.4).raw == b""
+            connection.sendall(b"a" * 499)
+        connection.settimeout(10)
+        assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("path", ["/signed/caf%c3%a9/%41%20b?x=%41&y=a+b", "/signed/a%2Fb"])
+def test_the_signature_of_a_target_as_it_was_sent(port: int, server_kind: Any, path: str) -> None:
+    signature = sign_body(KEY, f"http://a.example{path}", b"{}")
+    fields = ("Content-Length: 2", f"X-SignalWire-SHA256-Signature: {signature}")
+    answer = exchange(port, request(f"POST {path}", *fields, body=b"{}"))
+    if "%2F" in path and not server_kind.encoded_slash:
+        assert answer.status == 404
+    else:
+        assert (answer.status, answer.json["body"]) == (200, "{}")
+    other = path.replace("%41", "A").replace("%2F", "/")
+    assert exchange(port, request(f"POST {other}", *fields, body=b"{}")).status == 403
+
+
+def test_a_proxy_on_a_unix_socket(
+    serve_for_module: Any, unix_kind: Any, directory: Path, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    serve_for_module("some_site:app", *unix_kind.forwarding, cwd=str(directory), address=path)
+    told = "X-Forwarded-For: 198.51.100.1"
+    believed = exchange(path, request("GET /unix", told)).json
+    assert (believed["client"], believed["peer"]) == ("198.51.100.1", unix_kind.unix_peer)
+    stranger = exchange(path, request("GET /", told)).json
+    assert (stranger["client"], stranger["peer"]) == (unix_kind.unix_peer, None)
