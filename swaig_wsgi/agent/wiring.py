@@ -77,12 +77,13 @@ def unshared(agent: AgentApp) -> tuple[str, ...]:
     found = unshared_key(agent.sessions)
     if agent.password_made_by == os.getpid():
         found += (PASSWORD,)
-    if (
+    lonely = unshared_store(agent.store)
+    if lonely and (
         agent.settings.rate_limit is not None
         or agent.sessions.keeps_metadata
         or any(tool.once is not None for tool in agent.tools)
     ):
-        found += unshared_store(agent.store)
+        found += lonely
     return found
 
 
