@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .auth import Authenticator
 
 
+_RATE_HEADERS = ("RateLimit", "RateLimit-Policy", "Retry-After")
+
+
 def harden(
     app: WSGIApplication,
     settings: Settings | None = None,
@@ -86,7 +89,11 @@ def stack(
         )
     if settings.cors_origins is not None or settings.csrf_protection:
         app = CORSMiddleware(
-            app, settings.cors_origins or (), csrf_protection=settings.csrf_protection
+            app,
+            settings.cors_origins or (),
+            csrf_protection=settings.csrf_protection,
+            # A page that is told to come back later has to be able to read when.
+            expose_headers=() if settings.rate_limit is None else _RATE_HEADERS,
         )
     if settings.allowed_hosts is not None:
         app = AllowedHostsMiddleware(app, settings.allowed_hosts)

@@ -214,6 +214,7 @@ def test_preflights_are_answered_before_authentication(make_agent: Any, client_o
     limited = client.get("/", auth=None, headers=headers)
     assert limited.status_code == 429
     assert limited.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "Retry-After" in limited.headers["Access-Control-Expose-Headers"]
 
 
 def test_nothing_reads_a_body_before_credentials(make_agent: Any) -> None:
