@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -35,7 +36,10 @@ def in_child(function):
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     child = context.Process(target=lambda: there.send(function()))
-    child.start()
+    with warnings.catch_warnings():
+        # From 3.12 on, where a thread of another test is still there.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
     assert here.poll(20)
     answer = here.recv()
     child.join()
