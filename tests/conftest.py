@@ -229,6 +229,8 @@ class ServerKind:
     unix_peer: str | None = ""
     #: How it stops without waiting a second more.
     stop_by: signal.Signals = signal.SIGTERM
+    #: What makes it serve with two processes; None where it has one only.
+    two_processes: str | None = None
     #: What lets the forwarding headers of a proxy through to the application.
     forwarding: tuple[str, ...] = ()
 
@@ -239,6 +241,7 @@ def _gunicorn_kind(name: str, *options: str, **facts: Any) -> ServerKind:
         return [sys.executable, "-m", "gunicorn", f"--bind={bind}", *options, app]
 
     listening = r"Listening at: (?:https?://127\.0\.0\.1:(\d+)|unix:)"
+    facts.setdefault("two_processes", "--workers=2")
     return ServerKind(name, command, listening, "Booting worker", **facts)
 
 
@@ -322,6 +325,7 @@ SERVERS = {
             chunked="refused",
             underscores="joined",
             unix_peer="0.0.0.0",
+            two_processes="--processes=2",
         ),
         ServerKind(
             "mod_wsgi",
@@ -333,6 +337,7 @@ SERVERS = {
             early=False,
             encoded_slash=False,
             unix_peer=None,
+            two_processes="--processes=2",
         ),
     )
 }
@@ -357,6 +362,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds = [SERVERS[name] for name in names]
         if "unix_kind" in metafunc.fixturenames:
             kinds = [kind for kind in kinds if kind.unix_peer is not None]
+        if "forking_kind" in metafunc.fixturenames:
+            kinds = [kind for kind in kinds if kind.two_processes is not None]
         ids = [kind.name for kind in kinds]
         metafunc.parametrize("server_kind", kinds, ids=ids, scope="module")
 
@@ -388,6 +395,12 @@ def _start_server(
 @pytest.fixture
 def unix_kind(server_kind: ServerKind) -> ServerKind:
     """Give the server under test, where it has Unix sockets."""
+    return server_kind
+
+
+@pytest.fixture
+def forking_kind(server_kind: ServerKind) -> ServerKind:
+    """Give the server under test, where it serves with several processes."""
     return server_kind
 
 

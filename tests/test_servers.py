@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import socket
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +334,46 @@ def test_a_proxy_on_a_unix_socket(
     assert (believed["client"], believed["peer"]) == ("198.51.100.1", unix_kind.unix_peer)
     stranger = exchange(path, request("GET /", told)).json
     assert (stranger["client"], stranger["peer"]) == (unix_kind.unix_peer, None)
+
+
+def start_two(serve: Any, forking_kind: Any, directory: Path, **env: str) -> Any:
+    """Serve with a limit of 30 by two processes, and return when both do."""
+    (directory / "which.py").write_text(
+        "import os, time\n"
+        "from swaig_wsgi import harden\n"
+        "def show(environ, start_response):\n"
+        "    time.sleep(0.02)\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [str(os.getpid()).encode()]\n"
+        "limited = harden(show)\n"
+        "def app(environ, start_response):\n"
+        "    wanted = show if environ['PATH_INFO'] == '/who' else limited\n"
+        "    return wanted(environ, start_response)\n"
+    )
+    server = serve(
+        "which:app", forking_kind.two_processes, cwd=str(directory), SWML_RATE_LIMIT="30", **env
+    )
+    seen: set[bytes] = set()
+    end = time.monotonic() + 20
+    while len(seen) < 2 and time.monotonic() < end:
+        with ThreadPoolExecutor(8) as threads:
+            seen |= {
+                each.body for each in threads.map(lambda _: server.request("GET", "/who"), range(8))
+            }
+    assert len(seen) == 2
+    return server
+
+
+def test_two_processes_count_together(serve: Any, forking_kind: Any, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'counts.db'}"
+    server = start_two(serve, forking_kind, tmp_path, SWML_STORAGE_URL=url)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: server.request("GET", "/"), range(40)))
+    assert Counter(answer.status for answer in answers) == {200: 30, 429: 10}
+
+
+def test_two_processes_refuse_to_count_apart(serve: Any, forking_kind: Any, tmp_path: Path) -> None:
+    server = start_two(serve, forking_kind, tmp_path)
+    answer = server.request("GET", "/")
+    assert (answer.status, answer.json) == (503, {"error": "Service misconfigured"})
+    server.wait_for_log("SWML_STORAGE_URL")
