@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from ..core.greenlets import system_lock, system_sleep
+
 _T = TypeVar("_T")
 FileID = tuple[int, int]
 
@@ -41,7 +43,7 @@ class Process:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = system_lock()
         self.connections: dict[object, sqlite3.Connection] = {}
         #: The thread that holds the lock because it forks.
         self.forking: int | None = None
@@ -141,7 +143,8 @@ def insist(step: Callable[[], _T], deadline: float) -> _T:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() >= deadline:
                 raise
-        time.sleep(_BUSY_PAUSE)
+        # Others of this thread would wait for the lock that this one holds.
+        system_sleep(_BUSY_PAUSE)
 
 
 def identity(path: str) -> tuple[FileID | None, FileID | None]:

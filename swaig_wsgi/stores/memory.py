@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core.greenlets import system_lock
 from .base import Count, StoreError, check_seconds, decode_value, encode_value
 
 _NEVER = (0, float("-inf"))
@@ -48,7 +48,7 @@ class MemoryStore:
         self._max_keys = max_keys
         self._max_bytes = max_bytes
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = system_lock()
         # A counter is a tuple (count, expiry): one of numbers alone costs the garbage collector
         # nothing, however many there are. Counters of one window length expire in the order in
         # which they began, so a queue for each length finds the expired ones in O(1).
@@ -58,7 +58,7 @@ class MemoryStore:
         # A value is a tuple (JSON text, expiry). For each there is an entry in the heap of
         # expiries that comes due no later than it. Values have a lock of their own: counting
         # never waits for them.
-        self._value_lock = threading.Lock()
+        self._value_lock = system_lock()
         self._values: dict[str, tuple[str, float]] = {}
         self._expiries: list[tuple[float, str]] = []
         self._bytes = 0
