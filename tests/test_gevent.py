@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 CERTS = Path(__file__).parent / "certs"
 WORKER = ("-c", "python:swaig_wsgi.gunicorn", "--worker-class=gevent")
 
@@ -61,10 +63,19 @@ def keep_in_turn(key: str):
 '''
 
 
-def test_async_handlers_side_by_side(gunicorn: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_async_handlers_side_by_side(
+    gunicorn: Any, tmp_path: Path, request: pytest.FixtureRequest, store: str
+) -> None:
+    url = "sqlite://" if store == "sqlite" else request.getfixturevalue("valkey_url")
     (tmp_path / "async_agent.py").write_text(AGENT)
     server = gunicorn(
-        "async_agent:app", *WORKER, "--workers=2", cwd=str(tmp_path), SWML_RATE_LIMIT="1000"
+        "async_agent:app",
+        *WORKER,
+        "--workers=2",
+        cwd=str(tmp_path),
+        SWML_RATE_LIMIT="1000",
+        SWML_STORAGE_URL=url,
     )
     document = server.request("POST", "/", {"call_id": "call-1"}).json
     functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]

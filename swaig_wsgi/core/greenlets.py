@@ -20,6 +20,14 @@ def are_threads() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
+def run_elsewhere() -> bool:
+    """Tell whether this thread is another than the one in which an application's greenlets run.
+
+    What waits by gevent, such as a socket, works only in the thread that made it.
+    """
+    return are_threads() and not importlib.import_module("gevent").get_hub().main_hub
+
+
 def thread_pool() -> ThreadPoolExecutor:
     """Return a pool of one thread of the system's; who waits for its results lets others run."""
     executor: Any = ThreadPoolExecutor

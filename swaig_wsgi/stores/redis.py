@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
+from ..core import greenlets
 from ..core.redaction import escape_control
 from ..core.store_urls import check_store_url, split_prefix
 from .base import (
@@ -121,8 +123,8 @@ class RedisStore:
         if url.startswith("rediss://"):
             # Releases before 6 do not by themselves, and then any certificate will do.
             options["ssl_check_hostname"] = True
-        client: Any = redis.Redis.from_url(url, **options)
-        self._client = client
+        self._connect: Callable[[], Any] = partial(redis.Redis.from_url, url, **options)
+        self._client = client = self._connect()
         prefix = prefix if url_prefix is None else url_prefix
         self.place = Place(f"{url} {prefix}")
         self._prefix = prefix.encode()
@@ -136,8 +138,8 @@ class RedisStore:
         check_seconds("window", window)
         name, milliseconds = self._key(b"n:", key), _milliseconds(window)
 
-        def hit() -> Count:
-            count, left = self._hit(keys=(name,), args=(milliseconds,))
+        def hit(client: Any) -> Count:
+            count, left = self._hit(keys=(name,), args=(milliseconds,), client=client)
             return Count(int(count), min(max(int(left), 1) / 1000, window))
 
         return self._call(hit)
@@ -145,7 +147,7 @@ class RedisStore:
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""
         name = self._key(b"v:", key)
-        return self._call(lambda: _decode(self._client.hgetall(name)))
+        return self._call(lambda client: _decode(client.hgetall(name)))
 
     def set(self, key: str, value: Mapping[str, Any], ttl: float) -> None:
         """Replace the value of `key`; see :meth:`Store.set`."""
@@ -154,7 +156,7 @@ class RedisStore:
     def merge(self, key: str, value: Mapping[str, Any], ttl: float) -> dict[str, Any]:
         """Update the value of `key`; see :meth:`Store.merge`."""
         flat = self._send(self._merge, key, value, ttl)
-        merged = self._call(lambda: _decode(dict(zip(flat[::2], flat[1::2]))))
+        merged = self._sound(lambda: _decode(dict(zip(flat[::2], flat[1::2]))))
         if merged is None:
             raise too_large()
         return merged
@@ -162,12 +164,12 @@ class RedisStore:
     def delete(self, key: str) -> bool:
         """Remove `key`; see :meth:`Store.delete`."""
         name = self._key(b"v:", key)
-        return self._call(lambda: int(self._client.delete(name)) > 0)
+        return self._call(lambda client: int(client.delete(name)) > 0)
 
     def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
         """Claim `key`; see :meth:`Store.add`."""
         added = self._send(self._add, key, value, ttl)
-        return self._call(lambda: int(added) > 0)
+        return self._sound(lambda: int(added) > 0)
 
     def close(self) -> None:
         """Close the idle connections; the next call opens one again."""
@@ -181,9 +183,18 @@ class RedisStore:
         name, args = self._key(b"v:", key), [str(_milliseconds(ttl))]
         for member in encode_members(value).items():
             args += member
-        return self._call(lambda: script(keys=(name,), args=args))
+        return self._call(lambda client: script(keys=(name,), args=args, client=client))
 
-    def _call(self, work: Callable[[], _T]) -> _T:
+    def _call(self, work: Callable[[Any], _T]) -> _T:
+        if not greenlets.run_elsewhere():
+            return self._sound(lambda: work(self._client))
+        client = self._connect()
+        try:
+            return self._sound(lambda: work(client))
+        finally:
+            client.close()
+
+    def _sound(self, work: Callable[[], _T]) -> _T:
         try:
             return work()
         except StoreError:

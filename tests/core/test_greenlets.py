@@ -30,6 +30,8 @@ def gevent(monkeypatch):
         pass
 
     monkey.Pool = Pool
+    monkey.hub = types.SimpleNamespace(main_hub=True)
+    monkeypatch.setitem(sys.modules, "gevent", types.SimpleNamespace(get_hub=lambda: monkey.hub))
     monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
     monkeypatch.setitem(
         sys.modules, "gevent.threadpool", types.SimpleNamespace(ThreadPoolExecutor=Pool)
@@ -66,6 +68,14 @@ def test_gevents_own_pool_and_the_originals_that_it_keeps(gevent):
         assert held
     greenlets.system_sleep(0.5)
     assert gevent.calls == ["lock", 0.5]
+
+
+def test_where_greenlets_run(gevent):
+    assert not greenlets.run_elsewhere()
+    gevent.hub.main_hub = False
+    assert greenlets.run_elsewhere()
+    gevent.patched.clear()
+    assert not greenlets.run_elsewhere()
 
 
 @pytest.mark.parametrize("present", [False, True])

@@ -76,6 +76,12 @@ def check_cors(cors):
     refuses(ValueError, cors.cors_policy, ["app.example.com"])
 
 
+def check_greenlets(greenlets):
+    equal(greenlets.are_threads(), False)
+    with greenlets.system_lock() as held, greenlets.thread_pool() as pool:
+        equal((held, pool.submit(len, "ab").result()), (True, 2))
+
+
 def check_headers(headers):
     names = [name for name, _ in headers.security_headers()]
     equal("X-Content-Type-Options" in names and "X-Frame-Options" in names, True)
