@@ -294,8 +294,9 @@ def _read_secret_file(variable: str, path: str) -> str:
             value = file.read()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigurationError(f"{variable}: cannot read {path!r}: {why}") from None
+        # Not the path: whoever set the wrong variable of the two has put the secret there.
+        raise ConfigurationError(f"{variable}: cannot read the file it names: {why}") from None
     value = value.rstrip("\r\n")
     if not value:
-        raise ConfigurationError(f"{variable}: the file {path!r} is empty")
+        raise ConfigurationError(f"{variable}: the file it names is empty")
     return value

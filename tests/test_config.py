@@ -187,6 +187,13 @@ def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
             Settings.from_env({variable: str(tmp_path / "missing")})
 
 
+def test_a_secret_in_the_wrong_variable_is_not_repeated() -> None:
+    for variable in ("SIGNALWIRE_SWAIG_SECRET_FILE", "SIGNALWIRE_SIGNING_KEY_FILE"):
+        with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
+            Settings.from_env({variable: "s3cret-value-itself"})
+        assert "s3cret" not in str(caught.value)
+
+
 def test_a_secret_given_both_ways_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     both = {

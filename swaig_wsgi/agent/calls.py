@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,6 @@ class ToolCalls:
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_answer(result))
-        except Exception:
+        except (Exception, asyncio.CancelledError, SystemExit):
             log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

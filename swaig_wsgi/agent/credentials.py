@@ -41,8 +41,8 @@ class AgentAuthenticator:
         decision = self._basic.decide(headers, method=method, url=url)
         if decision.result is None and self._other is not None:
             beside = self._other.decide(headers, method=method, url=url)
-            # The handler that found credentials knows best what was wrong with them.
-            decision = beside if beside.result or not beside.anonymous else decision
+            # The one that found credentials of its kind knows what was wrong with them.
+            decision = beside if beside.result or decision.anonymous else decision
         if decision.result is not None and decision.result.method == "basic":
             validate = self._validate()
             if validate is not None:

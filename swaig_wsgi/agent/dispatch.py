@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable
@@ -89,7 +90,7 @@ class Dispatcher:
                 headers=refusal.headers,
                 detail=refusal.detail,
             )
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             log.exception("agent %r failed to answer a request", self._agent.name)
             return refuse(
                 environ,
@@ -154,14 +155,17 @@ class Dispatcher:
         return (self._body(request) if request.method == "POST" else None) or {}
 
     def _document(self, request: Request, body: dict[str, Any]) -> Reply:
-        call_id = understood(call_id_of, body, request.args.get("call_id"))
+        try:
+            query = request.args.to_dict()
+        except UnicodeDecodeError:
+            raise bad_request("malformed query string") from None
+        call_id = understood(call_id_of, body, query.get("call_id"))
         if call_id is None:
             call_id = str(uuid.uuid4())
             self._warn_fresh_id()
         agent = self._agent
         changes = None
         if agent.customises_requests:
-            query = request.args.to_dict()
             query.pop("__token", None)
             headers = filter_sensitive_headers(dict(request.headers))
             agent = agent.configured_for(query, body, headers)
@@ -245,4 +249,4 @@ def _query_token(request: Request) -> str | None:
     try:
         return token_from_query(request.environ.get("QUERY_STRING", ""))
     except TokenError:
-        raise bad_request("several __token parameters") from None
+        raise bad_request("several __token parameters", "repeated_token") from None

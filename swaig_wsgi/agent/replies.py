@@ -37,9 +37,9 @@ class Refusal(Exception):
         self.detail = detail
 
 
-def bad_request(what: str) -> Refusal:
+def bad_request(what: str, reason: str = "bad_request") -> Refusal:
     """Return the refusal of a request that does not say what it should."""
-    return Refusal(400, f"Bad request: {what}", "bad_request")
+    return Refusal(400, f"Bad request: {what}", reason)
 
 
 def understood(parse: Callable[..., Any], *args: Any) -> Any:

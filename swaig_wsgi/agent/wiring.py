@@ -115,15 +115,13 @@ def session_manager(
         ValueError: the secret is too short, or the expiry is no number of seconds.
     """
     secret = settings.swaig_secret if secret_key is None else secret_key
-    if secret is None:
-        return SessionManager(token_expiry_secs, generated_key(f"agent {name}"), store=store)
     if isinstance(secret, str):
         secret = secret.encode("utf-8", "surrogatepass")
-    if len(secret) < MIN_SECRET_BYTES:
+    if secret is not None and len(secret) < MIN_SECRET_BYTES:
         raise ValueError(f"secret_key must have at least {MIN_SECRET_BYTES} bytes")
     return SessionManager(
         token_expiry_secs,
-        derive_key(secret, name),
+        generated_key(f"agent {name}") if secret is None else derive_key(secret, name),
         fallback_keys=[
             derive_key(fallback.encode("utf-8", "surrogatepass"), name)
             for fallback in settings.swaig_secret_fallbacks

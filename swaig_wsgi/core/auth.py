@@ -103,6 +103,9 @@ class Authorization(NamedTuple):
     #: One credential, neither empty nor decoded.
     credentials: str
 
+    def __repr__(self) -> str:
+        return f"Authorization(scheme={self.scheme!r}, credentials='****')"
+
 
 def authorization_scheme(value: str) -> str | None:
     """Return the scheme that an Authorization value starts with, in lower case.

@@ -312,12 +312,13 @@ def refuses_origin(
     """Tell whether a request is refused as forged by another site (CSRF).
 
     Refused are unsafe methods (RFC 9110 section 9.2.1) whose ``Origin`` is there, is not allowed,
-    and is not the service's own, ``scheme://host`` of the request itself. Browsers send ``Origin``
-    with every such request and do not let a page choose it; what is not a browser sends none and
-    passes, as nobody's ambient credentials are at stake.
+    and is not the service's own, ``scheme://host``. Browsers send ``Origin`` with every such
+    request and do not let a page choose it; what is not a browser sends none and passes, as
+    nobody's ambient credentials are at stake.
 
-    `host` is the client's word. A page that made its own name resolve to this service (DNS
-    rebinding) sends a matching pair; an allowlist of hosts is what stops that.
+    Args:
+        host: of the service, None where it is only the client's word: a page that made its own
+            name resolve to this service (DNS rebinding) sends a matching pair.
     """
     if origin is None or method in _SAFE_METHODS or policy.allows(origin):
         return False

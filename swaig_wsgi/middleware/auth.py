@@ -50,6 +50,9 @@ class AuthRequest:
     #: AllowedHostsMiddleware stands outside.
     url: str
 
+    def __repr__(self) -> str:
+        return f"AuthRequest(method={self.method!r}, url={redact_url(self.url)!r})"
+
 
 class Authenticator(Protocol):
     """What :class:`AuthMiddleware` asks of its handler.

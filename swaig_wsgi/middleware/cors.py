@@ -43,9 +43,10 @@ class CORSMiddleware:
         origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age: see
             :func:`swaig_wsgi.core.cors.cors_policy`.
         csrf_protection: refuse unsafe methods whose ``Origin`` is neither allowed nor the
-            service's own, with 403. Own is what ``wsgi.url_scheme`` and ``Host`` say: behind a
-            proxy set up ``TrustedProxyMiddleware``, and ``AllowedHostsMiddleware`` against DNS
-            rebinding. With the origin ``*`` there is nothing to refuse.
+            service's own, with 403. Own is what ``wsgi.url_scheme`` and ``Host`` say, and only
+            where ``AllowedHostsMiddleware`` outside has found the host in its list; without, list
+            the service's own origin. Behind a proxy set up ``TrustedProxyMiddleware``. With the
+            origin ``*`` there is nothing to refuse.
 
     Raises:
         ValueError: an argument is malformed; the message names it.
@@ -80,7 +81,9 @@ class CORSMiddleware:
         policy = self.policy
         origin = environ.get("HTTP_ORIGIN")
         method = environ["REQUEST_METHOD"]
-        scheme, host = environ["wsgi.url_scheme"], environ.get("HTTP_HOST")
+        scheme = environ["wsgi.url_scheme"]
+        # Only a host that somebody wrote into an allowlist makes an origin the service's own.
+        host = environ.get("HTTP_HOST") if environ.get("swaig_wsgi.host_allowed") is True else None
         mark = (policy, self.csrf_protection, origin, method, scheme, host)
         if is_marked(environ, _MARKS, mark):
             return self.app(environ, start_response)

@@ -28,6 +28,7 @@ def lift_mark(environ: WSGIEnvironment, layer: str) -> None:
     """Take back the last mark.
 
     A layer that changes answers does so when the application's call returns: whoever calls
-    another application with the same `environ` after that has left this layer.
+    another application with the same `environ` after that has left this layer. An application
+    may do with `environ` what it likes (PEP 3333), so the mark may be gone.
     """
-    environ[layer] = environ[layer][:-1]
+    environ[layer] = environ.get(layer, ())[:-1]

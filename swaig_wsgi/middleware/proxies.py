@@ -41,14 +41,24 @@ _SYNONYMS = frozenset(
     {
         "HTTP_CF_CONNECTING_IP",
         "HTTP_CLIENT_IP",
+        "HTTP_FASTLY_CLIENT_IP",
+        "HTTP_FLY_CLIENT_IP",
         "HTTP_FORWARDED",
         "HTTP_FRONT_END_HTTPS",
         "HTTP_TRUE_CLIENT_IP",
+        "HTTP_X_AZURE_CLIENTIP",
         "HTTP_X_CLIENT_IP",
         "HTTP_X_CLUSTER_CLIENT_IP",
+        "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
+        "HTTP_X_HOST",
+        "HTTP_X_ORIGINAL_FORWARDED_FOR",
+        "HTTP_X_ORIGINAL_HOST",
+        "HTTP_X_ORIGINAL_URL",
         "HTTP_X_REAL_IP",
+        "HTTP_X_REWRITE_URL",
         "HTTP_X_SCHEME",
         "HTTP_X_SCRIPT_NAME",
+        "HTTP_X_URL_SCHEME",
     }
 )
 

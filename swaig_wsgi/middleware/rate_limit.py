@@ -112,9 +112,11 @@ class RateLimitMiddleware:
             return self.app(environ, start_response)
         if self._state.found(environ):
             return self._state.refuse(environ, start_response)
-        if is_marked(environ, _MARKS, self._mark):
+        client = self._client(environ)
+        mark = (*self._mark, client)
+        if is_marked(environ, _MARKS, mark):
             return self.app(environ, start_response)
-        count = self._count(environ, self._client(environ))
+        count = self._count(environ, client, mark)
         if count is None:
             if self.on_store_failure == "allow":
                 return self.app(environ, start_response)
@@ -151,7 +153,7 @@ class RateLimitMiddleware:
             )
         return bounded_key(client)
 
-    def _count(self, environ: WSGIEnvironment, client: str) -> Count | None:
+    def _count(self, environ: WSGIEnvironment, client: str, mark: Any) -> Count | None:
         """Count `client`; None when that failed and the failure is not met by counting here."""
         key = self._prefix + client
         started = self._clock()
@@ -161,7 +163,7 @@ class RateLimitMiddleware:
             except StoreError as error:
                 self._note_failure(error, started)
             else:
-                leave_mark(environ, _MARKS, self._mark)
+                leave_mark(environ, _MARKS, mark)
                 return count
         if self.on_store_failure == "local":
             return self._local.hit(key, self.policy.window)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Callable
 
-from ..config import Settings
+from ..config import ConfigurationError, Settings
 from ..stores.shared import default_store
 from .auth import AuthMiddleware
 from .body_size import BodySizeMiddleware
@@ -46,10 +46,13 @@ def harden(
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
-        ConfigurationError: a setting is wrong; the message names the variable.
-        TypeError: an override is no field of :class:`Settings`.
+        ConfigurationError: a setting is wrong, or an override is no field of
+            :class:`Settings`; the message names it.
     """
     settings = Settings.from_env() if settings is None else settings
+    unknown = set(overrides) - {each.name for each in fields(Settings)}
+    if unknown:
+        raise ConfigurationError(f"{min(unknown)}: no such setting; expected a field of Settings")
     if overrides:
         settings = replace(settings, **overrides)
     return stack(app, settings, auth=auth)

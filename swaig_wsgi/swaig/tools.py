@@ -132,6 +132,8 @@ class ToolRegistry:
         if webhook_url is not None:
             definition["web_hook_url"] = text(webhook_url, f"the webhook_url of tool {name!r}")
         for member, value in extra.items():
+            if member in definition or member == "web_hook_url":
+                raise ValueError(f"tool {name!r}: {member} cannot be given as a further member")
             if value is not None:
                 definition[member] = json_copy(value, f"{member} of tool {name!r}")
         if secure is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from swaig_wsgi import AgentApp
 from swaig_wsgi.agent import once
+from swaig_wsgi.agent.calls import FAILED
 from swaig_wsgi.agent.once import UNCLAIMED, UNKNOWN
 from swaig_wsgi.stores import StoreError
 
@@ -102,6 +104,23 @@ def test_a_failure_is_an_answer_too(make_agent: Any, client_of: Any) -> None:
     answers = [client.post(f"/swaig?{query}", json=call(5)).json for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     assert len(runs) == 1
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, RecursionError])
+def test_a_handler_that_gives_up_is_answered_all_the_same(
+    make_agent: Any, client_of: Any, error: type[BaseException]
+) -> None:
+    async def gives_up(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        raise error
+
+    def gives_up_at_once(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        raise error
+
+    agent = make_agent().define_tool("later", "x", {}, gives_up)
+    agent.define_tool("now", "x", {}, gives_up_at_once)
+    for name in ("later", "now"):
+        answer = client_of(agent).post("/swaig", json={"function": name})
+        assert (answer.status_code, answer.json) == (200, {"response": FAILED})
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def test_a_validator_is_not_asked_about_those_who_are_known() -> None:
 
     both = authenticator(AuthHandler(custom_validator=validator))
     assert both.reads_url
+    assert both.decide(basic("bank", "no")).reason == "bad_credentials"
+    asked.clear()
     assert both.authenticate(basic("bank", "pw:ö")) is not None
     assert asked == []
     result = both.authenticate({"X-Internal": "yes"}, method="GET", url="http://x/")

@@ -477,6 +477,12 @@ def test_a_long_or_odd_call_id_is_a_bad_request(client: Any) -> None:
     assert client.post("/swaig", json=call_of("look", call_id=5)).status_code == 400
 
 
+def test_a_query_that_is_no_text_is_a_bad_request(client: Any) -> None:
+    for method in ("GET", "POST"):
+        answer = client.open("/", method=method, environ_overrides={"QUERY_STRING": "x=\x80"})
+        assert answer.json == {"error": "Bad request: malformed query string"}
+
+
 def test_every_refusal_leaves_one_record(client: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "swaig_wsgi.security")
     for path, reason in (("/nowhere", "not_found"), ("/swaig", "method_not_allowed")):

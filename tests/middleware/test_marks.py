@@ -113,12 +113,55 @@ def test_a_request_is_counted_once():
     assert len(answers[0].values("RateLimit-Policy")) == 1
 
 
-def test_a_request_is_counted_once_even_where_a_proxy_is_resolved_in_between():
+def test_a_client_that_a_proxy_names_in_between_is_counted_as_such():
     store = Counting()
     app = RateLimitMiddleware(application, 2, store=store)
-    app = RateLimitMiddleware(TrustedProxyMiddleware(app, [PROXY]), 2, store=store)
-    assert Answer(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR=CLIENT).status == 200
-    assert len(store.keys) == 1
+    app = RateLimitMiddleware(TrustedProxyMiddleware(app, 1), 2, store=store)
+    answers = [
+        Answer(app, REMOTE_ADDR=f"10.0.0.{number}", HTTP_X_FORWARDED_FOR=CLIENT).status
+        for number in range(4)
+    ]
+    assert answers == [200, 200, 429, 429]
+    assert len(store.keys) == 8
+    direct = RateLimitMiddleware(app, 2, store=(other := Counting()))
+    direct.app = RateLimitMiddleware(application, 2, store=other)
+    assert Answer(direct).status == 200
+    assert len(other.keys) == 1
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda app: SecurityHeadersMiddleware(app),
+        lambda app: HSTSMiddleware(app),
+        lambda app: CORSMiddleware(app, ["https://a.example"]),
+        lambda app: AllowedHostsMiddleware(app, ["127.0.0.1"]),
+        lambda app: BodySizeMiddleware(app),
+        lambda app: RateLimitMiddleware(app, 5),
+        lambda app: TrustedProxyMiddleware(app, [PROXY]),
+    ],
+)
+def test_an_application_may_empty_environ(wrap):
+    def greedy(environ, start_response):
+        environ.clear()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"ok"]
+
+    def failing(environ, start_response):
+        environ.clear()
+        raise RuntimeError("its own")
+
+    def start(status, headers, exc_info=None):
+        return lambda data: None
+
+    def environ():
+        made = {"REMOTE_ADDR": CLIENT, "HTTP_HOST": "127.0.0.1"}
+        setup_testing_defaults(made)
+        return made
+
+    assert b"".join(wrap(greedy)(environ(), start)) == b"ok"
+    with pytest.raises(RuntimeError, match="its own"):
+        wrap(failing)(environ(), start)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +371,9 @@ def test_a_forged_request_is_looked_for_anew_where_host_or_method_were_rewritten
     app = csrf(override(csrf(application)))
     assert Answer(app, HTTP_ORIGIN="https://evil.example").status == 200
     assert Answer(app, HTTP_ORIGIN="https://evil.example", HTTP_X_METHOD="POST").status == 403
-    app = csrf(TrustedProxyMiddleware(csrf(application), [PROXY]))
+    app = AllowedHostsMiddleware(
+        csrf(TrustedProxyMiddleware(csrf(application), [PROXY])), ["a.example"]
+    )
     request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "a.example", "HTTP_ORIGIN": "http://a.example"}
     assert Answer(app, "POST", **request).status == 200
     assert Answer(app, "POST", HTTP_X_FORWARDED_HOST="b.example", **request).status == 403

@@ -180,7 +180,7 @@ def test_overrides_replace_and_are_checked():
     assert {probe for probe in PROBES if probe(app)} == {has_hosts, has_size}
     with pytest.raises(ConfigurationError, match="SWML_MAX_REQUEST_SIZE"):
         harden(site, settings, max_request_size="ten")
-    with pytest.raises(TypeError, match="no_such_setting"):
+    with pytest.raises(ConfigurationError, match="no_such_setting"):
         harden(site, settings, no_such_setting=1)
 
 
