@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ..config import Settings
@@ -22,14 +21,20 @@ from ..swaig.tools import ToolRegistry, tool_name
 from .development import serve
 from .forwards import ask, forward
 from .readiness import Readiness
-from .wiring import normal_route, session_manager, wire
+from .wiring import (
+    check_base_url,
+    listening,
+    normal_route,
+    session_manager,
+    wire,
+    with_own_parts,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger("swaig_wsgi")
 
-DEFAULT_PORT = 3000
 OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -90,8 +95,7 @@ class AgentApp:
         settings = Settings.from_env() if settings is None else settings
         self.name = name
         self.route = normal_route(route)
-        self.host = host
-        self.port = (settings.port or DEFAULT_PORT) if port is None else port
+        self.host, self.port = listening(host, port, settings)
         self.settings = settings
         if settings.log_level is not None:
             log.setLevel(settings.log_level)
@@ -142,16 +146,7 @@ class AgentApp:
         """Tell whether calls can be taken: whether every readiness check passes."""
         return not self.readiness.failures()
 
-    def add_readiness_check(self, name: str, check: Callable[[], Any]) -> AgentApp:
-        """Let ``/ready`` depend on `check`, which fails when it raises or returns False.
-
-        All checks together run at most once a second, each for at most two seconds.
-
-        Raises:
-            ValueError: the name is empty or taken, or `check` cannot be called.
-        """
-        self.readiness.add(name, check)
-        return self
+    add_readiness_check = forward("readiness", Readiness.add)
 
     def _try_store(self) -> None:
         self.store.get("ready")
@@ -183,6 +178,8 @@ class AgentApp:
         """
         if call_id is None:
             call_id = str(uuid.uuid4())
+        if base_url is not None:
+            check_base_url(base_url)
         return render_document(
             self.prompt,
             self.ai,
@@ -237,37 +234,34 @@ class AgentApp:
     define_tool = forward("tools", ToolRegistry.define)
     register_swaig_function = forward("tools", ToolRegistry.register)
 
+    @overload
+    def tool(self, name: Handler, /) -> Handler: ...
+
+    @overload
     def tool(
-        self,
-        name: str | None = None,
-        description: str | None = None,
-        *,
-        parameters: Mapping[str, Any] | None = None,
-        secure: bool | None = None,
-        **options: Any,
-    ) -> Callable[[Handler], Handler]:
+        self, name: str | None = None, description: str | None = None, **options: Any
+    ) -> Callable[[Handler], Handler]: ...
+
+    def tool(self, name: Any = None, description: str | None = None, **options: Any) -> Any:
         """Return a decorator that defines a tool and leaves the function as it is.
 
         Args:
-            name: by default the function's name.
+            name: by default the function's name. The function itself where ``@app.tool`` stands
+                without parentheses.
             description: by default the first paragraph of its docstring.
-            parameters: by default taken from its annotations and docstring.
-            secure: whether a call needs a token.
-            options: as for :meth:`define_tool`.
+            options: as for :meth:`define_tool`; ``parameters`` are by default taken from the
+                function's annotations and docstring.
         """
+        own_name = None if callable(name) else name
+        parameters = options.pop("parameters", None)
 
         def decorate(handler: Handler) -> Handler:
             self.tools.define(
-                name or tool_name(handler),
-                description or "",
-                parameters,
-                handler,
-                secure=secure,
-                **options,
+                own_name or tool_name(handler), description or "", parameters, handler, **options
             )
             return handler
 
-        return decorate
+        return decorate(name) if callable(name) else decorate
 
     # -- each request
 
@@ -295,12 +289,7 @@ class AgentApp:
         """Return the agent that renders the document of a request: itself, or a copy."""
         if self._dynamic_config is None:
             return self
-        own = copy.copy(self)
-        # Parts never change in place what they hold, so a copy of theirs is cheap and complete.
-        own.prompt = copy.copy(self.prompt)
-        own.ai = copy.copy(self.ai)
-        own.call_flow = copy.copy(self.call_flow)
-        own.tools = copy.copy(self.tools)
+        own = with_own_parts(self)
         resolve(self._dynamic_config(query, body, headers, own))
         return own
 
@@ -354,9 +343,11 @@ class AgentApp:
     def validate_basic_auth(self, username: str, password: str) -> bool:
         """Decide on a request whose credentials matched; anything but True refuses it.
 
-        A subclass can only refuse more than the comparison did.
+        By default this compares them once more. A subclass can only refuse more than was refused
+        before it is asked.
         """
-        return True
+        handlers = [AuthHandler(basic_auth=self.get_basic_auth_credentials()), self._auth]
+        return any(handler.verify_basic_auth(username, password) for handler in handlers if handler)
 
     # -- credentials
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config import Settings
-from .app import DEFAULT_PORT, AgentApp
+from .app import AgentApp
 from .development import serve
+from .wiring import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from .app import AgentApp
 
 DEFAULT_MAX_REQUEST_SIZE = 1_048_576
+DEFAULT_PORT = 3000
+
+_HOST = re.compile(r"[A-Za-z0-9._:%-]*")
+_BASE_URL = re.compile(r"https?://[^\s?#/]+[^\s?#]*")
 
 
 def wire(agent: AgentApp, auth: AuthHandler | None) -> WSGIApplication:
@@ -85,6 +91,45 @@ def unshared(agent: AgentApp) -> tuple[str, ...]:
     ):
         found += lonely
     return found
+
+
+def with_own_parts(agent: AgentApp) -> AgentApp:
+    """Return a copy of `agent` whose document can be changed without changing that of `agent`.
+
+    Parts never change in place what they hold, so shallow copies are cheap and complete.
+    """
+    own = copy.copy(agent)
+    own.prompt = copy.copy(agent.prompt)
+    own.ai = copy.copy(agent.ai)
+    own.call_flow = copy.copy(agent.call_flow)
+    own.tools = copy.copy(agent.tools)
+    return own
+
+
+def listening(host: object, port: object, settings: Settings) -> tuple[str, int]:
+    """Return where an agent listens: `port`, else that of the settings, else 3000.
+
+    Raises:
+        ValueError: `host` is no host name or address, or `port` no number from 0 to 65535; 0 is
+            any that is free.
+    """
+    if not isinstance(host, str) or not _HOST.fullmatch(host):
+        raise ValueError(f"host must be a host name or an address, not {host!r}")
+    if port is None:
+        port = settings.port or DEFAULT_PORT
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ValueError(f"port must be a whole number from 0 to 65535, not {port!r}")
+    return host, port
+
+
+def check_base_url(url: object) -> None:
+    """Check what webhook URLs are to begin with.
+
+    Raises:
+        ValueError: it is no http or https URL, or holds a query, a fragment or white space.
+    """
+    if not isinstance(url, str) or not _BASE_URL.fullmatch(url):
+        raise ValueError("base_url must be an http or https URL without query and fragment")
 
 
 def normal_route(route: str) -> str:

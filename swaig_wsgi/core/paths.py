@@ -40,8 +40,11 @@ def _spellings(path: str) -> tuple[str, ...]:
     # Applications differ in what they do and in what they do first: "//api/.." is below "/api"
     # for one that only strips slashes, "/x//../api" for one that squeezes them before it climbs.
     collapsed = _collapse(rooted)
+    # To one that parses it as a reference, "//x/api" is the path "/api" of a host "x".
+    after_host = "/" + rooted[2:].partition("/")[2] if rooted.startswith("//") else rooted
     return (
         rooted,
+        after_host,
         "/" + rooted.lstrip("/"),
         collapsed,
         remove_dot_segments(rooted),

@@ -11,12 +11,16 @@ MASK = "****"
 
 # Compared with names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
 _SECRET_PARTS = (
+    "accesscode",
     "accesskey",
     "apikey",
     "authorization",
+    "clientcert",
     "cookie",
     "credential",
+    "functionskey",
     "jwt",
+    "passcode",
     "passphrase",
     "passwd",
     "password",
@@ -25,9 +29,10 @@ _SECRET_PARTS = (
     "sessionid",
     "signature",
     "signingkey",
+    "subscriptionkey",
     "token",
 )
-_SECRET_NAMES = frozenset({"auth", "authkey", "key", "pass", "pwd", "sig", "xauth", "xauthkey"})
+_SECRET_NAMES = frozenset({"auth", "authkey", "key", "otp", "pass", "pwd", "sig", "xauth", "xauthkey"})
 # Headers whose value is a URL, which may hold what a header of its own would hide.
 _URL_NAMES = frozenset(
     {

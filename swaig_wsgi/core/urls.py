@@ -217,6 +217,8 @@ def _is_private_v6(text: str) -> bool:
         address = IPv6Address(text)
     except ValueError:
         return True
+    if int(address) >> 32 & 0xFCFFFFFF == 0x00005EFE:
+        return True  # ISATAP (RFC 5214 section 6.1): an IPv4 address behind any prefix
     return address not in _GLOBAL_V6 or any(address in network for network in _PRIVATE_V6)
 
 

@@ -26,6 +26,7 @@ from ..core.auth import (
 )
 from ..core.awaiting import resolve
 from ..core.paths import path_scope
+from ..core.redaction import redact_url
 from .answers import refuse
 from .request_headers import EnvironHeaders, FoldedHeaders
 

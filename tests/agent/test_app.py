@@ -118,6 +118,10 @@ def test_a_subclass_can_only_refuse(make_agent: Any, client_of: Any) -> None:
     for verdict in (False, None, 1, "yes", fails):
         assert agent_that_says(verdict).get("/").status_code == 401
     assert set(seen) == {("admin", "p@ss:w/ö")}
+    plain = make_agent(auth=AuthHandler(basic_auth=("other", "pw")))
+    assert plain.validate_basic_auth("admin", "p@ss:w/ö") is True
+    assert plain.validate_basic_auth("other", "pw") is True
+    assert plain.validate_basic_auth("nobody", "wrong") is False
     patched = make_agent()
     client = client_of(patched)
     assert client.get("/").status_code == 200
@@ -432,6 +436,26 @@ def test_the_decorator_describes_a_function_and_leaves_it(client_of: Any) -> Non
     assert schema["properties"]["to_account"] == {"type": "string", "description": "To whom"}
     body = {"function": "hello", "argument": {"parsed": [{"name": "Bob"}]}}
     assert client_of(agent).post("/swaig", json=body).json == {"response": "Hello Bob"}
+
+
+def test_the_decorator_needs_no_parentheses(client_of: Any) -> None:
+    agent = AgentApp("bank", basic_auth=("a", "b"))
+
+    @agent.tool
+    def hello() -> str:
+        """Greet."""
+        return "Hello."
+
+    assert hello() == "Hello."
+    assert client_of(agent).tools()["hello"]["description"] == "Greet."
+
+
+def test_further_members_cannot_replace_what_a_definition_says() -> None:
+    agent = AgentApp("bank", basic_auth=("a", "b"))
+    for member in ("function", "web_hook_url"):
+        with pytest.raises(ValueError, match=member):
+            agent.define_tool("good", "x", {}, lambda args, raw: "x", **{member: "evil"})
+    assert len(agent.tools) == 0
 
 
 def test_tools_may_be_secure_by_default(client_of: Any) -> None:

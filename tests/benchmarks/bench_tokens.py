@@ -30,7 +30,7 @@ def candidates() -> dict[str, Callable[[], object]]:
     message = f"{CALL_ID}:{FUNCTION}:4000000000:a1b2c3d4".encode()
     # More than are remembered, so each is as good as new when its turn comes again.
     new = itertools.cycle(
-        [sign_token(keys[0], FUNCTION, CALL_ID, 4_000_000_000, f"{n:08x}") for n in range(1000)]
+        [sign_token(keys[0], FUNCTION, CALL_ID, 4_000_000_000, f"{n:08x}") for n in range(5000)]
     )
     sessions = SessionManager(secret_key=SECRET)
     token = sessions.generate_token(FUNCTION, CALL_ID)

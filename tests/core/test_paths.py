@@ -229,3 +229,11 @@ def test_several_patterns_cover_their_union():
 def test_patterns_that_would_not_do_what_they_say_are_refused(protect, exempt, named):
     with pytest.raises(ValueError, match=re.escape(named)):
         path_scope(protect, exempt)
+
+
+def test_a_reference_with_a_host_is_the_path_after_it():
+    # urlsplit("//x/api").path is "/api".
+    scope = path_scope(("/api",))
+    for path in ("//x/api", "//x/api/y", "///api", "//api"):
+        assert scope.covers(path)
+    assert not scope.covers("//x/other")

@@ -578,3 +578,11 @@ def test_no_url_passes_with_a_private_address(url: str) -> None:
     assert (parts.hostname or "").rstrip(".") == checked.host or ":" in checked.host
     assert (parts.port or {"http": 80, "https": 443}[checked.scheme]) == checked.port
     assert parts.username is None
+
+
+@pytest.mark.parametrize(
+    "address", ["2001:4860::5efe:7f00:1", "2001:4860::200:5efe:a00:1", "2600::5efe:8.8.8.8"]
+)
+def test_isatap_addresses_are_private(address):
+    assert is_private_address(address)
+    assert not is_private_address("2001:4860:4860::8888")

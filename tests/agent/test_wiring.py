@@ -1,0 +1,142 @@
+"""What an agent is built of."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from swaig_wsgi import AgentApp, Settings
+from swaig_wsgi.agent.wiring import (
+    check_base_url,
+    listening,
+    normal_route,
+    session_manager,
+    unshared,
+    with_own_parts,
+)
+from swaig_wsgi.stores import MemoryStore, SQLiteStore
+
+SECRET, OLDER = "the secret of today", "the secret of yesterday"
+
+
+def manager(name: str = "bank", secret: Any = None, **settings: Any) -> Any:
+    return session_manager(name, Settings(**settings), secret, 60, MemoryStore())
+
+
+def test_keys_are_of_the_secret_and_the_agent() -> None:
+    token = manager(swaig_secret=SECRET).generate_token("pay", "c")
+    assert manager(secret=SECRET).validate_token("c", "pay", token)
+    assert manager(secret=SECRET.encode()).validate_token("c", "pay", token)
+    assert manager(swaig_secret=OLDER, secret=SECRET).validate_token("c", "pay", token)
+    assert not manager("shop", swaig_secret=SECRET).validate_token("c", "pay", token)
+    assert not manager(swaig_secret=OLDER).validate_token("c", "pay", token)
+    assert not manager().validate_token("c", "pay", token)
+
+
+def test_fallbacks_verify_with_any_key_and_never_sign() -> None:
+    token = manager(swaig_secret=OLDER).generate_token("pay", "c")
+    rotated = manager(swaig_secret=SECRET, swaig_secret_fallbacks=OLDER)
+    generated = manager(swaig_secret_fallbacks=OLDER)
+    for each in (rotated, generated):
+        assert each.validate_token("c", "pay", token)
+        assert not manager(swaig_secret=OLDER).validate_token(
+            "c", "pay", each.generate_token("pay", "c")
+        )
+    assert generated.generated
+    assert not rotated.generated
+
+
+@pytest.mark.parametrize("secret", ["", "short", b"", b"fifteen bytes.."])
+def test_short_secrets_are_refused(secret: Any) -> None:
+    with pytest.raises(ValueError, match="at least 16 bytes"):
+        manager(secret=secret)
+
+
+def test_what_is_not_shared(tmp_path: Any) -> None:
+    generated = AgentApp("bank")
+    assert set(unshared(generated)) == {"SIGNALWIRE_SWAIG_SECRET", "SWML_BASIC_AUTH_PASSWORD"}
+    given = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET)
+    assert set(unshared(given)) == set()
+    limited = Settings(rate_limit=5)
+    given = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET, settings=limited)
+    assert set(unshared(given)) == {"SWML_STORAGE_URL"}
+    limited = Settings(rate_limit=5, storage_url=f"sqlite:///{tmp_path}/store.db")
+    given = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET, settings=limited)
+    assert set(unshared(given)) == set()
+    assert isinstance(given.store, SQLiteStore)
+    assert generated.password_made_by == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"), [("/", ""), ("/a", "/a"), ("/a/", "/a"), ("/a/b", "/a/b"), ("/ö", "/ö")]
+)
+def test_routes(route: str, expected: str) -> None:
+    assert normal_route(route) == expected
+
+
+@pytest.mark.parametrize("route", ["", "a", "//", "/a//b", "/.", "/a/..", "/<x>", None, 5])
+def test_routes_that_are_none(route: Any) -> None:
+    with pytest.raises(ValueError, match="route"):
+        normal_route(route)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [("0.0.0.0", None, 3000), ("::1", 0, 0), ("agent.example.com", 65535, 65535), ("", 80, 80)],
+)
+def test_where_it_listens(host: str, port: Any, expected: int) -> None:
+    assert listening(host, port, Settings()) == (host, expected)
+    assert listening(host, None, Settings(port=8080)) == (host, 8080)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("a b", 80),
+        (None, 80),
+        ("a/b", 80),
+        ("a@b", 80),
+        ("a", -1),
+        ("a", 65536),
+        ("a", "80"),
+        ("a", True),
+        ("a", 80.0),
+    ],
+)
+def test_where_nothing_can_listen(host: Any, port: Any) -> None:
+    with pytest.raises(ValueError, match="host must|port must"):
+        AgentApp("bank", basic_auth=("a", "b"), host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x.example",
+        "ftp://x.example",
+        "https://",
+        "https://x?q",
+        "https://x#f",
+        "https://x y",
+        "https://x\r\nX: y",
+        None,
+        5,
+    ],
+)
+def test_base_urls_that_are_none(url: Any) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        check_base_url(url)
+
+
+def test_a_copy_has_parts_of_its_own() -> None:
+    agent = AgentApp("bank", basic_auth=("a", "b"))
+    own = with_own_parts(agent)
+    own.set_param("a", 1).set_prompt_text("x").add_pre_answer_verb("sleep", 1)
+    own.define_tool("look", "x", {}, lambda args, raw: "x")
+    document = agent.render_swml("c", base_url="https://x.example")
+    assert len(document["sections"]["main"]) == 2
+    assert "SWAIG" not in document["sections"]["main"][1]["ai"]
+    assert own.sessions is agent.sessions
+    assert own.store is agent.store
