@@ -32,7 +32,9 @@ _SECRET_PARTS = (
     "subscriptionkey",
     "token",
 )
-_SECRET_NAMES = frozenset({"auth", "authkey", "key", "otp", "pass", "pwd", "sig", "xauth", "xauthkey"})
+_SECRET_NAMES = frozenset(
+    {"auth", "authkey", "key", "otp", "pass", "pwd", "sig", "xauth", "xauthkey"}
+)
 # Headers whose value is a URL, which may hold what a header of its own would hide.
 _URL_NAMES = frozenset(
     {
