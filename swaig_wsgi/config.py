@@ -288,12 +288,14 @@ def _read(source: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _read_secret_file(variable: str, path: str) -> str:
+def _read_secret_file(variable: str, path: object) -> str:
+    if not isinstance(path, str):
+        raise ConfigurationError(f"{variable}: expected a path, not {type(path).__name__}")
     try:
         with open(path, encoding="utf-8") as file:
             value = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a path, or not UTF-8 text"
         # Not the path: whoever set the wrong variable of the two has put the secret there.
         raise ConfigurationError(f"{variable}: cannot read the file it names: {why}") from None
     value = value.rstrip("\r\n")

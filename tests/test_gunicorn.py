@@ -134,7 +134,7 @@ def test_a_file_of_ones_own_may_build_on_it(gunicorn: Any, tmp_path: Path) -> No
     [
         ({"SWML_RATE_LIMIT": "abc"}, ["SWML_RATE_LIMIT"]),
         ({"SWML_BASIC_AUTH_USER": "me"}, ["SWML_BASIC_AUTH_PASSWORD"]),
-        ({"SIGNALWIRE_SWAIG_SECRET_FILE": "/no/such"}, ["SIGNALWIRE_SWAIG_SECRET", "/no/such"]),
+        ({"SIGNALWIRE_SWAIG_SECRET_FILE": "/no/such"}, ["SIGNALWIRE_SWAIG_SECRET_FILE"]),
         ({"SWML_SSL_ENABLED": "true"}, ["SWML_SSL_CERT_PATH"]),
         (
             {"SWML_SSL_ENABLED": "true", "SWML_SSL_CERT_PATH": "/no/such", **SECRET},

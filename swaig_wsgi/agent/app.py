@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from ..config import Settings
 from ..core.auth import resolve_credentials
 from ..core.awaiting import resolve
-from ..core.urls import join_url, with_credentials
+from ..core.urls import join_url, parse_base_url, with_credentials
 from ..middleware.auth import AuthHandler
 from ..stores.shared import default_store, generated_password
 from ..swaig.ai import AISettings
@@ -22,11 +22,12 @@ from .development import serve
 from .forwards import ask, forward
 from .readiness import Readiness
 from .wiring import (
-    check_base_url,
+    check_types,
     listening,
     normal_route,
     session_manager,
     wire,
+    with_callback,
     with_own_parts,
 )
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("swaig_wsgi")
 
-OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -77,7 +77,7 @@ class AgentApp:
         name: str,
         *,
         route: str = "/",
-        host: str = "0.0.0.0",  # noqa: S104 - the contract's default, as in the seed
+        host: str = "0.0.0.0",  # noqa: S104 - as in the seed
         port: int | None = None,
         basic_auth: tuple[str, str] | None = None,
         token_expiry_secs: int = 3600,
@@ -93,6 +93,7 @@ class AgentApp:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"an agent's name must be a non-empty string, not {name!r}")
         settings = Settings.from_env() if settings is None else settings
+        check_types(settings, auth)
         self.name = name
         self.route = normal_route(route)
         self.host, self.port = listening(host, port, settings)
@@ -155,7 +156,7 @@ class AgentApp:
 
     def endpoints(self, base_url: str) -> Endpoints:
         """Return where the platform calls back, below the public URL `base_url` of the server."""
-        base = with_credentials(base_url, self._credentials.user, self._credentials.password)
+        base = with_credentials(base_url, *self.get_basic_auth_credentials())
         return Endpoints(
             *(
                 join_url(base, f"{self.route}/{path}")
@@ -179,7 +180,7 @@ class AgentApp:
         if call_id is None:
             call_id = str(uuid.uuid4())
         if base_url is not None:
-            check_base_url(base_url)
+            base_url = parse_base_url(base_url)
         return render_document(
             self.prompt,
             self.ai,
@@ -280,6 +281,8 @@ class AgentApp:
         that shapes one. Headers that carry secrets are left out. A tool that it defines is told
         to the AI but cannot be called here: calls go to the agent itself.
         """
+        if not callable(callback):
+            raise ValueError(f"a dynamic configuration must be callable, not {callback!r}")
         self._dynamic_config = callback
         return self
 
@@ -304,12 +307,20 @@ class AgentApp:
         Raises:
             ValueError: the path is malformed, or taken by an endpoint or another callback.
         """
-        key = normal_route(path)
-        if key in OWN_PATHS or key in self.routing_callbacks:
-            raise ValueError(f"the path {path!r} is taken")
-        self.routing_callbacks = {**self.routing_callbacks, key: callback}
+        self.routing_callbacks = with_callback(self.routing_callbacks, callback, path)
         self._application = wire(self, self._auth)
         return self
+
+    def unregister_routing_callback(self, path: str) -> bool:
+        """Answer at `path` no more; tell whether there was a callback."""
+        key = normal_route(path)
+        if key not in self.routing_callbacks:
+            return False
+        self.routing_callbacks = {
+            each: callback for each, callback in self.routing_callbacks.items() if each != key
+        }
+        self._application = wire(self, self._auth)
+        return True
 
     # -- override points
 

@@ -14,10 +14,10 @@ from ..middleware.per_process import PerProcessGuard, PerProcessState, unshared_
 from ..middleware.stack import stack
 from ..stores.shared import default_store
 from ..swaig.requests import sip_username
-from .app import OWN_PATHS, AgentApp
+from .app import AgentApp
 from .health import HealthEndpoints
 from .static import StaticFiles
-from .wiring import normal_route, unshared
+from .wiring import OWN_PATHS, normal_route, unshared
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -80,6 +80,7 @@ class AgentServer:
             raise ValueError(f"the route {key!r} is taken by the server itself")
         if any(agent is each for each in self._agents.values()):
             raise ValueError(f"the agent {agent.name!r} is registered under {agent.route!r}")
+        self._check_paths_free(self._callbacks, [agent])
         if key != agent.route:
             agent.move(key or "/")
         for path, callback in self._callbacks.items():
@@ -94,7 +95,10 @@ class AgentServer:
         key = normal_route(route)
         if key not in self._agents:
             return False
+        gone = self._agents[key]
         self._agents = {each: agent for each, agent in self._agents.items() if each != key}
+        for path in self._callbacks:
+            gone.unregister_routing_callback(path)
         if self._usernames is not None:
             self._usernames = {
                 name: target for name, target in self._usernames.items() if target != key
@@ -116,8 +120,9 @@ class AgentServer:
             ValueError: the path is malformed, or taken at one of the agents.
         """
         key = normal_route(path)
-        if key in OWN_PATHS or key in self._callbacks:
+        if key in self._callbacks:
             raise ValueError(f"the path {path!r} is taken")
+        self._check_paths_free([key], self._agents.values())
         for agent in self._agents.values():
             agent.register_routing_callback(callback, key)
         self._callbacks = {**self._callbacks, key: callback}
@@ -157,6 +162,16 @@ class AgentServer:
             raise ValueError(f"a SIP user name must be a non-empty string, not {username!r}")
         self._usernames = {**self._usernames, username.lower(): key}
 
+    @staticmethod
+    def _check_paths_free(paths: Iterable[str], agents: Iterable[AgentApp]) -> None:
+        """Look before anything is changed, so that what is refused has changed nothing."""
+        for path in paths:
+            if path in OWN_PATHS:
+                raise ValueError(f"the path {path!r} is taken")
+            for agent in agents:
+                if path in agent.routing_callbacks:
+                    raise ValueError(f"the path {path!r} is taken at the agent {agent.name!r}")
+
     def _map_usernames(self, agent: AgentApp) -> None:
         for name in (agent.name, agent.route):
             username = re.sub("[^a-z0-9_]", "", name.lower())
@@ -181,7 +196,7 @@ class AgentServer:
             ValueError: there is no such directory, or the route is malformed or taken.
         """
         key = normal_route(route)
-        if key in self._directories or (key and (key in self._agents or key in OWN_PATHS)):
+        if key in self._directories or key in self._agents or (key and key in OWN_PATHS):
             raise ValueError(f"the route {route!r} is taken")
         before, self._directories = (
             self._directories,

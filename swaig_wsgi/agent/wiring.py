@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import MIN_SECRET_BYTES, Settings
 from ..core.headers import AGENT_HEADERS
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_REQUEST_SIZE = 1_048_576
 DEFAULT_PORT = 3000
+#: What an agent answers itself, below its route.
+OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
+_NOT_IN_ROUTES = re.compile(r"[<>?#%\\]")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]*")
-_BASE_URL = re.compile(r"https?://[^\s?#/]+[^\s?#]*")
 
 
 def wire(agent: AgentApp, auth: AuthHandler | None) -> WSGIApplication:
@@ -106,6 +109,34 @@ def with_own_parts(agent: AgentApp) -> AgentApp:
     return own
 
 
+def check_types(settings: object, auth: object) -> None:
+    """Check what an agent is given, before it is asked for anything.
+
+    Raises:
+        ValueError: `settings` is no Settings, or `auth` neither None nor an AuthHandler.
+    """
+    if not isinstance(settings, Settings):
+        raise ValueError(f"settings must be a Settings, not {type(settings).__name__}")
+    if auth is not None and not isinstance(auth, AuthHandler):
+        raise ValueError(f"auth must be an AuthHandler, not {type(auth).__name__}")
+
+
+def with_callback(
+    callbacks: dict[str, Callable[..., Any]], callback: Callable[..., Any], path: str
+) -> dict[str, Callable[..., Any]]:
+    """Return `callbacks` and `callback`, by path.
+
+    Raises:
+        ValueError: the path is malformed or taken, or `callback` cannot be called.
+    """
+    key = normal_route(path)
+    if not callable(callback):
+        raise ValueError(f"a routing callback must be callable, not {callback!r}")
+    if key in OWN_PATHS or key in callbacks:
+        raise ValueError(f"the path {path!r} is taken")
+    return {**callbacks, key: callback}
+
+
 def listening(host: object, port: object, settings: Settings) -> tuple[str, int]:
     """Return where an agent listens: `port`, else that of the settings, else 3000.
 
@@ -122,16 +153,6 @@ def listening(host: object, port: object, settings: Settings) -> tuple[str, int]
     return host, port
 
 
-def check_base_url(url: object) -> None:
-    """Check what webhook URLs are to begin with.
-
-    Raises:
-        ValueError: it is no http or https URL, or holds a query, a fragment or white space.
-    """
-    if not isinstance(url, str) or not _BASE_URL.fullmatch(url):
-        raise ValueError("base_url must be an http or https URL without query and fragment")
-
-
 def normal_route(route: str) -> str:
     """Return `route` without its trailing slash; the root is the empty string.
 
@@ -142,8 +163,8 @@ def normal_route(route: str) -> str:
         raise ValueError(f"route must start with '/', which {route!r} does not")
     if any(segment in ("", ".", "..") for segment in route.strip("/").split("/")) and route != "/":
         raise ValueError(f"route {route!r} must have neither empty nor dot segments")
-    if "<" in route or ">" in route:
-        raise ValueError(f"route {route!r} cannot hold placeholders")
+    if _NOT_IN_ROUTES.search(route) or not route.isprintable():
+        raise ValueError(f"route {route!r} can hold neither placeholders nor any of ?#%\\")
     return route.rstrip("/")
 
 
@@ -162,6 +183,8 @@ def session_manager(
     secret = settings.swaig_secret if secret_key is None else secret_key
     if isinstance(secret, str):
         secret = secret.encode("utf-8", "surrogatepass")
+    if secret is not None and not isinstance(secret, bytes):
+        raise ValueError(f"secret_key must be str or bytes, not {type(secret).__name__}")
     if secret is not None and len(secret) < MIN_SECRET_BYTES:
         raise ValueError(f"secret_key must have at least {MIN_SECRET_BYTES} bytes")
     return SessionManager(

@@ -13,7 +13,7 @@ from .prompt import Prompt
 from .tools import Tool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Endpoints:
     """Where the platform calls back; absolute URLs that carry the agent's credentials."""
 

@@ -224,6 +224,38 @@ def test_sip_routing_without_automatic_names(server: AgentServer) -> None:
         server.register_sip_username("", "/help")
 
 
+def test_an_agent_that_went_may_come_back(server: AgentServer) -> None:
+    server.setup_sip_routing()
+    gone = server.get_agents()["/help"]
+    assert server.unregister("/help")
+    assert gone.routing_callbacks == {}
+    server.register(gone)
+    client = Client(validator(server))
+    assert sip(client, "/sales/sip", "sip:help@x").headers["Location"].endswith("/help")
+
+
+def test_what_is_refused_changes_nothing(server: AgentServer) -> None:
+    sales, helping = server.get_agents()["/sales"], server.get_agents()["/help"]
+    helping.register_routing_callback(lambda body, headers: None, "/sip")
+    with pytest.raises(ValueError, match="taken at the agent 'help'"):
+        server.setup_sip_routing()
+    assert sales.routing_callbacks == {}
+    assert helping.unregister_routing_callback("/sip")
+    assert not helping.unregister_routing_callback("/sip")
+    server.setup_sip_routing()
+    other = agent("other", "/other")
+    other.register_routing_callback(lambda body, headers: None, "/sip")
+    with pytest.raises(ValueError, match="taken at the agent 'other'"):
+        server.register(other, "/elsewhere")
+    assert other.route == "/other"
+    assert "/elsewhere" not in server.get_agents()
+    for wrong in (5, None):
+        with pytest.raises(ValueError, match="callable"):
+            other.register_routing_callback(wrong, "/x")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="callable"):
+            other.set_dynamic_config_callback(wrong)  # type: ignore[arg-type]
+
+
 def test_a_name_that_is_taken_stays_with_its_agent(server: AgentServer) -> None:
     server.setup_sip_routing()
     server.register_sip_username("vip", "/help")
@@ -280,6 +312,8 @@ def test_static_files(server: AgentServer, tmp_path: Path) -> None:
         server.serve_static_files(tmp_path / "missing", "/other")
     with pytest.raises(ValueError, match="taken by the server"):
         server.register(agent("files"), "/files")
+    with pytest.raises(ValueError, match="is taken"):
+        server.serve_static_files(tmp_path, "/")
 
 
 def test_static_files_at_the_root_leave_agents_alone(server: AgentServer, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from swaig_wsgi import AgentApp, Settings
 from swaig_wsgi.agent.wiring import (
-    check_base_url,
     listening,
     normal_route,
     session_manager,
@@ -76,7 +75,25 @@ def test_routes(route: str, expected: str) -> None:
     assert normal_route(route) == expected
 
 
-@pytest.mark.parametrize("route", ["", "a", "//", "/a//b", "/.", "/a/..", "/<x>", None, 5])
+@pytest.mark.parametrize(
+    "route",
+    [
+        "",
+        "a",
+        "//",
+        "/a//b",
+        "/.",
+        "/a/..",
+        "/<x>",
+        "/a?b",
+        "/a#b",
+        "/a%41",
+        "/a\\b",
+        "/a\n",
+        None,
+        5,
+    ],
+)
 def test_routes_that_are_none(route: Any) -> None:
     with pytest.raises(ValueError, match="route"):
         normal_route(route)
@@ -121,13 +138,37 @@ def test_where_nothing_can_listen(host: Any, port: Any) -> None:
         "https://x#f",
         "https://x y",
         "https://x\r\nX: y",
-        None,
+        "https://good.example\\.evil.example",
+        "https://u:p@x.example",
+        "http://[bad",
+        "http://h:99999",
+        "https://h/a/../b",
         5,
     ],
 )
 def test_base_urls_that_are_none(url: Any) -> None:
-    with pytest.raises(ValueError, match="base_url"):
-        check_base_url(url)
+    agent = AgentApp("bank", basic_auth=("a", "b"))
+    with pytest.raises(ValueError, match="expected"):
+        agent.render_swml("c", base_url=url)
+
+
+@pytest.mark.parametrize("options", [{"settings": {}}, {"auth": object()}, {"secret_key": 5}])
+def test_arguments_of_another_type(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        AgentApp("bank", basic_auth=("a", "b"), **options)
+
+
+def test_the_document_holds_the_credentials_that_open_the_agent() -> None:
+    class Own(AgentApp):
+        def get_basic_auth_credentials(self, include_source: bool = False) -> Any:
+            return ("own", "pair", "provided") if include_source else ("own", "pair")
+
+    agent = Own("bank", basic_auth=("a", "b"))
+    agent.define_tool("look", "x", {}, lambda args, raw: "x")
+    document = agent.render_swml("c", base_url="https://x.example")
+    swaig = document["sections"]["main"][1]["ai"]["SWAIG"]
+    assert swaig["defaults"]["web_hook_url"] == "https://own:pair@x.example/swaig"
+    assert "pair" not in repr(agent.endpoints("https://x.example"))
 
 
 def test_a_copy_has_parts_of_its_own() -> None:

@@ -348,7 +348,11 @@ def test_a_form_of_another_site_is_refused(site: Any, page: Any, origins: Any) -
     assert page.leave(FORM, f"{at}/transfer", "").status == 200
     assert server.request("GET", "/transfers").body == b"['session=visitor']"
 
-    at, server = site(SWML_CORS_ORIGINS=origins.app, SWML_CSRF_PROTECTION="true")
+    at, server = site(
+        SWML_CORS_ORIGINS=origins.app,
+        SWML_CSRF_PROTECTION="true",
+        SWML_ALLOWED_HOSTS="localhost,127.0.0.1",
+    )
     page.open(f"{at}/login")
     # Without a referrer, a browser sends the origin "null".
     for origin in (origins.evil, origins.evil_site):
