@@ -14,6 +14,7 @@ from ..core.cors import (
     response_headers,
 )
 from .answers import answer, refuse
+from .hosts import allowed_host
 from .marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class CORSMiddleware:
         method = environ["REQUEST_METHOD"]
         scheme = environ["wsgi.url_scheme"]
         # Only a host that somebody wrote into an allowlist makes an origin the service's own.
-        host = environ.get("HTTP_HOST") if environ.get("swaig_wsgi.host_allowed") is True else None
+        host = allowed_host(environ)
         mark = (policy, self.csrf_protection, origin, method, scheme, host)
         if is_marked(environ, _MARKS, mark):
             return self.app(environ, start_response)

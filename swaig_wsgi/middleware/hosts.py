@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _MARKS = "swaig_wsgi.ran.hosts"
+_ALLOWED = "swaig_wsgi.host_allowed"
 _MALFORMED = (400, "Bad request: malformed Host header")
 _REFUSALS = {
     "missing_host": _MALFORMED,
@@ -30,6 +31,9 @@ class AllowedHostsMiddleware:
 
     A missing or malformed ``Host`` is answered 400, in HTTP/1.0 as well, another host 403.
     Behind a proxy that tells the host in another field, put ``TrustedProxyMiddleware`` outside.
+
+    ``environ["swaig_wsgi.host_allowed"]`` is then the ``Host`` that was found in a list that is
+    not ``"*"``; :func:`allowed_host` reads it.
 
     Args:
         app: the application to guard.
@@ -59,7 +63,7 @@ class AllowedHostsMiddleware:
         mark = (self._patterns, host, target)
         if is_marked(environ, _MARKS, mark):
             return self.app(environ, start_response)
-        environ.pop("swaig_wsgi.host_allowed", None)
+        environ.pop(_ALLOWED, None)
         if self._scope.covers(environ.get("PATH_INFO", "")):
             reason = self._patterns.refusal(host, target)
             if reason is not None:
@@ -69,6 +73,15 @@ class AllowedHostsMiddleware:
                 )
             if not self._patterns.every:
                 # Inner layers may build on a host that somebody wrote down, not on any host.
-                environ["swaig_wsgi.host_allowed"] = True
+                environ[_ALLOWED] = host
             leave_mark(environ, _MARKS, mark)
         return self.app(environ, start_response)
+
+
+def allowed_host(environ: WSGIEnvironment) -> str | None:
+    """Return the ``Host`` of the request if an allowlist outside has found it, else None.
+
+    A proxy layer in between may have put another host there, which nobody has judged.
+    """
+    host: str | None = environ.get("HTTP_HOST")
+    return host if host is not None and environ.get(_ALLOWED) == host else None

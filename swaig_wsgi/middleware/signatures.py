@@ -11,6 +11,7 @@ from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
 from .answers import refuse, security_log
 from .body_size import read_body, replay_body
+from .hosts import allowed_host
 from .public_url import public_request_url
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class WebhookSignatureMiddleware:
         if (
             self.base_url is not None
             or environ.get("swaig_wsgi.forwarded") is True
-            or environ.get("swaig_wsgi.host_allowed") is True
+            or allowed_host(environ) is not None
         ):
             return
         self._warned = True

@@ -231,7 +231,7 @@ def test_csrf_protection_refuses_a_foreign_origin(method, origin, caplog):
 )
 def test_csrf_protection_lets_the_rest_through(method, environ, caplog):
     app = CORSMiddleware(application(body=b""), [APP], csrf_protection=True)
-    environ["swaig_wsgi.host_allowed"] = True
+    environ["swaig_wsgi.host_allowed"] = "service.example:3000"
     status, _, _ = call(app, method, HTTP_HOST="service.example:3000", **environ)
     assert status == "200 OK"
     assert caplog.records == []
@@ -247,7 +247,7 @@ def test_the_own_origin_counts_only_with_a_host_of_the_allowlist():
 def test_csrf_protection_behind_an_undeclared_tls_proxy_fails_closed():
     app = CORSMiddleware(application(), [APP], csrf_protection=True)
     environ = {"HTTP_HOST": "service.example", "HTTP_ORIGIN": "https://service.example"}
-    environ["swaig_wsgi.host_allowed"] = True
+    environ["swaig_wsgi.host_allowed"] = "service.example"
     assert call(app, "POST", **environ)[0] == "403 Forbidden"
     environ["wsgi.url_scheme"] = "https"
     assert call(app, "POST", **environ)[0] == "200 OK"

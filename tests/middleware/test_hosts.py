@@ -7,7 +7,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from swaig_wsgi.middleware.hosts import AllowedHostsMiddleware
+from swaig_wsgi.middleware.hosts import AllowedHostsMiddleware, allowed_host
 
 ALLOWED = ("agent.example.com", "127.0.0.1", "localhost", "::1")
 
@@ -191,7 +191,7 @@ def test_the_application_is_passed_through_untouched():
     assert not iterable.closed
     assert seen["environ"] is environ
     assert environ.pop("swaig_wsgi.ran.hosts")
-    assert environ == {**before, "swaig_wsgi.host_allowed": True}
+    assert environ == {**before, "swaig_wsgi.host_allowed": "localhost"}
     assert seen["start_response"] is start_response
 
 
@@ -207,7 +207,19 @@ def test_inner_layers_learn_of_a_host_that_was_listed():
         AllowedHostsMiddleware(app, allowed, **options)(environ, lambda *args: None)
         return seen
 
-    assert seen_by_the_application(ALLOWED) == [True]
+    assert seen_by_the_application(ALLOWED) == ["agent.example.com"]
     assert seen_by_the_application(("*",)) == [None]
     assert seen_by_the_application((*ALLOWED, "*")) == [None]
     assert seen_by_the_application(ALLOWED, "evil.example", exempt=("/",)) == [None]
+
+
+def test_a_host_that_was_put_there_later_is_not_the_one_that_was_listed():
+    environ = request("agent.example.com")
+    assert allowed_host(environ) is None
+    AllowedHostsMiddleware(inner, ALLOWED)(environ, lambda *args: None)
+    assert allowed_host(environ) == "agent.example.com"
+    environ["HTTP_HOST"] = "evil.example"
+    assert allowed_host(environ) is None
+    del environ["HTTP_HOST"]
+    assert allowed_host(environ) is None
+    assert allowed_host({}) is None

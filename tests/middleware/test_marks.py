@@ -251,7 +251,7 @@ def test_an_equal_host_policy_asks_once(monkeypatch):
     app = AllowedHostsMiddleware(app, ("agent.example",))
     assert Answer(app, HTTP_HOST="agent.example").status == 200
     assert asked == ["agent.example"]
-    assert record[0]["swaig_wsgi.host_allowed"] is True
+    assert record[0]["swaig_wsgi.host_allowed"] == "agent.example"
     assert Answer(app, HTTP_HOST="evil.example").status == 403
 
 

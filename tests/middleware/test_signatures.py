@@ -273,15 +273,22 @@ def test_a_host_that_anyone_writes_is_warned_of_once(caplog: pytest.LogCaptureFi
     assert warnings(caplog) == 1
 
 
-@pytest.mark.parametrize("key", ["swaig_wsgi.forwarded", "swaig_wsgi.host_allowed"])
+@pytest.mark.parametrize(
+    ("key", "told", "untold"),
+    [
+        # A direct request past the proxy is what the warning is for,
+        ("swaig_wsgi.forwarded", True, False),
+        # and one whose host was put there after the allowlist.
+        ("swaig_wsgi.host_allowed", "agent.example.com", "other.example"),
+    ],
+)
 def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
-    key: str, caplog: pytest.LogCaptureFixture
+    key: str, told: object, untold: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, _ = guarded()
-    call(app, request(**good(**{key: True})))
+    call(app, request(**good(**{key: told})))
     assert warnings(caplog) == 0
-    # A direct request past the proxy is what the warning is for.
-    call(app, request(**good(**{key: False})))
+    call(app, request(**good(**{key: untold})))
     assert warnings(caplog) == 1
 
 

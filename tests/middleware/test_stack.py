@@ -332,3 +332,14 @@ def test_a_request_through_two_stacks_is_counted_once_and_answered_once():
     app = stack(inner, settings, auth=HANDLER, store=store)
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD}
     assert [Answer(app, **request).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_proxy_inside_the_allowlist_makes_no_host_of_its_word_the_own_one():
+    settings = Settings(trusted_proxies=[PROXY], csrf_protection=True)
+    inner = harden(validator(site), settings)
+    app = harden(inner, Settings(allowed_hosts=["good.example"]))
+    request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "good.example"}
+    assert Answer(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
+    request["HTTP_X_FORWARDED_HOST"] = "evil.example"
+    answer = Answer(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
+    assert (answer.status, site.seen) == (403, None)
