@@ -105,7 +105,7 @@ class TrustedProxyMiddleware:
 
     `environ` keys:
         ``swaig_wsgi.proxies.original``: a dict of the six values above as they were before.
-        ``swaig_wsgi.forwarded``: True where a trusted proxy told the scheme or the host.
+        ``swaig_wsgi.forwarded``: True where a trusted proxy told the host.
         ``swaig_wsgi.forwarded_prefix``: the prefix, where a trusted proxy told one.
 
     In one request the chain is read once. A second such layer further in does nothing when its
@@ -209,6 +209,7 @@ def _apply(environ: WSGIEnvironment, client: Client) -> None:
         environ["wsgi.url_scheme"] = client.scheme
     if client.host is not None:
         environ["HTTP_HOST"] = client.host
+        environ[_FORWARDED] = True
         environ["SERVER_NAME"], port = split_host(client.host)
         if port:
             environ["SERVER_PORT"] = port
@@ -220,8 +221,6 @@ def _apply(environ: WSGIEnvironment, client: Client) -> None:
     if client.prefix is not None:
         environ["SCRIPT_NAME"] = client.prefix + _mount(environ, client.prefix)
         environ[_PREFIX] = client.prefix
-    if client.scheme is not None or client.host is not None:
-        environ[_FORWARDED] = True
 
 
 def _mount(environ: WSGIEnvironment, prefix: str) -> str:

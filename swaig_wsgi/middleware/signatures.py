@@ -29,9 +29,9 @@ class WebhookSignatureMiddleware:
     refused before that. Whoever can stall a body stalls the worker, so put this behind
     authentication.
 
-    The URL is part of what is signed. Without `base_url`, a trusted proxy or a host allowlist
-    its host is what the client wrote into ``Host``: a request that was signed for another server
-    with the same key then passes here. That is logged as a warning, once.
+    The URL is part of what is signed. Without `base_url`, a trusted proxy that tells the host, or
+    a host allowlist, its host is what the client wrote into ``Host``: a request that was signed
+    for another server with the same key then passes here. That is logged as a warning, once.
 
     Args:
         app: the WSGI application.

@@ -12,6 +12,7 @@ from wsgiref.validate import validator
 import pytest
 
 from swaig_wsgi.core.signatures import sign_body, sign_form
+from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
 from swaig_wsgi.middleware.signatures import WebhookSignatureMiddleware
 
 KEY = "PSKtest1234567890abcdef"
@@ -290,6 +291,22 @@ def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
     assert warnings(caplog) == 0
     call(app, request(**good(**{key: untold})))
     assert warnings(caplog) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "count"),
+    [
+        ({"HTTP_X_FORWARDED_HOST": "agent.example.com"}, 0),
+        # The host is still what the client wrote.
+        ({"HTTP_X_FORWARDED_PROTO": "https"}, 1),
+    ],
+)
+def test_only_a_proxy_that_tells_the_host_silences_the_warning(
+    told: dict[str, str], count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = TrustedProxyMiddleware(guarded()[0], ["192.0.2.1"])
+    assert call(app, request(**good(**told)))[0] == 200
+    assert warnings(caplog) == count
 
 
 def test_a_base_url_needs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
