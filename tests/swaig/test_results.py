@@ -167,3 +167,23 @@ def test_results_need_no_werkzeug():
         "sys.exit('werkzeug' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("send_sms", ("sip:evil@evil.example ${a}", "+15551234567", "hi")),
+        ("send_sms", ("+15551234567", "+1555;evil ${a}", "hi")),
+        ("send_sms", ("+15551234567", "+15551234567", None, ["${a}file:///etc/passwd"])),
+        ("tap", ("${a}javascript:alert(1) x",)),
+        ("rpc_dial", ("+1900;evil %{x}", "+15551234567", "https://a.example/")),
+        ("rpc_dial", ("+15551234567", "+15551234567", "%{x}file:///etc/passwd")),
+        ("sip_refer", ("sip:a b ${x}",)),
+        ("record_call", (None, "${a} and sip:evil }")),
+    ],
+)
+def test_a_variable_opens_no_way_for_what_stands_beside_it(method, arguments):
+    result = FunctionResult()
+    with pytest.raises(ValueError, match="must"):
+        getattr(result, method)(*arguments)
+    assert result.action == []

@@ -2,7 +2,7 @@
 
 A tool's arguments come from a language model that a caller talks to, so what ends up in a number
 to dial or a URL may be of the caller's choosing. Wherever SWML expands variables, a reference to
-one (``${timeout}``, ``%{timeout}``) passes as it is.
+one (``${timeout}``, ``%{timeout}``) passes as it is; what stands round it is checked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Number = TypeVar("Number", int, float)
 #: The greatest whole number of SWML: it has 32 bits.
 GREATEST = 2**31 - 1
 
-_VARIABLE = re.compile(r"[$%]\{.*\}")
-_VARIABLE_INSIDE = re.compile(r"[$%]\{[^{}]+\}")
+_VARIABLE = re.compile(r"[$%]\{[^{}\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\}")
+_OWN_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
@@ -36,7 +36,11 @@ def swml(*verbs: dict[str, Any]) -> Action:
 
 
 def is_variable(value: Any) -> bool:
-    """Tell whether `value` is one SWML variable reference, as the SWML schema has them."""
+    """Tell whether `value` is one reference to an SWML variable, and nothing else.
+
+    The schema of SWML takes any text between the first brace and the last for one, such as
+    ``${a} and words of a caller}``.
+    """
     return isinstance(value, str) and _VARIABLE.fullmatch(value) is not None
 
 
@@ -95,7 +99,7 @@ def address(value: Any, what: str) -> str:
     Raises:
         ValueError: it is anything else.
     """
-    if any(char.isspace() for char in line(value, what)) and not _VARIABLE_INSIDE.search(value):
+    if any(char.isspace() for char in _VARIABLE.sub("", line(value, what))):
         raise ValueError(f"{what} must not hold white space")
     return str(value)
 
@@ -106,7 +110,8 @@ def phone_number(value: Any, what: str) -> str:
     Raises:
         ValueError: it is anything else.
     """
-    if not _VARIABLE_INSIDE.search(line(value, what)) and not _PHONE_NUMBER.fullmatch(value):
+    # Two digits, so that a number may be a variable alone.
+    if not _PHONE_NUMBER.fullmatch(_VARIABLE.sub("00", line(value, what))):
         raise ValueError(f"{what} must be a phone number such as +15551234567")
     return str(value)
 
@@ -115,19 +120,25 @@ def url(value: Any, what: str, schemes: Collection[str] = ("http", "https")) -> 
     """Return an absolute URL with one of the schemes, or one that starts with a variable.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: it is anything else, such as a variable before some other scheme, which would
+            count if the variable were empty.
     """
-    if _VARIABLE_INSIDE.match(line(value, what)):
-        return str(value)
-    try:
-        parts = urlsplit(value)
-        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        fits = fits and not re.search(r"\s", value)
-    except ValueError:
-        fits = False
-    if not fits:
+    rest = line(value, what)
+    begins = _VARIABLE.match(rest)
+    rest = _VARIABLE.sub("" if begins else "1", rest)
+    if re.search(r"\s", rest):
+        raise ValueError(f"{what} must not hold white space")
+    if not (_OWN_SCHEME.match(rest) is None if begins else _is_absolute(rest, schemes)):
         raise ValueError(f"{what} must be an absolute URL with the scheme {' or '.join(schemes)}")
     return str(value)
+
+
+def _is_absolute(value: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def optional_url(value: Any, what: str) -> str | None:

@@ -15,14 +15,29 @@ def test_verbs_are_wrapped_in_a_document():
     }
 
 
-@pytest.mark.parametrize("value", ["${a}", "%{a.b}", "${}", "${a}${b}"])
-def test_variables_are_what_the_schema_takes_for_them(value):
+@pytest.mark.parametrize("value", ["${a}", "%{a.b}", "${a b[0]}"])
+def test_a_variable_is_one_reference(value):
     assert checks.is_variable(value)
 
 
-@pytest.mark.parametrize("value", ["$a", "a${b}", "${a} ", "${a", "${a\n}", "", None, 5, ["${a}"]])
+@pytest.mark.parametrize(
+    "value",
+    ["$a", "a${b}", "${a} ", "${a", "${}", "${a}${b}", "${${a}}", "%{a}\n", "", None, 5, ["${a}"]],
+)
 def test_what_is_no_variable(value):
     assert not checks.is_variable(value)
+
+
+@pytest.mark.parametrize(
+    "attack", ["${a} and sip:evil }", "${a\n}", "${a\u2028}", "${\ud800}", "${a{b}"]
+)
+@pytest.mark.parametrize(
+    "check", [checks.dtmf, checks.decimal, checks.whole, checks.number, checks.swml_flag]
+)
+def test_words_between_braces_are_no_variable(check, attack):
+    assert not checks.is_variable(attack)
+    with pytest.raises(ValueError, match="^where must be"):
+        check(attack, "where")
 
 
 def test_given_keeps_what_says_something():
@@ -86,7 +101,15 @@ def test_an_address_has_no_white_space():
         checks.address("sip:a@b.example evil", "where")
 
 
-@pytest.mark.parametrize("value", ["+15551234567", "5551234", "+1 (555) 123-4567", "${call.from}"])
+@pytest.mark.parametrize("attack", ["sip:a b ${x}", "${x} sip:evil", "${x}\u00a0", "${x", "$ {x}"])
+def test_a_variable_lets_no_white_space_round_it(attack):
+    with pytest.raises(ValueError, match="^where must not hold white space$"):
+        checks.address(f"{attack} y", "where")
+
+
+@pytest.mark.parametrize(
+    "value", ["+15551234567", "5551234", "+1 (555) 123-4567", "${call.from}", "+${a}", "+1%{a}"]
+)
 def test_phone_numbers(value):
     assert checks.phone_number(value, "to_number") == value
 
@@ -98,8 +121,29 @@ def test_what_is_no_phone_number(value):
 
 
 @pytest.mark.parametrize(
+    "attack",
+    ["sip:evil@evil.example ${a}", "+1900;evil %{x}", "${a}x", "x${a}", "${a}${", "+" * 2 + "${a}"],
+)
+def test_a_variable_lets_nothing_but_a_number_round_it(attack):
+    with pytest.raises(ValueError, match=r"^to_number must be a phone number such as"):
+        checks.phone_number(attack, "to_number")
+
+
+@pytest.mark.parametrize(
     "value",
-    ["http://a.example", "HTTPS://u:p@a.example:1/b?c#d", "https://[::1]/", "${base}/a", "%{url}"],
+    [
+        "http://a.example",
+        "HTTPS://u:p@a.example:1/b?c#d",
+        "https://[::1]/",
+        "%{url}",
+        "${base}/a",
+        "${base}a/b:c?d:e",
+        "${base}:8080/a",
+        "${base}.example:8080/a",
+        "${scheme}://a.example/",
+        "${base}${path}?q=${what is asked}",
+        "https://${user}:${password}@${host}:${port}/${path of it}",
+    ],
 )
 def test_urls(value):
     assert checks.url(value, "where") == value
@@ -120,13 +164,27 @@ def test_urls(value):
         "https://a.example:99999",
         "https://a.example:0",
         "https://a.example:b",
-        "https://a.example/a b",
+        "https:///${a}",
+        "${x}file:///etc/passwd",
+        "${a}javascript:alert(1)",
+        "${a}java%{b}script:alert(1)",
+        "j${a}:alert(1)",
+        "a.example/${a}",
         "evil:${a}",
         "rtp://192.0.2.1:1",
     ],
 )
 def test_what_is_no_http_url(value):
     with pytest.raises(ValueError, match=r"^where must be an absolute URL with the scheme http"):
+        checks.url(value, "where")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://a.example/a b", "${a}javascript:alert(1) x", "${a}/ b", "https://a.example/${a} b"],
+)
+def test_a_url_has_no_white_space_but_in_the_name_of_a_variable(value):
+    with pytest.raises(ValueError, match=r"^where must not hold white space$"):
         checks.url(value, "where")
 
 
