@@ -42,7 +42,8 @@ class CORSMiddleware:
     Args:
         app: the application.
         origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age: see
-            :func:`swaig_wsgi.core.cors.cors_policy`.
+            :func:`swaig_wsgi.core.cors.cors_policy`. With None for the origins, preflights and
+            headers are the application's own, and `csrf_protection` is all that is done.
         csrf_protection: refuse unsafe methods whose ``Origin`` is neither allowed nor the
             service's own, with 403. Own is what ``wsgi.url_scheme`` and ``Host`` say, and only
             where ``AllowedHostsMiddleware`` outside has found the host in its list; without, list
@@ -56,7 +57,7 @@ class CORSMiddleware:
     def __init__(
         self,
         app: WSGIApplication,
-        origins: Iterable[str],
+        origins: Iterable[str] | None,
         *,
         allow_credentials: bool = True,
         allow_methods: Iterable[str] = ("GET", "POST"),
@@ -67,9 +68,12 @@ class CORSMiddleware:
     ) -> None:
         if not isinstance(csrf_protection, bool):
             raise ValueError(f"csrf_protection: expected True or False, not {csrf_protection!r}")
+        if origins is None and not csrf_protection:
+            raise ValueError("origins: None leaves nothing to do without csrf_protection=True")
         self.app = app
+        self._answers = origins is not None
         self.policy = cors_policy(
-            origins,
+            () if origins is None else origins,
             allow_credentials=allow_credentials,
             allow_methods=allow_methods,
             allow_headers=allow_headers,
@@ -85,11 +89,12 @@ class CORSMiddleware:
         scheme = environ["wsgi.url_scheme"]
         # Only a host that somebody wrote into an allowlist makes an origin the service's own.
         host = allowed_host(environ)
-        mark = (policy, self.csrf_protection, origin, method, scheme, host)
+        mark = (policy, self._answers, self.csrf_protection, origin, method, scheme, host)
         if is_marked(environ, _MARKS, mark):
             return self.app(environ, start_response)
         if (
-            method == "OPTIONS"
+            self._answers
+            and method == "OPTIONS"
             and origin is not None
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         ):
@@ -113,7 +118,7 @@ class CORSMiddleware:
 
         leave_mark(environ, _MARKS, mark)
         try:
-            return self.app(environ, start)
+            return self.app(environ, start if self._answers else start_response)
         finally:
             lift_mark(environ, _MARKS)
 

@@ -37,7 +37,8 @@ def harden(
 
     The seed's four security headers are always added. Trusted proxies, allowed hosts, CORS, rate
     and size limits are added only where they are set, HSTS only with TLS or its domain,
-    authentication only with `auth`. No path is exempt from anything.
+    authentication only with `auth`. No path is exempt from anything. CSRF protection without
+    origins leaves the site's own CORS alone.
 
     Args:
         app: any WSGI application.
@@ -93,7 +94,7 @@ def stack(
     if settings.cors_origins is not None or settings.csrf_protection:
         app = CORSMiddleware(
             app,
-            settings.cors_origins or (),
+            settings.cors_origins,
             csrf_protection=settings.csrf_protection,
             # A page that is told to come back later has to be able to read when.
             expose_headers=() if settings.rate_limit is None else _RATE_HEADERS,

@@ -191,6 +191,11 @@ def test_csrf_protection_without_a_list_allows_no_foreign_origin(
     for origin in ("https://evil.example", "null"):
         answer = client.post("/", json={}, headers={"Origin": origin})
         assert answer.json == {"error": "Forbidden: origin not allowed"}
+        # Its preflight is a request without credentials like any other.
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answer = client.options("/swaig", headers=headers, auth=None)
+        assert answer.status_code == 401
+        assert not [name for name, _ in answer.headers if name.startswith("Access-Control-")]
 
 
 def test_hsts_only_over_https_and_on_its_host(make_agent: Any, client_of: Any) -> None:

@@ -253,9 +253,29 @@ def test_csrf_protection_behind_an_undeclared_tls_proxy_fails_closed():
     assert call(app, "POST", **environ)[0] == "200 OK"
 
 
+def test_csrf_protection_alone_leaves_the_applications_own_cors_alone(caplog):
+    calls = []
+    own = [("Access-Control-Allow-Origin", APP), ("Vary", "Accept")]
+    app = CORSMiddleware(application(own, calls=calls), None, csrf_protection=True)
+    for origin in (APP, EVIL):
+        asked = {"HTTP_ORIGIN": origin, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
+        for method in ("OPTIONS", "GET"):
+            status, headers, _ = call(app, method, **asked)
+            assert (status, own) == ("200 OK", [pair for pair in headers if pair in own])
+            assert vary(headers) == ["Accept"]
+    assert calls == ["OPTIONS", "GET", "OPTIONS", "GET"]
+    assert caplog.records == []
+    # What the application's own CORS allows may still be forged: only a list here says otherwise.
+    for origin in (APP, EVIL, "null"):
+        status, headers, _ = call(app, "PUT", HTTP_ORIGIN=origin)
+        assert status == "403 Forbidden"
+    assert calls == ["OPTIONS", "GET", "OPTIONS", "GET"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        {"origins": None},
         {"origins": ["app.example.com"]},
         {"origins": ["null"]},
         {"origins": [APP], "allow_methods": ["GET\r\n"]},

@@ -357,6 +357,13 @@ def test_another_cors_policy_decides_too():
     assert Answer(app, "POST", HTTP_ORIGIN="https://evil.example").status == 403
 
 
+def test_csrf_protection_alone_does_not_stand_in_for_cors():
+    inner = CORSMiddleware(application, (), csrf_protection=True)
+    app = CORSMiddleware(inner, None, csrf_protection=True)
+    request = {"HTTP_ORIGIN": "https://evil.example", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
+    assert Answer(app, "OPTIONS", **request).status == 403
+
+
 def test_a_forged_request_is_looked_for_anew_where_host_or_method_were_rewritten():
     def override(app):
         def overriding(environ, start_response):

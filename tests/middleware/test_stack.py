@@ -343,3 +343,18 @@ def test_a_proxy_inside_the_allowlist_makes_no_host_of_its_word_the_own_one():
     request["HTTP_X_FORWARDED_HOST"] = "evil.example"
     answer = Answer(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
     assert (answer.status, site.seen) == (403, None)
+
+
+def test_csrf_protection_alone_leaves_the_sites_own_cors_alone():
+    def own_cors(environ, start_response):
+        allowed = ("Access-Control-Allow-Origin", ORIGIN)
+        start_response("200 OK", [("Content-Type", "text/plain"), allowed])
+        return [b""]
+
+    app = harden(validator(own_cors), Settings(csrf_protection=True, rate_limit=100))
+    request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN}
+    preflight = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST", **request}
+    for answer in (Answer(app, **request), Answer(app, "OPTIONS", **preflight)):
+        assert answer.status == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert has_csrf(app)
