@@ -136,6 +136,7 @@ def test_a_bad_variable_is_named(command, site, application):
         (["served_nowhere:app"], "no module 'served_nowhere'"),
         (["served_site:app", "--port=65536"], "from 0 to 65535"),
         (["served_site:app", "--port=http"], "from 0 to 65535"),
+        (["served_site:app", "--port=0655355"], "from 0 to 65535"),
         ([], "MODULE:APP"),
     ],
 )
