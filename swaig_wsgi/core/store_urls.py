@@ -31,6 +31,8 @@ def check_store_url(url: str) -> str:
     Raises:
         ValueError: it does not. The text says what was expected and nothing of `url`.
     """
+    if not isinstance(url, str):
+        raise ValueError(f"expected text, not {type(url).__name__}")
     if not url.isprintable():
         raise ValueError("a store URL must not hold control characters")
     scheme, separator, rest = url.partition("://")

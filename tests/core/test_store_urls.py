@@ -98,6 +98,15 @@ def test_refuses_a_bad_url_and_says_what_was_expected(url, expected):
     assert "hunter" not in shown
 
 
+@pytest.mark.parametrize(
+    "url", [None, 5, True, b"redis://:hunter2@host", ["redis://:hunter2@host"]]
+)
+def test_refuses_what_is_no_text_and_says_what_was_expected(url):
+    with pytest.raises(ValueError, match=f"expected text, not {type(url).__name__}") as caught:
+        check_store_url(url)
+    assert "hunter" not in str(caught.value)
+
+
 @given(st.text(min_size=1), st.sampled_from(["redis://:{}@host", "redis://{}", "{}", "unix://{}"]))
 def test_no_error_repeats_a_part_of_the_url(secret, form):
     error = refusal(form.format(f"hunter2{secret}hunter2"))
