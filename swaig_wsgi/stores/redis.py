@@ -95,15 +95,17 @@ class RedisStore:
         timeout: seconds to connect, and to wait for an answer; at most 0.25.
 
     Raises:
-        ValueError: the URL is not one of Redis, or `timeout` is out of range.
+        ValueError: the URL is not one of Redis, `prefix` is no text, or `timeout` is out of range.
         ImportError: the package ``redis`` is not installed.
     """
 
     def __init__(self, url: str, *, prefix: str = "swaig:", timeout: float = 0.25) -> None:
         if not check_store_url(url).startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("expected a redis://, rediss:// or unix:// URL")
-        if not 0 < timeout <= _MAX_TIMEOUT:
+        if not _is_number(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
             raise ValueError(f"timeout must be positive and at most {_MAX_TIMEOUT} seconds")
+        if not isinstance(prefix, str):
+            raise ValueError(f"prefix must be text, not {type(prefix).__name__}")
         try:
             import redis
             from redis.backoff import NoBackoff
@@ -202,13 +204,19 @@ class RedisStore:
         except Exception as error:
             # Any: the arguments are sound by now, and what the client raises for an answer that
             # makes no sense, or in a child forked at a bad moment, is not always a RedisError.
-            # Not chained: a server that knows no AUTH repeats the password in its error.
+            # Not chained: what the client raised still says all that the server said.
             raise StoreError(f"the Redis store failed: {self._describe(error)}") from None
 
     def _describe(self, error: BaseException) -> str:
-        text = f"{type(error).__name__}: {error}"
+        # A server that does not know AUTH repeats the beginning of what it was given, which no
+        # longer is the password that could be looked for.
+        text = f"{type(error).__name__}: {error}".partition(", with args")[0]
         password = self._client.connection_pool.connection_kwargs.get("password")
         return escape_control(text.replace(password, "***") if password else text)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _milliseconds(seconds: float) -> int:
