@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .values import json_copy, json_object, text
+from .values import given, json_copy, json_object, text, texts
 
 
 class AISettings:
@@ -94,7 +94,7 @@ class AISettings:
         if colon and dot and not engine and not model:
             language.update(voice=its_voice, engine=its_engine, model=its_model)
         fillers = {
-            key: _texts(value, key)
+            key: texts(value, key)
             for key, value in (
                 ("speech_fillers", speech_fillers),
                 ("function_fillers", function_fillers),
@@ -103,8 +103,8 @@ class AISettings:
         }
         if len(fillers) == 1:
             fillers = {"fillers": next(iter(fillers.values()))}
-        given = {**_filled(engine=engine, model=model, params=params), **options}
-        said = {key: value for key, value in given.items() if value is not None}
+        members = {**given(engine=engine, model=model, params=params), **options}
+        said = {key: value for key, value in members.items() if value is not None}
         language.update(json_object({**fillers, **said}, f"language {name!r}"))
         self._languages = [*self._languages, language]
 
@@ -148,8 +148,8 @@ class AISettings:
 
     def set_internal_fillers(self, fillers: Mapping[str, Any]) -> None:
         """Set what is said while the platform's own functions run, by function and language."""
-        given = json_object(fillers, "internal fillers")
-        self._internal_fillers = {**self._internal_fillers, **given}
+        checked = json_object(fillers, "internal fillers")
+        self._internal_fillers = {**self._internal_fillers, **checked}
 
     def enable_debug_events(self, level: int = 1) -> None:
         """Ask the platform for debug events; 1 is events of note, 2 and more is everything."""
@@ -165,7 +165,7 @@ class AISettings:
 
     def render_swaig(self) -> dict[str, Any]:
         """Return what these settings add to ``ai.SWAIG``."""
-        return _filled(
+        return given(
             native_functions=self._native_functions,
             includes=self._includes,
             internal_fillers=self._internal_fillers,
@@ -180,20 +180,10 @@ class AISettings:
                 "debug_webhook_url": debug_url,
                 "debug_webhook_level": self._debug_level,
             }
-        return _filled(
+        return given(
             params=params,
             hints=self._hints,
             languages=self._languages,
             pronounce=self._pronunciations,
             global_data=self._global_data,
         )
-
-
-def _texts(values: Iterable[str], what: str) -> list[str]:
-    if isinstance(values, str):
-        raise ValueError(f"{what} must be a list of strings, not one string")
-    return [text(each, f"each of {what}") for each in values]
-
-
-def _filled(**members: Any) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value}

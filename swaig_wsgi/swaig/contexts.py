@@ -9,8 +9,8 @@ from typing import Any
 
 from .context_checks import check_contexts, check_text
 from .sections import markdown
-from .steps import State, Step, filled, filled_section, flag, history_mode, names, render_step
-from .values import text
+from .steps import State, Step, filled, filled_section, history_mode, render_step
+from .values import flag, text, texts
 
 MAX_CONTEXTS = 50
 MAX_STEPS = 100
@@ -121,11 +121,11 @@ class Context:
     def set_valid_contexts(self, contexts: Iterable[str]) -> Context:
         """Limit which contexts may follow."""
         what = f"the valid contexts of context {self.name!r}"
-        return self._set(valid_contexts=names(contexts, what))
+        return self._set(valid_contexts=texts(contexts, what))
 
     def set_valid_steps(self, steps: Iterable[str]) -> Context:
         """Limit which of its steps may follow any of them; ``"next"`` is the next in order."""
-        return self._set(valid_steps=names(steps, f"the valid steps of context {self.name!r}"))
+        return self._set(valid_steps=texts(steps, f"the valid steps of context {self.name!r}"))
 
     def set_initial_step(self, step_name: str) -> Context:
         """Start at this step; by default at the first."""
@@ -356,7 +356,7 @@ def _fillers(value: Any, what: str) -> dict[str, list[str]]:
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{what} must be a dictionary of lists by language, not {value!r}")
     made = {
-        text(code, f"the language of {what}"): names(fillers, f"the {what} for {code!r}")
+        text(code, f"the language of {what}"): texts(fillers, f"the {what} for {code!r}")
         for code, fillers in value.items()
     }
     if not all(made.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .values import text
+from .values import text, texts
 
 Section = dict[str, Any]
 
@@ -23,9 +23,7 @@ def make_section(title: Any, body: Any = None, bullets: Any = None) -> Section:
     if body:
         made["body"] = text(body, f"the body of section {title!r}")
     if bullets:
-        if isinstance(bullets, (str, Mapping)) or not isinstance(bullets, Iterable):
-            raise ValueError(f"the bullets of section {title!r} must be a list of strings")
-        listed = [text(each, f"a bullet of section {title!r}") for each in bullets]
+        listed = texts(bullets, f"the bullets of section {title!r}")
         if listed:
             made["bullets"] = listed
     return made

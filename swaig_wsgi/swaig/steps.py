@@ -8,6 +8,7 @@ from typing import Any
 
 from .context_checks import check_text
 from .sections import make_section, markdown
+from .values import flag, texts
 from .values import text as nonempty
 
 #: What a context or a step was told; replaced as a whole, never changed in place.
@@ -86,16 +87,16 @@ class Step:
         """
         if functions == "none":
             return self._set(functions="none")
-        return self._set(functions=names(functions, f"the functions of step {self.name!r}"))
+        return self._set(functions=texts(functions, f"the functions of step {self.name!r}"))
 
     def set_valid_steps(self, steps: Iterable[str]) -> Step:
         """Limit which steps may follow; ``"next"`` is the next in order."""
-        return self._set(valid_steps=names(steps, f"the valid steps of step {self.name!r}"))
+        return self._set(valid_steps=texts(steps, f"the valid steps of step {self.name!r}"))
 
     def set_valid_contexts(self, contexts: Iterable[str]) -> Step:
         """Limit which contexts may follow."""
         what = f"the valid contexts of step {self.name!r}"
-        return self._set(valid_contexts=names(contexts, what))
+        return self._set(valid_contexts=texts(contexts, what))
 
     def set_end(self, end: bool) -> Step:
         """Leave the steps after this one. The call goes on, led by the prompts alone."""
@@ -196,7 +197,7 @@ class Step:
             "type": None if type == "string" else type,
             "confirm": flag(confirm, "confirm"),
             "prompt": prompt and nonempty(prompt, f"the prompt of question {key!r}"),
-            "functions": names(functions, f"the functions of question {key!r}")
+            "functions": texts(functions, f"the functions of question {key!r}")
             if functions
             else None,
         }
@@ -240,28 +241,6 @@ def filled_section(title: str, **content: Any) -> State:
     if len(made) == 1:
         raise ValueError(f"section {title!r} has no {' or '.join(content)}")
     return made
-
-
-def names(value: Any, what: str) -> list[str]:
-    """Return a list of names, independent of the original.
-
-    Raises:
-        ValueError: it is no list of non-empty strings.
-    """
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(f"{what} must be a list of names, not {value!r}")
-    return [nonempty(name, f"each of {what}") for name in value]
-
-
-def flag(value: Any, what: str) -> bool:
-    """Return `value` when it is a bool.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(f"{what} must be True or False, not {value!r}")
-    return value
 
 
 def history_mode(value: Any) -> str:

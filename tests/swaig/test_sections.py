@@ -126,7 +126,7 @@ def test_what_is_declared_is_not_changed_by_what_is_added():
         ({"Role": 5}, "section 'Role' must be a string, a list or a dictionary"),
         ({"": "Body."}, "the title of a prompt section"),
         ({5: "Body."}, "the title of a prompt section"),
-        ({"Role": ["one", 2]}, "a bullet of section 'Role'"),
+        ({"Role": ["one", 2]}, "each of the bullets of section 'Role'"),
         ({"Role": {"body": 5}}, "the body of section 'Role'"),
         ({"Role": {"bullets": "one"}}, "the bullets of section 'Role' must be a list"),
         ({"Role": {"bullet": ["one"]}}, "section 'Role' has an unknown member 'bullet'"),

@@ -1,10 +1,10 @@
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import given as generated
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig.values import json_copy, json_object, text
+from swaig_wsgi.swaig.values import flag, given, json_copy, json_object, text, texts
 
 json_values = st.recursive(
     st.none()
@@ -16,7 +16,7 @@ json_values = st.recursive(
 )
 
 
-@given(json_values)
+@generated(json_values)
 def test_a_copy_equals_what_was_copied(value):
     assert json_copy(value, "it") == value
 
@@ -69,3 +69,41 @@ def test_text_has_something_in_it():
 def test_other_than_text_is_refused(value):
     with pytest.raises(ValueError, match=r"^a name must be a non-empty string, not "):
         text(value, "a name")
+
+
+def test_given_keeps_what_says_something():
+    assert given(a=None, b="", c=[], d={}, e=0, f=False, g="x", h=0.0, i=[""]) == {
+        "e": 0,
+        "f": False,
+        "g": "x",
+        "h": 0.0,
+        "i": [""],
+    }
+
+
+def test_flags():
+    assert flag(True, "final") is True
+    assert flag(False, "final") is False
+    for value in ("false", "true", 0, 1, None, "${a}"):
+        with pytest.raises(ValueError, match=r"^final must be True or False, not "):
+            flag(value, "final")
+
+
+def test_texts_are_a_list_of_their_own():
+    original = ["a", "b"]
+    listed = texts(original, "tags")
+    original.append("c")
+    assert listed == texts(("a", "b"), "tags") == texts(iter("ab"), "tags") == ["a", "b"]
+    assert texts([], "tags") == []
+
+
+@pytest.mark.parametrize("value", ["ab", b"ab", None, 5, {"a": 1}])
+def test_one_text_is_no_list(value):
+    with pytest.raises(ValueError, match=r"^tags must be a list of strings, not "):
+        texts(value, "tags")
+
+
+@pytest.mark.parametrize("value", [["a", ""], [None], [5], [["a"]]])
+def test_each_text_has_something_in_it(value):
+    with pytest.raises(ValueError, match=r"^each of tags must be a non-empty string"):
+        texts(value, "tags")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..values import json_copy
+from ..values import flag, json_copy
 from .checks import (
     GREATEST,
     Action,
     address,
     choice,
     choices,
-    flag,
     line,
     optional_line,
     optional_url,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from ..values import json_object, text
+from ..values import flag, json_object, shown
 
 Action = dict[str, Any]
 Number = TypeVar("Number", int, float)
@@ -42,15 +42,6 @@ def is_variable(value: Any) -> bool:
     ``${a} and words of a caller}``.
     """
     return isinstance(value, str) and _VARIABLE.fullmatch(value) is not None
-
-
-def given(**members: Any) -> dict[str, Any]:
-    """Return the members that say something: not None, and no empty text, list or object."""
-    return {
-        name: value
-        for name, value in members.items()
-        if value is not None and value != "" and value != [] and value != {}
-    }
 
 
 def string(value: Any, what: str) -> str:
@@ -155,7 +146,7 @@ def dtmf(value: Any, what: str) -> str | None:
     if value is None or value == "" or is_variable(value):
         return value  # type: ignore[no-any-return]
     if not _DTMF.fullmatch(string(value, what)):
-        raise ValueError(f"{what} must be keys of a phone (0-9, A-D, * and #), not {_shown(value)}")
+        raise ValueError(f"{what} must be keys of a phone (0-9, A-D, * and #), not {shown(value)}")
     return str(value)
 
 
@@ -169,17 +160,6 @@ def decimal(value: Any, what: str) -> str | None:
         return value  # type: ignore[no-any-return]
     if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
         raise ValueError(f'{what} must be a decimal string such as "29.99", not {value!r}')
-    return value
-
-
-def flag(value: Any, what: str) -> bool:
-    """Return true or false.
-
-    Raises:
-        ValueError: it is anything else, such as the string ``"false"``, which is true.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(f"{what} must be True or False, not {_shown(value)}")
     return value
 
 
@@ -214,7 +194,7 @@ def whole(value: Any, what: str, minimum: int = 0, maximum: float = GREATEST) ->
     elif isinstance(value, float) and value.is_integer():
         converted = int(value)
     if not isinstance(converted, int) or isinstance(converted, bool):
-        raise ValueError(f"{what} must be a whole number, not {_shown(value)}")
+        raise ValueError(f"{what} must be a whole number, not {shown(value)}")
     return _in_range(converted, what, minimum, maximum)
 
 
@@ -229,7 +209,7 @@ def number(
     if is_variable(value):
         return str(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise ValueError(f"{what} must be a number, not {_shown(value)}")
+        raise ValueError(f"{what} must be a number, not {shown(value)}")
     return _in_range(value, what, minimum, maximum)
 
 
@@ -240,17 +220,8 @@ def optional_number(value: Any, what: str) -> int | float | str | None:
 
 def _in_range(value: Number, what: str, minimum: float, maximum: float) -> Number:
     if not minimum <= value <= maximum:
-        raise ValueError(f"{what} must be from {minimum} to {maximum}, not {_shown(value)}")
+        raise ValueError(f"{what} must be from {minimum} to {maximum}, not {shown(value)}")
     return value
-
-
-def _shown(value: Any) -> str:
-    # Python does not write out integers of thousands of digits.
-    try:
-        shown = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
-    return shown if len(shown) <= 100 else f"{shown[:100]}..."
 
 
 def choice(value: Any, what: str, options: Collection[str]) -> str:
@@ -260,7 +231,7 @@ def choice(value: Any, what: str, options: Collection[str]) -> str:
         ValueError: it is none of them.
     """
     if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{what} must be one of {', '.join(options)}, not {_shown(value)}")
+        raise ValueError(f"{what} must be one of {', '.join(options)}, not {shown(value)}")
     return value
 
 
@@ -273,17 +244,6 @@ def choices(value: Any, what: str, options: Collection[str]) -> str:
     for word in string(value, what).split(" "):
         choice(word, f"each word of {what}", options)
     return str(value)
-
-
-def strings(value: Any, what: str) -> list[str]:
-    """Return a list of strings with something in them.
-
-    Raises:
-        ValueError: it is anything else, such as one string.
-    """
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{what} must be a list of strings, not {type(value).__name__}")
-    return [text(each, f"each of {what}") for each in value]
 
 
 def objects(value: Any, what: str) -> list[dict[str, Any]]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ..values import json_object, text
+from ..values import flag, given, json_object, text
 from .checks import (
     Action,
     choice,
     dtmf,
-    flag,
-    given,
     line,
     members,
     number,

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..values import json_object
-from .checks import (
-    Action,
-    given,
-    optional_line,
-    optional_string,
-    phone_number,
-    string,
-    strings,
-    swml,
-    url,
-)
+from ..values import given, json_object, texts
+from .checks import Action, optional_line, optional_string, phone_number, string, swml, url
 
 
 def send_sms(
@@ -49,8 +39,8 @@ def send_sms(
                 "from_number": phone_number(from_number, "from_number"),
                 **given(
                     body=optional_string(body, "body"),
-                    media=[url(each, "each of media") for each in strings(media or [], "media")],
-                    tags=strings(tags or [], "tags"),
+                    media=[url(each, "each of media") for each in texts(media or [], "media")],
+                    tags=texts(tags or [], "tags"),
                     region=optional_line(region, "region"),
                 ),
             }

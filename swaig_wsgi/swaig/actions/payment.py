@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..values import given
 from .checks import (
     Action,
     choice,
     decimal,
-    given,
     line,
     members,
     objects,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..values import json_object
-from .checks import Action, flag, given, line, optional_line, phone_number, string, swml, url
+from ..values import flag, given, json_object
+from .checks import Action, line, optional_line, phone_number, string, swml, url
 
 
 def execute_swml(swml_content: Any, transfer: bool = False) -> Action:

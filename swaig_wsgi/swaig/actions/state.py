@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..values import json_object, text
-from .checks import (
-    Action,
-    flag,
-    is_variable,
-    line,
-    members,
-    number,
-    objects,
-    string,
-    strings,
-    whole,
-)
+from ..values import flag, json_object, text, texts
+from .checks import Action, is_variable, line, members, number, objects, string, whole
 
 #: Settings of the model with a range: the least and the greatest value.
 _RANGES = {
@@ -191,7 +180,7 @@ _TOGGLES = "function_toggles"
 
 
 def _keys(keys: str | Sequence[str]) -> str | list[str]:
-    return text(keys, "keys") if isinstance(keys, str) else strings(keys, "keys")
+    return text(keys, "keys") if isinstance(keys, str) else texts(keys, "keys")
 
 
 def _toggle(toggle: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +189,7 @@ def _toggle(toggle: dict[str, Any]) -> dict[str, Any]:
     if isinstance(functions, str):
         line(functions, "function")
     else:
-        strings(functions, "function")
+        texts(functions, "function")
     if not isinstance(active, bool) and not is_variable(active):
         whole(active, "active", minimum=-1)
     return toggle
