@@ -92,6 +92,63 @@ def test_tokens_are_masked(text: str, said: str) -> None:
     assert said in line("x", exc_info=raised(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "at /x?api_key=s3cret&password=s3cret&a=1 https://u:s3cret@h/ in vain",
+            "at /x?api_key=****&password=****&a=1 https://****@h/ in vain",
+        ),
+        ("'/x?a=1&api%5Fkey=s3cret'", "'/x?a=1&api%5Fkey=****'"),
+        ("(https://u:s3cret@h/y?a=1).", "(https://****@h/y?a=1)."),
+        ("https://u:s3'cret@h/", "https://****@h/"),
+        ("https://u:s3/cret@h/", "https://****@h/"),
+        ("mailto:u:s3cret@h", "mailto:****@h"),
+        ("a=1&password=s3cret", "a=1&password=****"),
+        ("api_key=s3cret&a=1", "api_key=****&a=1"),
+        ("/p;jsessionid=s3cret", "/p;jsessionid=****"),
+        ("/p#access_token=s3cret", "/p#access_token=****"),
+        ("/x?next=%2Fy%3Fpassword%3Ds3cret", "/x?next=****"),
+        ("/x?a=\\&password=s3cret\x1b", "/x?a=\\\\&password=****"),
+        ("/x?a=1\x1b", "/x?a=1\\x1b"),
+        (f"/x?{'a' * 9000}&password=s3cret", "****"),
+        ("a/b c\\d 50% 1+1=2 f(token=None)", "a/b c\\\\d 50% 1+1=2 f(token=None)"),
+    ],
+)
+def test_secrets_in_urls_are_masked(text: str, said: str) -> None:
+    assert line("%s", text, exc_info=None) == f"INFO {said}"
+    traceback = line("x", exc_info=raised(text))
+    assert said in traceback
+    assert "s3cret" not in traceback.partition("ValueError: ")[2]
+
+
+@given(st.text(st.sampled_from("a%253F?&;#@:/\\= '\"\n\x1b\ud800,)"), max_size=60))
+def test_no_junk_brings_a_secret_to_light_or_breaks_a_line(junk: str) -> None:
+    said = line("%s", f"{junk} /x?{junk}&password=s3cret", exc_info=None)
+    assert "s3cret" not in said
+    assert said.isprintable()
+
+
+def test_another_handler_cannot_bring_its_traceback_into_the_line() -> None:
+    said = "it failed /x?__token=s3cret"
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), raised(said))
+    before = logging.Formatter().format(record)
+    assert "s3cret" in before
+    first, *rest = LineFormatter("%(message)s").format(record).split("\n")
+    assert first == "it failed"
+    assert rest[-1] == "    ValueError: it failed /x?__token=****"
+    assert all(each.startswith("    ") for each in rest)
+    # Nor does ours change what others write.
+    assert logging.Formatter().format(record) == before
+
+
+def test_a_traceback_that_came_as_text_is_made_safe_too() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), None)
+    record.exc_text = "ValueError: /x?__token=s3cret\nINFO forged"
+    said = LineFormatter("%(message)s").format(record)
+    assert said == "it failed\n    ValueError: /x?__token=****\n    INFO forged"
+
+
 def test_all_records_go_to_one_handler() -> None:
     set_up(accesslog="-")
     error, access, ours = (logging.getLogger(name).handlers for name in NAMES)
