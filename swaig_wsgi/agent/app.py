@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -11,6 +10,7 @@ from ..config import Settings
 from ..core.auth import resolve_credentials
 from ..core.awaiting import resolve
 from ..core.urls import join_url, parse_base_url, with_credentials
+from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
 from ..stores.shared import default_store, generated_password
 from ..swaig.ai import AISettings
@@ -33,8 +33,6 @@ from .wiring import (
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-log = logging.getLogger("swaig_wsgi")
 
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -269,10 +267,8 @@ class AgentApp:
     @property
     def customises_requests(self) -> bool:
         """Whether a document depends on more of its request than the call id."""
-        return (
-            self._dynamic_config is not None
-            or type(self).on_swml_request is not AgentApp.on_swml_request
-        )
+        own = getattr(self.on_swml_request, "__func__", None) is AgentApp.on_swml_request
+        return self._dynamic_config is not None or not own
 
     def set_dynamic_config_callback(self, callback: Callable[..., Any]) -> AgentApp:
         """Let ``callback(query, body, headers, agent)`` shape each document.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from typing import TYPE_CHECKING, Any
 
 from ..core.awaiting import resolve
 from ..core.tokens import TokenError, ToolToken
-from ..middleware.answers import encode_json, log_refusal
+from ..middleware.answers import encode_json, log, log_security
 from ..middleware.tokens import key_detail
 from ..swaig.arguments import check_arguments
 from ..swaig.requests import call_id_of, optional_text, parse_function_call
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     from ..swaig.tools import Tool
     from .app import AgentApp
-
-log = logging.getLogger("swaig_wsgi")
 
 #: What the AI is told instead of the answer of a tool that it may not use.
 REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing has been done."
@@ -57,8 +54,7 @@ def prove(agent: AgentApp, body: dict[str, Any], name: str, token: str | None) -
 
 
 def accept(environ: WSGIEnvironment, body: dict[str, Any], proved: str | None) -> None:
-    """Hand on the id that was proved; one that the client sent under its name is dropped."""
-    body.pop("verified_call_id", None)
+    """Hand on the id that was proved."""
     if proved is not None:
         body["verified_call_id"] = proved
         environ["swaig_wsgi.call_id"] = proved
@@ -93,7 +89,7 @@ class ToolCalls:
                 proof = understood(prove, self._agent, body, tool.name, token)
             except TokenError as error:
                 detail = key_detail(self._agent.sessions, error.reason)
-                log_refusal(environ, "tool_token_refused", error.reason, detail)
+                log_security(environ, "tool_token_refused", error.reason, detail)
                 return Reply(encode_json({"response": REFUSED}))
         accept(environ, body, proof.call_id if proof else None)
         problem = check_arguments(tool.definition["parameters"], call.arguments)

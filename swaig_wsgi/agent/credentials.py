@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.auth import AuthResult, Decision, parse_authorization, parse_basic
 from ..core.awaiting import resolve
+from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
-
-log = logging.getLogger("swaig_wsgi")
 
 
 class AgentAuthenticator:

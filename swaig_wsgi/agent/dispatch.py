@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from ..core.redaction import filter_sensitive_headers
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url
-from ..middleware.answers import answer, encode_json, refuse
+from ..middleware.answers import answer, encode_json, log, refuse
 from ..middleware.body_size import BodyError, read_body
 from ..middleware.public_url import public_base_url
 from ..middleware.tokens import key_detail
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
     from .app import AgentApp
 
-log = logging.getLogger("swaig_wsgi")
-
 Endpoint = Callable[[Request], Reply]
 
 
@@ -44,10 +41,18 @@ class Dispatcher:
         agent: whose parts and override points answer.
         base_url: the public URL of the server's root, or None to take it from each request.
         max_body: bytes that a request body may have.
+        secret_headers: names of headers that hold secrets here, beside those that always do.
     """
 
-    def __init__(self, agent: AgentApp, base_url: str | None, max_body: int) -> None:
+    def __init__(
+        self,
+        agent: AgentApp,
+        base_url: str | None,
+        max_body: int,
+        secret_headers: Iterable[str] = (),
+    ) -> None:
         self._agent = agent
+        self._secret_headers = tuple(secret_headers)
         self._base_url = base_url
         self._max_body = max_body
         self._calls = ToolCalls(agent)
@@ -130,9 +135,15 @@ class Dispatcher:
         if content_type and not is_json_type(content_type):
             raise Refusal(415, "Unsupported media type", "unsupported_media_type")
         try:
-            return loads_object(body)
+            said = loads_object(body)
         except JSONBodyError as error:
             raise bad_request(f"body is {error.what}") from None
+        said.pop("verified_call_id", None)  # ours to say
+        return said
+
+    def _told_headers(self, request: Request) -> dict[str, str]:
+        """Return the headers that callbacks get to see: those without secrets."""
+        return filter_sensitive_headers(dict(request.headers), self._secret_headers)
 
     def _required_body(self, request: Request) -> dict[str, Any]:
         body = self._body(request)
@@ -167,7 +178,7 @@ class Dispatcher:
         changes = None
         if agent.customises_requests:
             query.pop("__token", None)
-            headers = filter_sensitive_headers(dict(request.headers))
+            headers = self._told_headers(request)
             agent = agent.configured_for(query, body, headers)
             changes = resolve(agent.on_swml_request(body, query, headers))
         document = agent.render_swml(call_id, base_url=self._public_base_url(request))
@@ -190,7 +201,7 @@ class Dispatcher:
 
         def endpoint(request: Request) -> Reply:
             body = self._fetch_body(request)
-            headers = filter_sensitive_headers(dict(request.headers))
+            headers = self._told_headers(request)
             target = resolve(callback(body, headers))
             if target is None:
                 return self._document(request, body)

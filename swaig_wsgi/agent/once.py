@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ..core.tokens import ToolToken
-from ..middleware.answers import encode_json
+from ..middleware.answers import encode_json, log
 from ..stores.base import Store, StoreError
-
-log = logging.getLogger("swaig_wsgi")
 
 #: Seconds that a repeat waits for the first call to end.
 WAIT = 5.0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ..core.awaiting import resolve
-
-log = logging.getLogger("swaig_wsgi")
+from ..middleware.answers import log
 
 #: Seconds for which an answer stands, however often it is asked for.
 INTERVAL = 1.0

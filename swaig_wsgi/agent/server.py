@@ -70,7 +70,8 @@ class AgentServer:
         """Serve `agent` under `route`, by default its own.
 
         Raises:
-            ValueError: the route is taken or malformed, or the agent is registered already.
+            ValueError: the route or the agent's name is taken, the route is malformed, or the
+                agent is registered already.
         """
         key = agent.route if route is None else normal_route(route)
         if key in self._agents:
@@ -80,6 +81,11 @@ class AgentServer:
             raise ValueError(f"the route {key!r} is taken by the server itself")
         if any(agent is each for each in self._agents.values()):
             raise ValueError(f"the agent {agent.name!r} is registered under {agent.route!r}")
+        if any(agent.name == each.name for each in self._agents.values()):
+            raise ValueError(
+                f"there is an agent named {agent.name!r} already, and the name is what tells the "
+                "tokens of two agents apart"
+            )
         self._check_paths_free(self._callbacks, [agent])
         if key != agent.route:
             agent.move(key or "/")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
-from werkzeug.http import parse_range_header
 from werkzeug.security import safe_join
 from werkzeug.utils import send_file
 
-from ..middleware.answers import refuse
+from ..middleware.answers import answer, refuse
+from .conditional import precondition, settled
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -53,15 +53,15 @@ class StaticFiles:
         file = self._find(path[len(self._route) :])
         if file is None:
             return self._app(environ, start_response)
-        asked = parse_range_header(environ.get("HTTP_RANGE"))
-        if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
-            # RFC 9110 section 14.2: what is malformed, of another unit, or more than wanted here
-            # is ignored, and the whole file is the answer.
-            environ.pop("HTTP_RANGE", None)
         try:
-            response = send_file(file, environ, conditional=True)
+            about = file.stat()
+            etag = f"{about.st_mtime_ns:x}-{about.st_size:x}-{about.st_ino:x}"
+            status = precondition(environ, etag, about.st_mtime)
+            own = settled(environ, about.st_size)
+            response = send_file(
+                file, own, conditional=status is None, etag=etag, last_modified=about.st_mtime
+            )
         except RequestedRangeNotSatisfiable as error:
-            length = str(error.length)
             return refuse(
                 environ,
                 start_response,
@@ -69,12 +69,26 @@ class StaticFiles:
                 "Range not satisfiable",
                 event="request_refused",
                 reason="range_not_satisfiable",
-                headers=[("Content-Range", f"bytes */{length}")],
+                headers=[("Content-Range", f"bytes */{error.length}")],
             )
         except OSError:
             return self._app(environ, start_response)
+        if status is not None:
+            kept = [(name, response.headers[name]) for name in ("ETag", "Last-Modified")]
+            response.close()
+            if status == 304:
+                return answer(environ, start_response, 304, b"", kept)
+            return refuse(
+                environ,
+                start_response,
+                412,
+                "Precondition failed",
+                event="request_refused",
+                reason="precondition_failed",
+                headers=kept,
+            )
         response.headers["Content-Security-Policy"] = _POLICY
-        return response(environ, start_response)
+        return response(own, start_response)
 
     def _find(self, name: str) -> Path | None:
         parts = name.split("/")

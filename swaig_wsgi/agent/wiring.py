@@ -60,7 +60,8 @@ def wire(agent: AgentApp, auth: AuthHandler | None) -> WSGIApplication:
         allowed_hosts=agent.settings.allowed_hosts or ("*",),
         max_request_size=max_body,
     )
-    app: WSGIApplication = Dispatcher(agent, settings.proxy_url_base, max_body)
+    secret_headers = () if auth is None else (auth.api_key_header,)
+    app: WSGIApplication = Dispatcher(agent, settings.proxy_url_base, max_body, secret_headers)
     if settings.signing_key is not None:
         app = WebhookSignatureMiddleware(
             app, settings.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
@@ -106,6 +107,7 @@ def with_own_parts(agent: AgentApp) -> AgentApp:
     own.ai = copy.copy(agent.ai)
     own.call_flow = copy.copy(agent.call_flow)
     own.tools = copy.copy(agent.tools)
+    own.readiness = copy.copy(agent.readiness)
     return own
 
 

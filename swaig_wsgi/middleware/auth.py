@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Protocol
@@ -27,13 +26,11 @@ from ..core.auth import (
 from ..core.awaiting import resolve
 from ..core.paths import path_scope
 from ..core.redaction import redact_url
-from .answers import refuse
+from .answers import log, refuse
 from .request_headers import EnvironHeaders, FoldedHeaders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-log = logging.getLogger("swaig_wsgi")
 
 #: What a custom validator, an override or a foreign authenticator may raise and be refused for.
 #: A cancelled task is no Exception, and must not look like a worker being shut down.
@@ -216,6 +213,11 @@ class AuthHandler:
     def verify_api_key(self, key: object) -> bool:
         """Tell whether this API key is configured."""
         return self._api_key is not None and self._api_key.matches_field(key)
+
+    @property
+    def api_key_header(self) -> str:
+        """The name of the header that an API key comes in."""
+        return self._api_key_header
 
     def has_basic_auth(self) -> bool:
         return self._basic is not None

@@ -16,6 +16,10 @@ from .values import json_object, text
 Bind = Callable[[dict[str, Any], dict[str, Any]], "tuple[tuple[Any, ...], dict[str, Any]]"]
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,10 @@ def inspect_handler(
 
     A plain handler is called with (arguments, raw request), a typed one with each argument under
     its name, as what its annotation says. A parameter ``raw_data`` of a typed handler gets the raw
-    request. Without `parameters`, a handler is plain when its first parameter is ``args``,
-    ``_args`` or ``_``; with them, a handler is typed when they have all its parameters among
-    their properties. Arguments that a typed handler does not know are dropped.
+    request. A handler is plain when its first parameter is ``args``, ``_args`` or ``_``; with
+    `parameters` also when it is ``(anything, raw_data)`` without an annotation, and whenever they
+    do not have all its parameters among their properties. Arguments that a typed handler does not
+    know are dropped.
 
     What :func:`functools.partial` bound is neither described to the AI nor taken from it.
 
@@ -163,13 +168,20 @@ def _is_typed(
     if not taken:
         return not any(each.kind in _VARIADIC for each in signature.parameters.values())
     by_convention = taken[0].name.lstrip("_") in ("args", "")
-    if explicit is None:
+    if explicit is None or by_convention:
         return not by_convention
+    if (
+        [each.name for each in taken[1:]] == ["raw_data"]
+        and taken[0].kind in _POSITIONAL
+        and taken[0].annotation is inspect.Parameter.empty
+    ):
+        # (parameters, raw_data): called with all arguments, though one may have that name, too.
+        return False
     names = {parameter.name for parameter in taken} - {"raw_data"}
     known = names & explicit["properties"].keys()
     if known == names:
         return True
-    if known and not by_convention:
+    if known:
         raise ValueError(
             f"{subject} takes {_listed(known)} by name, but {_listed(names - known)} is not among "
             "the parameters; a handler of (arguments, raw request) names its first parameter args"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swaig_wsgi import AgentApp
+from swaig_wsgi import AgentApp, AuthHandler
 
 
 def ai_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -107,6 +107,52 @@ def test_no_secret_header_reaches_a_callback(make_agent: Any, client_of: Any) ->
         assert headers["X-Tag"] == "t"
         assert "s3cret" not in json.dumps(headers)
         assert "authorization" not in {name.lower() for name in headers}
+
+
+def test_a_configured_key_is_a_secret_too(make_agent: Any, client_of: Any) -> None:
+    seen: list[dict[str, str]] = []
+    agent = make_agent(auth=AuthHandler(api_key="s3cret-key", api_key_header="X-Door"))
+    agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(headers))
+    answer = client_of(agent).post("/", json={}, auth=None, headers={"X-Door": "s3cret-key"})
+    assert answer.status_code == 200
+    assert "s3cret-key" not in json.dumps(seen)
+
+
+def test_an_id_that_nobody_proved_reaches_no_callback(make_agent: Any, client_of: Any) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Curious(AgentApp):
+        def on_swml_request(self, body: Any, query: Any, headers: Any) -> None:
+            seen.append(body)
+
+        def on_debug_event(self, event: Any) -> None:
+            seen.append(event)
+
+    agent = make_agent(cls=Curious)
+    agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(body))
+    agent.register_routing_callback(lambda body, headers: seen.append(body), "/route")
+    client = client_of(agent)
+    for path in ("/", "/route", "/debug_events"):
+        client.post(path, json={"verified_call_id": "forged", "x": 1})
+    assert seen == [{"x": 1}] * 6
+
+
+def test_an_override_may_be_set_on_the_agent_itself(make_agent: Any, client_of: Any) -> None:
+    agent = make_agent()
+    client = client_of(agent)
+    client.document()
+    agent.on_swml_request = lambda body, query, headers: {"hints": ["own"]}
+    assert ai_of(client.document())["hints"] == ["own"]
+
+
+def test_a_copy_has_readiness_of_its_own(make_agent: Any, client_of: Any) -> None:
+    def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
+        agent.add_readiness_check("mine", lambda: False)
+
+    client = client_of(make_agent().set_dynamic_config_callback(configure))
+    client.document()
+    client.document()
+    assert client.get("/ready").status_code == 200
 
 
 def test_a_callback_that_raises_is_our_fault(

@@ -150,6 +150,8 @@ def test_registering(server: AgentServer) -> None:
             server.register(agent("other"), route)
     with pytest.raises(ValueError, match="must start with '/'"):
         server.register(agent("other"), "other")
+    with pytest.raises(ValueError, match="an agent named 'sales' already"):
+        server.register(agent("sales"), "/other")
     again = server.get_agents()["/sales"]
     with pytest.raises(ValueError, match="'sales' is registered under '/sales'"):
         server.register(again, "/again")

@@ -110,13 +110,61 @@ def test_other_methods_are_not_for_files(root: Path) -> None:
         assert answer.text == "behind"
 
 
+def ask(root: Path, method: str = "GET", **headers: str) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client(root).open("/static/ö.txt", method=method, headers=named, buffered=True)
+
+
+LONG_AGO, TO_COME = "Mon, 01 Jan 2001 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+
+
 def test_conditional_requests(root: Path) -> None:
-    first = get(root, "/static/ö.txt")
+    first = ask(root)
     etag, changed = first.headers["ETag"], first.headers["Last-Modified"]
-    assert get(root, "/static/ö.txt", headers={"If-None-Match": etag}).status_code == 304
-    assert get(root, "/static/ö.txt", headers={"If-Modified-Since": changed}).status_code == 304
-    fresh = get(root, "/static/ö.txt", headers={"If-None-Match": '"other"'})
-    assert (fresh.status_code, fresh.text) == (200, "0123456789")
+    for headers, status in (
+        ({"If_None_Match": etag}, 304),
+        ({"If_None_Match": f'"other", W/{etag}'}, 304),
+        ({"If_None_Match": "*"}, 304),
+        ({"If_None_Match": '"other"'}, 200),
+        ({"If_None_Match": '"other"', "If_Modified_Since": TO_COME}, 200),
+        ({"If_Modified_Since": changed}, 304),
+        ({"If_Modified_Since": LONG_AGO}, 200),
+        ({"If_Modified_Since": "junk"}, 200),
+        ({"If_Match": etag}, 200),
+        ({"If_Match": "*"}, 200),
+        ({"If_Match": '"other"'}, 412),
+        ({"If_Match": f"W/{etag}"}, 412),
+        ({"If_Unmodified_Since": LONG_AGO}, 412),
+        ({"If_Unmodified_Since": changed}, 200),
+        ({"If_Match": etag, "If_Unmodified_Since": LONG_AGO}, 200),
+        ({"If_Match": '"other"', "If_None_Match": etag}, 412),
+        ({"If_None_Match": etag, "Range": "bytes=0-3"}, 304),
+        ({"If_None_Match": etag, "Range": "bytes=50-"}, 304),
+        ({"If_Match": '"other"', "Range": "bytes=0-3"}, 412),
+        ({"If_Range": etag, "Range": "bytes=0-3"}, 206),
+        ({"If_Range": '"other"', "Range": "bytes=0-3"}, 200),
+    ):
+        for method in ("GET", "HEAD"):
+            answer = ask(root, method, **headers)
+            expected = 200 if (method, status) == ("HEAD", 206) else status
+            assert (headers, answer.status_code) == (headers, expected)
+            if status == 304:
+                assert answer.data == b""
+            if status in (304, 412):
+                assert answer.headers["ETag"] == etag
+            if (method, status) == ("GET", 412):
+                assert answer.json == {"error": "Precondition failed"}
+
+
+def test_a_changed_file_has_another_etag(root: Path) -> None:
+    first = ask(root).headers["ETag"]
+    (root / "ö.txt").write_text("9876543210")
+    assert ask(root).headers["ETag"] != first
+
+
+def test_a_range_is_not_for_head(root: Path) -> None:
+    answer = ask(root, "HEAD", Range="bytes=0-3")
+    assert (answer.status_code, answer.headers["Content-Length"]) == (200, "10")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +174,8 @@ def test_conditional_requests(root: Path) -> None:
         ("bytes=-2", 206, "89", "bytes 8-9/10"),
         ("bytes=5-", 206, "56789", "bytes 5-9/10"),
         ("bytes=0-999", 206, "0123456789", "bytes 0-9/10"),
+        ("bytes=-99", 206, "0123456789", "bytes 0-9/10"),
+        ("bytes=-10", 206, "0123456789", "bytes 0-9/10"),
     ],
 )
 def test_ranges(root: Path, asked: str, status: int, body: str, content_range: str) -> None:

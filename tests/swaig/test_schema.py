@@ -480,3 +480,23 @@ def test_an_annotation_s_own_schema_is_still_any():
         "data": {},
         "bare": {"type": "object"},
     }
+
+
+def test_a_plain_handler_gets_everything_though_an_argument_has_its_parameters_name():
+    properties = {"args": {"type": "string"}, "query": {"type": "string"}, "n": {"type": "integer"}}
+    given = {"args": "hello", "query": "x", "n": 1}
+
+    def by_convention(args, raw_data):
+        return args
+
+    def by_position(query, raw_data):
+        return query
+
+    def typed(query: str = "", raw_data=None):
+        return query
+
+    for handler in (by_convention, by_position, lambda args, raw: args):
+        positional, named = inspect_handler(handler, properties).bind(given, {})
+        assert handler(*positional, **named) == given
+    positional, named = inspect_handler(typed, properties).bind(given, {})
+    assert typed(*positional, **named) == "x"
