@@ -37,13 +37,11 @@ class AISettings:
 
     def add_hint(self, hint: str) -> None:
         """Add a word that speech recognition should expect."""
-        self.add_hints([hint])
+        self.add_hints([text(hint, "a hint")])
 
     def add_hints(self, hints: Iterable[str]) -> None:
         """Add words that speech recognition should expect."""
-        if isinstance(hints, str):
-            raise ValueError("hints must be a list of strings, not one string")
-        self._hints = [*self._hints, *(text(hint, "a hint") for hint in hints)]
+        self._hints = [*self._hints, *texts(hints, "hints")]
 
     def add_pattern_hint(
         self, hint: str, pattern: str, replace: str, ignore_case: bool = False
@@ -93,14 +91,10 @@ class AISettings:
         its_engine, dot, its_voice = spoken.partition(".")
         if colon and dot and not engine and not model:
             language.update(voice=its_voice, engine=its_engine, model=its_model)
-        fillers = {
-            key: texts(value, key)
-            for key, value in (
-                ("speech_fillers", speech_fillers),
-                ("function_fillers", function_fillers),
-            )
-            if value
-        }
+        fillers = given(
+            speech_fillers=texts(speech_fillers or [], "speech_fillers"),
+            function_fillers=texts(function_fillers or [], "function_fillers"),
+        )
         if len(fillers) == 1:
             fillers = {"fillers": next(iter(fillers.values()))}
         members = {**given(engine=engine, model=model, params=params), **options}
@@ -128,19 +122,15 @@ class AISettings:
 
     def set_native_functions(self, names: Iterable[str]) -> None:
         """Enable functions that the platform itself offers, such as ``check_time``."""
-        if isinstance(names, str):
-            raise ValueError("native functions must be a list of names, not one string")
-        self._native_functions = [text(name, "a native function") for name in names]
+        self._native_functions = texts(names, "native functions")
 
     def add_function_include(
         self, url: str, functions: Iterable[str], meta_data: Mapping[str, Any] | None = None
     ) -> None:
         """Let the platform ask `url` for the signatures of further functions."""
-        if isinstance(functions, str):
-            raise ValueError("included functions must be a list of names, not one string")
         include: dict[str, Any] = {
             "url": text(url, "the URL of an include"),
-            "functions": [text(name, "an included function") for name in functions],
+            "functions": texts(functions, "included functions"),
         }
         if meta_data:
             include["meta_data"] = json_object(meta_data, "the meta data of an include")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .contexts import ContextBuilder
@@ -67,6 +67,8 @@ class Prompt:
             raise ValueError("the prompt is a text already; it is either text or sections")
         section = make_section(title, body, bullets)
         if subsections:
+            if isinstance(subsections, (str, Mapping)) or not isinstance(subsections, Iterable):
+                raise ValueError(f"the subsections of section {title!r} must be a list")
             section["subsections"] = [make_subsection(sub, title) for sub in subsections]
         if numbered:
             section["numbered"] = True

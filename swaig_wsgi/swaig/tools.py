@@ -10,7 +10,7 @@ from typing import Any
 from ..core.tokens import is_function_name
 from .arguments import check_schema
 from .schema import inspect_handler, object_schema
-from .values import json_copy, json_object, text
+from .values import json_copy, json_object, text, texts
 
 #: Names that the library signs tokens for itself.
 RESERVED_NAMES = frozenset({"post_prompt"})
@@ -102,6 +102,8 @@ class ToolRegistry:
                 tool that runs elsewhere has a handler or is to be secured here.
         """
         self._check_name(name)
+        if required is not None:
+            required = texts(required, f"tool {name!r}: required")
         if webhook_url is not None:
             if handler is not None or secure:
                 raise ValueError(
@@ -128,7 +130,7 @@ class ToolRegistry:
             "parameters": _without_empty_required(schema),
         }
         if fillers:
-            definition["fillers"] = json_object(dict(fillers), f"the fillers of tool {name!r}")
+            definition["fillers"] = json_object(fillers, f"the fillers of tool {name!r}")
         if webhook_url is not None:
             definition["web_hook_url"] = text(webhook_url, f"the webhook_url of tool {name!r}")
         for member, value in extra.items():
@@ -145,9 +147,10 @@ class ToolRegistry:
         """Add a function that the platform runs by itself, such as a DataMap, as it is.
 
         Raises:
-            ValueError: the name is taken, reserved or no identifier, or it is not JSON.
+            ValueError: the name is taken, reserved or no identifier, or it is no dictionary that
+                JSON can say.
         """
-        copied = json_object(dict(definition), "a function definition")
+        copied = json_object(definition, "a function definition")
         name = copied.get("function")
         self._check_name(name)
         self._tools = {**self._tools, str(name): Tool(str(name), copied, None)}

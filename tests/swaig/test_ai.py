@@ -37,7 +37,7 @@ def test_hints():
 
 def test_a_bad_hint_leaves_none_of_its_kin_behind():
     settings = AISettings()
-    with pytest.raises(ValueError, match="a hint must be"):
+    with pytest.raises(ValueError, match="each of hints must be"):
         settings.add_hints(["good", ""])
     assert settings.render(URL) == {}
 
@@ -198,7 +198,10 @@ def test_settings_do_not_follow_what_they_came_from():
         ("set_internal_fillers", (["ab"],), "internal fillers must be a dictionary"),
         ("add_hint", ("",), "a hint must be"),
         ("add_hints", ("hint",), "hints must be a list"),
-        ("add_hints", ([5],), "a hint must be"),
+        ("add_hints", ([5],), "each of hints must be"),
+        ("add_hints", (None,), "hints must be a list"),
+        ("add_hints", (5,), "hints must be a list"),
+        ("add_hints", ({"a": 1},), "hints must be a list"),
         ("add_pattern_hint", ("", "p", "r"), "a hint must be"),
         ("add_pattern_hint", ("h", "", "r"), "the pattern of a hint"),
         ("add_pattern_hint", ("h", "p", None), "the replacement of a hint"),
@@ -207,13 +210,17 @@ def test_settings_do_not_follow_what_they_came_from():
         ("add_language", ("English", "en", ""), "the voice of a language"),
         ("add_language", ("English", "en", "v", [""]), "each of speech_fillers"),
         ("add_language", ("English", "en", "v", "uh"), "speech_fillers must be a list"),
+        ("add_language", ("English", "en", "v", 5), "speech_fillers must be a list"),
+        ("add_language", ("English", "en", "v", None, 5), "function_fillers must be a list"),
         ("add_pronunciation", ("", "x"), "the text to pronounce"),
         ("add_pronunciation", ("x", ""), "a pronunciation"),
         ("set_native_functions", ("check_time",), "native functions must be a list"),
-        ("set_native_functions", ([None],), "a native function"),
+        ("set_native_functions", (None,), "native functions must be a list"),
+        ("set_native_functions", ([None],), "each of native functions"),
         ("add_function_include", ("", ["f"]), "the URL of an include"),
         ("add_function_include", ("https://a", "f"), "included functions must be a list"),
-        ("add_function_include", ("https://a", [""]), "an included function"),
+        ("add_function_include", ("https://a", None), "included functions must be a list"),
+        ("add_function_include", ("https://a", [""]), "each of included functions"),
         ("add_function_include", ("https://a", ["f"], ["ab"]), "the meta data of an include"),
     ],
 )

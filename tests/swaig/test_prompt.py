@@ -136,6 +136,8 @@ def test_a_prompt_is_text_or_sections_and_never_loses_one_silently():
         ({"title": "R", "bullets": "one"}, "the bullets of section 'R' must be a list"),
         ({"title": "R", "bullets": ["one", 2]}, "each of the bullets of section 'R'"),
         ({"title": "R", "subsections": [{"body": "x"}]}, "the title of a prompt section"),
+        ({"title": "R", "subsections": 5}, "the subsections of section 'R' must be a list"),
+        ({"title": "R", "subsections": {"title": "x"}}, "the subsections of section 'R' must be"),
         ({"title": "R", "subsections": ["x"]}, "a subsection of section 'R' must be a dictionary"),
     ],
 )

@@ -98,6 +98,11 @@ def test_a_name_is_taken_once() -> None:
         {"description": 5},
         {"description": "", "handler": lambda args, raw: "x"},
         {"fillers": {"en-US": object()}},
+        {"fillers": 5},
+        {"fillers": ["hm"]},
+        {"required": 5},
+        {"required": "n"},
+        {"required": 5, "handler": None, "webhook_url": "https://x.example/"},
         {"wait_file": object()},
     ],
 )
@@ -107,6 +112,14 @@ def test_definitions_that_are_refused(options: dict[str, Any]) -> None:
     registry = ToolRegistry()
     with pytest.raises(ValueError):  # noqa: PT011 - each has words of its own
         registry.define("a", **arguments)
+    assert len(registry) == 0
+
+
+@pytest.mark.parametrize("definition", [5, None, "a", ["a"], [("function", "a")]])
+def test_functions_of_the_platform_are_dictionaries(definition: Any) -> None:
+    registry = ToolRegistry()
+    with pytest.raises(ValueError, match="^a function definition must be a dictionary, not "):
+        registry.register(definition)
     assert len(registry) == 0
 
 
