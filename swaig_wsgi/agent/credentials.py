@@ -9,6 +9,7 @@ from typing import Any
 from ..core.auth import AuthResult, Decision, parse_authorization, parse_basic
 from ..core.awaiting import resolve
 from ..middleware.answers import log
+from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
 
 

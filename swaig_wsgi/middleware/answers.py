@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Headers = Iterable["tuple[str, str]"]
 
+log = logging.getLogger("swaig_wsgi")
 security_log = logging.getLogger("swaig_wsgi.security")
 
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -80,17 +81,24 @@ def refuse(
     reason: str,
     headers: Headers = (),
     detail: str = "",
+    level: int = logging.WARNING,
 ) -> Iterable[bytes]:
     """Answer ``{"error": error}`` and leave one record in the security log.
 
-    `error` goes to the client, `event`, `reason` and `detail` only to the log.
+    `error` goes to the client, the rest only to the log: see :func:`log_security`.
     """
-    log_refusal(environ, event, reason, detail)
+    log_security(environ, event, reason, detail, level)
     return answer_json(environ, start_response, status, {"error": error}, headers)
 
 
-def log_refusal(environ: WSGIEnvironment, event: str, reason: str, detail: str = "") -> None:
-    """Write one WARNING to the logger ``swaig_wsgi.security``.
+def log_security(
+    environ: WSGIEnvironment,
+    event: str,
+    reason: str,
+    detail: str = "",
+    level: int = logging.WARNING,
+) -> None:
+    """Write one record to the logger ``swaig_wsgi.security``; nothing else writes there.
 
     The record has attributes `event`, `reason` and `client` for structured logging; `detail`, for
     whoever reads it, stands in brackets at the end. None of them may be a secret; control
@@ -98,7 +106,8 @@ def log_refusal(environ: WSGIEnvironment, event: str, reason: str, detail: str =
     """
     client = escape_control(str(environ.get("REMOTE_ADDR") or "-"))
     event, reason = escape_control(event), escape_control(reason)
-    security_log.warning(
+    security_log.log(
+        level,
         "%s reason=%s client=%s%s",
         event,
         reason,

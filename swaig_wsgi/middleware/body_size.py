@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..core.body_size import BodyError, bad_body, body_length, check_max_bytes, too_large
-from .answers import refuse, security_log
+from .answers import refuse
 from .marks import is_marked, leave_mark
 from .unread import BODY_READ
 
@@ -35,6 +36,10 @@ class BodySizeMiddleware:
     ``Content-Length``. Reading it waits for the client, so put this behind authentication.
 
     A refusal reads nothing more: what the client still sends is the server's to drain or drop.
+
+    Args:
+        app: the application to guard.
+        max_bytes: of the longest body that is let in.
 
     Raises:
         ValueError: `max_bytes` is not an integer of 0 or more.
@@ -68,7 +73,6 @@ class BodySizeMiddleware:
             )
         except OSError as failure:
             # Only the temporary file raises these here: this machine's fault, not the client's.
-            security_log.error("cannot keep a request body on disk: %s", failure)
             return refuse(
                 environ,
                 start_response,
@@ -76,6 +80,8 @@ class BodySizeMiddleware:
                 "Service unavailable",
                 event="body_refused",
                 reason="spool_failed",
+                detail=f"cannot keep a request body on disk: {failure}",
+                level=logging.ERROR,
             )
         leave_mark(environ, _MARKS, self._mark(environ))
         return self.app(environ, start_response)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
 from ..stores.shared import is_shared
-from .answers import refuse
+from .answers import log, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..sessions import SessionManager
     from ..stores.base import Store
-
-log = logging.getLogger("swaig_wsgi")
 
 SECRET = "SIGNALWIRE_SWAIG_SECRET"  # noqa: S105 - the name of a variable
 PASSWORD = "SWML_BASIC_AUTH_PASSWORD"  # noqa: S105 - the name of a variable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from ..core.rate_limit import Decision, RateLimit, bounded_key, client_key
 from ..stores.base import Count, Store, StoreError
 from ..stores.memory import MemoryStore
 from ..stores.shared import default_store
-from .answers import refuse, security_log
+from .answers import log_security, refuse
 from .marks import is_marked, leave_mark
 from .per_process import PerProcessState, unshared_store
 
@@ -147,9 +148,13 @@ class RateLimitMiddleware:
             raise TypeError(f"the key of a rate limit is a string, not {type(client).__name__}")
         if not client and not self._nameless_logged:
             self._nameless_logged = True
-            security_log.error(
+            log_security(
+                environ,
+                "rate_limit_shared",
+                "empty_key",
                 "rate limit: a request with an empty key (no IP address in REMOTE_ADDR); all such"
-                " requests share one limit. Behind a proxy on a unix socket, trust the proxy."
+                " requests share one limit. Behind a proxy on a unix socket, trust the proxy.",
+                logging.ERROR,
             )
         return bounded_key(client)
 
@@ -161,7 +166,7 @@ class RateLimitMiddleware:
             try:
                 count = self.store.hit(key, self.policy.window)
             except StoreError as error:
-                self._note_failure(error, started)
+                self._note_failure(environ, error, started)
             else:
                 leave_mark(environ, _MARKS, mark)
                 return count
@@ -169,14 +174,18 @@ class RateLimitMiddleware:
             return self._local.hit(key, self.policy.window)
         return None
 
-    def _note_failure(self, error: StoreError, started: float) -> None:
+    def _note_failure(self, environ: WSGIEnvironment, error: StoreError, started: float) -> None:
         now = self._clock()
         if now - started > _SLOW:
             self._store_rests_until = now + _REST
         if now - self._failure_logged_at >= _LOG_EVERY:
             self._failure_logged_at = now
-            security_log.error(
-                "rate limit: the store fails, on_store_failure=%s: %s", self.on_store_failure, error
+            log_security(
+                environ,
+                "rate_limit_store_failed",
+                "store_failed",
+                f"rate limit: the store fails, on_store_failure={self.on_store_failure}: {error}",
+                logging.ERROR,
             )
 
     def _fields(self, decision: Decision) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from ..core.body_size import BodyError, check_max_bytes
 from ..core.paths import path_scope
 from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
-from .answers import refuse, security_log
+from .answers import log_security, refuse
 from .body_size import read_body, replay_body
 from .hosts import allowed_host
 from .public_url import public_request_url
@@ -123,8 +123,10 @@ class WebhookSignatureMiddleware:
         ):
             return
         self._warned = True
-        security_log.warning(
+        log_security(
+            environ,
+            "signature_url_unverified",
+            "host_not_verified",
             "webhook signatures are checked against a URL whose host the client chooses: "
             "set a base URL, trusted proxies or allowed hosts",
-            extra={"event": "signature_url_unverified"},
         )

@@ -5,7 +5,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from swaig_wsgi.middleware.answers import answer, answer_json, log_refusal, refuse
+from swaig_wsgi.middleware.answers import answer, answer_json, log_security, refuse
 
 
 def call(app, method="GET", **extra):
@@ -139,7 +139,7 @@ def test_event_and_reason_do_not_reach_the_client():
 
 @pytest.mark.parametrize("environ", [{}, {"REMOTE_ADDR": ""}, {"REMOTE_ADDR": None}])
 def test_a_client_without_an_address_is_a_dash(caplog, environ):
-    log_refusal(environ, "event", "reason")
+    log_security(environ, "event", "reason")
     assert caplog.records[0].client == "-"
 
 
@@ -147,12 +147,20 @@ def test_a_client_without_an_address_is_a_dash(caplog, environ):
     "forged", ["1.2.3.4\nauth_accepted", "a\rb", "a\x1b[2Jb", "a\u2028b", "a\u202eb", "a\x00b"]
 )
 def test_no_client_can_forge_a_line_of_the_log(caplog, forged):
-    log_refusal({"REMOTE_ADDR": forged}, forged, forged)
+    log_security({"REMOTE_ADDR": forged}, forged, forged)
     (record,) = caplog.records
     for text in (record.getMessage(), record.event, record.reason, record.client):
         assert text.isprintable()
 
 
 def test_percent_signs_are_no_format(caplog):
-    log_refusal({"REMOTE_ADDR": "%s%(x)d%n"}, "%s", "%d")
+    log_security({"REMOTE_ADDR": "%s%(x)d%n"}, "%s", "%d")
     assert caplog.records[0].getMessage() == "%s reason=%d client=%s%(x)d%n"
+
+
+def test_every_record_has_event_reason_and_client(caplog):
+    log_security({"REMOTE_ADDR": "192.0.2.7"}, "event", "reason", "what\nelse", logging.ERROR)
+    (record,) = caplog.records
+    assert (record.event, record.reason, record.client) == ("event", "reason", "192.0.2.7")
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "event reason=reason client=192.0.2.7 (what\\nelse)"

@@ -231,8 +231,10 @@ def test_a_full_disk_is_503_and_says_so_in_the_log(application, caplog, monkeypa
     environ = request(Input(b"x" * 70_000), coding="chunked")
     assert run(guarded(application, 100_000), environ) == (503, {"error": "Service unavailable"})
     assert application.environ is None
-    assert "No space left" in caplog.records[0].getMessage()
-    assert caplog.records[1].reason == "spool_failed"
+    (record,) = caplog.records
+    assert "No space left" in record.getMessage()
+    assert (record.event, record.reason) == ("body_refused", "spool_failed")
+    assert (record.client, record.levelno) == ("192.0.2.7", logging.ERROR)
 
 
 # What is let through

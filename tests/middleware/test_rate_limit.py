@@ -260,6 +260,8 @@ def test_clients_without_an_address_share_one_limit_and_the_log_says_so_once(cap
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "REMOTE_ADDR" in errors[0].getMessage()
+    assert (errors[0].event, errors[0].reason) == ("rate_limit_shared", "empty_key")
+    assert errors[0].client == (address or "-")
 
 
 def test_a_key_of_ones_own():
