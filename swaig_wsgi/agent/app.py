@@ -11,7 +11,6 @@ from ..core.auth import resolve_credentials
 from ..core.awaiting import resolve
 from ..core.urls import join_url, parse_base_url, with_credentials
 from ..middleware.answers import log
-from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
 from ..stores.shared import default_store, generated_password
 from ..swaig.ai import AISettings

@@ -9,7 +9,6 @@ from typing import Any
 from ..core.auth import AuthResult, Decision, parse_authorization, parse_basic
 from ..core.awaiting import resolve
 from ..middleware.answers import log
-from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
 
 

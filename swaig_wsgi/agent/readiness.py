@@ -9,7 +9,6 @@ from typing import Any
 
 from ..core.awaiting import resolve
 from ..middleware.answers import log
-from ..middleware.answers import log
 
 #: Seconds for which an answer stands, however often it is asked for.
 INTERVAL = 1.0
