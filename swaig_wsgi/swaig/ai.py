@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .actions.checks import url as absolute_url
 from .values import given, json_copy, json_object, text, texts
 
 
@@ -97,7 +98,16 @@ class AISettings:
         )
         if len(fillers) == 1:
             fillers = {"fillers": next(iter(fillers.values()))}
-        members = {**given(engine=engine, model=model, params=params), **options}
+        members = {
+            **given(
+                engine=_optional_text(engine, f"the engine of language {name!r}"),
+                model=_optional_text(model, f"the model of language {name!r}"),
+                params=json_object(
+                    {} if params is None else params, f"the params of language {name!r}"
+                ),
+            ),
+            **options,
+        }
         said = {key: value for key, value in members.items() if value is not None}
         language.update(json_object({**fillers, **said}, f"language {name!r}"))
         self._languages = [*self._languages, language]
@@ -127,9 +137,14 @@ class AISettings:
     def add_function_include(
         self, url: str, functions: Iterable[str], meta_data: Mapping[str, Any] | None = None
     ) -> None:
-        """Let the platform ask `url` for the signatures of further functions."""
+        """Let the platform ask `url` for the signatures of further functions.
+
+        Raises:
+            ValueError: `url` is no absolute http or https URL and no variable, or another
+                argument is of a wrong type.
+        """
         include: dict[str, Any] = {
-            "url": text(url, "the URL of an include"),
+            "url": absolute_url(url, "the URL of an include"),
             "functions": texts(functions, "included functions"),
         }
         if meta_data:
@@ -177,3 +192,7 @@ class AISettings:
             pronounce=self._pronunciations,
             global_data=self._global_data,
         )
+
+
+def _optional_text(value: str | None, what: str) -> str | None:
+    return None if value is None or value == "" else text(value, what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .values import json_copy, text
+from .values import json_copy, json_object, text
 
 Verb = dict[str, Any]
 
@@ -40,8 +40,13 @@ class CallFlow:
         self._post_ai: list[Verb] = []
 
     def set_answer(self, config: dict[str, Any] | None = None) -> None:
-        """Answer the call with these parameters."""
-        self._answer = _verb("answer", config or {})
+        """Answer the call with these parameters.
+
+        Raises:
+            ValueError: they are no dictionary, or cannot be said in JSON.
+        """
+        given = {} if config is None else config
+        self._answer = {"answer": json_object(given, "the parameters of the answer")}
 
     def add_pre_answer(self, name: str, config: Any) -> None:
         """Run a verb while the call still rings."""

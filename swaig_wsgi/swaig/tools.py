@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.tokens import is_function_name
+from .actions.checks import url
 from .arguments import check_schema
 from .schema import inspect_handler, object_schema
 from .values import json_copy, json_object, text, texts
@@ -91,7 +92,8 @@ class ToolRegistry:
                 be ``async``.
             secure: whether a call needs a token bound to its call id and to this function.
             fillers: what to say while the tool runs, by language.
-            webhook_url: where the platform calls the tool instead of here.
+            webhook_url: where the platform calls the tool instead of here: an absolute http or
+                https URL.
             required: names of arguments that must be there.
             once: seconds in which the same call (call, function, arguments, token) is a repeat:
                 it gets the first one's answer, and does not run. Needs a secure tool.
@@ -132,7 +134,7 @@ class ToolRegistry:
         if fillers:
             definition["fillers"] = json_object(fillers, f"the fillers of tool {name!r}")
         if webhook_url is not None:
-            definition["web_hook_url"] = text(webhook_url, f"the webhook_url of tool {name!r}")
+            definition["web_hook_url"] = url(webhook_url, f"the webhook_url of tool {name!r}")
         for member, value in extra.items():
             if member in definition or member == "web_hook_url":
                 raise ValueError(f"tool {name!r}: {member} cannot be given as a further member")

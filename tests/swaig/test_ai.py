@@ -218,6 +218,9 @@ def test_settings_do_not_follow_what_they_came_from():
         ("set_native_functions", (None,), "native functions must be a list"),
         ("set_native_functions", ([None],), "each of native functions"),
         ("add_function_include", ("", ["f"]), "the URL of an include"),
+        ("add_function_include", ("javascript:x", ["f"]), "the URL of an include must be an abs"),
+        ("add_function_include", ("/swaig", ["f"]), "the URL of an include must be an absolute"),
+        ("add_function_include", ("https://a/\r\nb", ["f"]), "the URL of an include must be one"),
         ("add_function_include", ("https://a", "f"), "included functions must be a list"),
         ("add_function_include", ("https://a", None), "included functions must be a list"),
         ("add_function_include", ("https://a", [""]), "each of included functions"),
@@ -234,4 +237,29 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(method, arguments, 
 
 def test_a_language_s_options_must_be_json():
     with pytest.raises(ValueError, match="language 'English' cannot be sent as JSON"):
-        AISettings().add_language("English", "en", "v", params=object())
+        AISettings().add_language("English", "en", "v", emotion=object())
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"params": 0}, "the params of language 'English' must be a dictionary"),
+        ({"params": 5}, "the params of language 'English' must be a dictionary"),
+        ({"params": ["ab"]}, "the params of language 'English' must be a dictionary"),
+        ({"params": {"a": b""}}, "the params of language 'English' cannot be sent as JSON"),
+        ({"engine": 0}, "the engine of language 'English' must be"),
+        ({"engine": 5}, "the engine of language 'English' must be"),
+        ({"model": ["a"]}, "the model of language 'English' must be"),
+    ],
+)
+def test_parts_of_a_language_s_voice_are_checked(options, complaint):
+    settings = AISettings()
+    with pytest.raises(ValueError, match=complaint):
+        settings.add_language("English", "en", "v", **options)
+    assert settings.render(URL) == {}
+
+
+def test_what_a_language_may_leave_empty():
+    settings = AISettings()
+    settings.add_language("English", "en", "v", engine="", model=None, params={})
+    assert settings.render(URL) == {"languages": [{"name": "English", "code": "en", "voice": "v"}]}

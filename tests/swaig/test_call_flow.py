@@ -52,6 +52,14 @@ def test_the_answer_takes_parameters(auto_answer):
     assert flow.render(AI)[0] == {"answer": {}}
 
 
+@pytest.mark.parametrize("config", [5, 0, "", [], ["ab"], {"a": object()}])
+def test_parameters_of_the_answer_are_a_dictionary(config):
+    flow = CallFlow(auto_answer=False)
+    with pytest.raises(ValueError, match="^the parameters of the answer "):
+        flow.set_answer(config)
+    assert flow.render(AI) == [{"ai": AI}]
+
+
 @pytest.mark.parametrize("record_format", ["mp3", "mp4", "wav"])
 def test_recording(record_format):
     flow = CallFlow(record_call=True, record_format=record_format, record_stereo=False)
