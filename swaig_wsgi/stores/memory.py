@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.greenlets import system_lock
 from .base import Count, StoreError, check_seconds, decode_value, encode_value
+from .forks import renew_in_children
 
 _NEVER = (0, float("-inf"))
 
@@ -62,6 +63,16 @@ class MemoryStore:
         self._values: dict[str, tuple[str, float]] = {}
         self._expiries: list[tuple[float, str]] = []
         self._bytes = 0
+        renew_in_children(self)
+
+    def renew_locks(self) -> None:
+        """Begin anew in a forked child, where nobody would release what another thread held."""
+        self._lock = system_lock()
+        if self._value_lock.locked():
+            # The other thread got no further. Counters are changed in an order that bears it.
+            self._bytes = sum(len(key) + len(text) for key, (text, _) in self._values.items())
+            self._rebuild_expiries()
+        self._value_lock = system_lock()
 
     def hit(self, key: str, window: float) -> Count:
         """Count `key` once; see :meth:`Store.hit`."""
@@ -137,8 +148,9 @@ class MemoryStore:
             if len(counters) >= self._max_keys:
                 return self._overflow(window, now)
         expiry = now + window
-        counters[key] = (1, expiry)
+        # In this order, so that a call that breaks off leaves no counter that never expires.
         queue.append((expiry, key))
+        counters[key] = (1, expiry)
         return Count(1, window)
 
     def _expire_counters(self, queue: deque[tuple[float, str]], now: float) -> None:
@@ -146,9 +158,10 @@ class MemoryStore:
         for _ in range(2):
             if not queue or queue[0][0] > now:
                 return
-            _, key = queue.popleft()
+            key = queue[0][1]
             if self._counters.get(key, _NEVER)[1] <= now:  # else it began anew
                 self._counters.pop(key, None)
+            queue.popleft()
 
     def _overflow(self, window: float, now: float) -> Count:
         count, expiry = self._overflows.get(window, _NEVER)
@@ -173,9 +186,9 @@ class MemoryStore:
                 )
         old = self._values.get(key)
         expiry = now + ttl
-        self._discard(key)
+        # Without a moment in which a claim is gone.
         self._values[key] = (text, expiry)
-        self._bytes += len(key) + len(text)
+        self._bytes += len(key) + len(text) if old is None else len(text) - len(old[0])
         if old is None or expiry < old[1]:
             heapq.heappush(self._expiries, (expiry, key))
             self._trim_expiries()
@@ -202,8 +215,11 @@ class MemoryStore:
     def _trim_expiries(self) -> None:
         # Values removed before their time leave their entries behind.
         if len(self._expiries) > 2 * len(self._values) + 64:
-            self._expiries = [(expiry, key) for key, (_, expiry) in self._values.items()]
-            heapq.heapify(self._expiries)
+            self._rebuild_expiries()
+
+    def _rebuild_expiries(self) -> None:
+        self._expiries = [(expiry, key) for key, (_, expiry) in self._values.items()]
+        heapq.heapify(self._expiries)
 
     def _discard(self, key: str) -> None:
         value = self._values.pop(key, None)

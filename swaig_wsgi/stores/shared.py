@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import os
 import secrets
-import threading
 import time
 from typing import NamedTuple
 
+from ..core.greenlets import system_lock
 from ..core.tokens import derive_key
 from .base import Store
+from .forks import renew_in_children
 from .memory import MemoryStore
 from .sqlite import SQLiteStore
 from .url import open_store
@@ -37,7 +38,7 @@ class GeneratedKey(NamedTuple):
 class SharedState:
     """Secrets and a store for all processes that fork from the one that makes this."""
 
-    __slots__ = ("_lock", "_password_key", "_secret", "_store", "made_at", "pid")
+    __slots__ = ("__weakref__", "_lock", "_password_key", "_secret", "_store", "made_at", "pid")
 
     def __init__(self) -> None:
         #: The process that made it, which alone removes what it holds.
@@ -47,7 +48,12 @@ class SharedState:
         self._secret = secrets.token_bytes(32)
         self._password_key = secrets.token_bytes(32)
         self._store: SQLiteStore | None = None
-        self._lock = threading.Lock()
+        self._lock = system_lock()
+        renew_in_children(self)
+
+    def renew_locks(self) -> None:
+        """Begin anew in a forked child, where nobody would release what another thread held."""
+        self._lock = system_lock()
 
     def __reduce__(self) -> str:
         raise TypeError("what is inherited in memory is not written anywhere")

@@ -200,6 +200,85 @@ def test_old_windows_leave_nothing_behind(clock):
     assert len(store._counters) <= 10
 
 
+# Forks
+
+
+FORK = """
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
+from swaig_wsgi.stores.memory import MemoryStore
+
+held, forked = threading.Event(), threading.Event()
+
+def clock():
+    # The store asks for the time while it holds its lock.
+    if threading.current_thread() is not threading.main_thread():
+        held.set()
+        forked.wait(30)
+    return 1000.0
+
+store = MemoryStore(clock=clock)
+store.hit("key", 60)
+store.set("key", {"a": 1}, 60)
+for work in (lambda: store.hit("key", 60), lambda: store.set("key", {"a": 2}, 60)):
+    held.clear()
+    forked.clear()
+    thread = threading.Thread(target=work)
+    thread.start()
+    held.wait(30)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        status = 1
+        try:
+            store.hit("key", 60)
+            assert store.get("key") == {"a": 1}
+            store.set("key", {"a": 3}, 60)
+            assert not store.add("key", {}, 60)
+            status = 0
+        finally:
+            os._exit(status)
+    forked.set()
+    thread.join()
+    assert os.waitpid(pid, 0)[1] == 0
+assert store.hit("key", 60).count == 3
+assert store.get("key") == {"a": 2}
+"""
+
+
+def test_a_fork_in_the_middle_of_another_threads_call(run_python):
+    run_python(FORK)
+
+
+class Torn(dict):
+    """A dictionary at which a call breaks off, as it does in the child of a fork."""
+
+    breaks = False
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        if self.breaks:
+            raise SystemExit
+
+
+def test_what_a_fork_tore_apart_is_whole_in_the_child(store, clock):
+    store.set("claim", {"a": 1}, 60)
+    store._values = torn = Torn(store._values)
+    torn.breaks = True
+    store._value_lock.acquire()
+    for key in ("claim", "other"):
+        with pytest.raises(SystemExit):
+            store._put(key, '{"a":22}', 30, clock.now)
+    store.renew_locks()
+    torn.breaks = False
+    assert store.get("claim") == {"a": 22}
+    assert store._bytes == len("claim") + len("other") + 2 * len('{"a":22}')
+    clock.now += 30
+    store.set("third", {}, 60)
+    assert set(store._values) == {"third"}
+    assert store._bytes == len("third{}")
+
+
 # The rest
 
 

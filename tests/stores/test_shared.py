@@ -132,6 +132,41 @@ def test_only_the_process_that_made_the_store_removes_it(run_python):
     assert not os.path.exists(directory)
 
 
+FORK = """
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
+from swaig_wsgi.stores import shared
+
+held, forked = threading.Event(), threading.Event()
+made = shared.SQLiteStore
+
+def make():
+    if threading.current_thread() is not threading.main_thread():
+        held.set()
+        forked.wait(30)
+    return made()
+
+shared.SQLiteStore = make
+state = shared.SharedState()
+thread = threading.Thread(target=state.open_store)
+thread.start()
+held.wait(30)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)
+    # Runs what a process does at its end, such as the removal of a private file.
+    raise SystemExit(0 if state.open_store().pid == os.getpid() else 1)
+forked.set()
+thread.join()
+assert os.waitpid(pid, 0)[1] == 0
+assert state.store.pid == os.getpid()
+"""
+
+
+def test_a_fork_while_another_thread_makes_the_store(run_python):
+    run_python(FORK)
+
+
 def test_which_stores_other_processes_see(tmp_path):
     private = SQLiteStore()
     assert not is_shared(MemoryStore())
