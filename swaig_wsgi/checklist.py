@@ -121,11 +121,15 @@ def _public_url(settings: Settings) -> Item:
 
 def _log_level(settings: Settings) -> Item:
     level = settings.log_level
+    title = "log level"
+    if level in ("ERROR", "CRITICAL"):
+        text = f"{level} hides warnings, but for the security log's; warn shows them"
+        return Item("note", title, text)
     return _judge(
-        level in ("WARNING", "ERROR", "CRITICAL"),
-        "log level",
-        f"{level}",
-        f"{level or 'left to the server'}; set SIGNALWIRE_LOG_LEVEL to warn or error",
+        level == "WARNING",
+        title,
+        "WARNING",
+        f"{level or 'left to the server'}; set SIGNALWIRE_LOG_LEVEL to warn",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from gunicorn import glogging  # type: ignore[import-untyped, unused-ignore]
 
 from .core.redaction import MASK, escape_control, redact_url
+from .middleware.answers import log, set_log_level
 
 _FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 _DATE_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
@@ -73,10 +74,9 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         for handler in {*self.error_log.handlers, *self.access_log.handlers}:
             line = getattr(handler.formatter, "_fmt", _FORMAT)
             handler.setFormatter(LineFormatter(line, _DATE_FORMAT))
-        ours = logging.getLogger("swaig_wsgi")
-        ours.handlers[:] = self.error_log.handlers
-        ours.propagate = False
-        ours.setLevel(self.loglevel)
+        log.handlers[:] = self.error_log.handlers
+        log.propagate = False
+        set_log_level(self.loglevel)
 
 
 def _safe(text: str) -> str:

@@ -108,7 +108,9 @@ def test_nothing_set_is_warned_of_with_the_variable_to_set():
         ({**TLS, "SWML_PROXY_URL_BASE": ""}, "public URL", "ok", "speaks TLS itself"),
         ({"SWML_PROXY_URL_BASE": ""}, "public URL", "warn", "SWML_PROXY_URL_BASE"),
         ({"SIGNALWIRE_LOG_LEVEL": "debug"}, "log level", "warn", "DEBUG; set"),
-        ({"SIGNALWIRE_LOG_LEVEL": "error"}, "log level", "ok", "ERROR"),
+        ({"SIGNALWIRE_LOG_LEVEL": "warn"}, "log level", "ok", "WARNING"),
+        ({"SIGNALWIRE_LOG_LEVEL": "error"}, "log level", "note", "ERROR hides"),
+        ({"SIGNALWIRE_LOG_LEVEL": "critical"}, "log level", "note", "CRITICAL hides"),
         ({"SIGNALWIRE_SWAIG_SECRET": ""}, "signing secret", "warn", "SIGNALWIRE_SWAIG_SECRET"),
         (
             {"SIGNALWIRE_SWAIG_SECRET_FALLBACKS": "0123456789abcdef-old"},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from swaig_wsgi.gunicorn_logger import LineFormatter, Logger
 
-NAMES = ("gunicorn.error", "gunicorn.access", "swaig_wsgi")
+NAMES = ("gunicorn.error", "gunicorn.access", "swaig_wsgi", "swaig_wsgi.security")
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +151,7 @@ def test_a_traceback_that_came_as_text_is_made_safe_too() -> None:
 
 def test_all_records_go_to_one_handler() -> None:
     set_up(accesslog="-")
-    error, access, ours = (logging.getLogger(name).handlers for name in NAMES)
+    error, access, ours = (logging.getLogger(name).handlers for name in NAMES[:3])
     assert error == access == ours
     assert len(error) == 1
     assert isinstance(error[0].formatter, LineFormatter)
@@ -160,7 +160,7 @@ def test_all_records_go_to_one_handler() -> None:
 
 def test_the_access_log_may_go_elsewhere(tmp_path: Any) -> None:
     set_up(accesslog=str(tmp_path / "access"))
-    error, access, ours = (logging.getLogger(name).handlers for name in NAMES)
+    error, access, ours = (logging.getLogger(name).handlers for name in NAMES[:3])
     assert error == ours != access
     assert isinstance(access[0].formatter, LineFormatter)
 
@@ -170,7 +170,7 @@ def test_a_reload_leaves_one_handler() -> None:
     config = Config()
     config.set("loglevel", "debug")
     logger.setup(config)
-    error, access, ours = (logging.getLogger(name) for name in NAMES)
+    error, access, ours = (logging.getLogger(name) for name in NAMES[:3])
     assert error.handlers == ours.handlers
     assert len(error.handlers) == 1
     assert access.handlers == []
@@ -202,3 +202,11 @@ def test_an_operators_own_configuration_is_left_alone() -> None:
     )
     (handler,) = logging.getLogger("gunicorn.error").handlers
     assert not isinstance(handler.formatter, LineFormatter)
+
+
+def test_a_high_level_does_not_switch_off_the_security_log() -> None:
+    ours, security = (logging.getLogger(name) for name in NAMES[2:])
+    security.setLevel(logging.NOTSET)
+    set_up(loglevel="critical")
+    assert not ours.isEnabledFor(logging.ERROR)
+    assert security.isEnabledFor(logging.WARNING)

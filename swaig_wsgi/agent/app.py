@@ -10,7 +10,7 @@ from ..config import Settings
 from ..core.auth import resolve_credentials
 from ..core.awaiting import resolve
 from ..core.urls import join_url, parse_base_url, with_credentials
-from ..middleware.answers import log
+from ..middleware.answers import log, set_log_level
 from ..middleware.auth import AuthHandler
 from ..stores.shared import default_store, generated_password
 from ..swaig.ai import AISettings
@@ -97,7 +97,7 @@ class AgentApp:
         self.host, self.port = listening(host, port, settings)
         self.settings = settings
         if settings.log_level is not None:
-            log.setLevel(settings.log_level)
+            set_log_level(settings.log_level)
         password, made_by = generated_password(name)
         self._credentials = resolve_credentials(
             name, basic_auth, settings.basic_auth, password=password

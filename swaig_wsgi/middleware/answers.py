@@ -19,6 +19,18 @@ Headers = Iterable["tuple[str, str]"]
 log = logging.getLogger("swaig_wsgi")
 security_log = logging.getLogger("swaig_wsgi.security")
 
+
+def set_log_level(level: int | str) -> None:
+    """Set from which level on the logger ``swaig_wsgi`` writes.
+
+    The security log goes on at WARNING, unless somebody has given it a level of its own: who logs
+    less must not thereby lose the record of what was refused.
+    """
+    log.setLevel(level)
+    if security_log.level == logging.NOTSET:
+        security_log.setLevel(logging.WARNING)
+
+
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 #: Answers without content (RFC 9110 sections 15.3.5 and 15.4.5): they end after their headers.
 _WITHOUT_CONTENT = frozenset({204, 304})

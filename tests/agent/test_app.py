@@ -54,15 +54,26 @@ def test_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     assert AgentApp("bank", port=9000).port == 9000
 
 
-def test_the_log_level_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = logging.getLogger("swaig_wsgi")
-    before = logger.level
-    monkeypatch.setenv("SIGNALWIRE_LOG_LEVEL", "error")
+@pytest.mark.parametrize("level", ["error", "critical"])
+def test_the_log_level_is_set_and_leaves_the_security_log_on(
+    level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loggers = [logging.getLogger(name) for name in ("swaig_wsgi", "swaig_wsgi.security")]
+    before = [logger.level for logger in loggers]
+    loggers[1].setLevel(logging.NOTSET)
+    monkeypatch.setenv("SIGNALWIRE_LOG_LEVEL", level)
     try:
         AgentApp("bank")
-        assert logger.level == logging.ERROR
+        assert not loggers[0].isEnabledFor(logging.WARNING)
+        assert loggers[0].isEnabledFor(logging.CRITICAL)
+        assert loggers[1].isEnabledFor(logging.WARNING)
+        # Whoever says so to it alone is heard.
+        loggers[1].setLevel(logging.ERROR)
+        AgentApp("bank")
+        assert loggers[1].level == logging.ERROR
     finally:
-        logger.setLevel(before)
+        for logger, each in zip(loggers, before, strict=True):
+            logger.setLevel(each)
 
 
 # -- credentials
