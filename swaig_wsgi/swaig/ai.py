@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .actions.checks import url as absolute_url
-from .values import given, json_copy, json_object, text, texts
+from .values import flag, given, json_copy, json_object, text, texts
 
 
 class AISettings:
@@ -52,7 +52,7 @@ class AISettings:
             "hint": text(hint, "a hint"),
             "pattern": text(pattern, "the pattern of a hint"),
             "replace": text(replace, "the replacement of a hint"),
-            "ignore_case": bool(ignore_case),
+            "ignore_case": flag(ignore_case, "ignore_case"),
         }
         self._hints = [*self._hints, rule]
 
@@ -118,7 +118,7 @@ class AISettings:
             "replace": text(replace, "the text to pronounce"),
             "with": text(with_text, "a pronunciation"),
         }
-        if ignore_case:
+        if flag(ignore_case, "ignore_case"):
             rule["ignore_case"] = True
         self._pronunciations = [*self._pronunciations, rule]
 

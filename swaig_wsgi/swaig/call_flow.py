@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .values import json_copy, json_object, text
+from .values import flag, json_copy, json_object, text
 
 Verb = dict[str, Any]
 
@@ -19,6 +19,9 @@ class CallFlow:
         record_call: record from the answer on.
         record_format: ``mp4``, ``mp3`` or ``wav``.
         record_stereo: one channel a side.
+
+    Raises:
+        ValueError: an argument is none of these; the string ``"false"`` is no False.
     """
 
     def __init__(
@@ -31,10 +34,11 @@ class CallFlow:
     ) -> None:
         if record_format not in ("mp4", "mp3", "wav"):
             raise ValueError(f"record_format must be mp4, mp3 or wav, not {record_format!r}")
-        self._answer: Verb | None = {"answer": {}} if auto_answer else None
+        self._answer: Verb | None = {"answer": {}} if flag(auto_answer, "auto_answer") else None
         self._record: Verb | None = None
-        if record_call:
-            self._record = {"record_call": {"format": record_format, "stereo": bool(record_stereo)}}
+        stereo = flag(record_stereo, "record_stereo")
+        if flag(record_call, "record_call"):
+            self._record = {"record_call": {"format": record_format, "stereo": stereo}}
         self._pre_answer: list[Verb] = []
         self._post_answer: list[Verb] = []
         self._post_ai: list[Verb] = []

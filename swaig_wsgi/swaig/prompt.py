@@ -8,7 +8,7 @@ from typing import Any
 
 from .contexts import ContextBuilder
 from .sections import Section, declared_sections, make_section, make_subsection
-from .values import json_copy, text
+from .values import flag, json_copy, text
 
 
 class Prompt:
@@ -70,9 +70,9 @@ class Prompt:
             if isinstance(subsections, (str, Mapping)) or not isinstance(subsections, Iterable):
                 raise ValueError(f"the subsections of section {title!r} must be a list")
             section["subsections"] = [make_subsection(sub, title) for sub in subsections]
-        if numbered:
+        if flag(numbered, "numbered"):
             section["numbered"] = True
-        if numbered_bullets:
+        if flag(numbered_bullets, "numbered_bullets"):
             section["numberedBullets"] = True
         self._sections = [*self._sections, section]
 

@@ -8,7 +8,7 @@ from typing import Any
 from .actions import call, media, messaging, payment, rpc, state
 from .actions.checks import objects, string
 from .chaining import adds
-from .values import json_copy, json_object, text
+from .values import flag, json_copy, json_object, text
 
 
 class FunctionResult:
@@ -26,7 +26,7 @@ class FunctionResult:
         tool_prompt: as for :meth:`set_tool_response`, in place of `response`.
 
     Raises:
-        ValueError: a part cannot be said in JSON.
+        ValueError: a part cannot be said in JSON, or `post_process` is no bool.
 
     Every method but :meth:`to_dict` and the ``create_payment_`` ones returns the result itself,
     for chaining.
@@ -41,7 +41,7 @@ class FunctionResult:
     ) -> None:
         self.response: str | dict[str, Any] = ""
         self.action: list[dict[str, Any]] = []
-        self.post_process = post_process
+        self.post_process = flag(post_process, "post_process")
         if response is not None:
             self.set_response(response)
         if tool_result is not None or tool_prompt is not None:
@@ -72,8 +72,12 @@ class FunctionResult:
         return self
 
     def set_post_process(self, post_process: bool) -> FunctionResult:
-        """Choose whether the AI takes one more turn before the actions are carried out."""
-        self.post_process = post_process
+        """Choose whether the AI takes one more turn before the actions are carried out.
+
+        Raises:
+            ValueError: `post_process` is no bool.
+        """
+        self.post_process = flag(post_process, "post_process")
         return self
 
     def add_action(self, name: str, data: Any) -> FunctionResult:

@@ -11,7 +11,7 @@ from ..core.tokens import is_function_name
 from .actions.checks import url
 from .arguments import check_schema
 from .schema import inspect_handler, object_schema
-from .values import json_copy, json_object, text, texts
+from .values import flag, json_copy, json_object, text, texts
 
 #: Names that the library signs tokens for itself.
 RESERVED_NAMES = frozenset({"post_prompt"})
@@ -62,7 +62,7 @@ class ToolRegistry:
     """
 
     def __init__(self, *, secure_by_default: bool = False) -> None:
-        self._secure_by_default = secure_by_default
+        self._secure_by_default = flag(secure_by_default, "secure_by_default")
         self._tools: dict[str, Tool] = {}
 
     def define(
@@ -104,6 +104,8 @@ class ToolRegistry:
                 tool that runs elsewhere has a handler or is to be secured here.
         """
         self._check_name(name)
+        if secure is not None:
+            flag(secure, f"tool {name!r}: secure")
         if required is not None:
             required = texts(required, f"tool {name!r}: required")
         if webhook_url is not None:

@@ -263,3 +263,15 @@ def test_what_a_language_may_leave_empty():
     settings = AISettings()
     settings.add_language("English", "en", "v", engine="", model=None, params={})
     assert settings.render(URL) == {"languages": [{"name": "English", "code": "en", "voice": "v"}]}
+
+
+@pytest.mark.parametrize("value", ["false", "no", "", 0, 1, None])
+def test_no_word_is_taken_for_a_yes(value):
+    settings = AISettings()
+    for add in (
+        lambda: settings.add_pattern_hint("h", "p", "r", value),
+        lambda: settings.add_pronunciation("a", "b", value),
+    ):
+        with pytest.raises(ValueError, match="^ignore_case must be True or False, not "):
+            add()
+    assert settings.render(URL) == {}

@@ -90,3 +90,10 @@ def test_a_rendered_section_can_be_added_to_without_reaching_the_flow():
     flow = CallFlow()
     flow.render(AI).append({"hangup": {}})
     assert flow.render(AI) == [{"answer": {}}, {"ai": AI}]
+
+
+@pytest.mark.parametrize("value", ["false", "no", "true", "", 0, 1, None])
+@pytest.mark.parametrize("name", ["auto_answer", "record_call", "record_stereo"])
+def test_no_word_is_taken_for_a_yes(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be True or False, not "):
+        CallFlow(**{name: value})

@@ -186,3 +186,12 @@ def test_the_post_prompt():
         prompt.set_post_prompt("")
     with pytest.raises(ValueError, match=r"^post-prompt parameters cannot be sent as JSON"):
         prompt.set_post_prompt_llm_params(temperature=object())
+
+
+@pytest.mark.parametrize("value", ["false", "no", "", 0, 1, None])
+@pytest.mark.parametrize("name", ["numbered", "numbered_bullets"])
+def test_no_word_is_taken_for_a_yes(name, value):
+    prompt = Prompt("default")
+    with pytest.raises(ValueError, match=f"^{name} must be True or False, not "):
+        prompt.add_section("R", "Body.", **{name: value})
+    assert prompt.render() == {"text": "default"}

@@ -169,6 +169,16 @@ def test_results_need_no_werkzeug():
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+@pytest.mark.parametrize("value", ["no", "false", "true", "", 0, 1, None])
+def test_no_word_is_taken_for_a_yes(value):
+    with pytest.raises(ValueError, match="^post_process must be True or False, not "):
+        FunctionResult("Done.", value)
+    result = FunctionResult("Done.").hangup()
+    with pytest.raises(ValueError, match="^post_process must be True or False, not "):
+        result.set_post_process(value)
+    assert "post_process" not in result.to_dict()
+
+
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [

@@ -153,3 +153,13 @@ def test_no_handler_in_the_representation() -> None:
 def test_the_name_of_a_decorated_function() -> None:
     assert tool_name(handler) == "handler"
     assert tool_name(object()) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["yes", "false", "", 0, 1])
+def test_no_word_is_taken_for_a_yes(value: Any) -> None:
+    registry = ToolRegistry()
+    with pytest.raises(ValueError, match="^tool 'a': secure must be True or False, not "):
+        registry.define("a", "x", {}, handler, secure=value)
+    assert len(registry) == 0
+    with pytest.raises(ValueError, match="^secure_by_default must be True or False, not "):
+        ToolRegistry(secure_by_default=value)
