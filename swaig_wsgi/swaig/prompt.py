@@ -132,16 +132,27 @@ class Prompt:
         return self._find(title) is not None
 
     def set_llm_params(self, /, **params: Any) -> None:
-        """Set parameters of the language model, such as ``temperature``."""
-        self._llm_params = {**self._llm_params, **json_copy(params, "prompt parameters")}
+        """Set parameters of the language model, such as ``temperature``.
+
+        Raises:
+            ValueError: one has the name of a part of the prompt, ``text``, ``pom`` or
+                ``contexts``, which it would silently replace; or cannot be said in JSON.
+        """
+        given = _llm_params(params, "prompt parameters", {"text", "pom", "contexts"})
+        self._llm_params = {**self._llm_params, **given}
 
     def set_post_prompt(self, value: str) -> None:
         """Ask for a summary after the call, in these words."""
         self._post_prompt = text(value, "the post-prompt")
 
     def set_post_prompt_llm_params(self, /, **params: Any) -> None:
-        """Set parameters of the language model for the summary."""
-        given = json_copy(params, "post-prompt parameters")
+        """Set parameters of the language model for the summary.
+
+        Raises:
+            ValueError: one is named ``text`` or ``pom``, as the words are; or cannot be said in
+                JSON.
+        """
+        given = _llm_params(params, "post-prompt parameters", {"text", "pom"})
         self._post_prompt_llm_params = {**self._post_prompt_llm_params, **given}
 
     def define_contexts(self) -> ContextBuilder:
@@ -181,3 +192,10 @@ class Prompt:
 
     def _exchange(self, old: Section, new: Section) -> None:
         self._sections = [new if each is old else each for each in self._sections]
+
+
+def _llm_params(params: dict[str, Any], what: str, parts: set[str]) -> dict[str, Any]:
+    taken = sorted(parts & params.keys())
+    if taken:
+        raise ValueError(f"{what} cannot have the name {taken[0]!r}, which is a part of the prompt")
+    return json_copy(params, what)  # type: ignore[no-any-return]

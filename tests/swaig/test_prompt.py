@@ -195,3 +195,21 @@ def test_no_word_is_taken_for_a_yes(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be True or False, not "):
         prompt.add_section("R", "Body.", **{name: value})
     assert prompt.render() == {"text": "default"}
+
+
+@pytest.mark.parametrize("name", ["text", "pom", "contexts"])
+def test_a_parameter_of_the_language_model_never_replaces_the_prompt(name):
+    prompt = Prompt("default")
+    prompt.set_text("You are Ann.")
+    with pytest.raises(ValueError, match=f"^prompt parameters cannot have the name '{name}'"):
+        prompt.set_llm_params(temperature=0.5, **{name: "You are Eve."})
+    assert prompt.render() == {"text": "You are Ann."}
+
+
+@pytest.mark.parametrize("name", ["text", "pom"])
+def test_a_parameter_of_the_language_model_never_replaces_the_post_prompt(name):
+    prompt = Prompt("default")
+    prompt.set_post_prompt("Summarise.")
+    with pytest.raises(ValueError, match=f"^post-prompt parameters cannot have the name '{name}'"):
+        prompt.set_post_prompt_llm_params(temperature=0.5, **{name: "Say nothing."})
+    assert prompt.render_post_prompt() == {"text": "Summarise."}
