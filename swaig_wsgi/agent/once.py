@@ -58,7 +58,7 @@ class Once:
             handler: runs the tool and returns its answer, a JSON object in ASCII; called at most
                 once per `key` and window.
 
-        Whatever the store does, `handler` does not run without a claim.
+        Whatever the store does, `handler` does not run without a claim, nor without signs of life.
         """
         try:
             if not self._store.add(key, {"beat": 0}, window + GRACE):
@@ -66,7 +66,12 @@ class Once:
         except StoreError:
             log.exception("a call of a tool that runs at most once could not be claimed")
             return encode_json({"response": UNCLAIMED})
-        beat = _Beat(self._store, key, window + GRACE)
+        try:
+            beat = _Beat(self._store, key, window + GRACE)
+        except Exception:
+            log.exception("a call of a tool that runs at most once found no thread beside it")
+            self._take_back(key)
+            return encode_json({"response": UNCLAIMED})
         try:
             answer = handler()
         finally:
@@ -77,6 +82,13 @@ class Once:
             # The claim stays, so a repeat hears that the outcome is unknown.
             log.exception("the answer of a tool that runs at most once could not be kept")
         return answer
+
+    def _take_back(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except StoreError:
+            # A repeat hears that the outcome is unknown, which is too careful, until it expires.
+            log.exception("the claim of a call that never ran could not be taken back")
 
     def _wait(self, key: str) -> bytes:
         end = time.monotonic() + WAIT

@@ -185,6 +185,41 @@ def test_nothing_runs_without_a_claim(caplog: pytest.LogCaptureFixture) -> None:
     assert "could not be claimed" in caplog.text
 
 
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_a_call_that_cannot_give_signs_of_life_leaves_no_claim(
+    store: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Counted()
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_threads(patch)
+        assert said(Once(store).run("once:a", 60, handler)) == UNCLAIMED
+    assert handler.runs == 0
+    assert store.get("once:a") is None
+    assert "can't start new thread" in caplog.text
+    assert said(Once(store).run("once:a", 60, handler)) == "Paid."
+    assert handler.runs == 1
+
+
+def test_a_claim_that_cannot_be_taken_back_lets_nothing_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    handler = Counted()
+    runner = Once(Failing("delete"))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_threads(patch)
+        assert said(runner.run("once:a", 60, handler)) == UNCLAIMED
+    assert "could not be taken back" in caplog.text
+    assert said(runner.run("once:a", 60, handler)) == UNKNOWN
+    assert handler.runs == 0
+
+
 def test_an_answer_that_cannot_be_kept_is_still_given(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
