@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -94,6 +95,112 @@ def test_one_at_a_time_however_many_ask() -> None:
         thread.join()
     assert set(most) == {1}
     assert len(most) == 2
+
+
+class Slow:
+    """A check that runs until it is let go."""
+
+    def __init__(self) -> None:
+        self.running, self.release = threading.Event(), threading.Event()
+        self.passes = True
+
+    def __call__(self) -> bool:
+        self.running.set()
+        self.release.wait(20)
+        return self.passes
+
+
+def ask(checks: Readiness) -> threading.Thread:
+    thread = threading.Thread(target=checks.failures)
+    thread.start()
+    return thread
+
+
+def test_nobody_waits_for_checks_that_another_one_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readiness, "TIMEOUT", 20)
+    monkeypatch.setattr(readiness, "FIRST_WAIT", 0.01)
+    clock, slow = Clock(), Slow()
+    checks = Readiness(clock)
+    checks.add("slow", slow)
+    threads = [ask(checks)]
+    try:
+        assert slow.running.wait(10)
+        # Nothing is known before the first answer.
+        assert [checks.failures() for _ in range(8)] == [("starting",)] * 8
+        slow.passes = False
+        slow.release.set()
+        threads[0].join(20)
+        assert checks.failures() == ("slow",)
+
+        slow.running.clear()
+        slow.release.clear()
+        slow.passes = True
+        clock.now += 2
+        threads.append(ask(checks))
+        assert slow.running.wait(10)
+        assert [checks.failures() for _ in range(8)] == [("slow",)] * 8
+        # What is new has not been asked yet.
+        checks.add("fine", lambda: True)
+        assert checks.failures() == ("starting",)
+    finally:
+        slow.release.set()
+        for thread in threads:
+            thread.join(20)
+    # Though the last answer is not a second old.
+    checks.add("new", lambda: False)
+    assert checks.failures() == ("new",)
+
+
+def test_a_check_that_is_added_while_others_run_is_asked_at_once() -> None:
+    checks = Readiness(Clock())
+    checks.add("adds", lambda: checks.add("added", lambda: False))
+    assert checks.failures() == ()
+    assert checks._checks.keys() == {"adds", "added"}
+    checks._checks["adds"] = lambda: True
+    assert checks.failures() == ("added",)
+
+
+def test_those_who_ask_at_first_get_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "FIRST_WAIT", 20)
+    checks = Readiness()
+    answers: list[tuple[str, ...]] = []
+    threads = [threading.Thread(target=lambda: answers.append(checks.failures())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [()] * 8
+
+
+def test_a_check_that_was_cancelled_fails_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    checks = Readiness(Clock())
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    checks.add("cancelled", cancelled)
+    # What reached the thread's end would be a warning, which is an error here.
+    assert checks.failures() == ("cancelled",)
+    assert "the readiness check 'cancelled' raised" in caplog.text
+
+
+def test_without_a_thread_for_it_a_check_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    checks = Readiness(clock)
+    checks.add("a", lambda: True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert checks.failures() == ("a",)
+    assert "can't start new thread" in caplog.text
+    clock.now += 2
+    assert checks.failures() == ()
 
 
 def test_a_check_that_hangs_fails_and_is_not_started_again(
