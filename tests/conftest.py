@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import json
@@ -100,7 +101,9 @@ class Server:
             headers.setdefault("Content-Type", "application/json")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, body, headers, encode_chunked=chunked)
+            # Who is refused while still sending reads the answer all the same, if he can.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body, headers, encode_chunked=chunked)
             response = connection.getresponse()
             content = response.read()
             return Answer(response.status, Fields(response.getheaders()), content)

@@ -165,16 +165,16 @@ def test_a_body_too_large(serve: Any, server_kind: Any) -> None:
     headers = {"Content-Type": "application/json"}
     declared = server.request("POST", "/", large, headers)
     assert (declared.status, declared.json) == (413, {"error": "Request too large"})
-    pieces = [large[start : start + 8192] for start in range(0, len(large), 8192)]
-    chunked = server.request("POST", "/", pieces, headers, chunked=True)
     small = [b'{"call_id":', b' "call-1"}']
     understood = server.request("POST", "/", small, headers, chunked=True)
     if server_kind.chunked == "refused":
-        assert (chunked.status, chunked.json) == (411, {"error": "Length required"})
-        assert understood.status == 411
-    else:
-        assert (chunked.status, chunked.json) == (413, {"error": "Request too large"})
-        assert understood.status == 200
+        # Whatever its size; a large one would be cut off while it is still being sent.
+        assert (understood.status, understood.json) == (411, {"error": "Length required"})
+        return
+    assert understood.status == 200
+    pieces = [large[start : start + 8192] for start in range(0, len(large), 8192)]
+    chunked = server.request("POST", "/", pieces, headers, chunked=True)
+    assert (chunked.status, chunked.json) == (413, {"error": "Request too large"})
 
 
 def test_over_the_rate_limit(serve: Any) -> None:

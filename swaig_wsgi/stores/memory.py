@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.greenlets import system_lock
-from .base import Count, StoreError, check_seconds, decode_value, encode_value
+from .base import Count, Place, StoreError, check_seconds, decode_value, encode_value
 from .forks import renew_in_children
 
 _NEVER = (0, float("-inf"))
@@ -46,6 +46,8 @@ class MemoryStore:
                 raise ValueError(f"{name} must be a positive integer, not {bound!r}")
         #: The process that made the store, which alone sees all that it counts.
         self.pid = os.getpid()
+        #: Set where it stands for a store that nobody chose.
+        self.place: Place | None = None
         self._max_keys = max_keys
         self._max_bytes = max_bytes
         self._clock = clock

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..core.greenlets import system_lock
 from ..core.tokens import derive_key
-from .base import Store
+from .base import Place, Store
 from .forks import renew_in_children
 from .memory import MemoryStore
 from .sqlite import SQLiteStore
@@ -87,6 +87,9 @@ class SharedState:
             return self._store
 
 
+#: The place of every store in memory that :func:`default_store` makes.
+IN_MEMORY = Place("memory://")
+
 _installed: SharedState | None = None
 
 
@@ -132,7 +135,11 @@ def default_store(url: str | None = None) -> Store:
         shared = current()
         if shared is not None and shared.store is not None:
             return shared.store
-    return MemoryStore() if url is None else open_store(url)
+    store = MemoryStore() if url is None else open_store(url)
+    if isinstance(store, MemoryStore):
+        # One of several that nobody chose: a request that one has counted is counted.
+        store.place = IN_MEMORY
+    return store
 
 
 def is_shared(store: Store) -> bool:

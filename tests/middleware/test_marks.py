@@ -185,6 +185,15 @@ def test_another_policy_or_store_counts_for_itself(options):
     assert own.hit(outer.app._prefix + outer.app._key({"REMOTE_ADDR": CLIENT}), 61).count == 2
 
 
+def test_two_stores_in_memory_that_nobody_chose_count_once():
+    inner = RateLimitMiddleware(application, 2)
+    app = RateLimitMiddleware(inner, 2)
+    assert inner.store is not app.store
+    answers = [Answer(app) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert [Answer(inner).status for _ in range(3)] == [200, 200, 429]
+
+
 def test_a_counter_of_two_layers_that_meet_failures_differently_is_hit_once():
     store = Counting()
     inner = RateLimitMiddleware(application, 2, store=store, on_store_failure="deny")
