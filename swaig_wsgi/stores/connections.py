@@ -60,6 +60,10 @@ _inherited: list[Process] = []
 
 
 def this_process() -> Process:
+    """Return what the stores share in the process that asks, anew in each that was forked.
+
+    It is asked for with every call and kept by nobody: after a fork it is another one.
+    """
     process = _processes.get(os.getpid())
     return _enter_process() if process is None else process
 
@@ -101,13 +105,31 @@ def _after_fork_in_child() -> None:
 
 
 def forget(token: object) -> None:
-    # Without the lock: this runs wherever garbage is collected, and nobody has the store any more.
+    """Close the connection that this process keeps under `token`, if it has one.
+
+    For a store that is garbage: it takes no lock, since garbage is collected anywhere, also while
+    the lock is held, and nobody can use the connection any more.
+    """
     process = _processes.get(os.getpid())
     if process is not None:
         process.drop(token)
 
 
 def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Connection:
+    """Return a connection in autocommit mode to the file at `path`, which is made if need be.
+
+    The caller holds the lock of :func:`this_process`. A new file is its owner's alone, and does
+    not read what is left of the log of one that was removed. One that is there keeps its mode.
+
+    Args:
+        path: absolute.
+        synchronous: ``OFF`` or ``NORMAL``, as of SQLite's pragma.
+        deadline: by ``time.monotonic()``; until then it waits for other processes.
+
+    Raises:
+        OSError: the file could not be made.
+        sqlite3.Error: it is no database, or another process had it locked until the deadline.
+    """
     _make(path)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -148,6 +170,11 @@ def insist(step: Callable[[], _T], deadline: float) -> _T:
 
 
 def identity(path: str) -> tuple[FileID | None, FileID | None]:
+    """Return which file is at `path` and which is its log: device and inode, None for none.
+
+    Where it has changed since a connection was opened, that one works on a file that was removed,
+    which nobody else sees.
+    """
     return _file_id(path), _file_id(f"{path}-wal")
 
 

@@ -1,0 +1,318 @@
+"""Connections to SQLite: forks, files that others hold, files that go."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+
+import pytest
+
+from swaig_wsgi.stores import connections
+from swaig_wsgi.stores.connections import (
+    Process,
+    forget,
+    identity,
+    insist,
+    open_connection,
+    this_process,
+)
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """Return the process anew, without what other tests left open."""
+    monkeypatch.setattr(connections, "_processes", {})
+    monkeypatch.setattr(connections, "_inherited", [])
+    process = this_process()
+    yield process
+    for token in list(process.connections):
+        process.drop(token)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "store.db")
+
+
+@pytest.fixture
+def connect(process, path):
+    """Return a function that opens the file; what it opens ends with the test."""
+
+    def connect(synchronous="OFF", deadline=None):
+        token = object()
+        deadline = time.monotonic() + 10 if deadline is None else deadline
+        process.connections[token] = open_connection(path, synchronous, deadline)
+        return token, process.connections[token]
+
+    return connect
+
+
+def is_closed(connection):
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return True
+    return False
+
+
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+# One process
+
+
+def test_a_process_is_the_same_for_all_its_threads(process):
+    seen = []
+    in_thread(lambda: seen.append(this_process()))
+    assert seen == [process]
+    assert this_process() is process
+
+
+def test_what_is_dropped_is_closed_once(process, connect):
+    token, connection = connect()
+    process.drop(token)
+    process.drop(token)
+    assert is_closed(connection)
+    assert not process.connections
+
+
+def test_what_is_forgotten_is_closed_even_while_another_call_holds_the_lock(process, connect):
+    token, connection = connect()
+    other, kept = connect()
+    with process.lock:
+        forget(token)
+    assert is_closed(connection)
+    assert not is_closed(kept)
+    assert list(process.connections) == [other]
+    forget(object())
+
+
+def test_nothing_is_forgotten_in_a_process_that_has_no_store(monkeypatch, connect):
+    token, connection = connect()
+    monkeypatch.setattr(connections, "_processes", {})
+    forget(token)
+    assert not is_closed(connection)
+    assert connections._processes == {}
+
+
+# Forks
+
+
+def test_a_fork_closes_every_connection_and_holds_the_lock(process, connect):
+    opened = [connect()[1] for _ in range(2)]
+    connections._before_fork()
+    assert all(map(is_closed, opened))
+    assert not process.connections
+    assert process.lock.locked()
+    assert process.forking == threading.get_ident()
+    connections._after_fork_in_parent()
+    assert not process.lock.locked()
+    assert process.forking is None
+
+
+def test_a_fork_goes_on_beside_a_call_that_does_not_end(process, connect, monkeypatch):
+    monkeypatch.setattr(connections, "_FORK_TIMEOUT", 0.01)
+    token, connection = connect()
+    with process.lock:
+        connections._before_fork()
+        # Another thread is at work with it.
+        assert not is_closed(connection)
+        assert process.forking is None
+        connections._after_fork_in_parent()
+        assert process.lock.locked()
+    assert list(process.connections) == [token]
+
+
+def test_a_thread_that_waited_in_vain_does_not_release_the_lock_of_one_that_forks(
+    process, monkeypatch
+):
+    monkeypatch.setattr(connections, "_FORK_TIMEOUT", 0.01)
+    connections._before_fork()
+    in_thread(lambda: (connections._before_fork(), connections._after_fork_in_parent()))
+    assert process.lock.locked()
+    assert process.forking == threading.get_ident()
+    connections._after_fork_in_parent()
+    assert not process.lock.locked()
+
+
+def test_a_child_begins_anew_and_touches_nothing_that_was_in_use(process, connect):
+    token, connection = connect()
+    with process.lock:
+        connections._after_fork_in_child()
+        child = this_process()
+        assert child is not process
+        assert not child.connections
+        assert not child.lock.locked()
+    forget(token)
+    assert not is_closed(connection)
+    assert connections._inherited == [process]
+
+
+def test_a_fork_that_python_did_not_see_closes_what_was_idle(process, connect, monkeypatch):
+    _, idle = connect()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert this_process() is not process
+    assert is_closed(idle)
+    assert not process.connections
+
+
+def test_a_fork_that_python_did_not_see_leaves_what_was_in_use(process, connect, monkeypatch):
+    token, used = connect()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with process.lock:
+        assert this_process() is not process
+    assert not is_closed(used)
+    assert list(process.connections) == [token]
+
+
+FORK = """
+import os, sys, time
+from swaig_wsgi.stores.connections import open_connection, this_process
+
+process = this_process()
+process.connections["a"] = open_connection(sys.argv[1], "OFF", time.monotonic() + 10)
+pid = os.fork()
+if pid == 0:
+    child = this_process()
+    free = child is not process and not child.lock.locked() and child.forking is None
+    os._exit(0 if free and not child.connections and not process.connections else 1)
+assert os.waitpid(pid, 0)[1] == 0
+assert this_process() is process
+assert not process.lock.locked()
+assert not process.connections
+"""
+
+
+def test_forks_are_seen(run_python, path):
+    run_python(FORK, path)
+
+
+# Busy files
+
+
+def locked():
+    raise sqlite3.OperationalError("database is locked")
+
+
+def test_a_step_is_taken_until_nobody_else_has_the_file(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(connections, "system_sleep", pauses.append)
+    steps = iter([locked, locked, lambda: "done"])
+    assert insist(lambda: next(steps)(), time.monotonic() + 60) == "done"
+    assert pauses == [connections._BUSY_PAUSE] * 2
+
+
+def test_a_step_is_given_up_at_the_deadline(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(connections.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(connections, "system_sleep", lambda _: now.append(now.pop() + 1))
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        insist(locked, 105.0)
+    assert now == [105.0]
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("disk I/O error"), sqlite3.DatabaseError("locked")]
+)
+def test_any_other_failure_is_told_at_once(error, monkeypatch):
+    monkeypatch.setattr(connections, "system_sleep", lambda _: pytest.fail("waited"))
+
+    def step():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        insist(step, time.monotonic() + 60)
+    assert caught.value is error
+
+
+def test_a_file_that_another_process_writes_to_is_opened_to_read(path, connect):
+    connect()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    _, reader = connect(deadline=0)
+    assert reader.execute("SELECT count(*) FROM swaig_values").fetchone() == (0,)
+    other.close()
+
+
+def test_what_could_not_be_opened_is_closed(path, monkeypatch):
+    made = []
+    connect = sqlite3.connect
+
+    def remember(*args, **options):
+        made.append(connect(*args, **options))
+        return made[0]
+
+    monkeypatch.setattr(connections.sqlite3, "connect", remember)
+    with open(path, "wb") as file:
+        file.write(b"no database" * 500)
+    with pytest.raises(sqlite3.DatabaseError):
+        open_connection(path, "OFF", time.monotonic() + 10)
+    assert [is_closed(connection) for connection in made] == [True]
+
+
+# Files
+
+
+@pytest.mark.parametrize(("synchronous", "number"), [("OFF", 0), ("NORMAL", 1)])
+def test_what_is_opened(path, connect, synchronous, number):
+    previous = os.umask(0)
+    try:
+        _, connection = connect(synchronous)
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert sorted(tables) == [("swaig_counts",), ("swaig_values",)]
+
+
+def test_a_file_that_is_there_is_left_as_it_is(path, connect):
+    _, first = connect()
+    first.execute("INSERT INTO swaig_values VALUES ('key', '{}', 1)")
+    os.chmod(path, 0o640)
+    _, second = connect()
+    assert second.execute("SELECT count(*) FROM swaig_values").fetchone() == (1,)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
+
+
+def test_a_new_file_does_not_read_the_log_of_a_removed_one(path, process, connect):
+    _, old = connect()
+    old.execute("INSERT INTO swaig_values VALUES ('key', '{}', 1)")
+    before, index = identity(path), os.stat(f"{path}-shm").st_ino
+    os.unlink(path)
+    assert os.path.exists(f"{path}-wal")
+    _, new = connect()
+    assert new.execute("SELECT count(*) FROM swaig_values").fetchone() == (0,)
+    after = identity(path)
+    assert None not in after
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    # Its index is another, too: it would lead those who come later into the wrong log.
+    assert os.stat(f"{path}-shm").st_ino != index
+
+
+def test_the_identity_tells_a_file_and_its_log_from_others_of_that_name(path, process, connect):
+    assert identity(path) == (None, None)
+    token, _ = connect()
+    first = identity(path)
+    assert None not in first
+    assert identity(path) == first
+    # The last one to close takes the log with it.
+    process.drop(token)
+    assert identity(path) == (first[0], None)
+    os.rename(path, f"{path}.old")
+    assert identity(path) == (None, None)
+
+
+def test_a_process_has_nothing_open_at_first():
+    fresh = Process()
+    assert fresh.connections == {}
+    assert fresh.forking is None
+    assert not fresh.lock.locked()
