@@ -293,9 +293,9 @@ class AgentApp:
         return own
 
     def register_routing_callback(
-        self, callback: Callable[..., Any], path: str = "/sip"
+        self, callback_fn: Callable[..., Any], path: str = "/sip"
     ) -> AgentApp:
-        """Let ``callback(body, headers)`` decide who serves what is posted to `path`.
+        """Let ``callback_fn(body, headers)`` decide who serves what is posted to `path`.
 
         Where it returns a path, the platform is redirected there (307), and has to bring the
         credentials of whoever answers; where it returns None, this agent's document is served.
@@ -303,7 +303,7 @@ class AgentApp:
         Raises:
             ValueError: the path is malformed, or taken by an endpoint or another callback.
         """
-        self.routing_callbacks = with_callback(self.routing_callbacks, callback, path)
+        self.routing_callbacks = with_callback(self.routing_callbacks, callback_fn, path)
         self._application = wire(self, self._auth)
         return self
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..core.awaiting import resolve
+from ..core.calls import check_call
+from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.answers import encode_json, log, log_security
 from ..middleware.tokens import key_detail
 from ..swaig.arguments import check_arguments
-from ..swaig.requests import call_id_of, optional_text, parse_function_call
+from ..swaig.requests import RequestError, call_id_of, parse_function_call
 from ..swaig.results import to_answer
 from .once import Once, call_key
 from .replies import Refusal, Reply, understood
@@ -34,23 +37,20 @@ FAILED = (
 def prove(agent: AgentApp, body: dict[str, Any], name: str, token: str | None) -> ToolToken:
     """Return the token that lets `name` run in the call, or the conversation, of `body`.
 
-    A document may have been fetched under the id of a conversation, whose calls have ids of
-    their own; so a token may prove either. What it proved is its ``call_id``.
+    What it proved is its ``call_id``; see :func:`~swaig_wsgi.core.calls.check_call`.
 
     Raises:
         TokenError: the token proves neither, or there is none.
         RequestError: an id is no text.
     """
-    call_id = call_id_of(body)
-    conversation_id = optional_text(body, "conversation_id")
     if token is None:
         raise TokenError("missing")
+    proof = agent.sessions.open_token(token)
     try:
-        return agent.sessions.check_token(call_id or "", name, token)
-    except TokenError as error:
-        if error.reason != "wrong_call" or conversation_id is None:
-            raise
-    return agent.sessions.check_token(conversation_id, name, token)
+        check_call(proof, body, name)
+    except JSONBodyError as error:
+        raise RequestError(error.what) from None
+    return proof
 
 
 def accept(environ: WSGIEnvironment, body: dict[str, Any], proved: str | None) -> None:
@@ -99,7 +99,9 @@ class ToolCalls:
             return Reply(self._run(tool, call.arguments, body))
         key = call_key(self._agent.name, proof, call.arguments)
         run = functools.partial(self._run, tool, call.arguments, body)
-        return Reply(self._once.run(key, tool.once, run))
+        # Once the token has expired, no repeat of this call can come.
+        lifetime = proof.expiry - time.time()
+        return Reply(self._once.run(key, tool.once, run, lifetime=lifetime))
 
     def _run(self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any]) -> bytes:
         # The platform repeats a call that it gets a 5xx for, and with it what the tool did.

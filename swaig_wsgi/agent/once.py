@@ -31,6 +31,8 @@ UNKNOWN = (
     "It is unknown whether that was done, because the service was interrupted. It was not started "
     "a second time. Please check before trying again."
 )
+#: What a repeat hears of an answer that was too long to be kept.
+NOT_KEPT = "That has been done already, and was not done a second time."
 #: What a call hears that could not be claimed.
 UNCLAIMED = "I'm sorry, but I can't do that right now. Nothing has been done."
 
@@ -49,7 +51,9 @@ class Once:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def run(self, key: str, window: float, handler: Callable[[], bytes]) -> bytes:
+    def run(
+        self, key: str, window: float, handler: Callable[[], bytes], *, lifetime: float = 0
+    ) -> bytes:
         """Return what `handler` answers, or what it answered to the same call before.
 
         Args:
@@ -57,17 +61,20 @@ class Once:
             window: seconds after the answer in which the same call is a repeat.
             handler: runs the tool and returns its answer, a JSON object in ASCII; called at most
                 once per `key` and window.
+            lifetime: seconds for which a repeat can come at all. A call that ended without an
+                answer, because its process died, is not run again before that.
 
         Whatever the store does, `handler` does not run without a claim, nor without signs of life.
         """
+        ttl = max(window + GRACE, lifetime)
         try:
-            if not self._store.add(key, {"beat": 0}, window + GRACE):
+            if not self._store.add(key, {"beat": 0}, ttl):
                 return self._wait(key)
         except StoreError:
             log.exception("a call of a tool that runs at most once could not be claimed")
             return encode_json({"response": UNCLAIMED})
         try:
-            beat = _Beat(self._store, key, window + GRACE)
+            beat = _Beat(self._store, key, ttl)
         except Exception:
             log.exception("a call of a tool that runs at most once found no thread beside it")
             self._take_back(key)
@@ -77,11 +84,19 @@ class Once:
         finally:
             beat.stop()
         try:
-            self._store.set(key, {"answer": answer.decode("ascii")}, window)
-        except (StoreError, ValueError):
+            self._keep(key, answer, window)
+        except StoreError:
             # The claim stays, so a repeat hears that the outcome is unknown.
             log.exception("the answer of a tool that runs at most once could not be kept")
         return answer
+
+    def _keep(self, key: str, answer: bytes, window: float) -> None:
+        try:
+            self._store.set(key, {"answer": answer.decode("ascii")}, window)
+        except ValueError:
+            log.exception("the answer of a tool that runs at most once is too long to be kept")
+            shorter = encode_json({"response": NOT_KEPT}).decode("ascii")
+            self._store.set(key, {"answer": shorter}, window)
 
     def _take_back(self, key: str) -> None:
         try:

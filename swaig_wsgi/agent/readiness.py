@@ -42,17 +42,17 @@ class Readiness:
         #: When the checks ended, and the names of those that failed.
         self._answer: tuple[float, tuple[str, ...]] | None = None
 
-    def add(self, name: str, check: Callable[[], Any]) -> None:
+    def add(self, name: str, fn: Callable[[], Any]) -> None:
         """Add a check, which may be ``async``.
 
         Raises:
-            ValueError: the name is empty or taken, or `check` cannot be called.
+            ValueError: the name is empty or taken, or `fn` cannot be called.
         """
         if not isinstance(name, str) or not name or name in self._checks:
             raise ValueError(f"a readiness check needs a name of its own, not {name!r}")
-        if not callable(check):
+        if not callable(fn):
             raise ValueError(f"the readiness check {name!r} must be callable")
-        self._checks = {**self._checks, name: check}
+        self._checks = {**self._checks, name: fn}
         self._answer = None
 
     def failures(self) -> tuple[str, ...]:

@@ -27,9 +27,9 @@ class AISettings:
         self._internal_fillers: dict[str, Any] = {}
         self._debug_level: int | None = None
 
-    def set_param(self, name: str, value: Any) -> None:
+    def set_param(self, key: str, value: Any) -> None:
         """Set one parameter of the AI, such as ``end_of_speech_timeout``."""
-        param = {text(name, "the name of a parameter"): json_copy(value, f"param {name!r}")}
+        param = {text(key, "the name of a parameter"): json_copy(value, f"param {key!r}")}
         self._params = {**self._params, **param}
 
     def set_params(self, params: Mapping[str, Any]) -> None:
@@ -130,9 +130,9 @@ class AISettings:
         """Do the same as :meth:`set_global_data`; the signalwire-sdk package has both names."""
         self.set_global_data(data)
 
-    def set_native_functions(self, names: Iterable[str]) -> None:
+    def set_native_functions(self, function_names: Iterable[str]) -> None:
         """Enable functions that the platform itself offers, such as ``check_time``."""
-        self._native_functions = texts(names, "native functions")
+        self._native_functions = texts(function_names, "native functions")
 
     def add_function_include(
         self, url: str, functions: Iterable[str], meta_data: Mapping[str, Any] | None = None
@@ -151,9 +151,9 @@ class AISettings:
             include["meta_data"] = json_object(meta_data, "the meta data of an include")
         self._includes = [*self._includes, include]
 
-    def set_internal_fillers(self, fillers: Mapping[str, Any]) -> None:
+    def set_internal_fillers(self, internal_fillers: Mapping[str, Any]) -> None:
         """Set what is said while the platform's own functions run, by function and language."""
-        checked = json_object(fillers, "internal fillers")
+        checked = json_object(internal_fillers, "internal fillers")
         self._internal_fillers = {**self._internal_fillers, **checked}
 
     def enable_debug_events(self, level: int = 1) -> None:

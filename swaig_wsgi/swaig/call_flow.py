@@ -34,7 +34,8 @@ class CallFlow:
     ) -> None:
         if record_format not in ("mp4", "mp3", "wav"):
             raise ValueError(f"record_format must be mp4, mp3 or wav, not {record_format!r}")
-        self._answer: Verb | None = {"answer": {}} if flag(auto_answer, "auto_answer") else None
+        self._auto_answer = flag(auto_answer, "auto_answer")
+        self._answer: Verb = {"answer": {}}
         self._record: Verb | None = None
         stereo = flag(record_stereo, "record_stereo")
         if flag(record_call, "record_call"):
@@ -44,7 +45,7 @@ class CallFlow:
         self._post_ai: list[Verb] = []
 
     def set_answer(self, config: dict[str, Any] | None = None) -> None:
-        """Answer the call with these parameters.
+        """Set the parameters of the answer, where the call is answered automatically.
 
         Raises:
             ValueError: they are no dictionary, or cannot be said in JSON.
@@ -78,7 +79,9 @@ class CallFlow:
 
     def render(self, ai: dict[str, Any]) -> list[Verb]:
         """Return the main section round the value of the ``ai`` verb."""
-        opening = [verb for verb in (self._answer, self._record) if verb is not None]
+        opening = [self._answer] if self._auto_answer else []
+        if self._record is not None:
+            opening.append(self._record)
         return [*self._pre_answer, *opening, *self._post_answer, {"ai": ai}, *self._post_ai]
 
 

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from . import values
 from .contexts import ContextBuilder
 from .sections import Section, declared_sections, make_section, make_subsection
-from .values import flag, json_copy, text
+from .values import flag, json_copy
 
 
 class Prompt:
@@ -37,7 +38,7 @@ class Prompt:
         copied.__dict__.update(self.__dict__, _contexts=copy.copy(self._contexts))
         return copied
 
-    def set_text(self, value: str) -> None:
+    def set_text(self, text: str) -> None:
         """Use one text as the prompt.
 
         Raises:
@@ -45,7 +46,7 @@ class Prompt:
         """
         if self._sections:
             raise ValueError("the prompt has sections already; it is either text or sections")
-        self._text = text(value, "the prompt")
+        self._text = values.text(text, "the prompt")
 
     def add_section(
         self,
@@ -98,7 +99,7 @@ class Prompt:
         """Append to the section `title`, which is made when it is not there yet."""
         addition = make_section(title, body, bullets)
         if bullet:
-            first = text(bullet, f"a bullet of section {title!r}")
+            first = values.text(bullet, f"a bullet of section {title!r}")
             addition["bullets"] = [first, *addition.get("bullets", [])]
         section = self._find(title)
         if section is None:
@@ -141,9 +142,9 @@ class Prompt:
         given = _llm_params(params, "prompt parameters", {"text", "pom", "contexts"})
         self._llm_params = {**self._llm_params, **given}
 
-    def set_post_prompt(self, value: str) -> None:
+    def set_post_prompt(self, text: str) -> None:
         """Ask for a summary after the call, in these words."""
-        self._post_prompt = text(value, "the post-prompt")
+        self._post_prompt = values.text(text, "the post-prompt")
 
     def set_post_prompt_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model for the summary.

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from ..core.calls import call_id_in, check_call_id
 from ..core.strict_json import JSONBodyError, loads_object
-
-#: A call id longer than this many bytes is not the platform's.
-MAX_CALL_ID_BYTES = 1024
 
 
 class RequestError(ValueError):
@@ -31,17 +29,11 @@ def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
     Raises:
         RequestError: an id is there but is not text, or is too long.
     """
-    call_id = optional_text(body, "call_id")
-    if call_id is None:
-        call = body.get("call")
-        if call is not None and not isinstance(call, dict):
-            raise RequestError("call must be an object")
-        call_id = optional_text(call, "call_id") if call else None
-    if call_id is None:
-        call_id = query or None
-    if call_id is not None and len(call_id.encode("utf-8", "replace")) > MAX_CALL_ID_BYTES:
-        raise RequestError("call_id is too long")
-    return call_id
+    try:
+        call_id = call_id_in(body)
+        return check_call_id(query) if call_id is None and query else call_id
+    except JSONBodyError as error:
+        raise RequestError(error.what) from None
 
 
 def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
@@ -104,20 +96,6 @@ def summary_of(body: Mapping[str, Any]) -> Any:
     if isinstance(parsed, list) and parsed:
         return parsed[0]
     return data.get("raw")
-
-
-def optional_text(body: Mapping[str, Any], name: str) -> str | None:
-    """Return the text of member `name`; None when it is missing, null or empty.
-
-    Raises:
-        RequestError: it is something else.
-    """
-    value = body.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise RequestError(f"{name} must be a string")
-    return value
 
 
 def sip_username(body: Mapping[str, Any]) -> str | None:

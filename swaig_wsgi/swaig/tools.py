@@ -147,14 +147,14 @@ class ToolRegistry:
         _check_once(name, once, secure)
         self._tools = {**self._tools, name: Tool(name, definition, call, secure, once)}
 
-    def register(self, definition: Mapping[str, Any]) -> None:
+    def register(self, function_dict: Mapping[str, Any]) -> None:
         """Add a function that the platform runs by itself, such as a DataMap, as it is.
 
         Raises:
             ValueError: the name is taken, reserved or no identifier, or it is no dictionary that
                 JSON can say.
         """
-        copied = json_object(definition, "a function definition")
+        copied = json_object(function_dict, "a function definition")
         name = copied.get("function")
         self._check_name(name)
         self._tools = {**self._tools, str(name): Tool(str(name), copied, None)}

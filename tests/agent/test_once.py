@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from swaig_wsgi.agent import once
-from swaig_wsgi.agent.once import IN_PROGRESS, UNCLAIMED, UNKNOWN, Once, call_key
+from swaig_wsgi.agent.once import IN_PROGRESS, NOT_KEPT, UNCLAIMED, UNKNOWN, Once, call_key
 from swaig_wsgi.core.tokens import ToolToken
 from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
 
@@ -238,7 +238,23 @@ def test_an_answer_too_large_to_keep_is_still_given(
     monkeypatch.setattr(once, "WAIT", 0.2)
     large = json.dumps({"response": "x" * 100_000}).encode()
     assert Once(store).run("once:a", 60, lambda: large) == large
-    assert said(Once(store).run("once:a", 60, lambda: large)) == UNKNOWN
+    assert said(Once(store).run("once:a", 60, lambda: large)) == NOT_KEPT
+
+
+def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
+    store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.1)
+
+    def dies() -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Once(store).run("once:a", 5, dies, lifetime=3600)
+    handler = Counted()
+    clock.now += 3500
+    assert said(Once(store).run("once:a", 5, handler, lifetime=100)) == UNKNOWN
+    assert handler.runs == 0
 
 
 def test_a_repeat_that_cannot_look_hears_that_it_is_unknown() -> None:

@@ -43,13 +43,18 @@ def test_verbs_can_be_taken_back():
     assert [next(iter(verb)) for verb in flow.render(AI)] == ["answer", "ai"]
 
 
-@pytest.mark.parametrize("auto_answer", [True, False])
-def test_the_answer_takes_parameters(auto_answer):
-    flow = CallFlow(auto_answer=auto_answer)
+def test_the_answer_takes_parameters():
+    flow = CallFlow()
     flow.set_answer({"max_duration": 600})
     assert flow.render(AI)[0] == {"answer": {"max_duration": 600}}
     flow.set_answer()
     assert flow.render(AI)[0] == {"answer": {}}
+
+
+def test_parameters_alone_do_not_answer_a_call():
+    flow = CallFlow(auto_answer=False)
+    flow.set_answer({"max_duration": 600})
+    assert flow.render(AI) == [{"ai": AI}]
 
 
 @pytest.mark.parametrize("config", [5, 0, "", [], ["ab"], {"a": object()}])

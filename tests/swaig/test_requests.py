@@ -10,7 +10,6 @@ from swaig_wsgi.swaig.requests import (
     FunctionCall,
     RequestError,
     call_id_of,
-    optional_text,
     parse_function_call,
     requested_functions,
     summary_of,
