@@ -62,7 +62,7 @@ class SessionManager:
     #: The process that made it, and when (seconds since the epoch); None with a key that was given.
     key_made_by: int | None
     key_made_at: float | None
-    #: Whether this process has put metadata into the store.
+    #: Whether this process has put metadata into the store, or has looked for some there.
     keeps_metadata: bool
 
     def __init__(
@@ -193,8 +193,7 @@ class SessionManager:
             TypeError: `metadata` is not a mapping with text as names, or JSON cannot say it.
             StoreError: the store failed.
         """
-        key = _metadata_key(session_id)
-        self.keeps_metadata = True
+        key = self._use_metadata(session_id)
         self._store.merge(key, metadata, self._token_expiry_secs)
 
     def get_session_metadata(self, session_id: str) -> dict[str, Any]:
@@ -204,7 +203,7 @@ class SessionManager:
             ValueError: `session_id` is empty or no string.
             StoreError: the store failed.
         """
-        return self._store.get(_metadata_key(session_id)) or {}
+        return self._store.get(self._use_metadata(session_id)) or {}
 
     def delete_session_metadata(self, session_id: str) -> bool:
         """Forget the metadata of a session, and tell whether it had any.
@@ -213,7 +212,13 @@ class SessionManager:
             ValueError: `session_id` is empty or no string.
             StoreError: the store failed.
         """
-        return self._store.delete(_metadata_key(session_id))
+        return self._store.delete(self._use_metadata(session_id))
+
+    def _use_metadata(self, session_id: object) -> str:
+        key = "meta:" + _check_session_id(session_id)
+        # On reading, too: a process that only reads would miss what others keep for themselves.
+        self.keeps_metadata = True
+        return key
 
 
 def _signing_key(secret: object, what: str) -> SigningKey:
@@ -229,7 +234,3 @@ def _check_session_id(session_id: object) -> str:
     if not isinstance(session_id, str) or not session_id:
         raise ValueError("session id must be a non-empty string")
     return session_id
-
-
-def _metadata_key(session_id: object) -> str:
-    return "meta:" + _check_session_id(session_id)

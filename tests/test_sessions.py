@@ -351,3 +351,21 @@ def test_sessions_are_named_by_the_caller_or_at_random(sessions):
     for session_id in (1, b"call-1", ["call-1"], False):
         with pytest.raises(ValueError, match="session id"):
             sessions.create_session(session_id)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda sessions: sessions.set_session_metadata("s", {"a": 1}),
+        lambda sessions: sessions.get_session_metadata("s"),
+        lambda sessions: sessions.delete_session_metadata("s"),
+    ],
+)
+def test_reading_metadata_is_keeping_it(sessions, use):
+    # Else a worker that only reads would not notice that it sees nothing of the others.
+    assert sessions.keeps_metadata is False
+    with pytest.raises(ValueError, match="session id"):
+        sessions.get_session_metadata("")
+    assert sessions.keeps_metadata is False
+    use(sessions)
+    assert sessions.keeps_metadata is True
