@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
 from ..core import greenlets
@@ -20,6 +21,7 @@ from .base import (
     join_members,
     too_large,
 )
+from .deadlines import bounded, within
 
 _T = TypeVar("_T")
 
@@ -79,10 +81,11 @@ return redis.call('HGETALL', KEYS[1])
 class RedisStore:
     """Counters and values in one Redis or Valkey server, for all processes of many machines.
 
-    Each call is one round trip, atomic in the server. A server that is gone, hangs or restarts
-    costs a call about `timeout` to connect and as much to answer; nothing is tried again, since a
-    counter whose answer was lost would be counted twice. Looking the host up has no such bound:
-    where that may hang, give an address.
+    Each call is one round trip, atomic in the server; the first on a connection, and the first of
+    its kind on a server, takes a few more. A server that is gone, hangs, drips or restarts costs a
+    call at most `timeout` to connect to each of its addresses, and no more than twice `timeout` in
+    all to answer; nothing is tried again, since a counter whose answer was lost would be counted
+    twice. Looking the host up has no such bound: where that may hang, give an address.
 
     Whoever reaches the server resets counters and claims at will: give it a password, and TLS
     where the network is not your own. Over ``rediss://`` the certificate and its host name are
@@ -122,11 +125,25 @@ class RedisStore:
             # One round trip less to connect, and answers of one shape from every release.
             "protocol": 2,
         }
+        # Two more, which tell the server what it need not know: the name and version of redis-py.
+        if importlib.util.find_spec("redis.driver_info") is None:
+            options.update(lib_name=None, lib_version=None)
+        else:
+            options["driver_info"] = None
         if url.startswith("rediss://"):
             # Releases before 6 do not by themselves, and then any certificate will do.
             options["ssl_check_hostname"] = True
-        self._connect: Callable[[], Any] = partial(redis.Redis.from_url, url, **options)
-        self._client = client = self._connect()
+
+        def connect() -> Any:
+            pool = redis.ConnectionPool.from_url(url, **options)
+            pool.connection_class = bounded(pool.connection_class)
+            # A client that is given its pool leaves it alone when it is collected.
+            return redis.Redis(connection_pool=pool)
+
+        self._connect: Callable[[], Any] = connect
+        self._total = 2 * timeout
+        self._pid = os.getpid()
+        self._client = client = connect()
         prefix = prefix if url_prefix is None else url_prefix
         self.place = Place(f"{url} {prefix}")
         self._prefix = prefix.encode()
@@ -175,7 +192,7 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the idle connections; the next call opens one again."""
-        self._client.connection_pool.disconnect(inuse_connections=False)
+        self._own_client().connection_pool.disconnect(inuse_connections=False)
 
     def _key(self, kind: bytes, key: str) -> bytes:
         return self._prefix + kind + key.encode("utf-8", "surrogatepass")
@@ -188,13 +205,23 @@ class RedisStore:
         return self._call(lambda client: script(keys=(name,), args=args, client=client))
 
     def _call(self, work: Callable[[Any], _T]) -> _T:
-        if not greenlets.run_elsewhere():
-            return self._sound(lambda: work(self._client))
-        client = self._connect()
-        try:
-            return self._sound(lambda: work(client))
-        finally:
-            client.close()
+        with within(self._total):
+            if not greenlets.run_elsewhere():
+                client = self._own_client()
+                return self._sound(lambda: work(client))
+            client = self._connect()
+            try:
+                return self._sound(lambda: work(client))
+            finally:
+                client.connection_pool.disconnect()
+
+    def _own_client(self) -> Any:
+        if self._pid != os.getpid():
+            # Whoever held a lock of the parent's pool will never release it in this fork. In this
+            # order: a thread that sees the process also sees its client.
+            self._client = self._connect()
+            self._pid = os.getpid()
+        return self._client
 
     def _sound(self, work: Callable[[], _T]) -> _T:
         try:

@@ -221,6 +221,63 @@ def test_forked_children_use_the_store_of_their_parent(own_valkey, run_python):
     run_python(FORKS, own_valkey().url)
 
 
+FORKS_BESIDE_THREADS = """
+import os, signal, sys, threading
+from swaig_wsgi.stores.redis import RedisStore
+
+store = RedisStore(sys.argv[1], prefix="beside:")
+store.hit("key", 3600)
+pool = store._client.connection_pool
+held, done = threading.Event(), threading.Event()
+
+def hold(name):
+    with getattr(pool, name):
+        held.set()
+        done.wait(60)
+
+def count():
+    while not done.is_set():
+        store.hit("key", 3600)
+
+def forked():
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(3)
+        status = 1
+        try:
+            assert store.hit("child", 3600).count >= 1
+            store.close()
+            assert store.hit("child", 3600).count >= 1
+            del globals()["store"], globals()["pool"]
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1]
+
+threads = [threading.Thread(target=count) for _ in range(2)]
+for thread in threads:
+    thread.start()
+statuses = [forked() for _ in range(10)]
+done.set()
+for thread in threads:
+    thread.join()
+for name in ("_lock", "_fork_lock"):
+    held.clear()
+    done.clear()
+    thread = threading.Thread(target=hold, args=(name,))
+    thread.start()
+    held.wait(10)
+    statuses.append(forked())
+    done.set()
+    thread.join()
+print(statuses)
+"""
+
+
+def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held(own_valkey, run_python):
+    assert run_python(FORKS_BESIDE_THREADS, own_valkey().url) == f"{[0] * 12}\n"
+
+
 # Failures
 
 
@@ -350,6 +407,72 @@ def test_what_is_no_redis_is_a_failure(answer, open_redis):
         with pytest.raises(StoreError):
             store.hit("key", HOUR)
         store.close()
+
+
+class Dripper(Impostor):
+    """Answer whatever comes with one byte after the other, and never to the end."""
+
+    def run(self):
+        while True:
+            client, _ = self.listener.accept()
+            with client, contextlib.suppress(OSError):
+                if client.recv(65536) == b"stop":
+                    return
+                for _ in range(100):
+                    client.sendall(b"1")
+                    time.sleep(0.05)
+
+
+def test_a_server_that_drips_is_a_failure(open_redis):
+    with Dripper(b"") as dripper:
+        for path in ("/0", "/1"):
+            store = open_redis(f"redis://127.0.0.1:{dripper.port}{path}")
+            started = time.monotonic()
+            with pytest.raises(StoreError, match="Timeout"):
+                store.hit("key", HOUR)
+            assert time.monotonic() - started < 1
+            store.close()
+
+
+class Slow(Impostor):
+    """Answer each command only just in time for a single one."""
+
+    def run(self):
+        while True:
+            client, _ = self.listener.accept()
+            with client, contextlib.suppress(OSError):
+                while data := client.recv(65536):
+                    if data == b"stop":
+                        return
+                    time.sleep(0.2)
+                    client.sendall(b"+OK\r\n" if b"EVALSHA" not in data else b"-NOSCRIPT x\r\n")
+
+
+def test_a_server_that_is_slow_at_every_step_is_a_failure(open_redis):
+    with Slow(b"") as slow:
+        store = open_redis(f"redis://:password@127.0.0.1:{slow.port}/1")
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="Timeout"):
+            store.hit("key", HOUR)
+        assert time.monotonic() - started < 0.75
+        store.close()
+
+
+def test_a_new_connection_says_no_more_than_it_must(own_valkey, open_redis):
+    valkey = own_valkey()
+    client = redis.Redis.from_url(valkey.url)
+    client.config_resetstat()
+    store = open_redis(f"redis://127.0.0.1:{valkey.port}/1")
+    store.hit("key", HOUR)
+    store.hit("key", HOUR)
+    stats = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+    del stats["cmdstat_config|resetstat"]
+    assert set(stats) == {
+        *("cmdstat_select", "cmdstat_evalsha", "cmdstat_script|load"),
+        *("cmdstat_incr", "cmdstat_pexpire", "cmdstat_pttl"),
+    }
+    assert stats["cmdstat_select"] == stats["cmdstat_script|load"] == 1
+    client.close()
 
 
 def test_tls_to_a_server_without_is_a_failure(valkey, open_redis):
