@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..core.body_size import BodyError, check_max_bytes
+from ..core.calls import check_call
 from ..core.paths import path_scope
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
-from ..core.tokens import TokenError, ToolToken, check_claims, token_from_query
+from ..core.tokens import TokenError, ToolToken, token_from_query
 from ..sessions import SessionManager
 from .answers import refuse
 from .body_size import read_body, replay_body
@@ -23,13 +24,14 @@ class ToolTokenMiddleware:
     """Guard a tool endpoint, whatever serves it: no valid token, no call (seed: Secure Tools).
 
     The token comes from the query parameter ``__token``; the call id and the function that it
-    must have been made for come from the JSON body, members ``call_id`` and ``function``. Every
-    request to a protected path needs them, whatever its method; put CORS outside.
+    must have been made for come from the JSON body: ``call_id``, else ``call.call_id``, or
+    ``conversation_id``; and ``function``. Every request to a protected path needs them, whatever
+    its method; put CORS outside.
 
     The body is read only once the token turned out to be genuine and alive, so that a stranger
     cannot stall a worker here, and is handed on as if unread. The id that the token proved is in
     ``environ["swaig_wsgi.call_id"]``; it is always removed first, so its presence proves that this
-    request was checked.
+    request was checked. Use it, never an id of the body: another one there may name any call.
 
     Args:
         app: the WSGI application.
@@ -121,10 +123,9 @@ def _check_call(token: ToolToken, body: bytes) -> None:
     A body that names no call, or is none at all, is one that no token was made for.
     """
     call = loads_object(body) if body else {}
-    for member in ("call_id", "function"):
-        if not isinstance(call.get(member, ""), str):
-            raise JSONBodyError(f"{member} must be a string")
-    check_claims(token, call_id=call.get("call_id"), function_name=call.get("function"))
+    if not isinstance(call.get("function", ""), str):
+        raise JSONBodyError("function must be a string")
+    check_call(token, call, call.get("function"))
 
 
 def _refuse(

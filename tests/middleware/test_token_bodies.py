@@ -141,7 +141,11 @@ def test_types_that_may_be_json(content_type):
         ({"function": "transfer_funds", "call_id": ""}, "wrong_call"),
         ({"function": "transfer_funds", "call_id": "root.2\0"}, "wrong_call"),
         ({"function": "transfer_funds", "call_id": "root.２"}, "wrong_call"),
-        ({"function": "transfer_funds", "call": {"call_id": "root.2"}}, "wrong_call"),
+        ({"function": "transfer_funds", "call_id": None}, "wrong_call"),
+        ({"function": "transfer_funds", "conversation_id": "root.3"}, "wrong_call"),
+        # The first of the call's own ids is the one that counts.
+        ({**CALL, "call_id": "root.3", "call": {"call_id": "root.2"}}, "wrong_call"),
+        ({"function": "transfer_funds", "other": {"call_id": "root.2"}}, "wrong_call"),
         ({"FUNCTION": "transfer_funds", "call_id": "root.2"}, "wrong_function"),
     ],
 )
@@ -149,8 +153,23 @@ def test_a_call_that_names_another_call_or_none(call, reason, caplog):
     check_refused(request(call), caplog, 403, FORBIDDEN, reason)
 
 
-@pytest.mark.parametrize("value", [None, 1, True, 1.5, [], ["root.2"], {}, {"root.2": 1}])
-@pytest.mark.parametrize("member", ["call_id", "function"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"function": "transfer_funds", "call": {"call_id": "root.2"}},
+        {"function": "transfer_funds", "conversation_id": "root.2"},
+        {**CALL, "call_id": "root.3", "conversation_id": "root.2"},
+    ],
+)
+def test_a_token_may_prove_what_it_may_prove_to_an_agent(call):
+    endpoint, app = guarded()
+    assert send(app, request(call))[0] == 200
+    # Whatever else the body says, this is what was proved.
+    assert endpoint.seen[0]["swaig_wsgi.call_id"] == "root.2"
+
+
+@pytest.mark.parametrize("value", [1, True, 1.5, [], ["root.2"], {}, {"root.2": 1}])
+@pytest.mark.parametrize("member", ["call_id", "function", "conversation_id"])
 def test_members_that_are_no_text(member, value, caplog):
     error = {"error": f"Bad request: {member} must be a string"}
     check_refused(request({**CALL, member: value}), caplog, 400, error, "bad_body")

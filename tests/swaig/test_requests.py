@@ -112,10 +112,3 @@ def test_requested_functions() -> None:
 )
 def test_summaries(data: Any, expected: Any) -> None:
     assert summary_of({"post_prompt_data": data}) == expected
-
-
-def test_optional_text() -> None:
-    assert optional_text({"a": "x"}, "a") == "x"
-    assert optional_text({"a": None}, "a") is None
-    with pytest.raises(RequestError, match="a must be a string"):
-        optional_text({"a": False}, "a")

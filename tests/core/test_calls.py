@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from swaig_wsgi.core.calls import MAX_CALL_ID_BYTES, call_id_in, check_call, check_call_id
+from swaig_wsgi.core.strict_json import JSONBodyError
+from swaig_wsgi.core.tokens import TokenError, ToolToken
+
+TOKEN = ToolToken("call-1", "pay", 10**10, "0a0b0c0d", "0" * 16)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, None),
+        ({"call_id": ""}, None),
+        ({"call_id": None, "call": None}, None),
+        ({"call": {}}, None),
+        ({"call": {"call_id": "c"}}, "c"),
+        ({"call_id": "b", "call": {"call_id": "c"}}, "b"),
+        ({"call_id": "ö" * (MAX_CALL_ID_BYTES // 2)}, "ö" * (MAX_CALL_ID_BYTES // 2)),
+    ],
+)
+def test_where_the_call_id_stands(body, expected):
+    assert call_id_in(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ({"call_id": 5}, "call_id must be a string"),
+        ({"call_id": False}, "call_id must be a string"),
+        ({"call": "x"}, "call must be an object"),
+        ({"call": []}, "call must be an object"),
+        ({"call": {"call_id": {}}}, "call_id must be a string"),
+        ({"call_id": "ö" * (MAX_CALL_ID_BYTES // 2) + "x"}, "call_id is too long"),
+        ({"conversation_id": ["call-1"]}, "conversation_id must be a string"),
+    ],
+)
+def test_ids_that_are_none(body, what):
+    with pytest.raises(JSONBodyError, match=f"^{what}$"):
+        check_call(TOKEN, body, "pay")
+
+
+def test_an_id_from_elsewhere_is_as_long_at_most():
+    assert check_call_id("x" * MAX_CALL_ID_BYTES)
+    with pytest.raises(JSONBodyError, match="too long"):
+        check_call_id("x" * (MAX_CALL_ID_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"call_id": "call-1"},
+        {"call": {"call_id": "call-1"}},
+        {"conversation_id": "call-1"},
+        {"call_id": "another", "conversation_id": "call-1"},
+        {"call_id": "call-1", "conversation_id": "another"},
+    ],
+)
+def test_what_a_token_may_prove(body):
+    check_call(TOKEN, body, "pay")
+    with pytest.raises(TokenError, match="wrong_function"):
+        check_call(TOKEN, body, "other")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"call_id": "call-2", "conversation_id": "call-2"},
+        {"call_id": "call-2", "call": {"call_id": "call-1"}},
+        {"call_id": "CALL-1"},
+        {"verified_call_id": "call-1"},
+    ],
+)
+def test_a_call_that_the_token_was_not_made_for(body):
+    with pytest.raises(TokenError, match="wrong_call"):
+        check_call(TOKEN, body, "pay")
