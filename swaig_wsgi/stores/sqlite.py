@@ -117,8 +117,12 @@ class SQLiteStore:
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""
         name = _encode_key(key)
-        text = self._read(lambda connection, now: _live(connection, name, now))
-        return None if text is None else decode_value(text)
+
+        def get(connection: sqlite3.Connection, now: float) -> dict[str, Any] | None:
+            text = _live(connection, name, now)
+            return None if text is None else decode_value(text)
+
+        return self._read(get)
 
     def set(self, key: str, value: Mapping[str, Any], ttl: float) -> None:
         """Replace the value of `key`; see :meth:`Store.set`."""
@@ -210,8 +214,9 @@ class SQLiteStore:
             result = work(self._connection(process, deadline), deadline)
             done = True
             return result
-        except (sqlite3.Error, OSError, TypeError, OverflowError) as error:
-            # The latter two where a damaged row holds something of another type.
+        except (sqlite3.Error, OSError, TypeError, OverflowError, UnicodeError) as error:
+            # The last three where the file is damaged: a row holds something of another type, or
+            # sqlite3 cannot decode its own message, which quotes a name from the schema.
             raise StoreError(f"the SQLite store {self.path} failed: {error}") from error
         finally:
             # Whatever broke off, be it the server's own timeout, no lock stays behind, and the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -461,6 +462,45 @@ def test_no_damage_is_more_than_a_failure(path):
         for name in ("store.db-wal", "store.db-shm"):
             (path.parent / name).unlink(missing_ok=True)
     assert outcomes == {"works", "fails"}
+
+
+@pytest.mark.parametrize(
+    ("text", "damaged"),
+    [
+        (b"indexswaig_values", b"index\xf2waig_values"),
+        (b"tableswaig_counts", b"table\xf2waig_counts"),
+        (b"CREATE TABLE swaig_counts", b"CREA\xf2E TABLE swaig_counts"),
+    ],
+)
+def test_a_schema_that_is_not_even_text_is_a_failure_until_the_file_is_replaced(
+    path, store, text, damaged
+):
+    # sqlite3 quotes it in its message, and cannot decode that.
+    store.hit("key", HOUR)
+    store.close()
+    whole = path.read_bytes()
+    assert text in whole
+    path.write_bytes(whole.replace(text, damaged))
+    assert_fails(store)
+    path.unlink()
+    assert store.hit("key", HOUR).count == 1
+
+
+@pytest.mark.parametrize("damaged", ["5", "1e999", "x'ff'", "x'35'"])
+def test_a_value_of_another_type_is_a_failure(path, store, damaged):
+    store.set("key", {"a": 1}, HOUR)
+    store.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        # A row of damaged bytes keeps to no declared type.
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'BLOB')")
+        connection.commit()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE swaig_values SET value = {damaged}")
+        connection.commit()
+    for call in (lambda: store.get("key"), lambda: store.merge("key", {"b": 2}, HOUR)):
+        with pytest.raises(StoreError):
+            call()
 
 
 def test_a_removed_file_is_noticed(path, store, monkeypatch):
