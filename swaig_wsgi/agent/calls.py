@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..core.awaiting import resolve
+from ..core.awaiting import FAULTS, resolve
 from ..core.calls import check_call
 from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
@@ -108,6 +107,6 @@ class ToolCalls:
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_answer(result))
-        except (Exception, asyncio.CancelledError, SystemExit):
+        except (*FAULTS, SystemExit):  # sys.exit() in a tool ends the tool, not the worker
             log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.auth import AuthResult, Decision, parse_authorization, parse_basic
-from ..core.awaiting import resolve
+from ..core.awaiting import FAULTS, resolve
 from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
 
@@ -70,6 +69,6 @@ def _confirmed(
         try:
             if resolve(validate(*credentials)) is True:
                 return decision
-        except (Exception, asyncio.CancelledError):
+        except FAULTS:
             log.exception("validate_basic_auth raised; the request is refused")
     return Decision(None, "refused_by_validate_basic_auth")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request
 from werkzeug.wsgi import get_path_info
 
-from ..core.awaiting import resolve
+from ..core.awaiting import FAULTS, resolve
 from ..core.redaction import filter_sensitive_headers
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, token_from_query
@@ -95,7 +94,7 @@ class Dispatcher:
                 headers=refusal.headers,
                 detail=refusal.detail,
             )
-        except (Exception, asyncio.CancelledError):
+        except FAULTS:
             log.exception("agent %r failed to answer a request", self._agent.name)
             return refuse(
                 environ,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from ..core.awaiting import resolve
+from ..core.awaiting import FAULTS, resolve
 from ..middleware.answers import log
 
 #: Seconds for which an answer stands, however often it is asked for.
@@ -111,5 +110,5 @@ class Readiness:
 def _run(name: str, check: Callable[[], Any], outcome: list[bool]) -> None:
     try:
         outcome.append(resolve(check()) is not False)
-    except (Exception, asyncio.CancelledError):  # the latter has not been an Exception since 3.8
+    except FAULTS:
         log.exception("the readiness check %r raised", name)

@@ -10,6 +10,10 @@ from typing import Any
 
 from . import greenlets
 
+#: What other people's code may raise without more being at fault than itself. A task that was
+#: cancelled is no Exception since Python 3.8, and must not look like a worker being shut down.
+FAULTS = (Exception, asyncio.CancelledError)
+
 
 def resolve(value: Any) -> Any:
     """Return `value`, or what it comes to when it is awaitable.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Protocol
-from wsgiref.util import request_uri
 
 from ..core.auth import (
     AuthResult,
@@ -23,18 +21,15 @@ from ..core.auth import (
     is_repeated,
     unregistered_challenge,
 )
-from ..core.awaiting import resolve
+from ..core.awaiting import FAULTS, resolve
 from ..core.paths import path_scope
 from ..core.redaction import redact_url
 from .answers import log, refuse
+from .public_url import public_request_url
 from .request_headers import EnvironHeaders, FoldedHeaders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: What a custom validator, an override or a foreign authenticator may raise and be refused for.
-#: A cancelled task is no Exception, and must not look like a worker being shut down.
-_FAULTS = (Exception, asyncio.CancelledError)
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,8 @@ class AuthRequest:
     #: By name, in any case; values as the server gave them (WSGI: octets read as Latin-1).
     headers: Mapping[str, str]
     method: str
-    #: Scheme, host, path and query. The host is what the client claims, unless
-    #: AllowedHostsMiddleware stands outside.
+    #: The public URL, its path and query as in the request line. The host is what the client
+    #: claims, unless AllowedHostsMiddleware stands outside.
     url: str
 
     def __repr__(self) -> str:
@@ -178,7 +173,7 @@ class AuthHandler:
             if decision.result is not None or self._validator is None:
                 return decision
             passed = resolve(self._validator(AuthRequest(headers, method, url)))
-        except _FAULTS:
+        except FAULTS:
             log.exception("checking credentials raised; the request is refused")
             return Decision(None, "validator_error")
         if passed is True:
@@ -220,12 +215,15 @@ class AuthHandler:
         return self._api_key_header
 
     def has_basic_auth(self) -> bool:
+        """Tell whether user and password are configured."""
         return self._basic is not None
 
     def has_bearer_auth(self) -> bool:
+        """Tell whether a bearer token is configured."""
         return self._bearer is not None
 
     def has_api_key_auth(self) -> bool:
+        """Tell whether an API key is configured."""
         return self._api_key is not None
 
     def get_auth_info(self) -> dict[str, dict[str, Any]]:
@@ -334,11 +332,14 @@ class AuthMiddleware:
         method = environ.get("REQUEST_METHOD", "")
         headers = EnvironHeaders(environ)
         try:
-            url = request_uri(environ) if self._reads_url else ""
+            url = public_request_url(environ) if self._reads_url else ""
+        except (KeyError, ValueError):
+            return Decision(None, "bad_url")
+        try:
             found = self._authenticate(headers, method=method, url=url)
             if not isinstance(found, Decision):
                 found = resolve(found)
-        except _FAULTS:
+        except FAULTS:
             log.exception("the authenticator raised; the request is refused")
             return Decision(None, "validator_error")
         if isinstance(found, Decision):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from swaig_wsgi.core.awaiting import resolve
+from swaig_wsgi.core.awaiting import FAULTS, resolve
 
 colour = contextvars.ContextVar("colour", default="none")
 
@@ -162,3 +162,10 @@ def test_greenlets_of_gevent_leave_their_shared_thread(monkeypatch):
         assert resolve(where()) == (threading.get_ident(), "blue")
     finally:
         colour.reset(token)
+
+
+def test_a_cancelled_task_is_a_fault_and_an_end_of_the_process_is_none():
+    assert issubclass(asyncio.CancelledError, FAULTS)
+    assert issubclass(ValueError, FAULTS)
+    assert not issubclass(SystemExit, FAULTS)
+    assert not issubclass(KeyboardInterrupt, FAULTS)

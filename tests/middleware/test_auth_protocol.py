@@ -88,6 +88,34 @@ def test_the_validator_gets_the_url_and_a_view_of_the_headers():
     assert seen[0].url == "https://agent.example:8443/mount/a%20b?a=b"
 
 
+def test_the_url_is_the_public_one_and_byte_for_byte_that_of_the_request_line():
+    seen = []
+    handler = AuthHandler(custom_validator=lambda request: seen.append(request.url) or True)
+    environ = {
+        "HTTP_HOST": "agent.example",
+        "SCRIPT_NAME": "/agents",
+        "RAW_URI": "/a%2Fb/%C3%BC;x?q=%2e",
+        "QUERY_STRING": "q=%2e",
+        "swaig_wsgi.forwarded_prefix": "/agents",
+    }
+    assert is_open(handler, "/a/b/\xc3\xbc;x", environ=environ)
+    assert seen == ["http://agent.example/agents/a%2Fb/%C3%BC;x?q=%2e"]
+
+
+@pytest.mark.parametrize("optional", [False, True])
+@pytest.mark.parametrize("host", ["", "a.example/@evil.example", "a b", "a.example,b.example"])
+def test_a_host_of_which_no_url_can_be_made_refuses(host, optional, caplog):
+    def validator_(request):
+        raise AssertionError("it was asked about a URL that is none")
+
+    app = AuthMiddleware(Inner(), AuthHandler(custom_validator=validator_), optional=optional)
+    answered = []
+    app(make_environ(HTTP_HOST=host), lambda status, headers: answered.append(status))
+    assert answered == ["401 Unauthorized"]
+    (record,) = caplog.records
+    assert (record.event, record.reason) == ("auth_refused", "bad_url")
+
+
 # -- other authenticators
 
 
