@@ -172,6 +172,14 @@ def check_strict_json(strict_json):
         refuses(strict_json.JSONBodyError, strict_json.loads_object, junk)
 
 
+def check_calls(calls):
+    equal(calls.call_id_in({"call": {"call_id": "root.2"}}), "root.2")
+    equal(calls.call_id_in({"call_id": "a", "call": {"call_id": "b"}}), "a")
+    equal(calls.call_id_in({}), None)
+    for junk in ({"call_id": 5}, {"call": "x"}, {"call_id": "x" * 1025}):
+        refuses(ValueError, calls.call_id_in, junk)
+
+
 def check_tokens(tokens):
     key = tokens.SigningKey(KEY)
     token = tokens.sign_token(key, "transfer_funds", "root.2", 2_000, "a1b2c3d4")
