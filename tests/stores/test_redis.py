@@ -440,6 +440,7 @@ class Slow(Impostor):
     def run(self):
         while True:
             client, _ = self.listener.accept()
+            client.settimeout(1)
             with client, contextlib.suppress(OSError):
                 while data := client.recv(65536):
                     if data == b"stop":
