@@ -2,7 +2,7 @@ import base64
 import hmac
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from swaig_wsgi.core import auth
@@ -240,6 +240,9 @@ def test_a_check_that_does_not_answer_true_does_not_let_in(answer):
 
 @given(st.none() | any_text, st.none() | any_text)
 def test_nothing_but_the_credentials_lets_in(authorization, api_key):
+    # Hypothesis also tries strings that it finds in the code, such as the credentials.
+    assume(api_key != "key")
+    assume(authorization is None or authorization.lower() not in ("bearer token", BASIC.lower()))
     decision = policy().decide(authorization, api_key)
     assert decision.result is None
     assert decision.reason
