@@ -14,11 +14,14 @@ _SECRET_PARTS = (
     "accesscode",
     "accesskey",
     "apikey",
+    "assertion",
     "authorization",
+    "cardnumber",
     "clientcert",
     "cookie",
     "credential",
     "functionskey",
+    "hmac",
     "jwt",
     "passcode",
     "passphrase",
@@ -35,6 +38,8 @@ _SECRET_PARTS = (
 _SECRET_NAMES = frozenset(
     {"auth", "authkey", "key", "otp", "pass", "pwd", "sig", "xauth", "xauthkey"}
 )
+# Of parameters, but not of headers; as parts they would hit "zipcode", "callsid" and "shipping".
+_SECRET_PARAMETERS = frozenset({"code", "pin", "refresh", "sid"})
 # Headers whose value is a URL, which may hold what a header of its own would hide.
 _URL_NAMES = frozenset(
     {
@@ -129,7 +134,8 @@ def _redact(text: str, depth: int) -> str:
             # Still the secret value, by the rules of query strings.
             continue
         name, equals, _ = piece.partition("=")
-        masking = bool(equals) and _is_secret(_plain(unquote_plus(name)))
+        plain = _plain(unquote_plus(name))
+        masking = bool(equals) and (plain in _SECRET_PARAMETERS or _is_secret(plain))
         if masking or _hides_secret(piece, depth):
             piece = MASK if _hides_secret(name, depth) else f"{name}={MASK}"
         pieces.append(separator + piece)

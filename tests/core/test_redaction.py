@@ -85,6 +85,7 @@ def test_mask_credentials() -> None:
         "HTTP_AUTHORIZATION",
         "HTTP_COOKIE",
         "HTTP_X_API_KEY",
+        "X-Shopify-Hmac-Sha256",
         "X-My-Key",
     ],
 )
@@ -100,6 +101,7 @@ def test_other_headers_stay_and_the_original_is_untouched() -> None:
         "X-Request-Id": "1\n2",
         "Author": "x",
         "Idempotency-Key": "k",
+        "Refresh": "5",
     }
     given_headers = {**headers, "Cookie": SECRET}
     filtered = filter_sensitive_headers(given_headers)
@@ -209,10 +211,28 @@ def test_redact_url(url: object, expected: str | None) -> None:
         "X-Amz-Credential",
         "sig",
         "auth",
+        "code",
+        "sid",
+        "pin",
+        "PIN",
+        "refresh",
+        "assertion",
+        "client_assertion",
+        "cardnumber",
+        "credit_card_number",
+        "hmac",
+        "%63ode",
     ],
 )
 def test_secret_parameters(name: str) -> None:
     assert redact_url(f"/x?a=1&{name}={SECRET}&b=2") == f"/x?a=1&{name}=****&b=2"
+
+
+@pytest.mark.parametrize(
+    "name", ["zipcode", "country_code", "CallSid", "shipping", "spin", "refresh_rate", "insider"]
+)
+def test_parameters_that_only_look_like_secrets(name: str) -> None:
+    assert redact_url(f"/x?{name}=1") == f"/x?{name}=1"
 
 
 def test_a_secret_encoded_very_often_is_masked() -> None:
