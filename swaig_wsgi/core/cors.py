@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from .headers import is_token
+from .hosts import HostError, a_labels
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -88,7 +88,10 @@ def _port(digits: str, scheme: str) -> str:
 def _host(host: str) -> str:
     if host.startswith("["):
         return f"[{_ipv6(host[1:-1])}]"
-    name = host.lower() if host.isascii() else _a_labels(host)
+    try:
+        name = a_labels(host).lower()
+    except HostError as error:
+        raise ValueError(f"the host is {error}") from None
     if not _DOMAIN.fullmatch(name) or len(name.rstrip(".")) > 253:
         raise ValueError("the host is not a domain name or an address")
     if _NUMERIC_LABEL.fullmatch(name):
@@ -106,25 +109,6 @@ def _ipv6(text: str) -> str:
         low = int(address) & 0xFFFFFFFF
         return f"::ffff:{low >> 16:x}:{low & 0xFFFF:x}"
     return address.compressed
-
-
-def _a_labels(host: str) -> str:
-    """Return the A-labels of `host`, or refuse what IDNA 2003 and browsers read differently.
-
-    The codec maps ``ß`` to ``ss`` where browsers do not: accepting that would allow somebody
-    else's domain. Whatever does not survive the round trip must be configured as A-labels.
-    """
-    if len(host) > 253:
-        raise ValueError("the host is longer than a domain name can be")
-    name = unicodedata.normalize("NFC", host.lower())
-    try:
-        encoded = name.encode("idna")
-        faithful = encoded.decode("idna") == name
-    except UnicodeError:
-        faithful = False
-    if not faithful:
-        raise ValueError("the host is not plain IDNA; write its A-labels ('xn--...')")
-    return encoded.decode("ascii").lower()
 
 
 @dataclass(frozen=True)

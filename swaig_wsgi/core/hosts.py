@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -191,8 +192,10 @@ def _parse_pattern(pattern: str) -> tuple[str, Host]:
     base = pattern[len(prefix) :]
     if base.count(":") > 1 and "[" not in base:
         base = f"[{base}]"
-    if not base.isascii():
-        base = _to_a_labels(base, pattern)
+    try:
+        base = a_labels(base)
+    except HostError as error:
+        raise ValueError(f"host pattern {pattern!r} is not as expected: {error}") from None
     try:
         host = parse_host(base)
     except HostError:
@@ -202,13 +205,26 @@ def _parse_pattern(pattern: str) -> tuple[str, Host]:
     return prefix, host
 
 
-def _to_a_labels(name: str, pattern: str) -> str:
+def a_labels(name: str) -> str:
+    """Return the A-labels of `name`, which may be in any Unicode normalisation form.
+
+    Refused is what IDNA 2003 and browsers read differently: the codec maps ``ß`` to ``ss`` where
+    they do not, so allowing it would allow somebody else's domain.
+
+    Raises:
+        HostError: the name does not survive the way there and back, or is too long.
+    """
+    if name.isascii():
+        return name
+    # The codec takes quadratic time.
+    if len(name) > 253:
+        raise HostError("longer than a domain name can be")
+    name = unicodedata.normalize("NFC", name.lower())
     try:
         encoded = name.encode("idna")
-        # IDNA 2003 and 2008 disagree on some names ("ß"), and they are different hosts.
-        unambiguous = encoded.decode("idna") == name.lower()
+        faithful = encoded.decode("idna") == name
     except UnicodeError:
-        unambiguous = False
-    if not unambiguous:
-        raise ValueError(f"host pattern {pattern!r}: expected its A-labels, such as 'xn--...'")
-    return encoded.decode("ascii")
+        faithful = False
+    if not faithful:
+        raise HostError("not plain IDNA; write its A-labels ('xn--...')")
+    return encoded.decode("ascii").lower()

@@ -192,6 +192,9 @@ def test_every_spelling_of_an_ipv6_address_is_that_address(address):
         ("127.0.0.1", "[::ffff:127.0.0.1]", False),
         (".1", "127.0.0.1", False),
         ("bücher.example", "xn--bcher-kva.example", True),
+        # As file names of macOS and some editors have it: "u" with a combining diaeresis.
+        ("bu\u0308cher.example", "xn--bcher-kva.example", True),
+        ("BU\u0308CHER.example", "xn--bcher-kva.example", True),
         ("*.bücher.example", "a.xn--bcher-kva.example", True),
         ("BÜCHER.example", "XN--BCHER-KVA.example", True),
     ],
@@ -242,6 +245,7 @@ def test_one_of_several_patterns_is_enough():
         "user@a.example",
         "a" * 64,
         "straße.example",
+        "ü" * 300,
         "a\u3002example",
         "a\u200d.example",
         "\ud800",
