@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import re
-import textwrap
 from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped, unused-ignore]
@@ -103,5 +102,4 @@ def _safe_word(word: str) -> str:
 
 
 def _indented(text: str) -> str:
-    lines = (_safe(line) for line in text.splitlines())
-    return textwrap.indent("\n".join(lines), "    ", lambda line: True)
+    return "\n".join(f"    {_safe(line)}" for line in text.splitlines())

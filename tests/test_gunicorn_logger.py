@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gunicorn.config import Config
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from swaig_wsgi.gunicorn_logger import LineFormatter, Logger
@@ -57,6 +57,7 @@ def test_a_record_is_one_line(text: str) -> None:
 
 
 @given(st.text())
+@example("\x1e\r")  # ends with an empty line
 def test_text_in_a_traceback_passes_for_no_record(text: str) -> None:
     first, *rest = line("it failed", exc_info=raised(text)).split("\n")
     assert first == "INFO it failed"
