@@ -11,10 +11,8 @@ from .core.cors import parse_origin
 from .core.hosts import host_patterns, parse_host
 from .core.proxies import trusted_proxies
 from .core.store_urls import check_store_url
+from .core.tokens import MIN_SECRET_BYTES
 from .core.urls import parse_base_url
-
-#: A signing secret shorter than this many bytes can be guessed.
-MIN_SECRET_BYTES = 16
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .core.tokens import (
+    MIN_SECRET_BYTES,
     SigningKey,
     TokenError,
     ToolToken,
@@ -26,9 +27,6 @@ from .stores.shared import GeneratedKey, default_store, generated_key
 
 if TYPE_CHECKING:
     from .stores.base import Store
-
-#: Bytes of the shortest secret that may be given: 128 bits, if they are random.
-MIN_SECRET_BYTES = 16
 
 # No store keeps a value longer, and the sum with any likely time still has twelve digits.
 _MAX_TOKEN_EXPIRY = 10**10

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..config import MIN_SECRET_BYTES, Settings
+from ..config import Settings
 from ..core.headers import AGENT_HEADERS
-from ..core.tokens import derive_key
+from ..core.tokens import MIN_SECRET_BYTES, derive_key
 from ..middleware.auth import AuthHandler
 from ..middleware.per_process import (
     PASSWORD,

@@ -19,10 +19,6 @@ from urllib.parse import unquote_to_bytes
 
 from .urls import DEFAULT_PORTS
 
-SHA256_HEADER = "X-SignalWire-Sha256-Signature"
-SHA1_HEADER = "X-SignalWire-Signature"
-SHA1_ALIAS_HEADER = "X-Twilio-Signature"
-
 _Keys = Union[str, bytes, Iterable[Union[str, bytes]]]
 
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")

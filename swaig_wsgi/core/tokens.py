@@ -29,6 +29,9 @@ MAX_TOKEN_LENGTH = 4096
 #: The last expiry that a token can state: twelve digits, so that milliseconds are not seconds.
 MAX_EXPIRY = 10**12 - 1
 
+#: Bytes of the shortest secret to sign with: 128 bits, if they are random.
+MIN_SECRET_BYTES = 16
+
 MIN_SIGNATURE_LENGTH = 16
 MAX_SIGNATURE_LENGTH = 64
 
