@@ -51,9 +51,9 @@ def test_the_store_matters_once_it_is_used() -> None:
     once.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
     assert unshared(once) == (STORAGE,)
     remembering = agent()
-    assert remembering.sessions.get_session_metadata("call") == {}
     assert unshared(remembering) == ()
-    remembering.sessions.set_session_metadata("call", {"step": 1})
+    # Another process may have written what this one only reads.
+    assert remembering.sessions.get_session_metadata("call") == {}
     assert unshared(remembering) == (STORAGE,)
     assert get(remembering, "/") == MISCONFIGURED
 
