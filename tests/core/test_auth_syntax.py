@@ -308,3 +308,10 @@ def test_basic_pairs_that_nobody_could_send_are_refused_without_telling_them(pai
         check_basic_pair(pair, "basic_auth")
     assert named in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_credential_is_not_shown():
+    parsed = parse_authorization("Bearer s3cret")
+    assert parsed.credentials == "s3cret"
+    assert "s3cret" not in repr(parsed)
+    assert "bearer" in repr(parsed)

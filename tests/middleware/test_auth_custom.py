@@ -163,3 +163,16 @@ def test_an_override_that_would_be_passed_over_is_refused(name):
 
     with pytest.raises(TypeError, match="override decide"):
         types.new_class("Sub", (AuthHandler,), exec_body=lambda body: body.update({name: override}))
+
+
+def test_a_request_that_a_validator_logs_shows_no_token():
+    shown = []
+
+    def validator(request):
+        shown.append(repr(request))
+        return True
+
+    url = "https://u:s3cret@agent.example.com/swaig?__token=s3cret"
+    assert AuthHandler(custom_validator=validator).validate({}, method="POST", url=url)
+    assert "POST" in shown[0]
+    assert "s3cret" not in shown[0]
