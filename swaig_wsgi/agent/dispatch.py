@@ -15,7 +15,7 @@ from ..core.awaiting import FAULTS, resolve
 from ..core.redaction import filter_sensitive_headers
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, token_from_query
-from ..core.urls import join_url
+from ..core.urls import join_url, parse_base_url
 from ..middleware.answers import answer, encode_json, log, refuse
 from ..middleware.body_size import BodyError, read_body
 from ..middleware.public_url import public_base_url
@@ -152,9 +152,14 @@ class Dispatcher:
 
     def _public_base_url(self, request: Request) -> str:
         try:
-            return public_base_url(request.environ, self._base_url)
+            base_url = public_base_url(request.environ, self._base_url)
         except ValueError:
             raise bad_request("malformed Host header") from None
+        try:
+            return parse_base_url(base_url)
+        except ValueError:
+            # Some servers let a client choose SCRIPT_NAME.
+            raise bad_request("malformed SCRIPT_NAME") from None
 
     # -- the document
 

@@ -477,6 +477,15 @@ def test_a_long_or_odd_call_id_is_a_bad_request(client: Any) -> None:
     assert client.post("/swaig", json=call_of("look", call_id=5)).status_code == 400
 
 
+@pytest.mark.parametrize("mount", ["/a/..", "/../x", "/./x", "/x/."])
+def test_a_mount_that_climbs_is_a_bad_request(client: Any, mount: str) -> None:
+    environ = {"SCRIPT_NAME": mount}
+    for path, body in (("/", {"call_id": "c"}), ("/swaig", {"action": "get_signature"})):
+        answer = client.post(path, json=body, environ_overrides=environ)
+        assert answer.status_code == 400
+        assert answer.json == {"error": "Bad request: malformed SCRIPT_NAME"}
+
+
 def test_a_query_that_is_no_text_is_a_bad_request(client: Any) -> None:
     for method in ("GET", "POST"):
         answer = client.open("/", method=method, environ_overrides={"QUERY_STRING": "x=\x80"})
