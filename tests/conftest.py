@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("support")
+
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
 

@@ -1,20 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import Clock
 
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores.base import StoreError
 from swaig_wsgi.stores.memory import MemoryStore
 
 SECRET = "a shared secret of the operators"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
 
 from swaig_wsgi.core.tokens import MAX_EXPIRY, TokenError, decode_token
 from swaig_wsgi.sessions import SessionManager
@@ -24,17 +25,9 @@ SDK_TOKEN = (  # made by signalwire-sdk 3.7.5 with SECRET at NOW, to expire afte
 )
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
+    clock = Clock(NOW)
     monkeypatch.setattr(time, "time", clock)
     return clock
 

@@ -8,19 +8,12 @@ import time
 from typing import Any
 
 import pytest
+from support.clock import Clock
 
 from swaig_wsgi.agent import once
 from swaig_wsgi.agent.once import IN_PROGRESS, NOT_KEPT, UNCLAIMED, UNKNOWN, Once, call_key
 from swaig_wsgi.core.tokens import ToolToken
 from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Counted:

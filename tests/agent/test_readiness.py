@@ -8,16 +8,10 @@ import time
 from typing import Any
 
 import pytest
+from support.clock import Clock
 
 from swaig_wsgi.agent import readiness
 from swaig_wsgi.agent.readiness import Readiness
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_without_checks_it_is_ready() -> None:

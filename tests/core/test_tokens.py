@@ -1,16 +1,26 @@
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import pickle
-import string
 import threading
 import traceback
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.tokens import (
+    BASE64URL,
+    EXPIRY,
+    KEY,
+    NOW,
+    SECRET,
+    encode,
+    hand_signed,
+    reason,
+    token,
+    verify,
+)
 
 from swaig_wsgi.core.tokens import (
     MAX_EXPIRY,
@@ -24,15 +34,9 @@ from swaig_wsgi.core.tokens import (
     is_function_name,
     open_token,
     sign_token,
-    verify_token,
 )
 
-SECRET = b"0123456789abcdef0123456789abcdef"
-KEY = SigningKey(SECRET)
 OTHER_KEY = SigningKey(b"another secret of sixteen bytes+")
-NOW = 1_700_000_000
-EXPIRY = NOW + 3600
-
 # Made by signalwire-sdk 3.7.5 at 1700000000.25 with the nonce 0011223344556677.
 SDK_SECRET = b"a shared secret of the operators"
 SDK_TOKENS = [
@@ -58,45 +62,11 @@ SDK_TOKENS = [
     ),
 ]
 
-BASE64URL = string.ascii_letters + string.digits + "-_"
 CALL_IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)
 SEPARATED = st.text(st.sampled_from(".:af1_"), min_size=1, max_size=12)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
 NONCES = st.text("0123456789abcdef", min_size=1, max_size=16)
 EXPIRIES = st.integers(0, MAX_EXPIRY)
-
-
-def token(call_id="call-1", function_name="transfer_funds", expiry=EXPIRY, length=16):
-    return sign_token(KEY, function_name, call_id, expiry, "a1b2c3d4", length)
-
-
-def encode(content: str | bytes) -> str:
-    raw = content if isinstance(content, bytes) else content.encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def hand_signed(call_id, function_name, expiry, nonce="a1b2c3d4", length=16, secret=SECRET):
-    """A token that whoever holds the key can make, well-formed or not."""
-    message = f"{call_id}:{function_name}:{expiry}:{nonce}".encode()
-    signature = hmac.new(secret, message, hashlib.sha256).hexdigest()[:length]
-    return encode(f"{call_id}.{function_name}.{expiry}.{nonce}.{signature}")
-
-
-def verify(text, call_id="call-1", function_name="transfer_funds", now=NOW, keys=(KEY,), length=16):
-    return verify_token(
-        keys,
-        text,
-        call_id=call_id,
-        function_name=function_name,
-        now=now,
-        signature_length=length,
-    )
-
-
-def reason(*args, **kwargs) -> str:
-    with pytest.raises(TokenError) as caught:
-        verify(*args, **kwargs)
-    return caught.value.reason
 
 
 def test_a_token_lets_its_function_run_in_its_call():

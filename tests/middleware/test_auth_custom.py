@@ -1,21 +1,11 @@
 import asyncio
-import base64
 import types
 
 import pytest
+from support.authentication import basic, everything
 
 from swaig_wsgi.core.auth import AuthResult, Decision
 from swaig_wsgi.middleware.auth import AuthHandler
-
-
-def basic(text, charset="utf-8"):
-    return "Basic " + base64.b64encode(text.encode(charset)).decode()
-
-
-def everything(**options):
-    return AuthHandler(
-        bearer_token="token", api_key="key", basic_auth=("admin", "hunter2"), **options
-    )
 
 
 def only(answer):

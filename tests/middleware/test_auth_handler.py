@@ -1,24 +1,14 @@
-import base64
 import email.message
 import logging
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.authentication import basic, everything
 
 from swaig_wsgi.core.auth import AuthResult, Decision
 from swaig_wsgi.middleware.auth import AuthHandler
 from swaig_wsgi.middleware.request_headers import EnvironHeaders
-
-
-def basic(text, charset="utf-8"):
-    return "Basic " + base64.b64encode(text.encode(charset)).decode()
-
-
-def everything(**options):
-    return AuthHandler(
-        bearer_token="token", api_key="key", basic_auth=("admin", "hunter2"), **options
-    )
 
 
 def only(answer):

@@ -5,69 +5,12 @@ import io
 import json
 import logging
 import tempfile
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from support.bodies import LIMIT, Input, ServerError, Unreadable, request
 
 from swaig_wsgi.middleware.body_size import BodySizeMiddleware
-
-LIMIT = 1000
-
-
-class ServerError(Exception):
-    """What gunicorn raises for a bad chunk is a plain subclass of Exception."""
-
-
-class Input:
-    """A server's input object: records how far it is read, and may end, stall or fail there."""
-
-    def __init__(self, body=b"", *, pieces=None, fails=None):
-        self.body = io.BytesIO(body)
-        self.pieces = pieces
-        self.fails = fails
-        self.asked = []
-
-    @property
-    def taken(self):
-        return self.body.tell()
-
-    def read(self, size):
-        assert size > 0
-        self.asked.append(size)
-        data = self.body.read(min(size, self.pieces or size))
-        if not data and self.fails:
-            raise self.fails
-        return data
-
-    def readline(self, size=-1):
-        return self.body.readline(size)
-
-    def readlines(self, hint=-1):
-        return self.body.readlines(hint)
-
-    def __iter__(self):
-        return iter(self.body)
-
-
-class Untouchable(Input):
-    def read(self, size):
-        raise AssertionError("the body was read")
-
-    readline = readlines = __iter__ = read
-
-
-def request(stream, *, length=None, coding=None, terminated=True, method="POST"):
-    environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7"}
-    setup_testing_defaults(environ)
-    environ["wsgi.input"] = stream
-    if terminated:
-        environ["wsgi.input_terminated"] = True
-    if length is not None:
-        environ["CONTENT_LENGTH"] = length
-    if coding is not None:
-        environ["HTTP_TRANSFER_ENCODING"] = coding
-    return environ
 
 
 class Application:
@@ -120,7 +63,7 @@ def application():
 def test_a_declared_length_over_the_limit_is_413_and_nothing_is_read(
     application, caplog, method, terminated
 ):
-    environ = request(Untouchable(), length="1001", terminated=terminated, method=method)
+    environ = request(Unreadable(), length="1001", terminated=terminated, method=method)
     assert run(guarded(application), environ) == (413, {"error": "Request too large"})
     assert application.environ is None
     (record,) = caplog.records
@@ -133,7 +76,7 @@ def test_a_declared_length_over_the_limit_is_413_and_nothing_is_read(
 
 
 def test_a_refusal_of_head_has_no_body(application):
-    environ = request(Untouchable(), length="1001", method="HEAD")
+    environ = request(Unreadable(), length="1001", method="HEAD")
     assert run(guarded(application), environ) == (413, None)
 
 
@@ -164,7 +107,7 @@ def test_a_refusal_of_head_has_no_body(application):
 def test_bad_framing_is_refused_unread(application, caplog, framing, status, error, reason):
     # Outside the validator, which stops some of these itself.
     answer = []
-    environ = request(Untouchable(), **framing)
+    environ = request(Unreadable(), **framing)
     body = BodySizeMiddleware(application, LIMIT)(environ, lambda *args: answer.append(args))
     assert int(answer[0][0][:3]) == status
     assert json.loads(b"".join(body)) == {"error": error}
@@ -381,11 +324,11 @@ def test_a_bad_limit_is_refused_at_construction(application, limit):
 
 
 def test_the_default_is_a_mebibyte(application):
-    assert run(BodySizeMiddleware(application), request(Untouchable(), length="1048577"))[0] == 413
+    assert run(BodySizeMiddleware(application), request(Unreadable(), length="1048577"))[0] == 413
     assert run(BodySizeMiddleware(application), request(Input(), length="1048576"))[0] == 200
 
 
 def test_a_limit_of_zero_allows_no_body(application):
     assert run(guarded(application, 0), request(Input(b"x"), coding="chunked"))[0] == 413
     assert run(guarded(application, 0), request(Input(), coding="chunked"))[0] == 200
-    assert run(guarded(application, 0), request(Untouchable(), length="1"))[0] == 413
+    assert run(guarded(application, 0), request(Unreadable(), length="1"))[0] == 413

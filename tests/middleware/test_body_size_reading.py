@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from wsgiref.util import setup_testing_defaults
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bodies import LIMIT, Input, ServerError, Unreadable, request
 
 from swaig_wsgi.middleware.body_size import (
     BodyError,
@@ -15,64 +15,6 @@ from swaig_wsgi.middleware.body_size import (
     read_body,
     replay_body,
 )
-
-LIMIT = 1000
-
-
-class ServerError(Exception):
-    """What gunicorn raises for a bad chunk is a plain subclass of Exception."""
-
-
-class Input:
-    """A server's input object: records how far it is read, and may end, stall or fail there."""
-
-    def __init__(self, body=b"", *, pieces=None, fails=None):
-        self.body = io.BytesIO(body)
-        self.pieces = pieces
-        self.fails = fails
-        self.asked = []
-
-    @property
-    def taken(self):
-        return self.body.tell()
-
-    def read(self, size):
-        assert size > 0
-        self.asked.append(size)
-        data = self.body.read(min(size, self.pieces or size))
-        if not data and self.fails:
-            raise self.fails
-        return data
-
-    def readline(self, size=-1):
-        return self.body.readline(size)
-
-    def readlines(self, hint=-1):
-        return self.body.readlines(hint)
-
-    def __iter__(self):
-        return iter(self.body)
-
-
-class Untouchable(Input):
-    def read(self, size):
-        raise AssertionError("the body was read")
-
-    readline = readlines = __iter__ = read
-
-
-def request(stream, *, length=None, coding=None, terminated=True, method="POST"):
-    environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7"}
-    setup_testing_defaults(environ)
-    environ["wsgi.input"] = stream
-    if terminated:
-        environ["wsgi.input_terminated"] = True
-    if length is not None:
-        environ["CONTENT_LENGTH"] = length
-    if coding is not None:
-        environ["HTTP_TRANSFER_ENCODING"] = coding
-    return environ
-
 
 # A server that does not end the input
 
@@ -112,7 +54,7 @@ def test_the_application_cannot_read_beyond_the_declared_length(reader):
 
 @pytest.mark.parametrize("length", [None, "", "0"])
 def test_without_a_body_the_application_reads_nothing_at_all(length):
-    environ = request(Untouchable(), length=length, terminated=False)
+    environ = request(Unreadable(), length=length, terminated=False)
     seen = []
     BodySizeMiddleware(lambda environ, _: seen.append(environ["wsgi.input"].read()) or [])(
         environ, None
@@ -171,15 +113,15 @@ def test_read_body_never_reads_beyond_the_declared_length():
 
 
 def test_read_body_reads_nothing_where_there_is_nothing():
-    assert read_body(request(Untouchable(), terminated=False), LIMIT) == b""
-    assert read_body(request(Untouchable(), length="0"), LIMIT) == b""
+    assert read_body(request(Unreadable(), terminated=False), LIMIT) == b""
+    assert read_body(request(Unreadable(), length="0"), LIMIT) == b""
     assert read_body(request(Input()), LIMIT) == b""
 
 
 @pytest.mark.parametrize(
     ("environ", "status", "error", "reason"),
     [
-        (request(Untouchable(), length="1001"), 413, "Request too large", "too_large"),
+        (request(Unreadable(), length="1001"), 413, "Request too large", "too_large"),
         (
             request(Input(b"x" * 5000), coding="chunked"),
             413,
@@ -187,7 +129,7 @@ def test_read_body_reads_nothing_where_there_is_nothing():
             "too_large_chunked",
         ),
         (
-            request(Untouchable(), length="x"),
+            request(Unreadable(), length="x"),
             400,
             "Bad request: malformed Content-Length",
             "malformed_length",
@@ -212,7 +154,7 @@ def test_read_body_reads_nothing_where_there_is_nothing():
             "unreadable_body",
         ),
         (
-            request(Untouchable(), coding="chunked", terminated=False),
+            request(Unreadable(), coding="chunked", terminated=False),
             411,
             "Length required",
             "length_required",
@@ -239,7 +181,7 @@ def test_a_replayed_body_is_as_if_unread(body, coding, as_file):
 def test_a_file_is_replayed_from_its_start_wherever_it_stands():
     file = io.BytesIO(b"hello")
     file.read(3)
-    environ = request(Untouchable())
+    environ = request(Unreadable())
     replay_body(environ, file)
     assert environ["CONTENT_LENGTH"] == "5"
     assert environ["wsgi.input"].read() == b"hello"

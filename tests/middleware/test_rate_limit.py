@@ -3,46 +3,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from support.clock import Clock
+from support.rates import Answer, application
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
 from swaig_wsgi.stores.memory import MemoryStore
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-    return [b"ok"] if environ["REQUEST_METHOD"] != "HEAD" else []
-
-
-class Answer:
-    def __init__(self, app, address="192.0.2.7", path="/", method="GET", **more):
-        environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "SCRIPT_NAME": "/mounted"}
-        environ.update(PATH_INFO=path, **more)
-        if address is not None:
-            environ["REMOTE_ADDR"] = address
-        setup_testing_defaults(environ)
-        result = validator(app)(environ, self._start)
-        try:
-            self.body = b"".join(result)
-        finally:
-            result.close()
-
-    def _start(self, status, headers, exc_info=None):
-        self.status = int(status[:3])
-        self.fields = headers
-        self.headers = {name.lower(): value for name, value in headers}
-        assert len(self.headers) == len(headers), "a field was sent twice"
 
 
 def limiter(limit, app=application, *, clock=None, **options):

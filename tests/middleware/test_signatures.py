@@ -10,6 +10,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from support.bodies import Unreadable
 
 from swaig_wsgi.core.signatures import sign_body, sign_form
 from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
@@ -166,13 +167,6 @@ def test_safe_methods_pass_unsigned_and_unread(method: str) -> None:
     app, echo = guarded()
     assert call(app, request(b"", method))[0] == 200
     assert echo.bodies == [b""]
-
-
-class Unreadable:
-    def read(self, size: int = -1) -> bytes:
-        raise AssertionError("the body was read")
-
-    readline = readlines = __iter__ = read
 
 
 @pytest.mark.parametrize("changes", [{}, {SHA256: "junk"}, {SHA1: ""}, {SHA1: "a", ALIAS: "b"}])

@@ -9,6 +9,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from support.bodies import Unreadable
 
 from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
 from swaig_wsgi.core.headers import SECURITY_HEADERS
@@ -266,13 +267,6 @@ def test_the_proxy_is_resolved_before_everything_else(everything):
     answer = Answer(everything, HTTP_X_FORWARDED_HOST="a.example", **told)
     assert answer.status == 403
     assert "Strict-Transport-Security" not in answer.headers
-
-
-class Unreadable:
-    def read(self, *size):
-        raise AssertionError("somebody read the body")
-
-    readline = readlines = __iter__ = read
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault[0] != "size"])

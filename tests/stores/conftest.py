@@ -12,20 +12,13 @@ import uuid
 from pathlib import Path
 
 import pytest
+from support.clock import Clock
 
 from swaig_wsgi.stores.memory import MemoryStore
 from swaig_wsgi.stores.redis import RedisStore
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Clock:
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 class Kit:

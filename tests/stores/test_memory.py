@@ -5,16 +5,9 @@ import threading
 import tracemalloc
 
 import pytest
+from support.clock import Clock
 
 from swaig_wsgi.stores.memory import MemoryStore
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

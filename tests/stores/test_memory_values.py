@@ -8,17 +8,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from support.clock import Clock
 
 from swaig_wsgi.stores.base import MAX_VALUE_BYTES, StoreError
 from swaig_wsgi.stores.memory import MemoryStore
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from urllib.parse import quote
 
 import pytest
 import redis
+from support.store_calls import HOUR, calls
 
 from swaig_wsgi.stores.base import StoreError
 from swaig_wsgi.stores.redis import RedisStore
-
-HOUR = 3600.0
 
 
 @pytest.fixture
@@ -43,17 +42,6 @@ def open_redis():
 @pytest.fixture
 def store(redis_kit):
     return redis_kit.store
-
-
-def calls(store):
-    return [
-        lambda: store.hit("key", HOUR),
-        lambda: store.get("key"),
-        lambda: store.set("key", {}, HOUR),
-        lambda: store.merge("key", {}, HOUR),
-        lambda: store.delete("key"),
-        lambda: store.add("key", {}, HOUR),
-    ]
 
 
 def assert_fails_within_a_second(store):

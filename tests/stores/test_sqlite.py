@@ -11,21 +11,13 @@ import stat
 import threading
 
 import pytest
+from support.clock import Clock
+from support.store_calls import HOUR, calls
 
 from swaig_wsgi.stores import connections
 from swaig_wsgi.stores import sqlite as module
 from swaig_wsgi.stores.base import StoreError
 from swaig_wsgi.stores.sqlite import SQLiteStore
-
-HOUR = 3600.0
-
-
-class Clock:
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -376,17 +368,6 @@ def test_refuses_what_is_no_path(path):
 def test_refuses_what_is_no_timeout(path, timeout):
     with pytest.raises(ValueError, match="timeout"):
         SQLiteStore(path, timeout=timeout)
-
-
-def calls(store):
-    return [
-        lambda: store.hit("key", HOUR),
-        lambda: store.get("key"),
-        lambda: store.set("key", {}, HOUR),
-        lambda: store.merge("key", {}, HOUR),
-        lambda: store.delete("key"),
-        lambda: store.add("key", {}, HOUR),
-    ]
 
 
 def assert_fails(store):

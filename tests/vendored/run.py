@@ -98,6 +98,9 @@ class Selection:
                 if top == "swaig_wsgi":
                     if room and room.partition(".")[0] not in ROOMS:
                         return True
+                elif top == "support":
+                    if self.needs_others(ROOT / "tests" / "support" / f"{room}.py"):
+                        return True
                 elif top not in ("pytest", "hypothesis") and not self.is_standard(top):
                     return True
         return False

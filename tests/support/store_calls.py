@@ -1,0 +1,16 @@
+"""One call of each method of a store."""
+
+from __future__ import annotations
+
+HOUR = 3600.0
+
+
+def calls(store):
+    return [
+        lambda: store.hit("key", HOUR),
+        lambda: store.get("key"),
+        lambda: store.set("key", {}, HOUR),
+        lambda: store.merge("key", {}, HOUR),
+        lambda: store.delete("key"),
+        lambda: store.add("key", {}, HOUR),
+    ]
