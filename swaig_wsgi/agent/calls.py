@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.awaiting import FAULTS, resolve
 from ..core.calls import check_call
-from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.answers import encode_json, log, log_security
 from ..middleware.tokens import key_detail
 from ..swaig.arguments import check_arguments
-from ..swaig.requests import RequestError, call_id_of, parse_function_call
+from ..swaig.requests import call_id_of, parse_function_call
 from ..swaig.results import to_answer
 from .once import Once, call_key
 from .replies import Refusal, Reply, understood
@@ -40,15 +39,12 @@ def prove(agent: AgentApp, body: dict[str, Any], name: str, token: str | None) -
 
     Raises:
         TokenError: the token proves neither, or there is none.
-        RequestError: an id is no text.
+        JSONBodyError: an id is no text.
     """
     if token is None:
         raise TokenError("missing")
     proof = agent.sessions.open_token(token)
-    try:
-        check_call(proof, body, name)
-    except JSONBodyError as error:
-        raise RequestError(error.what) from None
+    check_call(proof, body, name)
     return proof
 
 
@@ -75,7 +71,7 @@ class ToolCalls:
 
         Raises:
             Refusal: there is no such tool.
-            RequestError: the call is not understood.
+            JSONBodyError: the call is not understood.
         """
         call = understood(parse_function_call, body)
         understood(call_id_of, body)

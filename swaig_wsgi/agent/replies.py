@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..swaig.requests import RequestError
+from ..core.strict_json import JSONBodyError
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def understood(parse: Callable[..., Any], *args: Any) -> Any:
     """Return ``parse(*args)``.
 
     Raises:
-        Refusal: it raised RequestError.
+        Refusal: it raised JSONBodyError.
     """
     try:
         return parse(*args)
-    except RequestError as error:
-        raise bad_request(str(error)) from None
+    except JSONBodyError as error:
+        raise bad_request(error.what) from None

@@ -31,12 +31,13 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
 
 
 class JSONBodyError(ValueError):
-    """A body that is not the JSON object it should be.
+    """A body that is not the JSON object it should be, or does not say what it should.
 
     Attributes:
-        what: what is wrong with it, in words that may be shown to the client: ``empty body``,
-            ``not UTF-8``, ``not JSON``, ``not an object``, ``nested too deeply``,
-            ``number too long``, ``NaN or Infinity``, ``lone surrogate`` or ``duplicate key``.
+        what: what is wrong with it, in words that may be shown to the client. Of one that does
+            not parse: ``empty body``, ``not UTF-8``, ``not JSON``, ``not an object``,
+            ``nested too deeply``, ``number too long``, ``NaN or Infinity``, ``lone surrogate`` or
+            ``duplicate key``.
     """
 
     def __init__(self, what: str) -> None:

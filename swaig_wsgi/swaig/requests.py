@@ -11,10 +11,6 @@ from ..core.calls import call_id_in, check_call_id
 from ..core.strict_json import JSONBodyError, loads_object
 
 
-class RequestError(ValueError):
-    """A request does not say what it should; the message tells the client what is wrong."""
-
-
 @dataclass(frozen=True)
 class FunctionCall:
     """A tool call as the platform sent it; nothing of it is proved."""
@@ -27,13 +23,10 @@ def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
     """Return the call id: ``call_id``, else ``call.call_id``, else the query's; None without.
 
     Raises:
-        RequestError: an id is there but is not text, or is too long.
+        JSONBodyError: an id is there but is not text, or is too long.
     """
-    try:
-        call_id = call_id_in(body)
-        return check_call_id(query) if call_id is None and query else call_id
-    except JSONBodyError as error:
-        raise RequestError(error.what) from None
+    call_id = call_id_in(body)
+    return check_call_id(query) if call_id is None and query else call_id
 
 
 def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
@@ -43,11 +36,11 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     parsed, else ``argument`` itself.
 
     Raises:
-        RequestError: there is no name, or the arguments are not an object.
+        JSONBodyError: there is no name, or the arguments are not an object.
     """
     name = body.get("function")
     if not isinstance(name, str) or not name:
-        raise RequestError("function must be a non-empty string")
+        raise JSONBodyError("function must be a non-empty string")
     return FunctionCall(name, _arguments(body.get("argument")))
 
 
@@ -55,7 +48,7 @@ def _arguments(argument: Any) -> dict[str, Any]:
     if argument is None:
         return {}
     if not isinstance(argument, dict):
-        raise RequestError("argument must be an object")
+        raise JSONBodyError("argument must be an object")
     parsed, raw = argument.get("parsed"), argument.get("raw")
     if isinstance(parsed, list) and parsed and isinstance(parsed[0], dict):
         return parsed[0]
@@ -65,10 +58,10 @@ def _arguments(argument: Any) -> dict[str, Any]:
         try:
             return loads_object(raw.encode("utf-8"))
         except JSONBodyError as error:
-            raise RequestError(f"argument.raw is {error.what}") from None
+            raise JSONBodyError(f"argument.raw is {error.what}") from None
     if isinstance(parsed, list):
         if parsed:
-            raise RequestError("argument.parsed[0] must be an object")
+            raise JSONBodyError("argument.parsed[0] must be an object")
         return {}
     return argument
 
@@ -77,13 +70,13 @@ def requested_functions(body: Mapping[str, Any]) -> list[str] | None:
     """Return the names that a request for signatures asks for; None or empty asks for all.
 
     Raises:
-        RequestError: ``functions`` is not a list of strings.
+        JSONBodyError: ``functions`` is not a list of strings.
     """
     names = body.get("functions")
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RequestError("functions must be a list of strings")
+        raise JSONBodyError("functions must be a list of strings")
     return names
 
 

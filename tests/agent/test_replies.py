@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swaig_wsgi.agent.replies import Refusal, Reply, bad_request, understood
-from swaig_wsgi.swaig.requests import RequestError
+from swaig_wsgi.core.strict_json import JSONBodyError
 
 
 def test_a_reply_is_a_success_without_headers() -> None:
@@ -22,7 +22,7 @@ def test_a_bad_request_says_what_is_bad() -> None:
 def test_what_is_not_understood_is_a_bad_request() -> None:
     def parse(value: str) -> str:
         if not value:
-            raise RequestError("empty")
+            raise JSONBodyError("empty")
         return value.upper()
 
     assert understood(parse, "a") == "A"

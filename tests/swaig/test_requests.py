@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from swaig_wsgi.core.strict_json import JSONBodyError
 from swaig_wsgi.swaig.requests import (
     FunctionCall,
-    RequestError,
     call_id_of,
     parse_function_call,
     requested_functions,
@@ -45,7 +45,7 @@ def test_call_ids(body: dict[str, Any], query: str | None, expected: str | None)
     ],
 )
 def test_call_ids_that_are_none(body: dict[str, Any], query: str | None) -> None:
-    with pytest.raises(RequestError, match="call"):
+    with pytest.raises(JSONBodyError, match="call"):
         call_id_of(body, query)
 
 
@@ -87,7 +87,7 @@ def test_arguments(argument: Any, expected: dict[str, Any]) -> None:
     ],
 )
 def test_calls_that_are_not_understood(body: dict[str, Any]) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(JSONBodyError):
         parse_function_call(body)
 
 
@@ -95,7 +95,7 @@ def test_requested_functions() -> None:
     assert requested_functions({}) is None
     assert requested_functions({"functions": ["a"]}) == ["a"]
     for wrong in ("a", [1], {"a": 1}):
-        with pytest.raises(RequestError, match="functions must be a list"):
+        with pytest.raises(JSONBodyError, match="functions must be a list"):
             requested_functions({"functions": wrong})
 
 
