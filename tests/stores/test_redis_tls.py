@@ -1,0 +1,123 @@
+"""A store in Redis over TLS: who may be at the other end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+import redis
+
+from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores.redis import RedisStore
+
+CERTS = Path(__file__).parents[1] / "certs"
+#: For localhost and 127.0.0.1, and signed by itself.
+CERTIFICATE = CERTS / "cert.pem"
+#: The same address under a name that is not in the certificate.
+OTHER_NAME = "127.1"
+
+
+class TLSFront:
+    """Speaks TLS on a port of its own, for a server that does not, and notes what it is told."""
+
+    def __init__(self, port: int) -> None:
+        self.told = b""
+        self._server = port
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(CERTIFICATE, CERTS / "key.pem")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(plain)
+            try:
+                client = self._context.wrap_socket(plain, server_side=True)
+            except OSError:  # the client turned away
+                continue
+            server = socket.create_connection(("127.0.0.1", self._server))
+            self._open += [client, server]
+            for source, target in ((client, server), (server, client)):
+                thread = threading.Thread(target=self._pass_on, args=(source, target))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if isinstance(source, ssl.SSLSocket):
+                    self.told += data
+                target.sendall(data)
+
+    def close(self) -> None:
+        for each in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+@pytest.fixture
+def front(own_valkey):
+    server = own_valkey()
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("requirepass", "hunter2")
+    made = TLSFront(server.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connect(front):
+    stores = []
+
+    def connect(host, **options):
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        stores.append(RedisStore(f"rediss://:hunter2@{host}:{front.port}/0?{query}"))
+        return stores[-1]
+
+    yield connect
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_server_with_a_certificate_for_its_name_serves(connect, front, host):
+    store = connect(host, ssl_ca_certs=CERTIFICATE)
+    assert store.hit("key", 60).count == 1
+    assert store.hit("key", 60).count == 2
+    assert b"hunter2" in front.told
+
+
+@pytest.mark.parametrize(
+    ("host", "options"),
+    [
+        ("127.0.0.1", {}),
+        ("127.0.0.1", {"ssl_check_hostname": "false"}),
+        (OTHER_NAME, {"ssl_ca_certs": CERTIFICATE}),
+        (OTHER_NAME, {"ssl_ca_certs": CERTIFICATE, "ssl_cert_reqs": "required"}),
+    ],
+    ids=["unknown signer", "unknown signer of any name", "another name", "said to be required"],
+)
+def test_an_impostor_is_told_nothing(connect, front, host, options):
+    with pytest.raises(StoreError) as caught:
+        connect(host, **options).hit("key", 60)
+    assert "hunter2" not in str(caught.value)
+    assert front.told == b""
+
+
+def test_the_name_is_not_checked_where_that_is_asked_for(connect):
+    store = connect(OTHER_NAME, ssl_ca_certs=CERTIFICATE, ssl_check_hostname="false")
+    assert store.hit("key", 60).count == 1
