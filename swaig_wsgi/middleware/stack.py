@@ -13,6 +13,7 @@ from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
+from .plain_http import PlainHTTPAlarm
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
 
@@ -105,6 +106,8 @@ def stack(
         app = open_to_all(app)
     if settings.ssl_enabled or settings.ssl_domain is not None:
         app = HSTSMiddleware(app, host=settings.ssl_domain)
+    if settings.ssl_enabled and settings.trusted is None:
+        app = PlainHTTPAlarm(app)
     app = SecurityHeadersMiddleware(app, headers)
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
