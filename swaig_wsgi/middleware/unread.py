@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 #: Set in ``environ`` by whoever has read the body to its end.
 BODY_READ = "swaig_wsgi.body_read"
 
-#: Seconds for which an answered client may go on sending.
+#: Seconds for which an answered client that still sends its body finds the connection open.
 LINGER = 0.1
-#: A body of fewer bytes than these that has arrived whole is read, and the connection kept.
+#: Bytes of a body that are taken at most. One of fewer that has arrived whole keeps the connection.
 MAX_DRAIN = 65_536
-_PIECE = 65_536
+_PIECE = 4096
 
 
 def leaves_body(environ: WSGIEnvironment) -> bool:
@@ -39,10 +39,11 @@ def leaves_body(environ: WSGIEnvironment) -> bool:
 class UnreadAnswer:
     """An answer that, once sent, lets go of a client whose body is still to come.
 
-    Whoever has sent the whole body already keeps the connection. Whoever is still sending is
-    heard for :data:`LINGER` seconds, so that the answer reaches a client that sends first and
-    reads later, and the connection ends. ``close()`` has to come after the answer was sent, as it
-    does from every server; a layer outside that calls it before loses the answer.
+    Whoever has sent the whole body already keeps the connection. Whoever is still sending has
+    :data:`LINGER` seconds to find the answer, and the connection ends (RFC 9112 section 9.6); of
+    what is sent no more than :data:`MAX_DRAIN` bytes are taken. ``close()`` has to come after the
+    answer was sent, as it does from every server; a layer outside that calls it before loses the
+    answer.
     """
 
     def __init__(self, environ: WSGIEnvironment, body: list[bytes]) -> None:
@@ -56,22 +57,31 @@ class UnreadAnswer:
     def close(self) -> None:
         timeout = self._socket.gettimeout()
         try:
-            if not self._is_complete():
-                self._let_go()
+            left = self._left_to_take()
+            if left is not None:
+                self._let_go(left)
             self._socket.settimeout(timeout)
         except OSError:
             pass  # the client is gone, and with it the matter
 
-    def _is_complete(self) -> bool:
-        """Read what has arrived of the body, without waiting; tell whether that was all of it."""
-        self._socket.settimeout(0)
-        try:
-            return len(self._input.read(MAX_DRAIN)) < MAX_DRAIN
-        except Exception:
-            # "Would block", or whatever the server raises for a body that is malformed.
-            return False
+    def _left_to_take(self) -> int | None:
+        """Read what has arrived of the body, without waiting.
 
-    def _let_go(self) -> None:
+        Returns None when that was all of it, else how many bytes more may be taken.
+        """
+        self._socket.settimeout(0)
+        # What ends it, "would block" or whatever the server raises for a malformed body, may lose a
+        # piece that was read already.
+        left = MAX_DRAIN - _PIECE
+        with contextlib.suppress(Exception):
+            while left > 0:
+                size = len(self._input.read(_PIECE))
+                if size < _PIECE:
+                    return None
+                left -= size
+        return left
+
+    def _let_go(self, left: int) -> None:
         """End the connection so that the server finds nothing more to take for a request.
 
         The server does not know of what is read here and may believe that the body goes on, or
@@ -83,9 +93,14 @@ class UnreadAnswer:
         end = time.monotonic() + LINGER
         with contextlib.suppress(OSError):
             while (seconds := end - time.monotonic()) > 0:
-                self._socket.settimeout(seconds)
-                if not self._socket.recv(_PIECE):
+                if left <= 0:
+                    time.sleep(seconds)
                     break
+                self._socket.settimeout(seconds)
+                size = len(self._socket.recv(min(left, _PIECE)))
+                if not size:
+                    break
+                left -= size
         # With both directions shut down nothing is queued any more, but what is queued can be
         # read, also when the client has closed meanwhile: it is bounded by the receive buffer.
         with contextlib.suppress(OSError):
