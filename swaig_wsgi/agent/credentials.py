@@ -69,6 +69,6 @@ def _confirmed(
         try:
             if resolve(validate(*credentials)) is True:
                 return decision
-        except FAULTS:
+        except (*FAULTS, SystemExit):
             log.exception("validate_basic_auth raised; the request is refused")
     return Decision(None, "refused_by_validate_basic_auth")

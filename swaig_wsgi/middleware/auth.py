@@ -71,8 +71,9 @@ class AuthHandler:
     The first success lets the request in. With none of them configured every request passes, and
     the log warns once, unless `allow_unauthenticated` is False: then every request is refused.
 
-    A subclass may override the ``verify_`` methods of what is configured, or :meth:`decide`, from
-    which :meth:`validate` and :meth:`authenticate` follow.
+    A subclass may override :meth:`decide`, from which :meth:`validate` and :meth:`authenticate`
+    follow, or ``verify_`` methods: a method that is overridden counts as configured, with or
+    without a secret here.
 
     Args:
         bearer_token: accepted as ``Authorization: Bearer <token>``.
@@ -107,7 +108,7 @@ class AuthHandler:
         if not isinstance(allow_unauthenticated, bool):
             raise ValueError("allow_unauthenticated must be True or False")
         self._api_key_header = check_field_name(api_key_header, "api_key_header")
-        self._bearer = self._api_key = self._basic = None
+        self._bearer = self._api_key = self._basic = self._user = None
         if bearer_token is not None:
             self._bearer = Secret(check_bearer_token(bearer_token))
         if api_key is not None:
@@ -116,9 +117,9 @@ class AuthHandler:
             self._user, password = check_basic_pair(basic_auth, "basic_auth")
             self._basic = BasicSecret(self._user, password)
         self._policy = CredentialPolicy(
-            self.verify_bearer_token if self._bearer else None,
-            self.verify_api_key if self._api_key else None,
-            self.verify_basic_auth if self._basic else None,
+            self._check("verify_bearer_token", self._bearer),
+            self._check("verify_api_key", self._api_key),
+            self._check("verify_basic_auth", self._basic),
         )
         self._validator = custom_validator
         #: Whether `url` matters to this handler.
@@ -129,6 +130,11 @@ class AuthHandler:
         self.is_open = unconfigured and allow_unauthenticated
         if self.is_open:
             log.warning("AuthHandler: no method is configured, so that every request passes")
+
+    def _check(self, name: str, secret: object) -> Callable[..., bool] | None:
+        overridden = getattr(type(self), name) is not getattr(AuthHandler, name)
+        check: Callable[..., bool] = getattr(self, name)
+        return check if overridden or secret is not None else None
 
     def validate(self, headers: Mapping[str, str], *, method: str = "", url: str = "") -> bool:
         """Tell whether a request may pass. Never raises, whatever it is given."""
@@ -161,7 +167,7 @@ class AuthHandler:
             if not isinstance(headers, (EnvironHeaders, FoldedHeaders)):
                 headers = FoldedHeaders(headers)
             authorization = headers.get("Authorization")
-            api_key = None if self._api_key is None else headers.get(self._api_key_header)
+            api_key = headers.get(self._api_key_header) if self.has_api_key_auth() else None
             repeated = authorization is not None and is_repeated(authorization)
         except Exception:
             # Two spellings of a header, or an object that is no mapping at all.
@@ -173,7 +179,7 @@ class AuthHandler:
             if decision.result is not None or self._validator is None:
                 return decision
             passed = resolve(self._validator(AuthRequest(headers, method, url)))
-        except FAULTS:
+        except (*FAULTS, SystemExit):
             log.exception("checking credentials raised; the request is refused")
             return Decision(None, "validator_error")
         if passed is True:
@@ -189,11 +195,11 @@ class AuthHandler:
         Raises:
             ValueError: `realm` holds control characters or text beyond Latin-1.
         """
-        found = [bearer_challenge(realm)] if self._bearer else []
-        if self._basic:
+        found = [bearer_challenge(realm)] if self.has_bearer_auth() else []
+        if self.has_basic_auth():
             found.append(basic_challenge(realm))
         if not found:
-            header = self._api_key_header if self._api_key else None
+            header = self._api_key_header if self.has_api_key_auth() else None
             found.append(unregistered_challenge(realm, header))
         return found
 
@@ -215,25 +221,25 @@ class AuthHandler:
         return self._api_key_header
 
     def has_basic_auth(self) -> bool:
-        """Tell whether user and password are configured."""
-        return self._basic is not None
+        """Tell whether Basic is configured."""
+        return self._policy.basic is not None
 
     def has_bearer_auth(self) -> bool:
         """Tell whether a bearer token is configured."""
-        return self._bearer is not None
+        return self._policy.bearer is not None
 
     def has_api_key_auth(self) -> bool:
         """Tell whether an API key is configured."""
-        return self._api_key is not None
+        return self._policy.api_key is not None
 
     def get_auth_info(self) -> dict[str, dict[str, Any]]:
         """Describe the configured methods, in the order in which they are tried; no secrets."""
         info: dict[str, dict[str, Any]] = {}
-        if self._bearer is not None:
+        if self.has_bearer_auth():
             info["bearer"] = {"enabled": True}
-        if self._api_key is not None:
+        if self.has_api_key_auth():
             info["api_key"] = {"enabled": True, "header": self._api_key_header}
-        if self._basic is not None:
+        if self.has_basic_auth():
             info["basic"] = {"enabled": True, "username": self._user}
         if self._validator is not None:
             info["custom"] = {"enabled": True}
@@ -339,7 +345,7 @@ class AuthMiddleware:
             found = self._authenticate(headers, method=method, url=url)
             if not isinstance(found, Decision):
                 found = resolve(found)
-        except FAULTS:
+        except (*FAULTS, SystemExit):
             log.exception("the authenticator raised; the request is refused")
             return Decision(None, "validator_error")
         if isinstance(found, Decision):

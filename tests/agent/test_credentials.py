@@ -84,7 +84,9 @@ def test_only_true_confirms(verdict: Any) -> None:
         assert decision.reason == "refused_by_validate_basic_auth"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("s3cret"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("s3cret"), asyncio.CancelledError(), SystemExit("s3cret")]
+)
 def test_what_raises_does_not_confirm(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:

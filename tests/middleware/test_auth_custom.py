@@ -83,7 +83,9 @@ def test_a_generator_is_no_true():
     assert not AuthHandler(custom_validator=asynchronous).validate({})
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyError, RecursionError, asyncio.CancelledError])
+@pytest.mark.parametrize(
+    "error", [ValueError, KeyError, RecursionError, asyncio.CancelledError, SystemExit]
+)
 def test_a_validator_that_raises_refuses_and_the_log_says_so(caplog, error):
     def raising(request):
         raise error("database is down")
@@ -134,6 +136,44 @@ def test_an_overridden_verification_is_asked():
     assert not handler.validate({"Authorization": basic("admin:hunter2")})
     assert not handler.validate({"Authorization": "Bearer t"})
     assert not Directory(api_key="k").validate({"X-Api-Key": "k"})
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "right", "wrong"),
+    [
+        (
+            "verify_bearer_token",
+            AuthResult("bearer"),
+            {"Authorization": "Bearer right"},
+            {"Authorization": "Bearer wrong"},
+        ),
+        ("verify_api_key", AuthResult("api_key"), {"X-Api-Key": "right"}, {"X-Api-Key": "wrong"}),
+        (
+            "verify_basic_auth",
+            AuthResult("basic", "eve"),
+            {"Authorization": basic("eve:right")},
+            {"Authorization": basic("eve:wrong")},
+        ),
+    ],
+)
+def test_what_is_overridden_is_configured_without_a_secret(caplog, name, method, right, wrong):
+    def verify(self, *credentials):
+        return credentials[-1] == "right"
+
+    directory = types.new_class(
+        "Directory", (AuthHandler,), {}, lambda body: body.update({name: verify})
+    )
+    handler = directory()
+    assert not handler.is_open
+    assert caplog.records == []
+    assert handler.authenticate(right) == method
+    for headers in (wrong, {}, {"Authorization": "Digest x"}):
+        assert not handler.validate(headers)
+    configured = (handler.has_bearer_auth(), handler.has_api_key_auth(), handler.has_basic_auth())
+    assert configured.count(True) == 1
+    assert list(handler.get_auth_info()) == [method.method]
+    (challenge,) = handler.challenges("r")
+    assert (challenge.split()[0] == "Basic") is (method.method == "basic")
 
 
 def test_an_overridden_decision_reaches_validate_and_authenticate():
