@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from .core.cors import parse_origin
 from .core.hosts import host_patterns, parse_host
-from .core.proxies import trusted_proxies
+from .core.proxies import MAX_HOPS, trusted_proxies
 from .core.store_urls import check_store_url
 from .core.tokens import MIN_SECRET_BYTES
 from .core.urls import parse_base_url
@@ -58,7 +58,7 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, not {type(value).__name__}")
     if not value.isprintable():
-        raise ValueError("expected text without control characters")
+        raise ValueError("expected printable text, whose only white space are plain spaces")
     return value
 
 
@@ -120,7 +120,7 @@ def _domain(value: Any) -> str:
 
 def _proxies(value: Any) -> tuple[str, ...] | int:
     if isinstance(value, str) and value.strip().isdecimal():
-        value = _integer(1, 100)(value)
+        value = _integer(1, MAX_HOPS)(value)
     if not isinstance(value, int):
         value = _filled(_items(value))
     trusted_proxies(value)
@@ -135,8 +135,24 @@ def _secret(value: Any) -> str:
     return value
 
 
+def _swaig_secret(value: Any) -> str:
+    secret = _secret(value)
+    # It will be a fallback one day, and has to be the same there.
+    if _lines_and_items(secret) != (secret,):
+        raise ValueError(
+            "expected a secret without commas, line breaks, or white space at its ends, which "
+            "could not stand in SIGNALWIRE_SWAIG_SECRET_FALLBACKS"
+        )
+    return secret
+
+
 def _secrets(value: Any) -> tuple[str, ...]:
-    return tuple(_secret(item) for item in _items(value))
+    return tuple(_secret(item) for item in _lines_and_items(value))
+
+
+def _lines_and_items(value: Any) -> tuple[str, ...]:
+    """Split a text at line breaks and commas, or take a sequence as it is."""
+    return _items(",".join(value.splitlines()) if isinstance(value, str) else value)
 
 
 def _variable(
@@ -183,7 +199,7 @@ class Settings:
         _choice({"x-forwarded": "x-forwarded", "forwarded": "forwarded"}),
         "x-forwarded",
     )
-    swaig_secret: str | None = _variable("SIGNALWIRE_SWAIG_SECRET", _secret, secret=True)
+    swaig_secret: str | None = _variable("SIGNALWIRE_SWAIG_SECRET", _swaig_secret, secret=True)
     swaig_secret_fallbacks: tuple[str, ...] = _variable(
         "SIGNALWIRE_SWAIG_SECRET_FALLBACKS", _secrets, (), secret=True
     )

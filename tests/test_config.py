@@ -181,10 +181,25 @@ def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
         "SIGNALWIRE_SIGNING_KEY",
         "SWML_STORAGE_URL",
     }
+    values = {"storage_url": "memory://", "swaig_secret_fallbacks": f"{SECRET}1\n{SECRET}2\n"}
+    others = {
+        "basic_auth_user": "SWML_BASIC_AUTH_PASSWORD",
+        "basic_auth_password": "SWML_BASIC_AUTH_USER",
+    }
     for each in secrets:
-        variable = f"{each.metadata['variable']}_FILE"
-        with pytest.raises(ConfigurationError, match=f"^{variable}: cannot read"):
-            Settings.from_env({variable: str(tmp_path / "missing")})
+        variable = each.metadata["variable"]
+        value = values.get(each.name, SECRET)
+        path = tmp_path / each.name
+        source = {f"{variable}_FILE": str(path)}
+        with pytest.raises(ConfigurationError, match=f"^{variable}_FILE: cannot read"):
+            Settings.from_env(source)
+        path.write_text(value)
+        if each.name in others:
+            source[others[each.name]] = "other"
+        read = getattr(Settings.from_env(source), each.name)
+        assert read == (tuple(value.split()) if isinstance(read, tuple) else value)
+        with pytest.raises(ConfigurationError, match=f"^{variable}: set both"):
+            Settings.from_env({**source, variable: value})
 
 
 def test_a_secret_in_the_wrong_variable_is_not_repeated() -> None:
@@ -194,14 +209,30 @@ def test_a_secret_in_the_wrong_variable_is_not_repeated() -> None:
         assert "s3cret" not in str(caught.value)
 
 
-def test_a_secret_given_both_ways_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text(SECRET)
-    both = {
-        "SIGNALWIRE_SWAIG_SECRET": SECRET,
-        "SIGNALWIRE_SWAIG_SECRET_FILE": str(tmp_path / "secret"),
-    }
-    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SWAIG_SECRET: set both"):
-        Settings.from_env(both)
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f" {SECRET}",
+        f"{SECRET} ",
+        f"{SECRET}\r",
+        f"{SECRET}, {SECRET}",
+        f"{SECRET}\n{SECRET}",
+        ",x" * 20,
+    ],
+)
+def test_a_secret_that_could_not_become_a_fallback_is_refused(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SWAIG_SECRET: .*FALLBACKS") as caught:
+        Settings.from_env({"SIGNALWIRE_SWAIG_SECRET": secret})
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [",", ", ", "\n", "\r\n", ",\n", "\n\n"])
+def test_any_secret_can_become_a_fallback(separator: str) -> None:
+    secrets = ("a secret with spaces: ü;.", SECRET, "=" * 16)
+    for secret in secrets:
+        assert Settings.from_env({"SIGNALWIRE_SWAIG_SECRET": secret}).swaig_secret == secret
+    variables = {"SIGNALWIRE_SWAIG_SECRET_FALLBACKS": separator.join(secrets) + separator}
+    assert Settings.from_env(variables).swaig_secret_fallbacks == secrets
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
