@@ -3,7 +3,9 @@
 The message is the public URL with the raw body, or the form's parameters, straight after it. It
 has no time and no method in it: a captured request can be sent again, so effects must be
 idempotent. Nor is there a mark between URL and body, or between a parameter's name and its
-value. A JSON object keeps its place all the same, because no URL accepted here can hold ``{``.
+value: who has captured a signature can move the end of the URL into a form, or back. A JSON object
+keeps its place all the same, because no URL accepted here can hold ``{``; and the hash that covers
+a JSON body cannot be moved out of the URL.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _UTF_8 = re.compile(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII
 _FORM = re.compile(rb"(?:[!-$'-:<-~]|%[0-9A-Fa-f]{2}|&)*")
 _PARAMETER = re.compile(rb"([^&=]+)=([^&]*)")
 _MAX_PARAMETERS = 1000
+_HASH = b"bodySHA256="
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,8 @@ def _base64_fault(
     if media_type is not None and _UTF_8.fullmatch(media_type[1]):
         form = _form_message(body)
     if form and _is_form_signed(ring, urls, form, signature):
+        if _HASH in (urls[0] + form)[-len(form) - len(_HASH) + 1 :]:
+            return "body_hash_moved"
         covered = True
     elif _is_form_signed(ring, urls, b"", signature):
         covered = False

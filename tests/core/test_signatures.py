@@ -506,6 +506,76 @@ def test_no_query_lets_a_signature_of_the_url_alone_cover_a_body(query: str, bod
     assert not form_check(body, sign_form(KEY, url, ()), url, JSON)
 
 
+def test_the_hash_of_a_json_body_cannot_be_moved_into_a_form() -> None:
+    """The message has no mark where the URL ends: this is the signature of each of these forms."""
+    signed = hashed("https://h.example/pay?to=A-1", BODY)
+    signature = sign_form(KEY, signed, ())
+    assert form_check(BODY, signature, signed, JSON)
+    refused = set()
+    for end in range(len("https://h.example"), len(signed)):
+        rest = signed[end:]
+        for middle in range(1, len(rest) + 1):
+            form = f"{quote(rest[:middle], safe='')}={quote(rest[middle:], safe='')}".encode()
+            check = form_check(form, signature, signed[:end])
+            assert not check, (signed[:end], form)
+            refused.add(check.reason)
+    assert refused == {"body_hash_moved", "body_hash_mismatch"}
+
+
+def test_a_form_may_hold_the_name_of_the_hash() -> None:
+    parameters = [("bodySHA256", "0" * 64), ("q", "bodySHA256 = 0"), ("r", "?bodysha256=0")]
+    body = urlencode(parameters).encode()
+    assert form_check(body, sign_form(KEY, URL, parameters))
+
+
+def test_comparison_is_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare_digest(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare_digest)
+    wrong = "https://other.example:8443/"
+    for digest, length in (("sha256", 32), ("sha1", 20)):
+        check = {f"{digest}_signature": sign_body(KEY, wrong, BODY, digest=digest)}
+        assert not verify_request(KEY, URL, BODY, content_type=JSON, **check)
+        assert set(compared) == {(length, length)}
+        compared.clear()
+    assert not form_check(b"a=1", sign_form(KEY, wrong, [("a", "1")]))
+    assert set(compared) == {(28, 28)}
+    compared.clear()
+    url = hashed(URL, BODY)
+    assert not form_check(b"other", sign_form(KEY, url, ()), url, JSON)
+    assert compared[-1] == (64, 64)
+
+
+SIGNATURES = st.none() | st.text() | st.from_regex(r"[0-9a-f]{40}|[0-9a-f]{64}", fullmatch=True)
+
+
+@given(st.text(), st.binary(), st.text(), SIGNATURES, SIGNATURES, SIGNATURES)
+def test_junk_is_refused_and_raises_nothing(
+    url: str,
+    body: bytes,
+    content_type: str,
+    sha256: str | None,
+    sha1: str | None,
+    alias: str | None,
+) -> None:
+    for each in (url, f"https://{url}", URL):
+        check = verify_request(
+            KEY,
+            each,
+            body,
+            content_type=content_type,
+            sha256_signature=sha256,
+            sha1_signature=sha1,
+            sha1_alias_signature=alias,
+        )
+        assert not check
+        assert check.reason
+
+
 # -- keys
 
 
