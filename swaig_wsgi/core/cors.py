@@ -236,7 +236,10 @@ def preflight(
     """
     if not policy.allows(origin):
         return Preflight((), "origin_not_allowed")
-    if method not in policy.allow_methods:
+    # HEAD is GET without the content, and CORS-safelisted as GET is (Fetch, "Methods").
+    if method not in policy.allow_methods and not (
+        method == "HEAD" and "GET" in policy.allow_methods
+    ):
         return Preflight((), "method_not_allowed")
     names = [name.strip(" \t").lower() for name in (request_headers or "").split(",")]
     names = list(dict.fromkeys(filter(None, names)))

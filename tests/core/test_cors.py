@@ -342,6 +342,12 @@ def test_a_preflight_for_another_method_is_refused(method):
     assert preflight(cors_policy([APP]), APP, method) == Preflight((), "method_not_allowed")
 
 
+def test_a_preflight_for_head_is_one_for_get():
+    policy = cors_policy([APP], allow_methods=["GET"])
+    assert preflight(policy, APP, "HEAD") == preflight(policy, APP, "GET")
+    assert preflight(cors_policy([APP], allow_methods=["POST"]), APP, "HEAD").refused
+
+
 def test_methods_are_case_sensitive():
     policy = cors_policy([APP], allow_methods=["PATCH", "patch", "PATCH"])
     assert dict(preflight(policy, APP, "patch").headers)["Access-Control-Allow-Methods"] == (
