@@ -16,6 +16,7 @@ _SECRET_PARTS = (
     "apikey",
     "assertion",
     "authorization",
+    "bearer",
     "cardnumber",
     "clientcert",
     "cookie",
@@ -36,7 +37,19 @@ _SECRET_PARTS = (
     "token",
 )
 _SECRET_NAMES = frozenset(
-    {"auth", "authkey", "key", "otp", "pass", "pwd", "sig", "xauth", "xauthkey"}
+    {
+        "auth",
+        "authkey",
+        "dpop",
+        "key",
+        "otp",
+        "pass",
+        "pwd",
+        "session",
+        "xauth",
+        "xauthkey",
+        "xsession",
+    }
 )
 # Of parameters, but not of headers; as parts they would hit "zipcode", "callsid" and "shipping".
 _SECRET_PARAMETERS = frozenset({"code", "pin", "refresh", "sid"})
@@ -44,6 +57,7 @@ _SECRET_PARAMETERS = frozenset({"code", "pin", "refresh", "sid"})
 _URL_NAMES = frozenset(
     {
         "contentlocation",
+        "link",
         "location",
         "referer",
         "xforwardeduri",
@@ -58,6 +72,7 @@ _USERINFO = re.compile(r"([/\\][\t\r\n]*[/\\])[^/?#\\]*@")
 _OPAQUE_USERINFO = re.compile(r"(\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]?)[^/?#\\]*@")
 _AUTHORITY = re.compile(r"[^/?#]*//([^/?#]*)")
 _SEPARATOR = re.compile(r"([?&;#])")
+_IN_A_URL = re.compile(r"[/\\:]")
 _NESTED_DEPTH = 3
 
 
@@ -80,7 +95,11 @@ def _plain(name: str) -> str:
 
 
 def _is_secret(plain_name: str) -> bool:
-    return plain_name in _SECRET_NAMES or any(part in plain_name for part in _SECRET_PARTS)
+    return (
+        plain_name in _SECRET_NAMES
+        or plain_name.endswith("sig")
+        or any(part in plain_name for part in _SECRET_PARTS)
+    )
 
 
 def filter_sensitive_headers(
@@ -127,7 +146,10 @@ def redact_url(url: Any) -> str:
 
 def _redact(text: str, depth: int) -> str:
     head, *rest = _SEPARATOR.split(_mask_userinfo(text))
-    pieces = [MASK if _hides_secret(head, depth) else head]
+    if _IN_A_URL.search(head.partition("=")[0]):
+        pieces = [MASK if _hides_secret(head, depth) else head]
+    else:  # a query string alone
+        pieces, rest = [], ["", head, *rest]
     masking = False
     for separator, piece in zip(rest[::2], rest[1::2]):
         if masking and separator in "?;":

@@ -69,6 +69,10 @@ def test_mask_credentials() -> None:
         "Cookie2",
         "Set-Cookie",
         "X-Api-Key",
+        "X-Bearer",
+        "X-Session",
+        "X-Webhook-Sig",
+        "DPoP",
         "x_api_key",
         "ApiKey",
         "X-Auth-Token",
@@ -116,7 +120,7 @@ def test_headers_may_be_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Referer", "referer", "HTTP_REFERER", "Location", "X-Original-URL"]
+    "name", ["Referer", "referer", "HTTP_REFERER", "Link", "Location", "X-Original-URL"]
 )
 def test_urls_in_headers_are_redacted(name: str) -> None:
     filtered = filter_sensitive_headers({name: f"https://u:{SECRET}@h/?__token={SECRET}"})
@@ -137,6 +141,12 @@ def test_filtering_never_raises_and_adds_nothing(headers: dict[str, str]) -> Non
         ("", ""),
         ("/", "/"),
         ("/swaig?call_id=1&x", "/swaig?call_id=1&x"),
+        ("__token=hunter2", "__token=****"),
+        ("%5F_token=hunter2?hunter2&a=1", "%5F_token=****&a=1"),
+        ("a=1&__token=hunter2", "a=1&__token=****"),
+        ("token", None),
+        ("/token=1", None),
+        ("https://token.example/x=1", None),
         ("https://agent.example.com:3000/a@b?c=d@e#f", None),
         ("https://[::1]:3000/x@y", None),
         ("https://agent.example.com/a+b%20c?d=e+f%20g", None),
@@ -196,6 +206,7 @@ def test_redact_url(url: object, expected: str | None) -> None:
     [
         "__token",
         "token",
+        "bearer",
         "access_token",
         "refreshToken",
         "api_key",
