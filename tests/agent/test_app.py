@@ -107,6 +107,13 @@ def test_generated_credentials_are_announced_without_the_password(
     assert caplog.text == ""
 
 
+def test_without_a_setting_a_body_may_have_a_mebibyte(client: Any) -> None:
+    body = b'{"call_id": "call-1"}'
+    for size, status in ((1_048_576, 200), (1_048_577, 413)):
+        answer = client.post("/", data=body.ljust(size), content_type="application/json")
+        assert answer.status_code == status
+
+
 def test_a_subclass_can_only_refuse(make_agent: Any, client_of: Any) -> None:
     seen: list[tuple[str, str]] = []
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -267,6 +268,15 @@ def test_a_bad_pattern_is_named_with_what_was_expected(pattern):
 def test_patterns_come_as_a_sequence(patterns):
     with pytest.raises(ValueError, match="sequence of strings"):
         host_patterns(patterns)
+
+
+JUNK = st.text() | st.text("ax-.*:[]%0", max_size=20) | st.none() | st.binary()
+
+
+@given(JUNK | st.lists(JUNK) | st.integers())
+def test_patterns_are_understood_or_named_as_a_mistake(patterns):
+    with contextlib.suppress(ValueError):
+        assert host_patterns(patterns)
 
 
 def test_an_empty_allowlist_is_a_mistake():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -111,6 +112,15 @@ def test_the_policy_says_which_peer_is_believed(trusted, peer, believed):
 def test_a_bad_policy_is_named_with_what_was_expected(value, message):
     with pytest.raises(ValueError, match=message):
         trusted_proxies(value)
+
+
+JUNK = st.text() | st.text("0123456789abcdef.:/%-unix", max_size=20) | st.none() | st.binary()
+
+
+@given(JUNK | st.lists(JUNK) | st.integers() | st.floats())
+def test_a_policy_is_understood_or_named_as_a_mistake(value):
+    with contextlib.suppress(ValueError):
+        assert trusted_proxies(value) == trusted_proxies(value)
 
 
 def test_nothing_is_believed_of_an_untrusted_peer():

@@ -53,6 +53,11 @@ def test_nothing_else_is_raised(body):
         assert found == json.loads(body)
 
 
+@given(st.text() | st.text('aplictonjs/+;= "chruf8-', max_size=40))
+def test_judging_a_type_never_raises(content_type):
+    assert is_json_type(content_type) in (True, False)
+
+
 @given(st.text('{}[]",:\\1aeE.-u0', max_size=40))
 def test_what_is_accepted_is_what_the_json_module_reads(text):
     try:

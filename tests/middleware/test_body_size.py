@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import tempfile
+import tracemalloc
 from wsgiref.validate import validator
 
 import pytest
@@ -258,6 +259,41 @@ def test_a_long_chunked_body_waits_on_disk(application, monkeypatch):
     assert run(guarded(application, 1_000_000), environ)[0] == 200
     assert application.body == body
     assert len(made) == 1
+
+
+class Endless:
+    """An input of zeros that holds none of them."""
+
+    def __init__(self, size):
+        self.left = size
+
+    def read(self, size):
+        size = min(size, self.left)
+        self.left -= size
+        return bytes(size)
+
+
+@pytest.mark.parametrize(("size", "status"), [(30_000_000, 200), (80_000_000, 413)])
+def test_a_long_chunked_body_is_never_in_memory(size, status):
+    statuses = []
+
+    def application(environ, start_response):
+        while environ["wsgi.input"].read(65_536):
+            pass
+        start_response("200 OK", [])
+        return []
+
+    environ = request(Endless(size), coding="chunked")
+    tracemalloc.start()
+    try:
+        app = BodySizeMiddleware(application, 60_000_000)
+        for _ in app(environ, lambda status, headers, exc_info=None: statuses.append(status)):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [int(each[:3]) for each in statuses] == [status]
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize("cyclic", [False, True])

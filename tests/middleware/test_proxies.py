@@ -194,6 +194,29 @@ def test_other_fields_of_a_trusted_proxy_are_dropped_too():
     assert not extra.keys() & environ.keys()
 
 
+#: What servers, proxies and networks are known to name a client, a host or a scheme by.
+SYNONYMS = [
+    *("CF-Connecting-IP", "Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "Front-End-Https"),
+    *("True-Client-IP", "X-Azure-ClientIP", "X-Client-IP", "X-Cluster-Client-IP"),
+    *("X-Envoy-External-Address", "X-Host", "X-Original-Forwarded-For", "X-Original-Host"),
+    *("X-Original-URL", "X-Real-IP", "X-Rewrite-URL", "X-Scheme", "X-Script-Name"),
+    *("X-Url-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Protocol", "X-Forwarded-Server"),
+]
+
+
+@pytest.mark.parametrize("peer", [PROXY, "192.0.2.1"])
+@pytest.mark.parametrize("family", ["x-forwarded", "forwarded"])
+@pytest.mark.parametrize("name", SYNONYMS)
+def test_no_field_of_another_name_is_believed_or_handed_on(name, family, peer):
+    key = "HTTP_" + name.upper().replace("-", "_")
+    for value in ("192.0.2.66", "https", "on", "evil.example", "/evil"):
+        environ = seen(request({key: value}, peer), family=family)
+        assert key not in environ
+        told = (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["HTTP_HOST"])
+        assert told == (peer, "http", "inner.example:8000")
+        assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/swaig")
+
+
 # What an inner application sees
 
 
