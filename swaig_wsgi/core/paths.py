@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:(?=//)")
+
 
 def _wsgi_str(path: str) -> str:
     return path.encode("utf-8").decode("latin-1")
@@ -36,15 +38,21 @@ def _spellings(path: str) -> tuple[str, ...]:
     path = path or "/"
     if "//" not in path and "/." not in path and path.startswith("/"):
         return (path,)
-    rooted = path if path.startswith("/") else "/" + path
+    found = _normalised(path if path.startswith("/") else "/" + path)
+    # To one that parses it as a reference, "//x/api" is the path "/api" of a host "x"; and some
+    # servers hand on a target in absolute form as it came, "http://x/api".
+    reference = _SCHEME.sub("", path)
+    if reference.startswith("//"):
+        found += _normalised("/" + reference[2:].partition("/")[2])
+    return found
+
+
+def _normalised(rooted: str) -> tuple[str, ...]:
     # Applications differ in what they do and in what they do first: "//api/.." is below "/api"
     # for one that only strips slashes, "/x//../api" for one that squeezes them before it climbs.
     collapsed = _collapse(rooted)
-    # To one that parses it as a reference, "//x/api" is the path "/api" of a host "x".
-    after_host = "/" + rooted[2:].partition("/")[2] if rooted.startswith("//") else rooted
     return (
         rooted,
-        after_host,
         "/" + rooted.lstrip("/"),
         collapsed,
         remove_dot_segments(rooted),

@@ -112,10 +112,28 @@ def test_the_root_pattern_covers_every_path(pattern, path):
         "../api",
         "api/..",
         "x/../api",
+        "http://a.example/api",
+        "http://a.example/api/x",
+        "HTTPS://a.example:8080/x/../api",
+        "http://a.example//api",
+        "http:///api",
+        "//a.example//api",
+        "//a.example/./x/../api/y",
     ],
 )
 def test_no_spelling_slips_past_protect(path):
     assert path_scope(("/api",)).covers(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["http://api/x", "http://a.example/x", "http://a.example/apis", "http:/x", "//x/y/api"]
+)
+def test_a_target_in_absolute_form_is_judged_by_its_path(path):
+    assert not path_scope(("/api",)).covers(path)
+
+
+def test_a_path_of_slashes_alone_costs_little():
+    assert not path_scope(("/api",)).covers("/" * 100_000)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
