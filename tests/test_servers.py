@@ -1,11 +1,10 @@
 """What each server makes of unusual requests, and that nothing of it gets past the stack.
 
-What differs between them stands in the table of `conftest.py`, and in docs/servers.md.
+What differs between them stands in the table of `support/servers.py`, and in docs/servers.md.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.exchanges import connect, exchange, receive
 
 from swaig_wsgi.core.signatures import sign_body
 
@@ -81,45 +81,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def port(serve_for_module: Any, server_kind: Any, directory: Path) -> int:
     server = serve_for_module("some_site:app", *server_kind.forwarding, cwd=str(directory))
     return int(server.port)
-
-
-class Received:
-    """All that came back on one connection, until the server closed it or said no more."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        head, _, self.body = raw.partition(b"\r\n\r\n")
-        self.status = int(head.split(b" ")[1]) if head else 0
-        self.head = head.lower()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def receive(connection: socket.socket, seconds: float) -> Received:
-    connection.settimeout(seconds)
-    raw = b""
-    try:
-        while piece := connection.recv(65_536):
-            raw += piece
-    except OSError:
-        pass
-    return Received(raw)
-
-
-def exchange(address: int | str, request: bytes, seconds: float = 10) -> Received:
-    with connect(address) as connection:
-        connection.sendall(request)
-        return receive(connection, seconds)
-
-
-def connect(address: int | str) -> socket.socket:
-    if isinstance(address, int):
-        return socket.create_connection(("127.0.0.1", address), timeout=10)
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(address)
-    return connection
 
 
 def request(line: str, *fields: str, body: bytes = b"", host: bool = True) -> bytes:
@@ -268,6 +229,44 @@ def test_forwarding_headers_and_their_twins(port: int, server_kind: Any) -> None
         assert clients == ["203.0.113.7", "203.0.113.7", "198.51.100.1"]
     else:
         assert clients == ["127.0.0.1", "198.51.100.1", "198.51.100.1"]
+
+
+HSTS = "Strict-Transport-Security"
+AGENT = {"SWML_SSL_DOMAIN": "agent.example.com"}
+
+
+def test_hsts_is_never_sent_over_http(serve: Any, server_kind: Any) -> None:
+    server = serve("swaig_wsgi.examples.basic:app", *server_kind.forwarding, **AGENT)
+    for name, value in (
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Ssl", "on"),
+        ("X-Forwarded-Scheme", "https"),
+        ("X-Forwarded-Protocol", "ssl"),
+        ("Forwarded", "for=192.0.2.7;proto=https"),
+    ):
+        headers = {"Host": "agent.example.com", name: value}
+        answer = server.request("POST", "/", {"call_id": "call-1"}, headers)
+        assert answer.status == 200
+        believed = name in server_kind.scheme_fields
+        assert (HSTS in answer.headers, b"https://" in answer.body) == (believed, believed), name
+
+
+def test_hsts_is_sent_where_a_trusted_proxy_says_https(serve: Any, server_kind: Any) -> None:
+    trust = {"SWML_TRUSTED_PROXIES": "127.0.0.1"}
+    server = serve("swaig_wsgi.examples.basic:app", *server_kind.forwarding, **AGENT, **trust)
+
+    def ask(**told: str) -> str | None:
+        headers = {"Host": "agent.example.com", "X-Forwarded-For": "192.0.2.7"}
+        headers.update({f"X-Forwarded-{name}": value for name, value in told.items()})
+        answer = server.request("GET", "/", headers=headers)
+        assert answer.status == 200
+        value: str | None = answer.headers.get(HSTS)
+        return value
+
+    assert ask(Proto="https") == "max-age=31536000; includeSubDomains"
+    assert ask(Proto="http") is None
+    assert ask() is None
+    assert ask(Proto="https", Host="other.example") is None
 
 
 def test_twins_of_framing(port: int, server_kind: Any) -> None:

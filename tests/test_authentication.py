@@ -1,0 +1,177 @@
+"""Who gets in over a socket: no header makes an identity, and no target slips past a scope."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.exchanges import Received, exchange
+
+SITE = """
+import json
+
+from swaig_wsgi import AuthHandler
+
+
+def echo(environ, start_response):
+    auth = environ.get("swaig_wsgi.auth")
+    said = {
+        "user": environ.get("REMOTE_USER"),
+        "type": environ.get("AUTH_TYPE"),
+        "method": getattr(auth, "method", auth),
+        "name": getattr(auth, "username", auth),
+        "path": environ["PATH_INFO"],
+    }
+    content = json.dumps(said).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+    start_response("200 OK", headers)
+    return [content]
+
+
+handler = AuthHandler(bearer_token="let-me-in", basic_auth=("admin", "a-long-password"))
+all_guarded = handler.middleware(echo)
+mounted = {
+    "/exempt": handler.middleware(echo, exempt=("/exempt",)),
+    "/optional": handler.middleware(echo, optional=True),
+    "/outside": handler.middleware(echo, protect=("/api",)),
+}
+protect = handler.middleware(echo, protect=("/api",))
+exempt = handler.middleware(echo, exempt=("/health",))
+
+
+def app(environ, start_response):
+    return mounted.get(environ["PATH_INFO"], all_guarded)(environ, start_response)
+
+
+def careless(environ, start_response):
+    # As behind a gateway that hands header fields on under their bare names.
+    for key in [key for key in environ if key.startswith("HTTP_")]:
+        bare = key.removeprefix("HTTP_")
+        environ["swaig_wsgi.auth" if bare == "SWAIG_WSGI.AUTH" else bare] = environ[key]
+    return app(environ, start_response)
+"""
+
+
+@pytest.fixture
+def start(serve: Any, tmp_path: Any) -> Any:
+    """Start the server under test with one of the applications above."""
+    (tmp_path / "guarded_site.py").write_text(SITE)
+    return lambda app: serve(f"guarded_site:{app}", cwd=str(tmp_path))
+
+
+@pytest.mark.parametrize("app", ["app", "careless"])
+def test_no_header_makes_an_identity(start: Any, app: str) -> None:
+    server = start(app)
+    forged = {
+        "Remote-User": "root",
+        "REMOTE_USER": "root",
+        "Remote_User": "root",
+        "Auth-Type": "Basic",
+        "AUTH_TYPE": "Basic",
+        "swaig_wsgi.auth": "root",
+        "swaig-wsgi.auth": "root",  # the same to WSGI, and no server drops it
+    }
+    nobody = {"user": None, "type": None, "method": None, "name": None}
+    admin = {"user": "admin", "type": "Basic", "method": "basic", "name": "admin"}
+    bearer = {"Authorization": "Bearer let-me-in"}
+    for headers in (forged, *({name: value} for name, value in forged.items())):
+        for path in ("/exempt", "/optional", "/outside"):
+            answer = server.request("GET", path, headers=headers, auth=None)
+            assert (answer.status, answer.json) == (200, {**nobody, "path": path}), headers
+        assert server.request("GET", "/", headers=headers, auth=None).status == 401
+        answer = server.request("GET", "/", headers={**headers, **bearer}, auth=None)
+        assert answer.json == {**nobody, "method": "bearer", "path": "/"}, headers
+        answer = server.request("GET", "/", headers=headers, auth=("admin", "a-long-password"))
+        assert answer.json == {**admin, "path": "/"}, headers
+
+
+PROTECTED = (
+    "/api",
+    "/api/",
+    "/api/x",
+    "//api",
+    "//api/x",
+    "//api/..",
+    "///api",
+    "/./api",
+    "/x/../api",
+    "/x//../api",
+    "/;/../api",
+    "/api/../api/x",
+    "/%61pi/x",
+    "/%2fapi/x",
+    "/api%2fx",
+    "/%2e/api",
+    "/x/%2e%2e/api",
+    "http://a.example//api/x",
+    "http://evil//api",
+)
+NOT_EXEMPT = (
+    "/swaig",
+    "//health",
+    "/health/",
+    "/health/x",
+    "/health;x",
+    "/Health",
+    "/./health",
+    "/health/../swaig",
+    "/swaig/../health",
+    "/swaig?/health",
+    "/swaig#/health",
+    "/health%00",
+    "/health%2f",
+    "/%2fhealth",
+    "/health/%2e%2e/swaig",
+    "http://a.example/swaig",
+)
+CLAIMS = (
+    "SCRIPT_NAME: /health",
+    "SCRIPT_NAME: /x",
+    "SCRIPT_NAME: /swaig",
+    "Script-Name: /health",
+    "Script-Name: /api",
+    "PATH_INFO: /health",
+    "PATH_INFO: /x",
+    "Path-Info: /health",
+)
+
+
+def get(server: Any, target: str, claim: str | None) -> Received:
+    head = [f"GET {target} HTTP/1.1", "Host: a.example", "Connection: close"]
+    if claim is not None:
+        head.append(claim)
+    return exchange(server.port, "\r\n".join(head).encode() + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("app", "targets"),
+    [("protect", PROTECTED), ("exempt", NOT_EXEMPT)],
+    ids=["protect", "exempt"],
+)
+def test_no_target_slips_past_a_scope(
+    start: Any, server_kind: Any, app: str, targets: tuple[str, ...]
+) -> None:
+    server = start(app)
+    rewrites = dict(server_kind.rewrites)
+    for target in targets:
+        for claim in (None, *CLAIMS):
+            answer = get(server, target, claim)
+            if answer.status == 200:
+                # The application is asked for another path then, and not for a guarded one.
+                assert rewrites.get(target) == answer.json["path"], (target, claim)
+            elif server_kind.script_name == "believed" and (claim or "").startswith("SCRIPT_NAME"):
+                assert answer.status in (400, 401, 500), (target, claim)
+            else:
+                unseen = (404,) if not server_kind.encoded_slash else ()
+                assert answer.status in (400, 401, *unseen), (target, claim)
+
+
+def test_a_script_name_in_a_header(start: Any, server_kind: Any) -> None:
+    server = start("protect")
+    below = get(server, "/api/x", "SCRIPT_NAME: /api")
+    foreign = get(server, "/api/x", "SCRIPT_NAME: /health")
+    if server_kind.script_name == "believed":
+        # The application is asked for /x under a mount /api: see docs/workers.md.
+        assert (below.status, below.json["path"], foreign.status) == (200, "/x", 500)
+    else:
+        assert (below.status, foreign.status) == (401, 401)
