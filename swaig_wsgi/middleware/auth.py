@@ -117,9 +117,9 @@ class AuthHandler:
             self._user, password = check_basic_pair(basic_auth, "basic_auth")
             self._basic = BasicSecret(self._user, password)
         self._policy = CredentialPolicy(
-            self._check("verify_bearer_token", self._bearer),
-            self._check("verify_api_key", self._api_key),
-            self._check("verify_basic_auth", self._basic),
+            _verification(self, "verify_bearer_token", self._bearer),
+            _verification(self, "verify_api_key", self._api_key),
+            _verification(self, "verify_basic_auth", self._basic),
         )
         self._validator = custom_validator
         #: Whether `url` matters to this handler.
@@ -130,11 +130,6 @@ class AuthHandler:
         self.is_open = unconfigured and allow_unauthenticated
         if self.is_open:
             log.warning("AuthHandler: no method is configured, so that every request passes")
-
-    def _check(self, name: str, secret: object) -> Callable[..., bool] | None:
-        overridden = getattr(type(self), name) is not getattr(AuthHandler, name)
-        check: Callable[..., bool] = getattr(self, name)
-        return check if overridden or secret is not None else None
 
     def validate(self, headers: Mapping[str, str], *, method: str = "", url: str = "") -> bool:
         """Tell whether a request may pass. Never raises, whatever it is given."""
@@ -258,6 +253,13 @@ class AuthHandler:
         return AuthMiddleware(
             app, self, protect=protect, exempt=exempt, optional=optional, realm=realm
         )
+
+
+def _verification(handler: AuthHandler, name: str, secret: object) -> Callable[..., bool] | None:
+    """Return the method `name` of `handler`, if it can let anybody in."""
+    overridden = getattr(type(handler), name) is not getattr(AuthHandler, name)
+    verify: Callable[..., bool] = getattr(handler, name)
+    return verify if overridden or secret is not None else None
 
 
 class AuthMiddleware:
