@@ -3,9 +3,9 @@
 The message is the public URL with the raw body, or the form's parameters, straight after it. It
 has no time and no method in it: a captured request can be sent again, so effects must be
 idempotent. Nor is there a mark between URL and body, or between a parameter's name and its
-value: who has captured a signature can move the end of the URL into a form, or back. A JSON object
-keeps its place all the same, because no URL accepted here can hold ``{``; and the hash that covers
-a JSON body cannot be moved out of the URL.
+value: who has captured a signature can move the end of the URL into a form, or back. A signed JSON
+object cannot become a part of the URL, because no URL accepted here can hold ``{``; and the hash
+that covers a JSON body cannot be moved out of the URL.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _UTF_8 = re.compile(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII
 _FORM = re.compile(rb"(?:[!-$'-:<-~]|%[0-9A-Fa-f]{2}|&)*")
 _PARAMETER = re.compile(rb"([^&=]+)=([^&]*)")
 _MAX_PARAMETERS = 1000
-_HASH = b"bodySHA256="
+_HASH = re.compile(rb"[?&]bodySHA256=[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,11 @@ def verify_request(
     sha1 = sha1_signature or sha1_alias_signature or ""
     try:
         if _HEX_SHA1.fullmatch(sha1):
-            signed = _is_hex_signed(ring, urls, body, "sha1", sha1)
-            return _VALID if signed else SignatureCheck(False, "bad_sha1")
+            # The same HMAC as the base64 one, in another spelling.
+            if not _is_hex_signed(ring, urls, body, "sha1", sha1):
+                return SignatureCheck(False, "bad_sha1")
+            moved = _is_hash_moved(urls[0], body)
+            return SignatureCheck(False, "body_hash_moved") if moved else _VALID
         reason = _base64_fault(ring, urls, body, sha1, content_type)
     except Sha1Unavailable:
         return SignatureCheck(False, "sha1_unavailable")
@@ -207,7 +210,7 @@ def _base64_fault(
     if media_type is not None and _UTF_8.fullmatch(media_type[1]):
         form = _form_message(body)
     if form and _is_form_signed(ring, urls, form, signature):
-        if _HASH in (urls[0] + form)[-len(form) - len(_HASH) + 1 :]:
+        if _is_hash_moved(urls[0], form):
             return "body_hash_moved"
         covered = True
     elif _is_form_signed(ring, urls, b"", signature):
@@ -220,6 +223,14 @@ def _base64_fault(
         return "" if covered else "url_only"
     actual = hashlib.sha256(body).hexdigest().encode("ascii")
     return "" if hmac.compare_digest(actual, hashes[0].lower()) else "body_hash_mismatch"
+
+
+def _is_hash_moved(url: bytes, body: bytes) -> bool:
+    """Tell whether the hash that covered another body reaches from the URL into this one."""
+    if b"{" in body:
+        return False  # no URL holds it, so the body begins where it began
+    found = _HASH.finditer(url + body)
+    return any(each.end() > len(url) for each in found)
 
 
 def _is_hex_signed(
