@@ -124,7 +124,8 @@ class AuthHandler:
         self._validator = custom_validator
         #: Whether `url` matters to this handler.
         self.reads_url = custom_validator is not None
-        unconfigured = not self.get_auth_info()
+        # What a subclass says of itself has no part in who gets in.
+        unconfigured = self._policy == CredentialPolicy() and custom_validator is None
         self._refuses_all = unconfigured and not allow_unauthenticated
         #: Whether every request passes, because nothing is configured.
         self.is_open = unconfigured and allow_unauthenticated
@@ -162,7 +163,7 @@ class AuthHandler:
             if not isinstance(headers, (EnvironHeaders, FoldedHeaders)):
                 headers = FoldedHeaders(headers)
             authorization = headers.get("Authorization")
-            api_key = headers.get(self._api_key_header) if self.has_api_key_auth() else None
+            api_key = headers.get(self._api_key_header) if self._policy.api_key else None
             repeated = authorization is not None and is_repeated(authorization)
         except Exception:
             # Two spellings of a header, or an object that is no mapping at all.
@@ -257,8 +258,8 @@ class AuthHandler:
 
 def _verification(handler: AuthHandler, name: str, secret: object) -> Callable[..., bool] | None:
     """Return the method `name` of `handler`, if it can let anybody in."""
-    overridden = getattr(type(handler), name) is not getattr(AuthHandler, name)
     verify: Callable[..., bool] = getattr(handler, name)
+    overridden = getattr(verify, "__func__", None) is not getattr(AuthHandler, name)
     return verify if overridden or secret is not None else None
 
 

@@ -176,6 +176,31 @@ def test_what_is_overridden_is_configured_without_a_secret(caplog, name, method,
     assert (challenge.split()[0] == "Basic") is (method.method == "basic")
 
 
+def test_a_method_of_the_object_itself_is_configured_as_well():
+    class Late(AuthHandler):
+        def __init__(self):
+            self.verify_api_key = lambda key: key == "right"
+            super().__init__()
+
+    assert Late().authenticate({"X-Api-Key": "right"}) == AuthResult("api_key")
+    assert not Late().validate({"X-Api-Key": "wrong"})
+    assert not Late().validate({})
+
+
+def test_what_a_subclass_says_of_itself_lets_nobody_in():
+    class Modest(AuthHandler):
+        def has_api_key_auth(self):
+            return False
+
+        def get_auth_info(self):
+            return {}
+
+    handler = Modest(api_key="key")
+    assert not handler.is_open
+    assert not handler.validate({})
+    assert handler.validate({"X-Api-Key": "key"})
+
+
 def test_an_overridden_decision_reaches_validate_and_authenticate():
     class Closed(AuthHandler):
         def decide(self, headers, *, method="", url=""):
