@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:(?=//)")
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def _wsgi_str(path: str) -> str:
@@ -44,6 +44,8 @@ def _spellings(path: str) -> tuple[str, ...]:
     reference = _SCHEME.sub("", path)
     if reference.startswith("//"):
         found += _normalised("/" + reference[2:].partition("/")[2])
+    elif reference != path:
+        found += _normalised("/" + reference)
     return found
 
 

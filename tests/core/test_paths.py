@@ -117,6 +117,8 @@ def test_the_root_pattern_covers_every_path(pattern, path):
         "HTTPS://a.example:8080/x/../api",
         "http://a.example//api",
         "http:///api",
+        "http:/api",
+        "x:api/y",
         "//a.example//api",
         "//a.example/./x/../api/y",
     ],
