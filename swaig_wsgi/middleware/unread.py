@@ -19,6 +19,7 @@ LINGER = 0.1
 #: Bytes of a body that are taken at most. One of fewer that has arrived whole keeps the connection.
 MAX_DRAIN = 65_536
 _PIECE = 4096
+_DIGITS = len(str(MAX_DRAIN))
 
 
 def leaves_body(environ: WSGIEnvironment) -> bool:
@@ -49,6 +50,7 @@ class UnreadAnswer:
     def __init__(self, environ: WSGIEnvironment, body: list[bytes]) -> None:
         self._body = body
         self._input: Any = environ["wsgi.input"]
+        self._length = environ.get("CONTENT_LENGTH") or "0"
         self._socket: socket.socket = environ["gunicorn.socket"]
 
     def __iter__(self) -> Iterator[bytes]:
@@ -69,17 +71,21 @@ class UnreadAnswer:
 
         Returns None when that was all of it, else how many bytes more may be taken.
         """
+        left = MAX_DRAIN
+        if len(self._length) > _DIGITS:
+            return left  # never whole; and the server, to read a little, would take in a lot
         self._socket.settimeout(0)
-        # What ends it, "would block" or whatever the server raises for a malformed body, may lose a
-        # piece that was read already.
-        left = MAX_DRAIN - _PIECE
-        with contextlib.suppress(Exception):
+        try:
             while left > 0:
                 size = len(self._input.read(_PIECE))
                 if size < _PIECE:
                     return None
                 left -= size
-        return left
+        except Exception:
+            # "Would block", or whatever the server raises for a malformed body. A piece that it had
+            # read in part is lost.
+            return left - _PIECE
+        return 0
 
     def _let_go(self, left: int) -> None:
         """End the connection so that the server finds nothing more to take for a request.
@@ -88,6 +94,10 @@ class UnreadAnswer:
         has ended: whatever reached it now would be parsed from the wrong place, and who wrote the
         body could have written a request there (request smuggling).
         """
+        # gunicorn would else go on to a request that it has read ahead, behind the body's end: that
+        # would run, and its answer reach nobody.
+        with contextlib.suppress(AttributeError):
+            self._input.failed = True
         # The answer is out. A client that sees the end with it puts no other request here.
         self._socket.shutdown(socket.SHUT_WR)
         end = time.monotonic() + LINGER

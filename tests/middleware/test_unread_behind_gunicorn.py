@@ -51,6 +51,40 @@ def statuses_until_the_end(connection: socket.socket) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+def test_nothing_runs_behind_an_answer_that_ended_the_connection(
+    gunicorn: Any, tmp_path: Path, kind: str
+) -> None:
+    """What came along in one piece with a refused body would run, and nobody hear its answer."""
+    (tmp_path / "half_open.py").write_text(
+        "from swaig_wsgi import AuthHandler\n"
+        "def site(environ, start_response):\n"
+        "    print('reached', environ['PATH_INFO'], flush=True)\n"
+        "    start_response('200 OK', [('Content-Length', '2')])\n"
+        "    return [b'ok']\n"
+        "app = AuthHandler(bearer_token='t').middleware(site, protect=('/x',))\n"
+    )
+    options = ("--keep-alive=2", *SERVERS[kind])
+    server = gunicorn("half_open:app", *options, cwd=str(tmp_path))
+    head = b"POST /x HTTP/1.1\r\nHost: localhost\r\n"
+    piece = b"1000\r\n" + b"x" * 4096 + b"\r\n"
+    behind = b"GET /behind HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answered = 0
+    for pieces in (15, 16, 17):
+        with connect(server.port, tls=kind.endswith("tls")) as connection:
+            chunked = b"Transfer-Encoding: chunked\r\n\r\n" + piece * pieces + b"0\r\n\r\n"
+            connection.sendall(head + chunked + behind)
+            answers = statuses_until_the_end(connection)
+        assert answers in ([b"401"], [b"401", b"200"])
+        answered += answers.count(b"200")
+    # Another connection, whose request is the last to run: so all others would have been seen.
+    with connect(server.port, tls=kind.endswith("tls")) as connection:
+        connection.sendall(b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert statuses_until_the_end(connection) == [b"200"]
+    server.wait_for_log("reached /last")
+    assert server.log.count("reached /behind") == answered
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: str) -> None:
     """A server that took a part of the next request for the rest of a body would parse its body.
 
