@@ -6,7 +6,7 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..core.awaiting import FAULTS, resolve
+from ..core.awaiting import FAULTS_AND_EXIT, resolve
 from ..core.calls import check_call
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.answers import encode_json, log, log_security
@@ -103,6 +103,6 @@ class ToolCalls:
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_answer(result))
-        except (*FAULTS, SystemExit):  # sys.exit() in a tool ends the tool, not the worker
+        except FAULTS_AND_EXIT:
             log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..core.auth import AuthResult, Decision, parse_authorization, parse_basic
-from ..core.awaiting import FAULTS, resolve
+from ..core.awaiting import FAULTS_AND_EXIT, resolve
 from ..middleware.answers import log
 from ..middleware.auth import AuthHandler
 
@@ -69,6 +69,6 @@ def _confirmed(
         try:
             if resolve(validate(*credentials)) is True:
                 return decision
-        except (*FAULTS, SystemExit):
+        except FAULTS_AND_EXIT:
             log.exception("validate_basic_auth raised; the request is refused")
     return Decision(None, "refused_by_validate_basic_auth")

@@ -14,6 +14,9 @@ from . import greenlets
 #: cancelled is no Exception since Python 3.8, and must not look like a worker being shut down.
 FAULTS = (Exception, asyncio.CancelledError)
 
+#: The same where ``sys.exit()`` ends what other people's code was asked for, and not the worker.
+FAULTS_AND_EXIT = (*FAULTS, SystemExit)
+
 
 def resolve(value: Any) -> Any:
     """Return `value`, or what it comes to when it is awaitable.

@@ -21,7 +21,7 @@ from ..core.auth import (
     is_repeated,
     unregistered_challenge,
 )
-from ..core.awaiting import FAULTS, resolve
+from ..core.awaiting import FAULTS_AND_EXIT, resolve
 from ..core.paths import path_scope
 from ..core.redaction import redact_url
 from .answers import log, refuse
@@ -175,7 +175,7 @@ class AuthHandler:
             if decision.result is not None or self._validator is None:
                 return decision
             passed = resolve(self._validator(AuthRequest(headers, method, url)))
-        except (*FAULTS, SystemExit):
+        except FAULTS_AND_EXIT:
             log.exception("checking credentials raised; the request is refused")
             return Decision(None, "validator_error")
         if passed is True:
@@ -348,7 +348,7 @@ class AuthMiddleware:
             found = self._authenticate(headers, method=method, url=url)
             if not isinstance(found, Decision):
                 found = resolve(found)
-        except (*FAULTS, SystemExit):
+        except FAULTS_AND_EXIT:
             log.exception("the authenticator raised; the request is refused")
             return Decision(None, "validator_error")
         if isinstance(found, Decision):
