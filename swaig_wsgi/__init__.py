@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .agent.server import AgentServer
     from .config import ConfigurationError, Settings
     from .middleware.auth import AuthHandler
-    from .middleware.stack import harden
+    from .middleware.harden import harden
     from .sessions import SessionManager
-    from .swaig.results import FunctionResult
+    from .swaig._results import FunctionResult
     from .tls import SslConfig
 
 __all__ = [
@@ -39,11 +39,11 @@ _HOMES = {
     "AgentServer": ".agent.server",
     "AuthHandler": ".middleware.auth",
     "ConfigurationError": ".config",
-    "FunctionResult": ".swaig.results",
+    "FunctionResult": ".swaig._results",
     "SessionManager": ".sessions",
     "Settings": ".config",
     "SslConfig": ".tls",
-    "harden": ".middleware.stack",
+    "harden": ".middleware.harden",
 }
 
 

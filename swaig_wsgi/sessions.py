@@ -23,10 +23,10 @@ from .core.tokens import (
     sign_token,
     verify_token,
 )
-from .stores.shared import GeneratedKey, default_store, generated_key
+from .processes import GeneratedKey, default_store, generated_key
 
 if TYPE_CHECKING:
-    from .stores.base import Store
+    from .stores._base import Store
 
 # No store keeps a value longer, and the sum with any likely time still has twelve digits.
 _MAX_TOKEN_EXPIRY = 10**10

@@ -353,3 +353,41 @@ def own_valkey(tmp_path: Path) -> Iterator[Any]:
         if server.process is not None:
             server.process.send_signal(signal.SIGCONT)
         server.stop()
+
+
+@pytest.fixture
+def start_python():
+    """Return a function that starts a program; it and its children end with the test."""
+    programs = []
+
+    def start(code, *args):
+        program = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *map(str, args)],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        programs.append(program)
+        return program
+
+    yield start
+    for program in programs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        with program:
+            pass
+
+
+@pytest.fixture
+def run_python(start_python):
+    """Return a function that runs a program to its end and returns what it printed."""
+
+    def run(code, *args):
+        program = start_python(code, *args)
+        out, _ = program.communicate(timeout=60)
+        assert program.returncode == 0, out
+        return out
+
+    return run

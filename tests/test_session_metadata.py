@@ -4,7 +4,7 @@ import pytest
 from support.clock import Clock
 
 from swaig_wsgi.sessions import SessionManager
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.memory import MemoryStore
 
 SECRET = "a shared secret of the operators"

@@ -6,20 +6,20 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from ..concurrency import resolve
 from ..config import Settings
 from ..core.auth import resolve_credentials
-from ..core.awaiting import resolve
 from ..core.urls import join_url, parse_base_url, with_credentials
-from ..middleware.answers import log, set_log_level
 from ..middleware.auth import AuthHandler
-from ..stores.shared import default_store, generated_password
-from ..swaig.ai import AISettings
-from ..swaig.call_flow import CallFlow
-from ..swaig.document import Endpoints, render_document
-from ..swaig.prompt import Prompt
-from ..swaig.tools import ToolRegistry, tool_name
-from .development import serve
-from .forwards import ask, forward
+from ..processes import default_store, generated_password
+from ..swaig._registry import ToolRegistry, tool_name
+from ..swml._ai import AISettings
+from ..swml._call_flow import CallFlow
+from ..swml._document import Endpoints, render_document
+from ..swml._prompt import Prompt
+from ..wsgi import log, set_log_level
+from ._forwards import ask, forward
+from .dev_server import serve
 from .readiness import Readiness
 from .wiring import (
     check_types,

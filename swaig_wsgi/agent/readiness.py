@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..core.awaiting import FAULTS, resolve
-from ..middleware.answers import log
+from ..concurrency import FAULTS, resolve
+from ..wsgi import log
 
 #: Seconds for which an answer stands, however often it is asked for.
 INTERVAL = 1.0

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..core.headers import AGENT_HEADERS
-from ..middleware.answers import answer_json, refuse
-from ..middleware.per_process import PerProcessGuard, PerProcessState, unshared_store
-from ..middleware.stack import stack
-from ..stores.shared import default_store
-from ..swaig.requests import sip_username
+from ..middleware._per_process import PerProcessGuard, PerProcessState, unshared_store
+from ..middleware.harden import stack
+from ..processes import default_store
+from ..swaig._requests import sip_username
+from ..wsgi import answer_json, refuse
+from ._static import StaticFiles
 from .app import AgentApp
 from .health import HealthEndpoints
-from .static import StaticFiles
 from .wiring import OWN_PATHS, normal_route, unshared
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Settings
 from .app import AgentApp
-from .development import serve
+from .dev_server import serve
 from .wiring import DEFAULT_PORT
 
 if TYPE_CHECKING:

@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 from ..config import Settings
 from ..core.headers import AGENT_HEADERS
 from ..core.tokens import MIN_SECRET_BYTES, derive_key
-from ..middleware.auth import AuthHandler
-from ..middleware.per_process import (
+from ..middleware._per_process import (
     PASSWORD,
     PerProcessGuard,
     PerProcessState,
     unshared_key,
     unshared_store,
 )
+from ..middleware.auth import AuthHandler
+from ..middleware.harden import stack
 from ..middleware.signatures import WebhookSignatureMiddleware
-from ..middleware.stack import stack
+from ..processes import generated_key
 from ..sessions import SessionManager
-from ..stores.shared import generated_key
-from .credentials import AgentAuthenticator
-from .dispatch import Dispatcher
+from .auth import AgentAuthenticator
+from .endpoints import Dispatcher
 from .health import HealthEndpoints
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..stores.base import Store
+    from ..stores._base import Store
     from .app import AgentApp
 
 DEFAULT_MAX_REQUEST_SIZE = 1_048_576

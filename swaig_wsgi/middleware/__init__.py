@@ -3,12 +3,12 @@
 from .auth import AuthHandler, AuthMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
+from .harden import harden
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
 from .signatures import WebhookSignatureMiddleware
-from .stack import harden
 from .tokens import ToolTokenMiddleware
 
 __all__ = [

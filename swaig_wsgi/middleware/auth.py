@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
+from ..concurrency import FAULTS_AND_EXIT, resolve
 from ..core.auth import (
     AuthResult,
     BasicSecret,
@@ -21,12 +22,9 @@ from ..core.auth import (
     is_repeated,
     unregistered_challenge,
 )
-from ..core.awaiting import FAULTS_AND_EXIT, resolve
 from ..core.paths import path_scope
 from ..core.redaction import redact_url
-from .answers import log, refuse
-from .public_url import public_request_url
-from .request_headers import EnvironHeaders, FoldedHeaders
+from ..wsgi import EnvironHeaders, FoldedHeaders, log, public_request_url, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

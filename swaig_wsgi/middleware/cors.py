@@ -13,9 +13,8 @@ from ..core.cors import (
     replace_cors_headers,
     response_headers,
 )
-from .answers import answer, refuse
-from .hosts import allowed_host
-from .marks import is_marked, leave_mark, lift_mark
+from ..wsgi import allowed_host, answer, refuse
+from ._marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

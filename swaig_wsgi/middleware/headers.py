@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.headers import PRELOAD_MIN_AGE, hsts_value, missing_headers, security_headers
 from ..core.hosts import HostError, parse_host
-from .marks import is_marked, leave_mark, lift_mark
+from ._marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from ..core.hosts import host_patterns
 from ..core.paths import path_scope
-from .answers import refuse
-from .marks import is_marked, leave_mark
+from ..wsgi import HOST_ALLOWED, refuse
+from ._marks import is_marked, leave_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _MARKS = "swaig_wsgi.ran.hosts"
-_ALLOWED = "swaig_wsgi.host_allowed"
 _MALFORMED = (400, "Bad request: malformed Host header")
 _REFUSALS = {
     "missing_host": _MALFORMED,
@@ -63,7 +62,7 @@ class AllowedHostsMiddleware:
         mark = (self._patterns, host, target)
         if is_marked(environ, _MARKS, mark):
             return self.app(environ, start_response)
-        environ.pop(_ALLOWED, None)
+        environ.pop(HOST_ALLOWED, None)
         if self._scope.covers(environ.get("PATH_INFO", "")):
             reason = self._patterns.refusal(host, target)
             if reason is not None:
@@ -73,15 +72,6 @@ class AllowedHostsMiddleware:
                 )
             if not self._patterns.every:
                 # Inner layers may build on a host that somebody wrote down, not on any host.
-                environ[_ALLOWED] = host
+                environ[HOST_ALLOWED] = host
             leave_mark(environ, _MARKS, mark)
         return self.app(environ, start_response)
-
-
-def allowed_host(environ: WSGIEnvironment) -> str | None:
-    """Return the ``Host`` of the request if an allowlist outside has found it, else None.
-
-    A proxy layer in between may have put another host there, which nobody has judged.
-    """
-    host: str | None = environ.get("HTTP_HOST")
-    return host if host is not None and environ.get(_ALLOWED) == host else None

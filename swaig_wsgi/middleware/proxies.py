@@ -18,7 +18,7 @@ from ..core.proxies import (
     split_host,
     trusted_proxies,
 )
-from .public_url import raw_target
+from ..wsgi import raw_target
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.paths import path_scope
 from ..core.rate_limit import Decision, RateLimit, bounded_key, client_key
-from ..stores.base import Count, Store, StoreError
+from ..processes import default_store
+from ..stores._base import Count, Store, StoreError
 from ..stores.memory import MemoryStore
-from ..stores.shared import default_store
-from .answers import log_security, refuse
-from .marks import is_marked, leave_mark
-from .per_process import PerProcessState, unshared_store
+from ..wsgi import log_security, refuse
+from ._marks import is_marked, leave_mark
+from ._per_process import PerProcessState, unshared_store
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

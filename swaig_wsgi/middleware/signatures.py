@@ -9,10 +9,7 @@ from ..core.body_size import BodyError, check_max_bytes
 from ..core.paths import path_scope
 from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
-from .answers import log_security, refuse
-from .body_size import read_body, replay_body
-from .hosts import allowed_host
-from .public_url import public_request_url
+from ..wsgi import allowed_host, log_security, public_request_url, read_body, refuse, replay_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -12,9 +12,8 @@ from ..core.paths import path_scope
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, ToolToken, token_from_query
 from ..sessions import SessionManager
-from .answers import refuse
-from .body_size import read_body, replay_body
-from .per_process import PerProcessState, unshared_key
+from ..wsgi import read_body, refuse, replay_body
+from ._per_process import PerProcessState, unshared_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

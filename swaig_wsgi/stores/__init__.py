@@ -1,10 +1,10 @@
 """Shared state behind one small interface: in memory, in an SQLite file, in Redis."""
 
-from .base import Count, Store, StoreError
+from ._base import Count, Store, StoreError
+from ._url import open_store
 from .memory import MemoryStore
 from .redis import RedisStore
 from .sqlite import SQLiteStore
-from .url import open_store
 
 __all__ = [
     "Count",

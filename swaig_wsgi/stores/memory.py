@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core.greenlets import system_lock
-from .base import Count, Place, StoreError, check_seconds, decode_value, encode_value
-from .forks import renew_in_children
+from ..concurrency import renew_in_children, system_lock
+from ._base import Count, Place, StoreError, check_seconds, decode_value, encode_value
 
 _NEVER = (0, float("-inf"))
 

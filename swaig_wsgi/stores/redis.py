@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..core import greenlets
+from ..concurrency import run_elsewhere
 from ..core.redaction import escape_control
 from ..core.store_urls import check_store_url, split_prefix
-from .base import (
+from ._base import (
     MAX_VALUE_BYTES,
     Count,
     Place,
@@ -21,7 +21,7 @@ from .base import (
     join_members,
     too_large,
 )
-from .deadlines import bounded, within
+from ._deadlines import bounded, within
 
 _T = TypeVar("_T")
 
@@ -206,7 +206,7 @@ class RedisStore:
 
     def _call(self, work: Callable[[Any], _T]) -> _T:
         with within(self._total):
-            if not greenlets.run_elsewhere():
+            if not run_elsewhere():
                 client = self._own_client()
                 return self._sound(lambda: work(client))
             client = self._connect()

@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from .base import Count, Place, StoreError, check_seconds, decode_value, encode_value
-from .connections import FileID, Process, forget, identity, insist, open_connection, this_process
+from ._base import Count, Place, StoreError, check_seconds, decode_value, encode_value
+from ._connections import FileID, Process, forget, identity, insist, open_connection, this_process
 
 _T = TypeVar("_T")
 

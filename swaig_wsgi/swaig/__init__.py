@@ -1,1 +1,1 @@
-"""The SWAIG protocol: results, tools, and the SWML document. Standard library only."""
+"""Tool calls: registry, schemas, argument checks, results. Standard library only."""

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from swaig_wsgi.agent.forwards import ask, forward
+from swaig_wsgi.agent._forwards import ask, forward
 
 
 class Part:

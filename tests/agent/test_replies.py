@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swaig_wsgi.agent.replies import Refusal, Reply, bad_request, understood
+from swaig_wsgi.agent._replies import Refusal, Reply, bad_request, understood
 from swaig_wsgi.core.strict_json import JSONBodyError
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from swaig_wsgi.agent import development, serving
+from swaig_wsgi.agent import dev_server as development
+from swaig_wsgi.agent import serving
 from swaig_wsgi.agent.app import AgentApp
 from swaig_wsgi.config import ConfigurationError
 

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from swaig_wsgi.agent.static import StaticFiles
+from swaig_wsgi.agent._static import StaticFiles
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swaig_wsgi import AgentApp
-from swaig_wsgi.agent.calls import REFUSED
+from swaig_wsgi.agent.tool_calls import REFUSED
 from swaig_wsgi.core.tokens import SigningKey, derive_key, sign_token
 
 SECRET = "a secret that the tests share"

@@ -10,8 +10,8 @@ from werkzeug.test import Client
 
 from swaig_wsgi import AgentApp, AgentServer, Settings
 from swaig_wsgi.agent.wiring import unshared
-from swaig_wsgi.middleware.per_process import PASSWORD, SECRET, STORAGE
-from swaig_wsgi.stores.shared import SharedState, install
+from swaig_wsgi.middleware._per_process import PASSWORD, SECRET, STORAGE
+from swaig_wsgi.processes import SharedState, install
 
 CREDENTIALS = ("admin", "a password")
 KEY = "a secret of some length"

@@ -8,7 +8,7 @@ from support.authentication import basic, everything
 
 from swaig_wsgi.core.auth import AuthResult, Decision
 from swaig_wsgi.middleware.auth import AuthHandler
-from swaig_wsgi.middleware.request_headers import EnvironHeaders
+from swaig_wsgi.wsgi import EnvironHeaders
 
 
 def only(answer):

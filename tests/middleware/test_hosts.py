@@ -7,7 +7,8 @@ from wsgiref.validate import validator
 
 import pytest
 
-from swaig_wsgi.middleware.hosts import AllowedHostsMiddleware, allowed_host
+from swaig_wsgi.middleware.hosts import AllowedHostsMiddleware
+from swaig_wsgi.wsgi import allowed_host
 
 ALLOWED = ("agent.example.com", "127.0.0.1", "localhost", "::1")
 

@@ -20,7 +20,7 @@ from swaig_wsgi.middleware import (
     ToolTokenMiddleware,
     TrustedProxyMiddleware,
 )
-from swaig_wsgi.middleware.marks import is_marked, leave_mark, lift_mark
+from swaig_wsgi.middleware._marks import is_marked, leave_mark, lift_mark
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
 

@@ -10,8 +10,9 @@ from wsgiref.validate import validator
 import pytest
 
 from swaig_wsgi import Settings, harden
-from swaig_wsgi.middleware import RateLimitMiddleware, ToolTokenMiddleware, per_process
-from swaig_wsgi.middleware.per_process import (
+from swaig_wsgi.middleware import RateLimitMiddleware, ToolTokenMiddleware
+from swaig_wsgi.middleware import _per_process as per_process
+from swaig_wsgi.middleware._per_process import (
     PASSWORD,
     SECRET,
     STORAGE,
@@ -20,9 +21,9 @@ from swaig_wsgi.middleware.per_process import (
     unshared_key,
     unshared_store,
 )
+from swaig_wsgi.processes import SharedState, install
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores import MemoryStore, SQLiteStore
-from swaig_wsgi.stores.shared import SharedState, install
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from support.clock import Clock
 from support.rates import Answer, application
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.memory import MemoryStore
 
 

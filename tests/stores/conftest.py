@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -17,8 +13,6 @@ from support.clock import Clock
 from swaig_wsgi.stores.memory import MemoryStore
 from swaig_wsgi.stores.redis import RedisStore
 from swaig_wsgi.stores.sqlite import SQLiteStore
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Kit:
@@ -87,41 +81,3 @@ def public_directory():
         os.chmod(name, 0o755)
         yield Path(name)
         os.chmod(name, 0o755)
-
-
-@pytest.fixture
-def start_python():
-    """Return a function that starts a program; it and its children end with the test."""
-    programs = []
-
-    def start(code, *args):
-        program = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code, *map(str, args)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        programs.append(program)
-        return program
-
-    yield start
-    for program in programs:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(program.pid, signal.SIGKILL)
-        with program:
-            pass
-
-
-@pytest.fixture
-def run_python(start_python):
-    """Return a function that runs a program to its end and returns what it printed."""
-
-    def run(code, *args):
-        program = start_python(code, *args)
-        out, _ = program.communicate(timeout=60)
-        assert program.returncode == 0, out
-        return out
-
-    return run

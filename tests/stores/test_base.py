@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.stores.base import (
+from swaig_wsgi.stores._base import (
     MAX_VALUE_BYTES,
     StoreError,
     check_seconds,

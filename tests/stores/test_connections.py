@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from swaig_wsgi.stores import connections
-from swaig_wsgi.stores.connections import (
+from swaig_wsgi.stores import _connections as connections
+from swaig_wsgi.stores._connections import (
     Process,
     forget,
     identity,
@@ -173,7 +173,7 @@ def test_a_fork_that_python_did_not_see_leaves_what_was_in_use(process, connect,
 
 FORK = """
 import os, sys, time
-from swaig_wsgi.stores.connections import open_connection, this_process
+from swaig_wsgi.stores._connections import open_connection, this_process
 
 process = this_process()
 process.connections["a"] = open_connection(sys.argv[1], "OFF", time.monotonic() + 10)

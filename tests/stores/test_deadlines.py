@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from swaig_wsgi.stores.deadlines import Bounded, bounded, within
+from swaig_wsgi.stores._deadlines import Bounded, bounded, within
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.clock import Clock
 
-from swaig_wsgi.stores.base import MAX_VALUE_BYTES, StoreError
+from swaig_wsgi.stores._base import MAX_VALUE_BYTES, StoreError
 from swaig_wsgi.stores.memory import MemoryStore
 
 

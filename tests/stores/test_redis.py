@@ -14,7 +14,7 @@ import pytest
 import redis
 from support.store_calls import HOUR, calls
 
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.redis import RedisStore
 
 

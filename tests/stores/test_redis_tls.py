@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.redis import RedisStore
 
 CERTS = Path(__file__).parents[1] / "certs"

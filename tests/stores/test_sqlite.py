@@ -14,9 +14,9 @@ import pytest
 from support.clock import Clock
 from support.store_calls import HOUR, calls
 
-from swaig_wsgi.stores import connections
+from swaig_wsgi.stores import _connections as connections
 from swaig_wsgi.stores import sqlite as module
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 
@@ -165,7 +165,7 @@ def test_a_busy_thread_is_a_failure_and_no_hang(store):
 
 FORKS = """
 import os, sqlite3, sys, threading
-from swaig_wsgi.stores import connections
+from swaig_wsgi.stores import _connections as connections
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 store = SQLiteStore(sys.argv[1])
@@ -524,7 +524,7 @@ def test_processes_agree_again_after_a_file_was_removed_under_them(
 
 READ_ONLY = """
 import os, sys
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 if os.geteuid() == 0:
@@ -562,7 +562,7 @@ def test_a_read_only_file_is_a_failure(public_directory, run_python):
 
 FULL_DISK = """
 import resource, sys
-from swaig_wsgi.stores.base import StoreError
+from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 store = SQLiteStore(sys.argv[1])

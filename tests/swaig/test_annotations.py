@@ -18,15 +18,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig.annotations import (
+from swaig_wsgi.swaig._annotations import (
     Described,
     UnsupportedAnnotation,
     describe,
     describe_parameters,
     guarded,
 )
-from swaig_wsgi.swaig.arguments import find_fault
-from swaig_wsgi.swaig.keywords import check_schema
+from swaig_wsgi.swaig._arguments import find_fault
+from swaig_wsgi.swaig._keywords import check_schema
 
 
 class Unit(enum.Enum):

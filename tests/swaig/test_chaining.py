@@ -2,7 +2,7 @@ import inspect
 
 import pytest
 
-from swaig_wsgi.swaig.chaining import adds
+from swaig_wsgi.swaig._chaining import adds
 
 
 def make(name: str, often: int = 1) -> dict[str, object]:

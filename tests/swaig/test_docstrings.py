@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig.docstrings import first_paragraph, parameter_descriptions
+from swaig_wsgi.swaig._docstrings import first_paragraph, parameter_descriptions
 
 GOOGLE = """Transfer money: at once,
     and for good.

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from swaig_wsgi.swaig.keywords import MAX_SCHEMA_DEPTH, check_schema, compiled_pattern, is_type
+from swaig_wsgi.swaig._keywords import MAX_SCHEMA_DEPTH, check_schema, compiled_pattern, is_type
 
 
 @pytest.mark.parametrize(

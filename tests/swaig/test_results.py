@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from swaig_wsgi.swaig.actions import call, media, messaging, payment, rpc, state
-from swaig_wsgi.swaig.results import FunctionResult, to_answer
+from swaig_wsgi.swaig._actions import call, media, messaging, payment, rpc, state
+from swaig_wsgi.swaig._results import FunctionResult, to_answer
 
 
 def test_a_text_is_the_response():

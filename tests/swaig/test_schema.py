@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from swaig_wsgi.swaig.schema import inspect_handler, object_schema
+from swaig_wsgi.swaig._schema import inspect_handler, object_schema
 
 EMPTY = {"type": "object", "properties": {}, "required": []}
 CITY = {"city": {"type": "string"}}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given as generated
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig.values import flag, given, json_copy, json_object, text, texts
+from swaig_wsgi.swaig._values import flag, given, json_copy, json_object, text, texts
 
 json_values = st.recursive(
     st.none()

@@ -47,14 +47,6 @@ def check_auth(auth):
     equal(auth.constant_time_equal("a", "ab"), False)
 
 
-def check_awaiting(awaiting):
-    async def answer():
-        return "awaited"
-
-    equal(awaiting.resolve(answer()), "awaited")
-    equal(awaiting.resolve("plain"), "plain")
-
-
 def check_body_size(body_size):
     equal(body_size.body_length("5", None, False, 10), 5)
     equal(body_size.body_length(None, "chunked", True, 10), None)
@@ -74,12 +66,6 @@ def check_cors(cors):
     equal(cors.response_headers(policy, "null"), ())
     equal(cors.refuses_origin(policy, "POST", "https://evil.example", "https", "a.example"), True)
     refuses(ValueError, cors.cors_policy, ["app.example.com"])
-
-
-def check_greenlets(greenlets):
-    equal(greenlets.are_threads(), False)
-    with greenlets.system_lock() as held, greenlets.thread_pool() as pool:
-        equal((held, pool.submit(len, "ab").result()), (True, 2))
 
 
 def check_headers(headers):
@@ -210,15 +196,31 @@ def check_urls(urls):
     equal(url, "https://ann:p%40ss%3Aw%2F%C3%B6@a.example")
     equal(urls.join_url("https://a.example/x", "/swaig"), "https://a.example/x/swaig")
 
+
+def check_ssrf(ssrf):
     def resolver(address):
         return lambda host, port: [(0, 0, 0, "", (address, port))]
 
-    checked = urls.validate_url("https://a.example/", resolver=resolver("93.184.216.34"))
+    checked = ssrf.validate_url("https://a.example/", resolver=resolver("93.184.216.34"))
     equal(checked.addresses, ("93.184.216.34",))
     for private in ("127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "fd00::1"):
         resolve = resolver(private)
-        refuses(urls.UrlError, urls.validate_url, "https://a.example/", resolver=resolve)
-    refuses(urls.UrlError, urls.validate_url, "http://2130706433/")
+        refuses(ssrf.UrlError, ssrf.validate_url, "https://a.example/", resolver=resolve)
+    refuses(ssrf.UrlError, ssrf.validate_url, "http://2130706433/")
+
+
+def check_the_concurrency(load):
+    concurrency = load("concurrency")
+
+    async def reply():
+        return "awaited"
+
+    equal(concurrency.resolve(reply()), "awaited")
+    equal(concurrency.resolve("plain"), "plain")
+    equal(concurrency.are_threads(), False)
+    with concurrency.system_lock() as held, concurrency.thread_pool() as pool:
+        equal(held, True)
+        equal(pool.submit(lambda: 2).result(), 2)
 
 
 def check_the_stores(load):
@@ -335,6 +337,7 @@ def main():
         function(module, fips) if name == "signatures" else function(module)
     rooms = ["core"]
     if (copy / "stores").is_dir():
+        check_the_concurrency(load)
         check_the_stores(load)
         check_the_sessions(load)
         rooms.append("stores")

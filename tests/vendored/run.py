@@ -24,13 +24,18 @@ ROOT = HERE.parents[1]
 NAME = "_vendored_front_door"
 SUITE = (
     "tests/core",
-    "tests/middleware",
+    "tests/concurrency",
     "tests/stores",
+    "tests/wsgi",
+    "tests/middleware",
     "tests/test_config.py",
     "tests/test_sessions.py",
     "tests/test_session_metadata.py",
+    "tests/test_processes.py",
 )
-ROOMS = frozenset({"core", "config", "stores", "sessions", "middleware"})
+ROOMS = frozenset(
+    {"core", "concurrency", "config", "stores", "processes", "sessions", "wsgi", "middleware"}
+)
 #: Tests with these fixtures need servers, or start Python on the original.
 ELSEWHERE = frozenset(
     {"gunicorn", "own_valkey", "run_python", "serve_command", "start_python", "valkey"}
@@ -120,7 +125,7 @@ class Selection:
 def make_copy(directory):
     """Let a process of its own make the copy, so that the original is never loaded in this one."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from swaig_wsgi.vendoring import vendor; "
+        "import sys; sys.path.insert(0, sys.argv[1]); from swaig_wsgi.cli._vendor import vendor; "
         "vendor(sys.argv[2], stores=True, middleware=True)"
     )
     command = [sys.executable, "-S", "-E", "-I", "-c", code, str(ROOT), str(directory / NAME)]

@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swaig.actions import call
+from swaig_wsgi.swaig._actions import call
 
 
 def document(*verbs):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given as generated
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig.actions import checks
+from swaig_wsgi.swaig._actions import checks
 
 BREAKS = ["\r\n", "\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"]
 

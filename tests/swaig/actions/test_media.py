@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swaig.actions import media
+from swaig_wsgi.swaig._actions import media
 
 
 def the_verb(action):

@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swaig.actions import messaging
+from swaig_wsgi.swaig._actions import messaging
 
 TO, FROM = "+15551234567", "+15559876543"
 

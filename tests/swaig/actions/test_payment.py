@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swaig.actions import payment
+from swaig_wsgi.swaig._actions import payment
 
 URL = "https://pay.example/connect"
 DEFAULTS = {

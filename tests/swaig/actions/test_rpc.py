@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swaig.actions import rpc
+from swaig_wsgi.swaig._actions import rpc
 
 DOCUMENT = {"version": "1.0.0", "sections": {"main": [{"hangup": {}}]}}
 

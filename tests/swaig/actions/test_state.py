@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swaig.actions import state
+from swaig_wsgi.swaig._actions import state
 
 NOT_OBJECTS = [None, "text", ["a"], {"a": object()}, {"a": float("nan")}, {1, 2}]
 

@@ -1,0 +1,5 @@
+"""The ``swaig-wsgi`` command."""
+
+from ._main import main
+
+__all__ = ["main"]

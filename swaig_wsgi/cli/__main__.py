@@ -1,0 +1,7 @@
+"""``python -m swaig_wsgi.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

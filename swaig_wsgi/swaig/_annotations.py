@@ -1,0 +1,313 @@
+"""Python annotations as JSON schemas, and JSON values as what the annotations say."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import json
+import types
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    Sequence,
+)
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from ._arguments import canonical, find_fault
+from ._docstrings import parameter_descriptions
+from ._keywords import check_schema
+from ._values import json_object
+
+Convert = Callable[[Any], Any]
+
+_UNIONS = (Union, getattr(types, "UnionType", Union))
+_LISTS = (list, Sequence, MutableSequence, Collection, Iterable)
+_DICTS = (dict, Mapping, MutableMapping)
+
+
+class Described(NamedTuple):
+    """A JSON schema, and how a value that fits it becomes what the annotation says."""
+
+    schema: dict[str, Any]
+    convert: Convert
+
+
+class UnsupportedAnnotation(ValueError):
+    """There is no JSON schema for an annotation."""
+
+
+def describe(annotation: Any, where: str, within: tuple[type, ...] = ()) -> Described:
+    """Describe what `annotation` allows.
+
+    Args:
+        annotation: resolved, not a string.
+        where: what is annotated, for error messages.
+        within: the dataclasses round it.
+
+    Raises:
+        UnsupportedAnnotation: there is no schema for it.
+    """
+    if annotation is inspect.Parameter.empty:
+        raise UnsupportedAnnotation(f"{where} needs an annotation, which tells the AI what to pass")
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _annotated(annotation, where, within)
+    if origin is Literal:
+        return _choices([(_value(arg), arg) for arg in get_args(annotation)], where)
+    if origin in _UNIONS:
+        return _union(get_args(annotation), where, within)
+    if annotation is Any or annotation is object:
+        return Described({}, _unchanged)
+    if (origin or annotation) in _LISTS:
+        return _list(get_args(annotation), where, within)
+    if (origin or annotation) in _DICTS:
+        return _dict(annotation, where, within)
+    if isinstance(annotation, type):
+        return _class(annotation, where, within)
+    for attribute in ("__supertype__", "__value__"):  # NewType, and the type statement's alias
+        if hasattr(annotation, attribute):
+            return describe(getattr(annotation, attribute), where, within)
+    raise _unsupported(annotation, where)
+
+
+def describe_parameters(
+    parameters: Iterable[inspect.Parameter],
+    resolve: Callable[[inspect.Parameter], Any],
+    descriptions: Mapping[str, str],
+    where: Callable[[str], str],
+    within: tuple[type, ...] = (),
+) -> tuple[dict[str, Any], dict[str, Convert]]:
+    """Describe an object with a member for each parameter, and how each member is converted.
+
+    Raises:
+        ValueError: a parameter has no annotation, one for which there is no schema, or a default
+            that does not fit it.
+    """
+    properties: dict[str, Any] = {}
+    converters: dict[str, Convert] = {}
+    required: list[str] = []
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        name = parameter.name
+        described = describe(resolve(parameter), where(name), within)
+        if parameter.default is parameter.empty:
+            required.append(name)
+        else:
+            described = _with_default(described, parameter.default, where(name))
+        if name in descriptions:
+            _set_description(described.schema, descriptions[name])
+        properties[name], converters[name] = described
+    return {"type": "object", "properties": properties, "required": required}, converters
+
+
+def guarded(described: Described, where: str) -> Convert:
+    """Return a converter for values that were checked against some other schema.
+
+    It raises ValueError for one that does not fit.
+    """
+
+    def convert(value: Any) -> Any:
+        fault = find_fault(described.schema, value)
+        if fault is not None:
+            raise ValueError(f"{where}: {fault.path or 'the value'} {fault.problem}")
+        return described.convert(value)
+
+    return convert
+
+
+def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
+    if cls is str:
+        return Described({"type": "string"}, _unchanged)
+    if cls is bool:
+        return Described({"type": "boolean"}, _unchanged)
+    if cls is int:
+        return Described({"type": "integer"}, int)
+    if cls is float:
+        return Described({"type": "number"}, float)
+    if issubclass(cls, enum.Enum):
+        return _choices([(member.value, member) for member in cls], where)
+    if dataclasses.is_dataclass(cls):
+        return _dataclass(cls, where, within)
+    raise _unsupported(cls, where)
+
+
+def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
+    inner, *notes = get_args(annotation)
+    base = describe(inner, where, within)
+    schema = dict(base.schema)
+    convert = base.convert
+    for note in notes:
+        if isinstance(note, str):
+            _set_description(schema, note, replace="anyOf" not in schema)
+        elif isinstance(note, dict):
+            keywords = json_object(note, f"{where}: the keywords")
+            # Keywords that are added only narrow; these may let through what cannot be converted.
+            if "nullable" in keywords or keywords.keys() & base.schema.keys():
+                convert = guarded(base, where)
+            schema.update(keywords)
+            try:
+                check_schema(schema)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+    return Described(schema, convert)
+
+
+def _union(options: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Described:
+    branches = [describe(arg, where, within) for arg in options if arg is not type(None)]
+    described = branches[0] if len(branches) == 1 else _any_of(branches)
+    return _nullable(described) if type(None) in options else described
+
+
+def _any_of(branches: list[Described]) -> Described:
+    def convert(value: Any) -> Any:
+        fitting = (each.convert for each in branches if find_fault(each.schema, value) is None)
+        return next(fitting, _unchanged)(value)
+
+    return Described({"anyOf": [dict(each.schema) for each in branches]}, convert)
+
+
+def _nullable(described: Described) -> Described:
+    schema, inner = described
+    if "anyOf" in schema:
+        # The platform's own schema demands a description of null.
+        null = {"type": "null", "description": "No value"}
+        schema = {**schema, "anyOf": [*schema["anyOf"], null]}
+    elif schema:
+        schema = {**schema, "nullable": True}
+    return Described(schema, lambda value: None if value is None else inner(value))
+
+
+def _choices(pairs: list[tuple[Any, Any]], where: str) -> Described:
+    """Describe the JSON values of `pairs`, which stand for the Python values beside them."""
+    texts = [value for value, _ in pairs if isinstance(value, str)]
+    flags = [value for value, _ in pairs if isinstance(value, bool)]
+    numbers = [
+        value
+        for value, _ in pairs
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
+    with_null = any(value is None for value, _ in pairs)
+    if len(texts) + len(flags) + len(numbers) + with_null < len(pairs) or len(pairs) == with_null:
+        raise UnsupportedAnnotation(
+            f"{where}: the values to choose from must be strings, numbers, true and false"
+        )
+    schemas: list[dict[str, Any]] = []
+    if texts:
+        schemas.append({"type": "string", "enum": texts})
+    if numbers:
+        whole = all(isinstance(value, int) for value in numbers)
+        schemas.append({"type": "integer" if whole else "number", "enum": numbers})
+    if flags:
+        schemas.append({"const": flags[0]} if len(flags) == 1 else {"type": "boolean"})
+    meant = {canonical(value): python for value, python in pairs}
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    described = Described(schema, lambda value: meant[canonical(value)])
+    return described._replace(schema=_nullable(described).schema) if with_null else described
+
+
+def _list(args: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Described:
+    # A list says what it holds: some models' providers refuse schemas without "items".
+    item = describe(args[0] if args else Any, where, within)
+
+    def convert(value: Any) -> Any:
+        return [item.convert(each) for each in value]
+
+    return Described({"type": "array", "items": item.schema}, convert)
+
+
+def _dict(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
+    key, member = get_args(annotation) or (str, Any)
+    if key is not str:
+        raise _unsupported(annotation, where)
+    described = describe(member, where, within)
+
+    def convert(value: Any) -> Any:
+        return {name: described.convert(each) for name, each in value.items()}
+
+    schema: dict[str, Any] = {"type": "object"}
+    if described.schema:
+        schema["additionalProperties"] = described.schema
+    return Described(schema, convert)
+
+
+def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
+    if cls in within:
+        raise UnsupportedAnnotation(f"{where}: dataclass {cls.__name__} contains itself")
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except Exception as error:
+        raise ValueError(
+            f"{where}: an annotation of dataclass {cls.__name__} cannot be resolved: {error}"
+        ) from None
+
+    def resolve(parameter: inspect.Parameter) -> Any:
+        hint = hints.get(parameter.name, parameter.annotation)
+        return hint.type if isinstance(hint, dataclasses.InitVar) else hint
+
+    schema, converters = describe_parameters(
+        inspect.signature(cls).parameters.values(),
+        resolve,
+        parameter_descriptions(inspect.getdoc(cls) or ""),
+        lambda name: f"{where}, field {name!r} of {cls.__name__}",
+        (*within, cls),
+    )
+
+    def convert(value: Any) -> Any:
+        return cls(**{name: converters[name](value[name]) for name in converters if name in value})
+
+    return Described(schema, convert)
+
+
+def _with_default(described: Described, default: Any, where: str) -> Described:
+    if default is None:
+        # As type checkers once read it, and Python's own get_type_hints before 3.11.
+        return described if _allows_null(described.schema) else _nullable(described)
+    try:
+        value = json.loads(json.dumps(default, default=_value, allow_nan=False))
+    except (TypeError, ValueError):
+        return described
+    fault = find_fault(described.schema, value)
+    if fault is not None:
+        raise ValueError(f"{where}: its default {fault.problem}")
+    schemas = described.schema.get("anyOf", [described.schema])
+    next(each for each in schemas if find_fault(each, value) is None)["default"] = value
+    return described
+
+
+def _allows_null(schema: dict[str, Any]) -> bool:
+    return find_fault(schema, None) is None
+
+
+def _set_description(schema: dict[str, Any], text: str, *, replace: bool = False) -> None:
+    # Beside anyOf, the platform's own schema allows nothing.
+    for branch in schema.get("anyOf", [schema]):
+        if replace or "description" not in branch:
+            branch["description"] = text
+
+
+def _value(value: Any) -> Any:
+    """Return the JSON value that stands for an Enum's member or a dataclass's instance."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return value
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _unsupported(annotation: Any, where: str) -> UnsupportedAnnotation:
+    shown = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
+    return UnsupportedAnnotation(
+        f"{where}: there is no JSON schema for the annotation {shown or annotation!r}; use str, "
+        "int, float, bool, list, dict, Literal, Enum, Optional, Annotated, Any or a dataclass, "
+        "or give `parameters`"
+    )

@@ -1,0 +1,202 @@
+"""What the AI is told about its task."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..swaig import _values as values
+from ..swaig._values import flag, json_copy
+from ._contexts import ContextBuilder
+from ._sections import Section, declared_sections, make_section, make_subsection
+
+
+class Prompt:
+    """The prompt, either one text or titled sections, what each context adds to it, and the
+    prompt for the summary.
+
+    No method changes a section, list or dictionary in place: each makes a new one, so that a
+    shallow copy stands alone and a document that was rendered never changes.
+
+    Args:
+        default: the text while neither a text nor a section was set.
+    """
+
+    def __init__(self, default: str) -> None:
+        self._default = default
+        self._text: str | None = None
+        self._sections: list[Section] = []
+        self._llm_params: dict[str, Any] = {}
+        self._post_prompt: str | None = None
+        self._post_prompt_llm_params: dict[str, Any] = {}
+        self._contexts = ContextBuilder()
+
+    def __copy__(self) -> Prompt:
+        copied = type(self).__new__(type(self))
+        # Who defines contexts holds on to their builder, so each copy needs one of its own.
+        copied.__dict__.update(self.__dict__, _contexts=copy.copy(self._contexts))
+        return copied
+
+    def set_text(self, text: str) -> None:
+        """Use one text as the prompt.
+
+        Raises:
+            ValueError: there are sections already, which the text would silently hide.
+        """
+        if self._sections:
+            raise ValueError("the prompt has sections already; it is either text or sections")
+        self._text = values.text(text, "the prompt")
+
+    def add_section(
+        self,
+        title: str,
+        body: str | None = None,
+        bullets: Sequence[str] | None = None,
+        numbered: bool = False,
+        subsections: Sequence[Section] | None = None,
+        *,
+        numbered_bullets: bool = False,
+    ) -> None:
+        """Append a section; `numbered` numbers it among its siblings.
+
+        Raises:
+            ValueError: the prompt is a text already, a title is missing, or a part is of a
+                wrong type.
+        """
+        if self._text is not None:
+            raise ValueError("the prompt is a text already; it is either text or sections")
+        section = make_section(title, body, bullets)
+        if subsections:
+            if isinstance(subsections, (str, Mapping)) or not isinstance(subsections, Iterable):
+                raise ValueError(f"the subsections of section {title!r} must be a list")
+            section["subsections"] = [make_subsection(sub, title) for sub in subsections]
+        if flag(numbered, "numbered"):
+            section["numbered"] = True
+        if flag(numbered_bullets, "numbered_bullets"):
+            section["numberedBullets"] = True
+        self._sections = [*self._sections, section]
+
+    def add_declared(self, declared: Any) -> None:
+        """Append the sections that the class attribute ``PROMPT_SECTIONS`` declares.
+
+        Raises:
+            ValueError: they are malformed; the message names the attribute.
+        """
+        try:
+            for arguments in declared_sections(declared):
+                self.add_section(**arguments)
+        except ValueError as error:
+            raise ValueError(f"PROMPT_SECTIONS: {error}") from None
+
+    def add_to_section(
+        self,
+        title: str,
+        body: str | None = None,
+        bullet: str | None = None,
+        bullets: Sequence[str] | None = None,
+    ) -> None:
+        """Append to the section `title`, which is made when it is not there yet."""
+        addition = make_section(title, body, bullets)
+        if bullet:
+            first = values.text(bullet, f"a bullet of section {title!r}")
+            addition["bullets"] = [first, *addition.get("bullets", [])]
+        section = self._find(title)
+        if section is None:
+            self.add_section(title, body, addition.get("bullets"))
+            return
+        changed = dict(section)
+        if body:
+            changed["body"] = f"{section['body']}\n\n{body}" if section.get("body") else body
+        if "bullets" in addition:
+            changed["bullets"] = [*section.get("bullets", []), *addition["bullets"]]
+        self._exchange(section, changed)
+
+    def add_subsection(
+        self,
+        parent_title: str,
+        title: str,
+        body: str | None = None,
+        bullets: Sequence[str] | None = None,
+    ) -> None:
+        """Append a subsection to the section `parent_title`, made when it is not there yet."""
+        subsection = make_section(title, body, bullets)
+        parent = self._find(parent_title)
+        if parent is None:
+            self.add_section(parent_title)
+            parent = self._sections[-1]
+        siblings = parent.get("subsections", [])
+        self._exchange(parent, {**parent, "subsections": [*siblings, subsection]})
+
+    def has_section(self, title: str) -> bool:
+        """Tell whether there is a section of this title."""
+        return self._find(title) is not None
+
+    def set_llm_params(self, /, **params: Any) -> None:
+        """Set parameters of the language model, such as ``temperature``.
+
+        Raises:
+            ValueError: one has the name of a part of the prompt, ``text``, ``pom`` or
+                ``contexts``, which it would silently replace; or cannot be said in JSON.
+        """
+        given = _llm_params(params, "prompt parameters", {"text", "pom", "contexts"})
+        self._llm_params = {**self._llm_params, **given}
+
+    def set_post_prompt(self, text: str) -> None:
+        """Ask for a summary after the call, in these words."""
+        self._post_prompt = values.text(text, "the post-prompt")
+
+    def set_post_prompt_llm_params(self, /, **params: Any) -> None:
+        """Set parameters of the language model for the summary.
+
+        Raises:
+            ValueError: one is named ``text`` or ``pom``, as the words are; or cannot be said in
+                JSON.
+        """
+        given = _llm_params(params, "post-prompt parameters", {"text", "pom"})
+        self._post_prompt_llm_params = {**self._post_prompt_llm_params, **given}
+
+    def define_contexts(self) -> ContextBuilder:
+        """Return the contexts, to be added to; the prompt stays what all of them share."""
+        return self._contexts
+
+    def reset_contexts(self) -> None:
+        """Remove all contexts."""
+        self._contexts.reset()
+
+    def render(self, functions: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the value of ``ai.prompt``.
+
+        Args:
+            functions: what the AI can call; None leaves unchecked what steps say of functions.
+
+        Raises:
+            ValueError: the contexts do not hang together.
+        """
+        rendered: dict[str, Any]
+        if self._sections:
+            rendered = {"pom": self._sections, **self._llm_params}
+        else:
+            rendered = {"text": self._text or self._default, **self._llm_params}
+        if self._contexts:
+            rendered["contexts"] = self._contexts.render(functions)
+        return rendered
+
+    def render_post_prompt(self) -> dict[str, Any] | None:
+        """Return the value of ``ai.post_prompt``, or None when no summary was asked for."""
+        if self._post_prompt is None:
+            return None
+        return {"text": self._post_prompt, **self._post_prompt_llm_params}
+
+    def _find(self, title: str) -> Section | None:
+        return next((each for each in self._sections if each["title"] == title), None)
+
+    def _exchange(self, old: Section, new: Section) -> None:
+        self._sections = [new if each is old else each for each in self._sections]
+
+
+def _llm_params(params: dict[str, Any], what: str, parts: set[str]) -> dict[str, Any]:
+    taken = sorted(parts & params.keys())
+    if taken:
+        raise ValueError(f"{what} cannot have the name {taken[0]!r}, which is a part of the prompt")
+    return json_copy(params, what)  # type: ignore[no-any-return]

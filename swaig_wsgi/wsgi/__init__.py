@@ -1,0 +1,35 @@
+"""What every middleware uses: responses, logging, headers, URLs and bodies of requests."""
+
+from ._bodies import LimitedInput, declared_length, read_body, replay_body, spool_body
+from ._hosts import HOST_ALLOWED, allowed_host
+from ._logging import log, log_security, security_log, set_log_level
+from ._public_url import public_base_url, public_request_url, raw_target
+from ._request_headers import EnvironHeaders, FoldedHeaders
+from ._responses import answer, answer_json, encode_json, refuse
+from ._unread import BODY_READ, UnreadAnswer, leaves_body
+
+__all__ = [
+    "BODY_READ",
+    "HOST_ALLOWED",
+    "EnvironHeaders",
+    "FoldedHeaders",
+    "LimitedInput",
+    "UnreadAnswer",
+    "allowed_host",
+    "answer",
+    "answer_json",
+    "declared_length",
+    "encode_json",
+    "leaves_body",
+    "log",
+    "log_security",
+    "public_base_url",
+    "public_request_url",
+    "raw_target",
+    "read_body",
+    "refuse",
+    "replay_body",
+    "security_log",
+    "set_log_level",
+    "spool_body",
+]

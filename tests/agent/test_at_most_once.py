@@ -1,0 +1,289 @@
+"""At most once: repeats, concurrent and late, and what is left of processes that died."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+from support.clock import Clock
+
+from swaig_wsgi.agent import at_most_once as once
+from swaig_wsgi.agent.at_most_once import IN_PROGRESS, NOT_KEPT, UNCLAIMED, UNKNOWN, Once, call_key
+from swaig_wsgi.core.tokens import ToolToken
+from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
+
+
+class Counted:
+    """A handler that counts its runs, and may be held up."""
+
+    def __init__(self, hold: threading.Event | None = None) -> None:
+        self.runs = 0
+        self.started = threading.Event()
+        self._hold = hold
+
+    def __call__(self) -> bytes:
+        self.runs += 1
+        self.started.set()
+        if self._hold is not None:
+            assert self._hold.wait(20)
+        return b'{"response": "Paid."}'
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Any) -> Any:
+    if request.param == "memory":
+        yield MemoryStore(clock=clock)
+    else:
+        made = SQLiteStore(str(tmp_path / "store.db"), clock=clock)
+        yield made
+        made.close()
+
+
+def said(answer: bytes) -> Any:
+    return json.loads(answer)["response"]
+
+
+def test_a_repeat_gets_the_first_answer(store: Any) -> None:
+    handler = Counted()
+    first = Once(store).run("once:a", 60, handler)
+    assert Once(store).run("once:a", 60, handler) == first == b'{"response": "Paid."}'
+    assert handler.runs == 1
+    assert said(Once(store).run("once:b", 60, handler)) == "Paid."
+    assert handler.runs == 2
+
+
+def test_after_the_window_it_is_a_new_wish(store: Any, clock: Clock) -> None:
+    handler = Counted()
+    Once(store).run("once:a", 60, handler)
+    clock.now += 59
+    Once(store).run("once:a", 60, handler)
+    assert handler.runs == 1
+    clock.now += 2
+    Once(store).run("once:a", 60, handler)
+    assert handler.runs == 2
+
+
+def test_a_concurrent_repeat_waits_for_the_answer(store: Any) -> None:
+    hold = threading.Event()
+    handler = Counted(hold)
+    answers: list[bytes] = []
+    first = threading.Thread(target=lambda: answers.append(Once(store).run("once:a", 60, handler)))
+    first.start()
+    assert handler.started.wait(10)
+    repeats = [
+        threading.Thread(target=lambda: answers.append(Once(store).run("once:a", 60, handler)))
+        for _ in range(4)
+    ]
+    for repeat in repeats:
+        repeat.start()
+    hold.set()
+    for thread in (first, *repeats):
+        thread.join(20)
+    assert [said(answer) for answer in answers] == ["Paid."] * 5
+    assert handler.runs == 1
+
+
+def test_a_repeat_that_waited_long_enough_hears_that_it_goes_on(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.5)
+    monkeypatch.setattr(once, "BEAT", 0.05)
+    hold = threading.Event()
+    handler = Counted(hold)
+    first = threading.Thread(target=Once(store).run, args=("once:a", 60, handler))
+    first.start()
+    try:
+        assert handler.started.wait(10)
+        assert said(Once(store).run("once:a", 60, handler)) == IN_PROGRESS
+    finally:
+        hold.set()
+        first.join(20)
+    assert handler.runs == 1
+
+
+def test_what_a_dead_process_left_is_of_unknown_outcome(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.3)
+    assert store.add("once:a", {"beat": 3}, 60)
+    handler = Counted()
+    assert said(Once(store).run("once:a", 60, handler)) == UNKNOWN
+    assert handler.runs == 0
+
+
+def test_a_running_call_keeps_its_claim_beyond_the_window(
+    store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.5)
+    monkeypatch.setattr(once, "BEAT", 0.02)
+    hold = threading.Event()
+    handler = Counted(hold)
+    first = threading.Thread(target=Once(store).run, args=("once:a", 1, handler))
+    first.start()
+    try:
+        assert handler.started.wait(10)
+        for _ in range(5):
+            clock.now += 40
+            end = time.monotonic() + 10
+            before = store.get("once:a")
+            while store.get("once:a") == before and time.monotonic() < end:
+                time.sleep(0.01)
+        assert said(Once(store).run("once:a", 1, handler)) == IN_PROGRESS
+    finally:
+        hold.set()
+        first.join(20)
+    assert handler.runs == 1
+
+
+def test_a_handler_that_raises_leaves_its_claim(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+
+    def fails() -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Once(store).run("once:a", 60, fails)
+    handler = Counted()
+    assert said(Once(store).run("once:a", 60, handler)) == UNKNOWN
+    assert handler.runs == 0
+
+
+class Failing:
+    """A store that fails in one operation."""
+
+    def __init__(self, operation: str) -> None:
+        self._store = MemoryStore()
+        self._operation = operation
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._operation:
+            raise StoreError("s3cret host is down")
+        return getattr(self._store, name)
+
+
+def test_nothing_runs_without_a_claim(caplog: pytest.LogCaptureFixture) -> None:
+    handler = Counted()
+    assert said(Once(Failing("add")).run("once:a", 60, handler)) == UNCLAIMED  # type: ignore[arg-type]
+    assert handler.runs == 0
+    assert "could not be claimed" in caplog.text
+
+
+def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_a_call_that_cannot_give_signs_of_life_leaves_no_claim(
+    store: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Counted()
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_threads(patch)
+        assert said(Once(store).run("once:a", 60, handler)) == UNCLAIMED
+    assert handler.runs == 0
+    assert store.get("once:a") is None
+    assert "can't start new thread" in caplog.text
+    assert said(Once(store).run("once:a", 60, handler)) == "Paid."
+    assert handler.runs == 1
+
+
+def test_a_claim_that_cannot_be_taken_back_lets_nothing_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    handler = Counted()
+    runner = Once(Failing("delete"))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_threads(patch)
+        assert said(runner.run("once:a", 60, handler)) == UNCLAIMED
+    assert "could not be taken back" in caplog.text
+    assert said(runner.run("once:a", 60, handler)) == UNKNOWN
+    assert handler.runs == 0
+
+
+def test_an_answer_that_cannot_be_kept_is_still_given(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    handler = Counted()
+    runner = Once(Failing("set"))  # type: ignore[arg-type]
+    assert said(runner.run("once:a", 60, handler)) == "Paid."
+    assert "could not be kept" in caplog.text
+    assert said(runner.run("once:a", 60, handler)) == UNKNOWN
+    assert handler.runs == 1
+
+
+def test_an_answer_too_large_to_keep_is_still_given(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    large = json.dumps({"response": "x" * 100_000}).encode()
+    assert Once(store).run("once:a", 60, lambda: large) == large
+    assert said(Once(store).run("once:a", 60, lambda: large)) == NOT_KEPT
+
+
+def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
+    store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.1)
+
+    def dies() -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Once(store).run("once:a", 5, dies, lifetime=3600)
+    handler = Counted()
+    clock.now += 3500
+    assert said(Once(store).run("once:a", 5, handler, lifetime=100)) == UNKNOWN
+    assert handler.runs == 0
+
+
+def test_a_repeat_that_cannot_look_hears_that_it_is_unknown() -> None:
+    failing = Failing("get")
+    failing._store.add("once:a", {"beat": 0}, 60)
+    handler = Counted()
+    assert said(Once(failing).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
+    assert handler.runs == 0
+
+
+def test_signs_of_life_that_cannot_be_given_stop_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(once, "BEAT", 0.01)
+
+    def slow() -> bytes:
+        end = time.monotonic() + 10
+        while "sign of life" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+        return b'{"response": "Paid."}'
+
+    assert said(Once(Failing("set")).run("once:a", 60, slow)) == "Paid."  # type: ignore[arg-type]
+    assert "sign of life" in caplog.text
+
+
+def test_the_key_is_of_the_call_and_of_nothing_else() -> None:
+    proof = ToolToken("call-1", "pay", 2_000_000_000, "0a1b2c3d", "f" * 16)
+    key = call_key("bank", proof, {"amount": 5, "to": "A"})
+    assert key == call_key("bank", proof._replace(expiry=1), {"to": "A", "amount": 5})
+    others = {
+        call_key("shop", proof, {"amount": 5, "to": "A"}),
+        call_key("bank", proof._replace(call_id="call-2"), {"amount": 5, "to": "A"}),
+        call_key("bank", proof._replace(function_name="pay2"), {"amount": 5, "to": "A"}),
+        call_key("bank", proof._replace(nonce="0a1b2c3e"), {"amount": 5, "to": "A"}),
+        call_key("bank", proof, {"amount": 6, "to": "A"}),
+        call_key("bank", proof, {"amount": "5", "to": "A"}),
+        call_key("bank", proof, {}),
+    }
+    assert len(others | {key}) == 8

@@ -1,0 +1,215 @@
+"""Tools that run at most once, through the agent, in one process and in several."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swaig_wsgi import AgentApp
+from swaig_wsgi.agent import at_most_once as once
+from swaig_wsgi.agent.at_most_once import UNCLAIMED, UNKNOWN
+from swaig_wsgi.agent.tool_calls import FAILED
+from swaig_wsgi.stores import StoreError
+
+SECRET = "a secret that all workers share"
+
+
+def pay_once(agent: AgentApp, window: float = 60, runs: list[Any] | None = None) -> AgentApp:
+    def handler(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        if runs is not None:
+            runs.append(args)
+        return f"Paid {args['amount']}, number {len(runs or [])}."
+
+    amount = {"amount": {"type": "number"}}
+    return agent.define_tool("pay_once", "x", amount, handler, secure=True, once=window)
+
+
+def call(amount: int, call_id: str = "c", **members: Any) -> dict[str, Any]:
+    argument = {"parsed": [{"amount": amount}]}
+    return {"function": "pay_once", "call_id": call_id, "argument": argument, **members}
+
+
+def test_a_repeated_call_gets_the_first_answer(make_agent: Any, client_of: Any) -> None:
+    runs: list[Any] = []
+    client = client_of(pay_once(make_agent(), runs=runs))
+
+    def url(call_id: str = "c") -> str:
+        found = client.tools(call_id=call_id)["pay_once"]["web_hook_url"]
+        return "/swaig?" + str(found).partition("?")[2]
+
+    first, second = url(), url()
+
+    def pay(at: str, body: Any) -> str:
+        return str(client.post(at, json=body).json["response"])
+
+    assert pay(first, call(5)) == "Paid 5, number 1."
+    assert pay(first, call(5, caller_id_num="+1")) == "Paid 5, number 1."
+    assert pay(first, call(6)) == "Paid 6, number 2."
+    assert pay(second, call(5)) == "Paid 5, number 3."
+    assert pay(url("d"), call(5, "d")) == "Paid 5, number 4."
+    assert pay(first, call(5)) == "Paid 5, number 1."
+    moved = call(5, "elsewhere", conversation_id="c")
+    assert pay(first, moved) == "Paid 5, number 1."
+    assert len(runs) == 4
+
+
+def test_what_is_refused_claims_nothing(make_agent: Any, client_of: Any) -> None:
+    runs: list[Any] = []
+    agent = pay_once(make_agent(), runs=runs)
+    client = client_of(agent)
+    query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
+    client.post("/swaig", json=call(5))
+    client.post(f"/swaig?{query}", json=call(5, "other"))
+    wrong = {**call(5), "argument": {"parsed": [{"amount": "five"}]}}
+    assert "number" in client.post(f"/swaig?{query}", json=wrong).json["response"]
+    assert runs == []
+    answer = client.post(f"/swaig?{query}", json=call(5))
+    assert answer.json["response"] == "Paid 5, number 1."
+
+
+def test_a_claim_that_cannot_be_stored_refuses(
+    make_agent: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[Any] = []
+    agent = pay_once(make_agent(), runs=runs)
+
+    def fails(*args: Any) -> bool:
+        raise StoreError("down")
+
+    monkeypatch.setattr(agent.store, "add", fails)
+    client = client_of(agent)
+    query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
+    assert client.post(f"/swaig?{query}", json=call(5)).json == {"response": UNCLAIMED}
+    assert runs == []
+
+
+def test_a_failure_is_an_answer_too(make_agent: Any, client_of: Any) -> None:
+    runs: list[int] = []
+
+    def fails(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        runs.append(1)
+        raise RuntimeError("halfway")
+
+    agent = make_agent().define_tool("pay_once", "x", {}, fails, secure=True, once=60)
+    client = client_of(agent)
+    query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
+    answers = [client.post(f"/swaig?{query}", json=call(5)).json for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, RecursionError])
+def test_a_handler_that_gives_up_is_answered_all_the_same(
+    make_agent: Any, client_of: Any, error: type[BaseException]
+) -> None:
+    async def gives_up(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        raise error
+
+    def gives_up_at_once(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+        raise error
+
+    agent = make_agent().define_tool("later", "x", {}, gives_up)
+    agent.define_tool("now", "x", {}, gives_up_at_once)
+    for name in ("later", "now"):
+        answer = client_of(agent).post("/swaig", json={"function": name})
+        assert (answer.status_code, answer.json) == (200, {"response": FAILED})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"once": 60},
+        {"once": 60, "secure": False},
+        {"once": 0, "secure": True},
+        {"once": -1, "secure": True},
+        {"once": True, "secure": True},
+        {"once": "60", "secure": True},
+        {"once": 86_401, "secure": True},
+        {"once": float("nan"), "secure": True},
+    ],
+)
+def test_windows_that_are_none(make_agent: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="once"):
+        make_agent().define_tool("again", "x", {}, lambda args, raw: "x", **options)
+
+
+PROGRAM = """
+import os, time
+from swaig_wsgi import AgentApp
+app = AgentApp("bank")
+def pay(args, raw_data):
+    with open(os.environ["RUNS"], "a") as runs:
+        runs.write(f"{args['amount']} {os.getpid()}\\n")
+    time.sleep(args["amount"])
+    return "Paid."
+amount = {"amount": {"type": "number"}}
+app.define_tool("pay_once", "x", amount, pay, secure=True, once=5)
+"""
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    return str(request.getfixturevalue("valkey_url"))
+
+
+def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str) -> None:
+    (tmp_path / "paying.py").write_text(PROGRAM)
+    runs = tmp_path / "runs"
+    runs.touch()
+    server = gunicorn(
+        "paying:app",
+        "--workers=4",
+        cwd=str(tmp_path),
+        RUNS=str(runs),
+        SIGNALWIRE_SWAIG_SECRET=SECRET,
+        SWML_STORAGE_URL=storage_url,
+    )
+    document = server.request("POST", "/", {"call_id": "c"}).json
+    url = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"][0]["web_hook_url"]
+    path = "/swaig?" + url.partition("?")[2]
+
+    def pay(amount: float) -> Any:
+        answer = server.request("POST", path, call(amount))  # type: ignore[arg-type]
+        assert answer.status == 200
+        return answer.json["response"]
+
+    # A repeat while the first runs, in another worker: one run, one answer.
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda: answers.append(pay(1))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == ["Paid."] * 4
+    assert len(runs.read_text().splitlines()) == 1
+
+    # A worker that dies halfway: what it did is unknown, and is not done again.
+    def dies() -> None:
+        with pytest.raises(OSError):  # noqa: PT011 - the connection just ends
+            pay(30)
+
+    victim = threading.Thread(target=dies)
+    victim.start()
+    end = time.monotonic() + 20
+    while len(runs.read_text().splitlines()) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(int(runs.read_text().splitlines()[1].split()[1]), signal.SIGKILL)
+    victim.join(30)
+    assert pay(30) == UNKNOWN
+    assert len(runs.read_text().splitlines()) == 2
+
+    # After the window the same words are a new wish.
+    time.sleep(5.1)
+    assert pay(1) == "Paid."
+    assert len(runs.read_text().splitlines()) == 3
+    assert json.loads(json.dumps(once.WAIT)) == 5

@@ -1,0 +1,261 @@
+"""The command: what serves, in a process of its own; the rest in this one."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from swaig_wsgi import __version__
+from swaig_wsgi.cli._main import main
+from swaig_wsgi.config import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+CERTS = ROOT / "tests" / "certs"
+AGENT = "swaig_wsgi.examples.basic:app"
+RUNNING = r"Running on https?://127\.0\.0\.1:(\d+)"
+GOOD = {
+    "SWML_BASIC_AUTH_USER": "ann",
+    "SWML_BASIC_AUTH_PASSWORD": "password-of-ann",
+    "SWML_PROXY_URL_BASE": "https://agent.example.com",
+    "SWML_CORS_ORIGINS": "https://app.example.com",
+    "SWML_RATE_LIMIT": "120",
+    "SWML_ALLOWED_HOSTS": "agent.example.com",
+    "SIGNALWIRE_LOG_LEVEL": "warn",
+    "SIGNALWIRE_SWAIG_SECRET": "0123456789abcdef-secret",
+}
+TLS = {
+    "SWML_SSL_ENABLED": "true",
+    "SWML_SSL_CERT_PATH": str(CERTS / "cert.pem"),
+    "SWML_SSL_KEY_PATH": str(CERTS / "key.pem"),
+}
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Return the command as a script elsewhere, so that only the command itself adds the cwd."""
+    script = tmp_path / "bin" / "swaig-wsgi.py"
+    script.parent.mkdir()
+    script.write_text(
+        f"import sys\nsys.path.append({str(ROOT)!r})\n"
+        "from swaig_wsgi.cli._main import main\nsys.exit(main())\n"
+    )
+    return str(script)
+
+
+@pytest.fixture
+def site(tmp_path):
+    directory = tmp_path / "site"
+    directory.mkdir()
+    (directory / "served_site.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [environ['wsgi.url_scheme'].encode()]\n"
+    )
+    return str(directory)
+
+
+def run(command, *arguments, flags=(), cwd=None, **variables):
+    return subprocess.run(
+        [sys.executable, *flags, command, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=variables,
+        timeout=60,
+    )
+
+
+def refused(result, status, *words):
+    assert result.returncode == status
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+# -- serve
+
+
+def test_an_agent_is_served(serve_command, command):
+    server = serve_command(
+        [sys.executable, command, "serve", AGENT, "--host=127.0.0.1", "--port=0"],
+        {"SWML_BASIC_AUTH_USER": "demo", "SWML_BASIC_AUTH_PASSWORD": "p@ss:w/ö"},
+        listening=RUNNING,
+    )
+    assert server.request("GET", "/health", auth=None).status == 200
+    assert server.request("GET", "/", auth=None).status == 401
+    answer = server.request("GET", "/?call_id=call-1")
+    assert answer.status == 200
+    assert f"127.0.0.1:{server.port}" in answer.body.decode()
+
+
+def test_an_application_in_the_current_directory_is_served(serve_command, command, site):
+    server = serve_command(
+        [sys.executable, command, "serve", "served_site:app", "--port=0"],
+        listening=RUNNING,
+        cwd=site,
+    )
+    assert server.request("GET", "/").body == b"http"
+
+
+def test_tls_is_served_when_it_is_enabled(serve_command, command, site):
+    server = serve_command(
+        [sys.executable, command, "serve", "served_site:app", "--port=0"],
+        TLS,
+        listening=RUNNING,
+        cwd=site,
+    )
+    context = ssl.create_default_context(cafile=str(CERTS / "cert.pem"))
+    url = f"https://127.0.0.1:{server.port}/"
+    with urllib.request.urlopen(url, context=context, timeout=20) as answer:
+        assert answer.read() == b"https"
+
+
+@pytest.mark.parametrize("application", [AGENT, "served_site:app"])
+def test_without_its_certificate_tls_does_not_start(command, site, application):
+    missing = {**TLS, "SWML_SSL_CERT_PATH": "/missing.pem"}
+    result = run(command, "serve", application, "--port=0", cwd=site, **missing)
+    refused(result, 2, "SWML_SSL_CERT_PATH", "/missing.pem")
+
+
+@pytest.mark.parametrize("application", [AGENT, "served_site:app"])
+def test_a_bad_variable_is_named(command, site, application):
+    result = run(command, "serve", application, "--port=0", cwd=site, SWML_RATE_LIMIT="abc")
+    refused(result, 2, "SWML_RATE_LIMIT")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["served_site:nothing"], "has no 'nothing'"),
+        (["served_nowhere:app"], "no module 'served_nowhere'"),
+        (["served_site:app", "--port=65536"], "from 0 to 65535"),
+        (["served_site:app", "--port=http"], "from 0 to 65535"),
+        (["served_site:app", "--port=0655355"], "from 0 to 65535"),
+        ([], "MODULE:APP"),
+    ],
+)
+def test_a_usage_error_is_told(command, site, arguments, words):
+    refused(run(command, "serve", *arguments, cwd=site), 2, words)
+
+
+def test_without_werkzeug_the_extra_is_named(command, site):
+    result = run(command, "serve", "served_site:app", flags=("-S", "-E", "-I"), cwd=site)
+    refused(result, 2, "pip install 'swaig-wsgi[app]'")
+
+
+def test_the_other_commands_need_nothing_installed(command, tmp_path):
+    bare = {"flags": ("-S", "-E", "-I", "-W", "error"), "cwd": str(tmp_path)}
+    for arguments in (["check"], ["secret"], ["vendor", "copied"], ["vendor", "copied", "--check"]):
+        result = run(command, *arguments, **bare)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+# -- check
+
+
+def test_the_checklist_warns_and_passes(capsys):
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("warn  credentials: ")
+    assert "SWML_BASIC_AUTH_USER" in lines[0]
+    assert main(["check", "--strict"]) == 1
+
+
+def test_a_good_environment_passes_strictly_and_shows_no_secret(capsys, monkeypatch):
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check", "--strict"]) == 0
+    out = capsys.readouterr().out
+    assert "warn" not in out.replace("WARNING", "")
+    assert "password-of-ann" not in out
+    assert "0123456789abcdef" not in out
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"SWML_RATE_LIMIT": "abc"}, "SWML_RATE_LIMIT"),
+        ({"SWML_BASIC_AUTH_USER": "ann"}, "SWML_BASIC_AUTH_PASSWORD"),
+        ({"SIGNALWIRE_SWAIG_SECRET": "hunter2"}, "SIGNALWIRE_SWAIG_SECRET"),
+        ({**TLS, "SWML_SSL_KEY_PATH": "/missing.pem"}, "SWML_SSL_KEY_PATH"),
+        ({**TLS, "SWML_SSL_KEY_PATH": str(CERTS / "other-key.pem")}, "SWML_SSL_KEY_PATH"),
+    ],
+)
+def test_a_wrong_setting_fails_with_its_name(capsys, monkeypatch, variables, named):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check"]) == 1
+    told = capsys.readouterr()
+    assert named in told.err
+    assert told.out == ""
+    assert "hunter2" not in told.err
+
+
+def test_usable_files_for_tls_pass(capsys, monkeypatch):
+    for name, value in TLS.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check"]) == 0
+    assert "ok    TLS: " in capsys.readouterr().out
+
+
+# -- secret, vendor, version
+
+
+def test_each_secret_is_new_and_usable(capsys):
+    secrets = set()
+    for _ in range(2):
+        assert main(["secret"]) == 0
+        secret = capsys.readouterr().out.strip()
+        assert len(base64.urlsafe_b64decode(secret + "=")) == 32
+        assert Settings(swaig_secret=secret).swaig_secret == secret
+        secrets.add(secret)
+    assert len(secrets) == 2
+
+
+def test_a_copy_is_made_and_checked(capsys, tmp_path):
+    dest = str(tmp_path / "front_door")
+    assert main(["vendor", dest, "--stores"]) == 0
+    assert capsys.readouterr().out == f"{dest}: swaig-wsgi {__version__}, core, stores\n"
+    assert main(["vendor", "--check", dest]) == 0
+    (tmp_path / "front_door" / "core" / "auth.py").write_text("")
+    assert main(["vendor", dest, "--check"]) == 1
+    assert capsys.readouterr().out == "changed: core/auth.py\n"
+    assert main(["vendor", dest]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main(["vendor", dest, "--force", "--middleware"]) == 0
+    assert "core, stores, middleware" in capsys.readouterr().out
+    assert main(["vendor", dest, "--check"]) == 0
+
+
+def test_what_cannot_be_copied_or_checked_is_told(capsys, tmp_path):
+    assert main(["vendor", str(tmp_path / "not-a-name")]) == 2
+    assert "identifier" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["vendor", str(tmp_path / "file" / "inside")]) == 2
+    assert "swaig-wsgi: " in capsys.readouterr().err
+    assert main(["vendor", "--check", str(tmp_path)]) == 1
+    assert "is missing" in capsys.readouterr().err
+    assert main(["vendor", "--check", "--force", str(tmp_path)]) == 2
+    assert "stands alone" in capsys.readouterr().err
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"swaig-wsgi {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"]])
+def test_without_a_command_there_is_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: swaig-wsgi" in capsys.readouterr().err

@@ -1,0 +1,213 @@
+"""Lines of the log that nobody can forge, and that hold no token."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import pytest
+from gunicorn.config import Config
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from swaig_wsgi.gunicorn._logger import LineFormatter, Logger
+
+NAMES = ("gunicorn.error", "gunicorn.access", "swaig_wsgi", "swaig_wsgi.security")
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Any:
+    loggers = [logging.getLogger(name) for name in NAMES]
+    before = [(each.handlers[:], each.propagate, each.level) for each in loggers]
+    yield
+    for each, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        for handler in {*each.handlers} - {*handlers}:
+            handler.close()
+        each.handlers[:] = handlers
+        each.propagate, each.level = propagate, level
+        each.manager._clear_cache()  # type: ignore[attr-defined]
+
+
+def set_up(**settings: Any) -> Logger:
+    config = Config()
+    for name, value in settings.items():
+        config.set(name, value)
+    return Logger(config)
+
+
+def line(message: str, *args: Any, **options: Any) -> str:
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, message, args, **options)
+    return LineFormatter("%(levelname)s %(message)s").format(record)
+
+
+def raised(text: str) -> Any:
+    try:
+        raise ValueError(text)
+    except ValueError:
+        return sys.exc_info()
+
+
+@given(st.text())
+def test_a_record_is_one_line(text: str) -> None:
+    said = line("%s", text, exc_info=None)
+    assert said.startswith("INFO ")
+    assert len(said.splitlines()) <= 1
+    assert said.isprintable()
+
+
+@given(st.text())
+@example("\x1e\r")  # ends with an empty line
+def test_text_in_a_traceback_passes_for_no_record(text: str) -> None:
+    first, *rest = line("it failed", exc_info=raised(text)).split("\n")
+    assert first == "INFO it failed"
+    assert rest
+    for each in rest:
+        assert each.startswith("    ")
+        assert each.isprintable()
+
+
+def test_a_stack_is_indented_too() -> None:
+    said = line("here", exc_info=None, sinfo="Stack (most recent call last):\n  File x\x1b[2J")
+    assert said.split("\n") == [
+        "INFO here",
+        "    Stack (most recent call last):",
+        "      File x\\x1b[2J",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("GET /swaig?__token=abc HTTP/1.1", "GET /swaig?__token=**** HTTP/1.1"),
+        ("/?a=1&__token=a-b_c=&b=2", "/?a=1&__token=****&b=2"),
+        ("'/?__token=abc'", "'/?__token=****'"),
+        ("/?__TOKEN=abc#x", "/?__TOKEN=****#x"),
+        ("/?%5f_token%3dabc", "/?%5f_token%3d****"),
+        ("/?__token=a __token=b", "/?__token=**** __token=****"),
+        ("nothing of the kind", "nothing of the kind"),
+    ],
+)
+def test_tokens_are_masked(text: str, said: str) -> None:
+    assert line("%s", text, exc_info=None) == f"INFO {said}"
+    assert said in line("x", exc_info=raised(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "at /x?api_key=s3cret&password=s3cret&a=1 https://u:s3cret@h/ in vain",
+            "at /x?api_key=****&password=****&a=1 https://****@h/ in vain",
+        ),
+        ("'/x?a=1&api%5Fkey=s3cret'", "'/x?a=1&api%5Fkey=****'"),
+        ("(https://u:s3cret@h/y?a=1).", "(https://****@h/y?a=1)."),
+        ("https://u:s3'cret@h/", "https://****@h/"),
+        ("https://u:s3/cret@h/", "https://****@h/"),
+        ("mailto:u:s3cret@h", "mailto:****@h"),
+        ("a=1&password=s3cret", "a=1&password=****"),
+        ("api_key=s3cret&a=1", "api_key=****&a=1"),
+        ("/p;jsessionid=s3cret", "/p;jsessionid=****"),
+        ("/p#access_token=s3cret", "/p#access_token=****"),
+        ("/x?next=%2Fy%3Fpassword%3Ds3cret", "/x?next=****"),
+        ("/x?a=\\&password=s3cret\x1b", "/x?a=\\\\&password=****"),
+        ("/x?a=1\x1b", "/x?a=1\\x1b"),
+        (f"/x?{'a' * 9000}&password=s3cret", "****"),
+        ("a/b c\\d 50% 1+1=2 f(token=None)", "a/b c\\\\d 50% 1+1=2 f(token=None)"),
+    ],
+)
+def test_secrets_in_urls_are_masked(text: str, said: str) -> None:
+    assert line("%s", text, exc_info=None) == f"INFO {said}"
+    traceback = line("x", exc_info=raised(text))
+    assert said in traceback
+    assert "s3cret" not in traceback.partition("ValueError: ")[2]
+
+
+@given(st.text(st.sampled_from("a%253F?&;#@:/\\= '\"\n\x1b\ud800,)"), max_size=60))
+def test_no_junk_brings_a_secret_to_light_or_breaks_a_line(junk: str) -> None:
+    said = line("%s", f"{junk} /x?{junk}&password=s3cret", exc_info=None)
+    assert "s3cret" not in said
+    assert said.isprintable()
+
+
+def test_another_handler_cannot_bring_its_traceback_into_the_line() -> None:
+    said = "it failed /x?__token=s3cret"
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), raised(said))
+    before = logging.Formatter().format(record)
+    assert "s3cret" in before
+    first, *rest = LineFormatter("%(message)s").format(record).split("\n")
+    assert first == "it failed"
+    assert rest[-1] == "    ValueError: it failed /x?__token=****"
+    assert all(each.startswith("    ") for each in rest)
+    # Nor does ours change what others write.
+    assert logging.Formatter().format(record) == before
+
+
+def test_a_traceback_that_came_as_text_is_made_safe_too() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), None)
+    record.exc_text = "ValueError: /x?__token=s3cret\nINFO forged"
+    said = LineFormatter("%(message)s").format(record)
+    assert said == "it failed\n    ValueError: /x?__token=****\n    INFO forged"
+
+
+def test_all_records_go_to_one_handler() -> None:
+    set_up(accesslog="-")
+    error, access, ours = (logging.getLogger(name).handlers for name in NAMES[:3])
+    assert error == access == ours
+    assert len(error) == 1
+    assert isinstance(error[0].formatter, LineFormatter)
+    assert not logging.getLogger("swaig_wsgi").propagate
+
+
+def test_the_access_log_may_go_elsewhere(tmp_path: Any) -> None:
+    set_up(accesslog=str(tmp_path / "access"))
+    error, access, ours = (logging.getLogger(name).handlers for name in NAMES[:3])
+    assert error == ours != access
+    assert isinstance(access[0].formatter, LineFormatter)
+
+
+def test_a_reload_leaves_one_handler() -> None:
+    logger = set_up(accesslog="-")
+    config = Config()
+    config.set("loglevel", "debug")
+    logger.setup(config)
+    error, access, ours = (logging.getLogger(name) for name in NAMES[:3])
+    assert error.handlers == ours.handlers
+    assert len(error.handlers) == 1
+    assert access.handlers == []
+    assert ours.level == logging.DEBUG
+
+
+def test_syslog_keeps_the_name_that_it_sorts_by() -> None:
+    set_up(syslog=True, syslog_addr="udp://127.0.0.1:514", syslog_prefix="bank")
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, "a\nb", (), None)
+    said = [handler.format(record) for handler in logging.getLogger("swaig_wsgi").handlers]
+    assert len(said) == 2
+    assert any(each.startswith("gunicorn.bank.error: ") for each in said)
+    assert all(each.endswith("a\\nb") for each in said)
+
+
+def test_an_operators_own_configuration_is_left_alone() -> None:
+    formatter = {"plain": {"format": "%(message)s"}}
+    handlers = {"mine": {"class": "logging.StreamHandler", "formatter": "plain"}}
+    loggers = {"gunicorn.error": {"handlers": ["mine"]}}
+    set_up(
+        logconfig_dict={
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": formatter,
+            "handlers": handlers,
+            "loggers": loggers,
+            "root": {},
+        }
+    )
+    (handler,) = logging.getLogger("gunicorn.error").handlers
+    assert not isinstance(handler.formatter, LineFormatter)
+
+
+def test_a_high_level_does_not_switch_off_the_security_log() -> None:
+    ours, security = (logging.getLogger(name) for name in NAMES[2:])
+    security.setLevel(logging.NOTSET)
+    set_up(loglevel="critical")
+    assert not ours.isEnabledFor(logging.ERROR)
+    assert security.isEnabledFor(logging.WARNING)

@@ -1,0 +1,354 @@
+"""``harden`` and ``stack``: which layers there are, in which order, and what they leave alone."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from dataclasses import replace
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from support.bodies import Unreadable
+
+from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
+from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.middleware.harden import stack
+from swaig_wsgi.stores import MemoryStore
+
+ORIGIN = "https://app.example"
+HANDLER = AuthHandler(bearer_token="a-token")
+GOOD = {"HTTP_AUTHORIZATION": "Bearer a-token"}
+PROXY, CLIENT = "10.0.0.1", "192.0.2.7"
+FOUR = dict(SECURITY_HEADERS)
+
+
+def site(environ, start_response):
+    """Answer as somebody's own site does, and note what was seen."""
+    site.seen = dict(environ)
+    site.body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1")])
+    return [b"the site"] if environ["REQUEST_METHOD"] != "HEAD" else [b""]
+
+
+class Answer:
+    """One request through a stack that has a validator on either side of it."""
+
+    def __init__(self, app, method="GET", path="/", **more):
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": ""}
+        environ.update(QUERY_STRING="", REMOTE_ADDR=CLIENT)
+        setup_testing_defaults(environ)
+        body = more.pop("body", b"")
+        environ["wsgi.input"] = io.BytesIO(body)
+        if body:
+            environ["CONTENT_LENGTH"] = str(len(body))
+        environ.update({name.replace("wsgi_", "wsgi."): value for name, value in more.items()})
+        site.seen = None
+        result = validator(app)(environ, self._start)
+        self.body = b"".join(result)
+        result.close()
+
+    def _start(self, status, headers, exc_info=None):
+        self.status = int(status[:3])
+        self.fields = headers
+        self.headers = dict(headers)
+        names = [name.lower() for name, _ in headers if name.lower() != "set-cookie"]
+        assert len(names) == len(set(names)), "a field was sent twice"
+
+
+def hardened(auth=None, **overrides):
+    return harden(validator(site), Settings.from_mapping({}), auth=auth, **overrides)
+
+
+# Which layers there are
+
+
+def test_nothing_of_ours_in_an_untouched_site_but_the_four_headers():
+    request = {"HTTP_HOST": "any.example", "HTTP_ORIGIN": "https://evil.example", "body": b"x" * 99}
+    request["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
+    untouched, plain = Answer(hardened(), "POST", **request), None
+    seen, body = site.seen, site.body
+    plain = Answer(validator(site), "POST", **request)
+    assert untouched.fields == [*plain.fields, *SECURITY_HEADERS]
+    assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.body)
+    ours = {key for key in seen if key not in site.seen}
+    assert ours == {"swaig_wsgi.ran.headers"}
+    for key in seen.keys() - ours:
+        if not key.startswith("wsgi."):
+            assert seen[key] == site.seen[key]
+
+
+def test_the_sites_own_health_is_the_sites():
+    for path in ("/health", "/ready", "/swaig", "/health/"):
+        answer = Answer(hardened(), path=path)
+        assert (answer.status, answer.body) == (200, b"the site")
+
+
+def is_proxy_layer(app):
+    Answer(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR="203.0.113.9", HTTP_HOST="a.example")
+    return site.seen is not None and site.seen["REMOTE_ADDR"] == "203.0.113.9"
+
+
+def has_hosts(app):
+    return Answer(app, HTTP_HOST="evil.example").status == 403
+
+
+def has_cors(app):
+    answer = Answer(app, HTTP_ORIGIN=ORIGIN, HTTP_HOST="a.example")
+    return answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+
+
+def has_csrf(app):
+    request = {"HTTP_ORIGIN": "https://evil.example", "HTTP_HOST": "a.example"}
+    return Answer(app, "POST", **request).status == 403
+
+
+def has_rate(app):
+    return "RateLimit" in Answer(app, HTTP_HOST="a.example").headers
+
+
+def has_size(app):
+    return Answer(app, "POST", body=b"x" * 11, HTTP_HOST="a.example").status == 413
+
+
+def has_hsts(app):
+    answer = Answer(app, wsgi_url_scheme="https", HTTP_HOST="a.example")
+    assert "Strict-Transport-Security" not in Answer(app, HTTP_HOST="a.example").headers
+    return "Strict-Transport-Security" in answer.headers
+
+
+PROBES = [is_proxy_layer, has_hosts, has_cors, has_csrf, has_rate, has_size, has_hsts]
+SETTINGS = [
+    ({"trusted_proxies": [PROXY]}, {is_proxy_layer}),
+    ({"trust_proxy_headers": True}, {is_proxy_layer}),
+    ({"allowed_hosts": ["a.example"]}, {has_hosts}),
+    ({"cors_origins": [ORIGIN]}, {has_cors}),
+    ({"cors_origins": [ORIGIN], "csrf_protection": True}, {has_cors, has_csrf}),
+    ({"csrf_protection": True}, {has_csrf}),
+    ({"rate_limit": 100}, {has_rate}),
+    ({"max_request_size": 10}, {has_size}),
+    ({"ssl_enabled": True}, {has_hsts}),
+    ({"ssl_domain": "a.example"}, {has_hsts}),
+]
+
+
+@pytest.mark.parametrize(("given", "layers"), SETTINGS)
+def test_each_layer_is_added_where_its_setting_is_given_and_nowhere_else(given, layers):
+    for settings, overrides in (
+        (Settings.from_mapping(given), {}),
+        (Settings.from_mapping({}), given),
+    ):
+        app = harden(validator(site), settings, **overrides)
+        assert {probe for probe in PROBES if probe(app)} == layers
+
+
+def test_settings_that_are_for_agents_add_nothing():
+    app = hardened(
+        basic_auth_user="user",
+        basic_auth_password="password",
+        signing_key="a signing key",
+        swaig_secret="a secret of some length",
+        proxy_url_base="https://a.example",
+        port=1234,
+        rate_limit=0,
+    )
+    assert not [probe for probe in PROBES if probe(app)]
+    assert Answer(app, "POST", body=b"{}").status == 200
+
+
+def test_hsts_is_for_the_configured_domain_alone():
+    app = hardened(ssl_domain="a.example")
+    answer = Answer(app, wsgi_url_scheme="https", HTTP_HOST="b.example")
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_authentication_only_where_it_is_given():
+    assert Answer(hardened(auth=HANDLER)).status == 401
+    assert Answer(hardened(auth=HANDLER), **GOOD).status == 200
+
+
+def test_settings_come_from_the_environment_when_none_are_given(monkeypatch):
+    monkeypatch.setenv("SWML_ALLOWED_HOSTS", "a.example")
+    assert has_hosts(harden(validator(site)))
+    monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
+    with pytest.raises(ConfigurationError, match="SWML_RATE_LIMIT"):
+        harden(site)
+
+
+def test_overrides_replace_and_are_checked():
+    settings = Settings.from_mapping({"allowed_hosts": ["a.example"], "rate_limit": 5})
+    app = harden(validator(site), settings, rate_limit=None, max_request_size=10)
+    assert {probe for probe in PROBES if probe(app)} == {has_hosts, has_size}
+    with pytest.raises(ConfigurationError, match="SWML_MAX_REQUEST_SIZE"):
+        harden(site, settings, max_request_size="ten")
+    with pytest.raises(ConfigurationError, match="no_such_setting"):
+        harden(site, settings, no_such_setting=1)
+
+
+# In which order
+
+
+EVERYTHING = {
+    "trusted_proxies": [PROXY],
+    "allowed_hosts": ["a.example"],
+    "cors_origins": [ORIGIN],
+    "csrf_protection": True,
+    "rate_limit": 1000,
+    "max_request_size": 10,
+    "ssl_enabled": True,
+}
+#: What each layer refuses, outermost first: a request that two would refuse shows their order.
+FAULTS = [
+    ("hosts", 403, "Forbidden: host not allowed", {"HTTP_HOST": "evil.example"}),
+    ("cors", 403, "Forbidden: origin not allowed", {"HTTP_ORIGIN": "https://evil.example"}),
+    ("rates", 429, "Rate limit exceeded", {"REMOTE_ADDR": "203.0.113.1"}),
+    ("auth", 401, "Unauthorized", {"HTTP_AUTHORIZATION": "Bearer wrong"}),
+    ("size", 413, "Request too large", {"body": b"x" * 11}),
+]
+
+
+@pytest.fixture
+def everything():
+    """Return the whole stack, in which one client has used up its requests."""
+    store = MemoryStore()
+    app = stack(validator(site), Settings.from_mapping(EVERYTHING), auth=HANDLER, store=store)
+    for _ in range(1000):
+        store.hit('rate:1000:60:"default":203.0.113.1', 60)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"), list(itertools.combinations(FAULTS, 2)), ids=lambda fault: fault[0]
+)
+def test_the_outer_of_two_layers_refuses(everything, outer, inner):
+    request = {"HTTP_HOST": "a.example", **GOOD, **inner[3], **outer[3]}
+    answer = Answer(everything, "POST", **request)
+    assert answer.status == outer[1]
+    assert f'"{outer[2]}"'.encode() in answer.body
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
+def test_every_refusal_carries_the_headers_and_is_readable_for_an_allowed_origin(everything, fault):
+    request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD, **fault[3]}
+    answer = Answer(everything, "POST", wsgi_url_scheme="https", **request)
+    assert answer.status == fault[1]
+    assert site.seen is None
+    assert FOUR.items() <= answer.headers.items()
+    assert answer.headers["Strict-Transport-Security"]
+    readable = answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+    assert readable is (fault[0] in ("rates", "auth", "size"))
+    head = Answer(everything, "HEAD", wsgi_url_scheme="https", **request)
+    assert head.body == b""
+    assert FOUR.items() <= head.headers.items()
+
+
+def test_preflights_are_answered_before_rates_and_credentials(everything):
+    preflight = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
+    request = {"HTTP_HOST": "a.example", "REMOTE_ADDR": "203.0.113.1", **preflight}
+    answer = Answer(everything, "OPTIONS", **request)
+    assert answer.status == 204
+    assert FOUR.items() <= answer.headers.items()
+    request["HTTP_HOST"] = "evil.example"
+    assert Answer(everything, "OPTIONS", **request).status == 403
+
+
+def test_the_proxy_is_resolved_before_everything_else(everything):
+    told = {
+        "HTTP_X_FORWARDED_FOR": "203.0.113.1",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_HOST": "inner.example",
+        **GOOD,
+    }
+    answer = Answer(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **told)
+    assert answer.status == 429
+    assert answer.headers["Strict-Transport-Security"]
+    assert Answer(everything, REMOTE_ADDR=PROXY, **told).status == 403
+    # And of anybody else nothing is believed.
+    answer = Answer(everything, HTTP_X_FORWARDED_HOST="a.example", **told)
+    assert answer.status == 403
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault[0] != "size"])
+def test_nobody_reads_the_body_of_a_request_that_is_refused(everything, fault):
+    request = {"HTTP_HOST": "a.example", **GOOD, **fault[3], "HTTP_TRANSFER_ENCODING": "chunked"}
+    request.update(wsgi_input=Unreadable(), wsgi_input_terminated=True)
+    request["wsgi.input_terminated"] = request.pop("wsgi_input_terminated")
+    assert Answer(everything, "POST", **request).status == fault[1]
+
+
+PATHS = ["/health", "/ready", "/health/", "//health", "/static/x", "/favicon.ico", "", "/."]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_is_exempt(everything, path):
+    for _, status, _, fault in FAULTS:
+        request = {"HTTP_HOST": "a.example", **GOOD, **fault, "SCRIPT_NAME": "/mount"}
+        assert Answer(everything, "POST", path, **request).status == status
+
+
+# What a stack is given
+
+
+def test_headers_are_replaced_and_dropped():
+    app = stack(
+        validator(site),
+        Settings.from_mapping({}),
+        headers={"X-XSS-Protection": None, "x-frame-options": "SAMEORIGIN"},
+    )
+    headers = Answer(app).headers
+    assert "X-XSS-Protection" not in headers
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def test_what_is_open_to_all_stands_behind_the_headers_and_before_what_refuses():
+    def opened(app):
+        def answering(environ, start_response):
+            if environ["PATH_INFO"] == "/open":
+                start_response("200 OK", [("Content-Type", "text/plain")])
+                return [b"open"]
+            return app(environ, start_response)
+
+        return answering
+
+    settings = replace(Settings.from_mapping(EVERYTHING), trusted_proxies=None)
+    app = stack(validator(site), settings, auth=HANDLER, open_to_all=opened)
+    answer = Answer(app, path="/open", HTTP_HOST="evil.example", wsgi_url_scheme="https")
+    assert answer.body == b"open"
+    assert FOUR.items() <= answer.headers.items()
+    assert answer.headers["Strict-Transport-Security"]
+    assert Answer(app, path="/other", HTTP_HOST="evil.example").status == 403
+
+
+def test_a_request_through_two_stacks_is_counted_once_and_answered_once():
+    store, settings = MemoryStore(), Settings.from_mapping({**EVERYTHING, "rate_limit": 2})
+    inner = stack(validator(site), settings, auth=HANDLER, store=store)
+    app = stack(inner, settings, auth=HANDLER, store=store)
+    request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD}
+    assert [Answer(app, **request).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_proxy_inside_the_allowlist_makes_no_host_of_its_word_the_own_one():
+    settings = Settings(trusted_proxies=[PROXY], csrf_protection=True)
+    inner = harden(validator(site), settings)
+    app = harden(inner, Settings(allowed_hosts=["good.example"]))
+    request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "good.example"}
+    assert Answer(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
+    request["HTTP_X_FORWARDED_HOST"] = "evil.example"
+    answer = Answer(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
+    assert (answer.status, site.seen) == (403, None)
+
+
+def test_csrf_protection_alone_leaves_the_sites_own_cors_alone():
+    def own_cors(environ, start_response):
+        allowed = ("Access-Control-Allow-Origin", ORIGIN)
+        start_response("200 OK", [("Content-Type", "text/plain"), allowed])
+        return [b""]
+
+    app = harden(validator(own_cors), Settings(csrf_protection=True, rate_limit=100))
+    request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN}
+    preflight = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST", **request}
+    for answer in (Answer(app, **request), Answer(app, "OPTIONS", **preflight)):
+        assert answer.status == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert has_csrf(app)

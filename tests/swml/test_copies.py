@@ -1,0 +1,167 @@
+"""A shallow copy of a part and its original never change one another."""
+
+import copy
+import json
+
+import pytest
+
+from swaig_wsgi.swaig._registry import ToolRegistry
+from swaig_wsgi.swml._ai import AISettings
+from swaig_wsgi.swml._call_flow import CallFlow
+from swaig_wsgi.swml._prompt import Prompt
+
+URL = "https://agent.example/debug"
+
+
+def prompt_of_text():
+    prompt = Prompt("default")
+    prompt.set_text("Text.")
+    prompt.set_llm_params(temperature=0.5)
+    prompt.set_post_prompt("Summarise.")
+    prompt.set_post_prompt_llm_params(temperature=0.5)
+    return prompt
+
+
+def prompt_of_sections():
+    prompt = Prompt("default")
+    prompt.add_section("Rules", "Body.", ["one"], subsections=[{"title": "Inner"}])
+    prompt.add_section("Bare")
+    prompt.set_post_prompt("Summarise.")
+    prompt.define_contexts().add_context("default").add_step("one", task="Greet.")
+    return prompt
+
+
+def settings():
+    made = AISettings()
+    made.set_params({"ai_volume": 1, "nested": {"a": [1]}})
+    made.add_hints(["one"])
+    made.add_language("English", "en-US", "voice")
+    made.add_pronunciation("a", "b")
+    made.set_global_data({"a": {"b": [1]}})
+    made.set_native_functions(["check_time"])
+    made.add_function_include("https://a.example", ["one"])
+    made.set_internal_fillers({"check_time": {"en-US": ["Hm."]}})
+    return made
+
+
+def call_flow():
+    flow = CallFlow(record_call=True)
+    flow.add_pre_answer("ring", {"a": 1})
+    flow.add_post_answer("play", {"b": 1})
+    flow.add_post_ai("hangup", {})
+    return flow
+
+
+def tools():
+    registry = ToolRegistry()
+    registry.define("first", "The first.", {}, lambda args, raw_data: "done")
+    return registry
+
+
+READERS = {
+    # What define_contexts() leads to changes the prompt too: see test_contexts_copies.py.
+    Prompt: {"define_contexts", "has_section", "render", "render_post_prompt"},
+    AISettings: {"function_names", "render", "render_swaig"},
+    CallFlow: {"render"},
+    ToolRegistry: {"get"},
+}
+
+CHANGES = [
+    (prompt_of_text, "set_text", ("Other.",), {}),
+    (prompt_of_text, "set_llm_params", (), {"temperature": 1, "top_p": 1}),
+    (prompt_of_text, "set_post_prompt", ("Other.",), {}),
+    (prompt_of_text, "set_post_prompt_llm_params", (), {"temperature": 1, "top_p": 1}),
+    (prompt_of_sections, "add_section", ("More", "Body."), {}),
+    (prompt_of_sections, "add_to_section", ("Rules", "More."), {"bullet": "two"}),
+    (prompt_of_sections, "add_to_section", ("Bare", "More."), {"bullets": ["two"]}),
+    (prompt_of_sections, "add_to_section", ("New", "More."), {}),
+    (prompt_of_sections, "add_subsection", ("Rules", "Second"), {}),
+    (prompt_of_sections, "add_subsection", ("Bare", "First"), {}),
+    (prompt_of_sections, "add_subsection", ("New", "First"), {}),
+    (prompt_of_sections, "add_declared", ({"New": "Body."},), {}),
+    (prompt_of_sections, "reset_contexts", (), {}),
+    (settings, "set_param", ("ai_volume", 2), {}),
+    (settings, "set_params", ({"nested": {"a": [2]}, "more": 1},), {}),
+    (settings, "add_hint", ("two",), {}),
+    (settings, "add_hints", (["two", "three"],), {}),
+    (settings, "add_pattern_hint", ("a", "b", "c"), {}),
+    (settings, "add_language", ("German", "de-DE", "voice"), {"fillers": ["Hm."]}),
+    (settings, "add_pronunciation", ("c", "d"), {}),
+    (settings, "set_global_data", ({"c": 1},), {}),
+    (settings, "update_global_data", ({"a": {"b": [2]}},), {}),
+    (settings, "set_native_functions", (["wait_seconds"],), {}),
+    (settings, "add_function_include", ("https://b.example", ["two"]), {}),
+    (settings, "set_internal_fillers", ({"check_time": {"en-US": ["Oh."]}},), {}),
+    (settings, "enable_debug_events", (2,), {}),
+    (call_flow, "set_answer", ({"max_duration": 5},), {}),
+    (call_flow, "add_pre_answer", ("ring", {}), {}),
+    (call_flow, "add_post_answer", ("play", {}), {}),
+    (call_flow, "add_post_ai", ("hangup", {}), {}),
+    (call_flow, "clear_pre_answer", (), {}),
+    (call_flow, "clear_post_answer", (), {}),
+    (call_flow, "clear_post_ai", (), {}),
+    (tools, "define", ("second", "The second.", {}, lambda args, raw_data: "done"), {}),
+    (tools, "register", ({"function": "second", "data_map": {}},), {}),
+]
+
+
+def rendered(part):
+    """Return what a document would hold of `part`, itself and not a copy."""
+    if isinstance(part, Prompt):
+        return [part.render(), part.render_post_prompt()]
+    if isinstance(part, AISettings):
+        return [part.render(URL), part.render_swaig()]
+    if isinstance(part, CallFlow):
+        return part.render({})
+    return [tool.definition for tool in part]
+
+
+@pytest.mark.parametrize("part", READERS)
+def test_every_method_that_changes_a_part_is_tried_here(part):
+    public = {name for name in vars(part) if not name.startswith("_")}
+    tried = {method for make, method, *_ in CHANGES if type(make()) is part}
+    assert public - READERS[part] == tried
+
+
+@pytest.mark.parametrize("change_the_copy", [True, False], ids=["copy", "original"])
+@pytest.mark.parametrize(
+    ("make", "method", "arguments", "named"),
+    CHANGES,
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_copy_and_its_original_do_not_change_one_another(
+    make, method, arguments, named, change_the_copy
+):
+    original = make()
+    copied = copy.copy(original)
+    changed, other = (copied, original) if change_the_copy else (original, copied)
+    document = rendered(other)
+    own_document = rendered(changed)
+    before = json.dumps(document)
+    assert json.dumps(own_document) == before
+
+    getattr(changed, method)(*arguments, **named)
+
+    assert json.dumps(rendered(changed)) != before
+    assert json.dumps(rendered(other)) == before
+    # Documents that were rendered before the change may be on their way still.
+    assert json.dumps(document) == before
+    assert json.dumps(own_document) == before
+
+
+def test_copies_of_tools_look_up_their_own():
+    original = tools()
+    copied = copy.copy(original)
+    copied.register({"function": "second"})
+    original.register({"function": "third"})
+    assert original.get("second") is None
+    assert copied.get("third") is None
+    assert (len(original), len(copied)) == (2, 2)
+    assert original.get("first") is copied.get("first")
+
+
+def test_a_tool_may_be_defined_while_a_document_is_rendered():
+    registry = tools()
+    for tool in registry:
+        registry.register({"function": f"after_{tool.name}"})
+    assert [tool.name for tool in registry] == ["first", "after_first"]

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+
+from swaig_wsgi.checks import production_checklist
+from swaig_wsgi.config import Settings
+
+GOOD = {
+    "SWML_BASIC_AUTH_USER": "ann",
+    "SWML_BASIC_AUTH_PASSWORD": "password-of-ann",
+    "SWML_PROXY_URL_BASE": "https://agent.example.com",
+    "SWML_CORS_ORIGINS": "https://app.example.com,https://admin.example.com",
+    "SWML_RATE_LIMIT": "120",
+    "SWML_ALLOWED_HOSTS": "agent.example.com",
+    "SIGNALWIRE_LOG_LEVEL": "warn",
+    "SIGNALWIRE_SWAIG_SECRET": "0123456789abcdef-secret",
+}
+TLS = {
+    "SWML_SSL_ENABLED": "true",
+    "SWML_SSL_CERT_PATH": "/run/cert.pem",
+    "SWML_SSL_KEY_PATH": "/run/key.pem",
+}
+
+
+def items(changes=None):
+    variables = {**GOOD, **(changes or {})}
+    return {item.title: item for item in production_checklist(Settings.from_env(variables))}
+
+
+def test_the_eleven_items_of_the_seed_in_its_order():
+    assert list(items()) == [
+        "credentials",
+        "TLS",
+        "CORS origins",
+        "rate limit",
+        "allowed hosts",
+        "request size",
+        "secure tools",
+        "public URL",
+        "log level",
+        "signing secret",
+        "health",
+    ]
+
+
+def test_a_service_that_follows_the_seed_is_not_warned():
+    statuses = {title: item.status for title, item in items().items()}
+    assert set(statuses.values()) == {"ok", "note"}
+    assert [title for title in statuses if statuses[title] == "note"] == ["secure tools", "health"]
+
+
+def test_nothing_set_is_warned_of_with_the_variable_to_set():
+    found = production_checklist(Settings())
+    warnings = {item.title: item.text for item in found if item.status == "warn"}
+    assert {
+        title: text.count("SWML_") + text.count("SIGNALWIRE_") for title, text in warnings.items()
+    } == {
+        "credentials": 2,
+        "TLS": 4,
+        "CORS origins": 1,
+        "rate limit": 1,
+        "allowed hosts": 1,
+        "public URL": 1,
+        "log level": 1,
+        "signing secret": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "status", "words"),
+    [
+        (
+            {"SWML_BASIC_AUTH_USER": "", "SWML_BASIC_AUTH_PASSWORD": ""},
+            "credentials",
+            "warn",
+            "each start",
+        ),
+        ({**TLS, "SWML_PROXY_URL_BASE": ""}, "TLS", "ok", "SWML_SSL_CERT_PATH"),
+        ({**TLS, "SWML_SSL_KEY_PATH": ""}, "TLS", "warn", "SWML_SSL_KEY_PATH"),
+        ({"SWML_PROXY_URL_BASE": "http://agent.example.com"}, "TLS", "warn", "in clear"),
+        ({}, "TLS", "ok", "proxy in front"),
+        (
+            {"SWML_PROXY_URL_BASE": "", "SWML_SSL_DOMAIN": "agent.example.com"},
+            "TLS",
+            "ok",
+            "proxy in front",
+        ),
+        ({"SWML_CORS_ORIGINS": "*"}, "CORS origins", "warn", "SWML_CORS_ORIGINS"),
+        ({}, "CORS origins", "ok", "2 allowed"),
+        (
+            {"SWML_CORS_ORIGINS": "", "SWML_CSRF_PROTECTION": "true"},
+            "CORS origins",
+            "ok",
+            "0 allowed",
+        ),
+        ({"SWML_RATE_LIMIT": "0"}, "rate limit", "warn", "SWML_RATE_LIMIT"),
+        ({}, "rate limit", "ok", "120 requests"),
+        ({"SWML_ALLOWED_HOSTS": "*"}, "allowed hosts", "warn", "SWML_ALLOWED_HOSTS"),
+        ({"SWML_MAX_REQUEST_SIZE": "512"}, "request size", "ok", "512 bytes"),
+        ({}, "request size", "ok", "SWML_MAX_REQUEST_SIZE"),
+        ({"SWML_PROXY_URL_BASE": "http://agent.example.com"}, "public URL", "warn", "not https"),
+        (
+            {"SWML_PROXY_URL_BASE": "", "SWML_TRUSTED_PROXIES": "10.0.0.0/8"},
+            "public URL",
+            "ok",
+            "trusted proxies",
+        ),
+        ({**TLS, "SWML_PROXY_URL_BASE": ""}, "public URL", "ok", "speaks TLS itself"),
+        ({"SWML_PROXY_URL_BASE": ""}, "public URL", "warn", "SWML_PROXY_URL_BASE"),
+        ({"SIGNALWIRE_LOG_LEVEL": "debug"}, "log level", "warn", "DEBUG; set"),
+        ({"SIGNALWIRE_LOG_LEVEL": "warn"}, "log level", "ok", "WARNING"),
+        ({"SIGNALWIRE_LOG_LEVEL": "error"}, "log level", "note", "ERROR hides"),
+        ({"SIGNALWIRE_LOG_LEVEL": "critical"}, "log level", "note", "CRITICAL hides"),
+        ({"SIGNALWIRE_SWAIG_SECRET": ""}, "signing secret", "warn", "SIGNALWIRE_SWAIG_SECRET"),
+        (
+            {"SIGNALWIRE_SWAIG_SECRET_FALLBACKS": "0123456789abcdef-old"},
+            "signing secret",
+            "ok",
+            "1 older",
+        ),
+        (
+            {"SWML_ALLOW_PER_PROCESS_STATE": "true"},
+            "signing secret",
+            "warn",
+            "SWML_ALLOW_PER_PROCESS_STATE",
+        ),
+    ],
+)
+def test_each_item_is_judged_by_its_settings(changes, title, status, words):
+    item = items(changes)[title]
+    assert item.status == status
+    assert words in item.text
+
+
+def test_no_secret_is_told():
+    for changes in ({}, TLS, {"SIGNALWIRE_SWAIG_SECRET_FALLBACKS": "0123456789abcdef-old"}):
+        text = str(items(changes))
+        for secret in ("password-of-ann", "'ann'", "0123456789abcdef"):
+            assert secret not in text

@@ -1,0 +1,179 @@
+"""What a parent makes for its workers, and what is left to each process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from swaig_wsgi.processes import (
+    SharedState,
+    current,
+    default_store,
+    generated_key,
+    generated_password,
+    install,
+    is_shared,
+)
+from swaig_wsgi.stores import MemoryStore, SQLiteStore
+
+
+@pytest.fixture
+def shared():
+    state = SharedState()
+    install(state)
+    yield state
+    install(None)
+
+
+def in_child(function):
+    """Return what `function` returns in a process forked from this one."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=lambda: there.send(function()))
+    with warnings.catch_warnings():
+        # From 3.12 on, where a thread of another test is still there.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
+    assert here.poll(20)
+    answer = here.recv()
+    child.join()
+    return answer
+
+
+def test_nothing_is_shared_unless_a_parent_made_it():
+    assert current() is None
+    key, other = generated_key("sessions"), generated_key("sessions")
+    assert key.key != other.key
+    assert len(key.key) == 32
+    assert key.made_by == os.getpid()
+    password, made_by = generated_password("bank")
+    assert len(password) == 16
+    assert int(password, 16) >= 0
+    assert made_by == os.getpid()
+    assert generated_password("bank")[0] != password
+    assert isinstance(default_store(), MemoryStore)
+
+
+def test_children_inherit_keys_and_passwords(shared):
+    mine = (generated_key("agent bank"), generated_password("bank"))
+    assert in_child(lambda: (generated_key("agent bank"), generated_password("bank"))) == mine
+    assert mine[0].made_by == mine[1][1] == os.getpid()
+    assert mine[0].made_at == shared.made_at
+
+
+def test_each_agent_has_its_own(shared):
+    names = ["bank", "sales", "", "bänk", "\ud800", "bank\0"]
+    assert len({generated_key(name).key for name in names}) == len(names)
+    assert len({generated_password(name)[0] for name in names}) == len(names)
+    assert all(len(generated_password(name)[0]) == 16 for name in names)
+
+
+def test_two_parents_have_nothing_in_common(shared):
+    other = SharedState()
+    assert other.key("x").key != shared.key("x").key
+    assert other.password("x") != shared.password("x")
+
+
+def test_secrets_stay_in_memory(shared):
+    before = dict(os.environ)
+    key, password = generated_key("x").key, generated_password("x")[0]
+    assert dict(os.environ) == before
+    program = "import os; print(dict(os.environ))"
+    seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
+    assert password not in seen
+    for each in (repr(shared), str(shared), repr(generated_key("x"))):
+        assert password not in each
+        assert repr(key) not in each
+    with pytest.raises(TypeError):
+        pickle.dumps(shared)
+    assert not hasattr(shared, "__dict__")
+
+
+def test_the_store_is_made_once_and_shared_by_children(shared):
+    assert isinstance(default_store(), MemoryStore)
+    store = shared.open_store()
+    assert shared.open_store() is store
+    assert default_store() is store
+    assert default_store("sqlite://") is store
+    assert store.hit("a", 60).count == 1
+    assert in_child(lambda: default_store().hit("a", 60).count) == 2
+    assert store.hit("a", 60).count == 3
+
+
+def test_what_is_configured_wins(shared, tmp_path):
+    shared.open_store()
+    store = default_store(f"sqlite:///{tmp_path}/store.db")
+    assert store.path == f"{tmp_path}/store.db"
+    assert isinstance(default_store("memory://"), MemoryStore)
+
+
+def test_only_the_process_that_made_the_store_removes_it(run_python):
+    out = run_python(
+        "import os\n"
+        "from swaig_wsgi.processes import SharedState\n"
+        "store = SharedState().open_store()\n"
+        "store.hit('a', 60)\n"
+        "directory = os.path.dirname(store.path)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    store.hit('a', 60)\n"
+        "    raise SystemExit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(os.path.exists(store.path), oct(os.stat(directory).st_mode)[-3:], directory)\n"
+    )
+    exists, mode, directory = out.split()
+    assert (exists, mode) == ("True", "700")
+    assert not os.path.exists(directory)
+
+
+FORK = """
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
+from swaig_wsgi import processes as shared
+
+held, forked = threading.Event(), threading.Event()
+made = shared.SQLiteStore
+
+def make():
+    if threading.current_thread() is not threading.main_thread():
+        held.set()
+        forked.wait(30)
+    return made()
+
+shared.SQLiteStore = make
+state = shared.SharedState()
+thread = threading.Thread(target=state.open_store)
+thread.start()
+held.wait(30)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)
+    # Runs what a process does at its end, such as the removal of a private file.
+    raise SystemExit(0 if state.open_store().pid == os.getpid() else 1)
+forked.set()
+thread.join()
+assert os.waitpid(pid, 0)[1] == 0
+assert state.store.pid == os.getpid()
+"""
+
+
+def test_a_fork_while_another_thread_makes_the_store(run_python):
+    run_python(FORK)
+
+
+def test_which_stores_other_processes_see(tmp_path):
+    private = SQLiteStore()
+    assert not is_shared(MemoryStore())
+    assert not is_shared(private)
+    assert is_shared(SQLiteStore(tmp_path / "store.db"))
+    assert is_shared(object())
+    # Made before the fork, a file is shared; memory is copied.
+    assert in_child(lambda: is_shared(private)) is True
+    memory = MemoryStore()
+    assert in_child(lambda: is_shared(memory)) is False

@@ -1,0 +1,93 @@
+from collections.abc import Mapping
+
+import pytest
+
+from swaig_wsgi.wsgi import EnvironHeaders, FoldedHeaders
+
+ENVIRON = {
+    "REQUEST_METHOD": "GET",
+    "REMOTE_USER": "mallory",
+    "CONTENT_TYPE": "application/json",
+    "CONTENT_LENGTH": "3",
+    "HTTP_HOST": "example.com",
+    "HTTP_X_API_KEY": "k",
+    # A client spelt these with an underscore, or a server did not spell as CGI does.
+    "HTTP_CONTENT_TYPE": "text/html",
+    "HTTP_CONTENT_LENGTH": "9",
+    "HTTP_": "nameless",
+    "HTTP_x_lower": "x",
+    "HTTP_X-HYPHEN": "x",
+    "HTTP_É": "x",
+    "wsgi.version": (1, 0),
+}
+
+
+@pytest.mark.parametrize("name", ["X-Api-Key", "x-api-key", "X-API-KEY"])
+def test_names_are_found_in_any_case(name):
+    assert EnvironHeaders(ENVIRON)[name] == "k"
+    assert name in EnvironHeaders(ENVIRON)
+    assert FoldedHeaders({"x-Api-KEY": "k"})[name] == "k"
+
+
+@pytest.mark.parametrize(
+    "name", ["X_Api_Key", "X-Apı-Key", "X-Api-\u212aey", "Remote-User", "wsgi.version", "", 1, None]
+)
+def test_nothing_but_the_header_is_found(name):
+    assert name not in EnvironHeaders(ENVIRON)
+    assert EnvironHeaders(ENVIRON).get(name) is None
+    assert name not in FoldedHeaders({"X-Api-Key": "k"})
+
+
+def test_a_client_cannot_forge_the_two_that_have_no_prefix():
+    headers = EnvironHeaders(ENVIRON)
+    assert headers["content-type"] == "application/json"
+    assert headers["Content-Length"] == "3"
+    without = EnvironHeaders({"HTTP_CONTENT_TYPE": "text/html"})
+    assert "Content-Type" not in without
+    assert dict(without) == {}
+
+
+def test_the_view_is_a_mapping_of_what_can_be_found_in_it():
+    headers = EnvironHeaders(ENVIRON)
+    assert isinstance(headers, Mapping)
+    assert dict(headers) == {
+        "Content-Type": "application/json",
+        "Content-Length": "3",
+        "Host": "example.com",
+        "X-Api-Key": "k",
+    }
+    assert len(headers) == 4
+    assert not hasattr(headers, "__setitem__")
+
+
+def test_the_view_copies_nothing():
+    environ = {"HTTP_A": "1"}
+    headers = EnvironHeaders(environ)
+    environ["HTTP_A"] = "2"
+    assert headers["A"] == "2"
+
+
+def test_other_mappings_are_read_once_whatever_they_hold():
+    headers = FoldedHeaders(
+        {"A": "1", b"B": b"\xff", "C": 5, "None": None, "É": "x", 7: "seven"},
+    )
+    assert dict(headers) == {"a": "1", "b": "\xff", "c": "5", "7": "seven"}
+    assert len(headers) == 4
+
+
+class Several:
+    def __init__(self, *items):
+        self._items = items
+
+    def items(self):
+        return iter(self._items)
+
+
+def test_repeated_headers_are_joined_as_a_server_joins_them():
+    assert FoldedHeaders(Several(("A", "1"), ("B", "2"), ("A", "3")))["a"] == "1, 3"
+
+
+@pytest.mark.parametrize("values", [("1", "2"), ("1", "1")])
+def test_a_header_in_two_spellings_is_refused(values):
+    with pytest.raises(ValueError, match="two spellings"):
+        FoldedHeaders({"X-Key": values[0], "x-key": values[1]})

@@ -1,0 +1,284 @@
+"""What becomes of request bodies that nobody reads; the real thing is in test_end_to_end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from swaig_wsgi.wsgi import BODY_READ, UnreadAnswer, answer, leaves_body, refuse
+from swaig_wsgi.wsgi._unread import LINGER
+
+#: Bytes of a body that nobody wants which are taken at most.
+MAX_DRAIN = 65_536
+
+
+class SocketInput:
+    """A body as gunicorn offers it: what is read comes off the socket."""
+
+    def __init__(self, connection: socket.socket, length: int) -> None:
+        self.connection = connection
+        self.left = length
+
+    def read(self, size: int) -> bytes:
+        wanted = min(size, self.left)
+        found = b""
+        while len(found) < wanted:
+            piece = self.connection.recv(wanted - len(found))
+            if not piece:
+                break
+            found += piece
+        self.left -= len(found)
+        return found
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(10)
+        yield ours, theirs
+
+
+def environ_of(connection: socket.socket, length: int = 10, **more: Any) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "POST",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "CONTENT_LENGTH": str(length),
+        "gunicorn.socket": connection,
+        "wsgi.input": SocketInput(connection, length),
+        **more,
+    }
+
+
+def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    return lambda data: None
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, True),
+        ({"CONTENT_LENGTH": ""}, False),
+        ({"CONTENT_LENGTH": "0"}, False),
+        ({BODY_READ: True}, False),
+        ({"SERVER_PROTOCOL": "HTTP/2"}, False),
+    ],
+)
+def test_when_a_body_is_left(
+    pair: tuple[socket.socket, socket.socket], change: dict[str, Any], expected: bool
+) -> None:
+    environ = {**environ_of(pair[0]), **change}
+    assert leaves_body(environ) is expected
+    made = answer(environ, start, 200, b"x")
+    assert isinstance(made, UnreadAnswer) is expected
+    assert list(made) == [b"x"]
+
+
+def test_other_servers_are_left_alone() -> None:
+    assert not leaves_body({"CONTENT_LENGTH": "10", "SERVER_PROTOCOL": "HTTP/1.1"})
+
+
+def test_a_body_that_has_arrived_keeps_the_connection(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    ours.settimeout(7)
+    theirs.sendall(b"0123456789next")
+    made = refuse(environ_of(ours), start, 401, "Unauthorized", event="e", reason="r")
+    made.close()  # type: ignore[attr-defined]
+    assert ours.gettimeout() == 7
+    assert ours.recv(10) == b"next"
+    theirs.sendall(b"more")
+    assert ours.recv(10) == b"more"
+
+
+def test_a_stalled_body_is_given_up_and_the_answer_arrives(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"012")
+    ours.sendall(b"the answer")
+    UnreadAnswer(environ_of(ours), []).close()
+    ours.settimeout(10)
+    assert ours.recv(10) == b""
+    assert theirs.recv(100) == b"the answer"
+    assert theirs.recv(100) == b""
+
+
+def test_the_client_learns_of_the_end_before_it_is_heard_out(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    at_end = threading.Event()
+
+    def finish() -> None:
+        assert theirs.recv(1) == b""
+        at_end.set()
+        theirs.sendall(b"late")
+
+    client = threading.Thread(target=finish)
+    client.start()
+    UnreadAnswer(environ_of(ours), []).close()
+    client.join(10)
+    assert at_end.is_set()
+
+
+@pytest.mark.parametrize("arrived", [MAX_DRAIN + 1, 2 * MAX_DRAIN, 3 * MAX_DRAIN])
+def test_nothing_is_left_to_be_taken_for_a_request(arrived: int) -> None:
+    """Over TCP, where shutting down the reading side alone keeps what arrives readable."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname(), timeout=10)
+        ours, _ = listener.accept()
+    with ours, theirs:
+        ours.settimeout(10)
+        sender = threading.Thread(target=theirs.sendall, args=(b"x" * arrived,))
+        sender.start()
+        environ = environ_of(ours, arrived)
+        UnreadAnswer(environ, []).close()
+        sender.join(10)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(3):
+                theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        try:
+            rest = ours.recv(100)
+        except ConnectionError:
+            rest = b""
+        assert rest == b""
+
+
+def test_a_dripping_body_is_given_up_as_soon(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    stop = threading.Event()
+    dripped = []
+
+    def drip() -> None:
+        while not stop.wait(0.02) and len(dripped) < 500:
+            try:
+                dripped.append(theirs.send(b"x"))
+            except OSError:
+                return
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        UnreadAnswer(environ_of(ours, 1_000_000), []).close()
+        # Each byte restarts a timeout of the socket, but not the time that it is given: that is
+        # enough for five of them, and a busy machine may take several times as long.
+        assert LINGER == 0.1
+        assert len(dripped) < 100
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(("arrived", "failed"), [(65_535, False), (65_536, True), (70_000, True)])
+def test_gunicorn_is_told_not_to_go_on_behind_a_body_that_was_given_up(
+    pair: tuple[socket.socket, socket.socket], arrived: int, failed: bool
+) -> None:
+    ours, _ = pair
+    body = io.BytesIO(b"x" * arrived)
+    body_of_gunicorn: Any = type("Body", (), {"read": body.read, "failed": False})()
+    UnreadAnswer(environ_of(ours, arrived, **{"wsgi.input": body_of_gunicorn}), []).close()
+    assert body_of_gunicorn.failed is failed
+
+
+def test_a_long_body_is_given_up_and_its_sender_finds_the_answer(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    length = 20 * MAX_DRAIN
+    answers = []
+
+    def upload() -> None:
+        with contextlib.suppress(OSError):
+            theirs.sendall(b"x" * length)
+        answers.append(theirs.recv(100))
+        theirs.close()
+
+    client = threading.Thread(target=upload)
+    client.start()
+    read: list[int] = []
+    environ = environ_of(ours, length)
+    reader = environ["wsgi.input"].read
+    environ["wsgi.input"].read = lambda size: read.append(size) or reader(size)
+    ours.sendall(b"the answer")
+    UnreadAnswer(environ, []).close()
+    client.join(10)
+    assert read == []
+    assert answers == [b"the answer"]
+
+
+def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
+    """Beside that, what the kernel took in anyway is dropped, or it would be the next request."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        theirs = socket.create_connection(listener.getsockname(), timeout=10)
+        ours, _ = listener.accept()
+    sent = 0
+
+    def upload() -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            while sent < 2**30:
+                sent += theirs.send(b"x" * 65_536)
+
+    taken: list[int] = []
+
+    class Counted:
+        """The socket, and how much was taken from it before it was shut down for reading."""
+
+        def recv(self, size: int) -> bytes:
+            data = ours.recv(size)
+            taken.append(len(data))
+            return data
+
+        def shutdown(self, how: int) -> None:
+            if how == socket.SHUT_RD:
+                taken.append(-1)
+            ours.shutdown(how)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ours, name)
+
+    with ours, theirs:
+        client = threading.Thread(target=upload)
+        client.start()
+        connection: Any = Counted()
+        environ = environ_of(connection, 2**31)
+        ours.sendall(b"the answer")
+        UnreadAnswer(environ, []).close()
+        client.join(10)
+        assert not client.is_alive()
+        end = taken.index(-1)
+        assert 0 < sum(taken[:end]) <= MAX_DRAIN
+        # What was queued: the kernel doubles what it is told, and counts its own overhead.
+        assert sum(taken[end + 1 :]) <= 65_536
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(), ValueError("bad chunk"), OSError("gone")])
+def test_what_cannot_be_read_is_given_up(
+    pair: tuple[socket.socket, socket.socket], error: Exception
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise error
+
+    ours, _ = pair
+    UnreadAnswer(environ_of(ours, **{"wsgi.input": Broken()}), []).close()
+    assert ours.recv(1) == b""
+
+
+def test_a_client_that_is_gone_is_no_error(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, _ = pair
+    ours.close()
+    UnreadAnswer(environ_of(ours), []).close()
+    assert ours.fileno() == -1
