@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.security import safe_join
 from werkzeug.utils import send_file
 
-from ..wsgi import answer, refuse
+from ..wsgi import refuse, respond
 from .conditional import precondition, settled
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class StaticFiles:
             kept = [(name, response.headers[name]) for name in ("ETag", "Last-Modified")]
             response.close()
             if status == 304:
-                return answer(environ, start_response, 304, b"", kept)
+                return respond(environ, start_response, 304, b"", kept)
             return refuse(
                 environ,
                 start_response,

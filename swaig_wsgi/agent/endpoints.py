@@ -20,7 +20,7 @@ from ..core.urls import join_url, parse_base_url
 from ..middleware.tokens import key_detail
 from ..swaig._requests import call_id_of, requested_functions, summary_of
 from ..swml._document import merge_changes, signature
-from ..wsgi import answer, encode_json, log, public_base_url, read_body, refuse
+from ..wsgi import encode_json, log, public_base_url, read_body, refuse, respond
 from ._replies import Refusal, Reply, bad_request, understood
 from .tool_calls import ToolCalls, accept, prove
 
@@ -103,7 +103,7 @@ class Dispatcher:
                 event="request_failed",
                 reason="exception",
             )
-        return answer(environ, start_response, reply.status, reply.body, reply.headers)
+        return respond(environ, start_response, reply.status, reply.body, reply.headers)
 
     def _reply(self, environ: WSGIEnvironment) -> Reply:
         path = get_path_info(environ) or "/"

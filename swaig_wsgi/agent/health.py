@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..wsgi import answer_json, refuse
+from ..wsgi import refuse, respond_json
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,10 +47,10 @@ class HealthEndpoints:
                 headers=[("Allow", "GET, HEAD")],
             )
         if path in self._health:
-            return answer_json(environ, start_response, 200, {"status": "ok"})
+            return respond_json(environ, start_response, 200, {"status": "ok"})
         if self._is_ready():
-            return answer_json(environ, start_response, 200, {"status": "ready"})
+            return respond_json(environ, start_response, 200, {"status": "ready"})
         if "HTTP_AUTHORIZATION" in environ:
             # What is wrong is told behind the checks, where guessing passwords is limited.
             return self._app(environ, start_response)
-        return answer_json(environ, start_response, 503, {"status": "not ready"})
+        return respond_json(environ, start_response, 503, {"status": "not ready"})

@@ -13,7 +13,7 @@ from ..middleware._per_process import PerProcessGuard, PerProcessState, unshared
 from ..middleware.harden import stack
 from ..processes import default_store
 from ..swaig._requests import sip_username
-from ..wsgi import answer_json, refuse
+from ..wsgi import refuse, respond_json
 from ._static import StaticFiles
 from .app import AgentApp
 from .health import HealthEndpoints
@@ -246,7 +246,7 @@ class AgentServer:
     ) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path in ("/ready", "/ready/") and not self._is_ready():
-            return answer_json(environ, start_response, 503, {"status": "not ready"})
+            return respond_json(environ, start_response, 503, {"status": "not ready"})
         if not self._listing or path not in ("", "/"):
             status, error, reason, headers = 404, "Not found", "not_found", []
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -257,7 +257,7 @@ class AgentServer:
                 {"name": agent.name, "route": route} for route, agent in self.get_agents().items()
             ]
             listing = {"service": "swaig-wsgi", "agents": agents}
-            return answer_json(environ, start_response, 200, listing)
+            return respond_json(environ, start_response, 200, listing)
         return refuse(
             environ,
             start_response,

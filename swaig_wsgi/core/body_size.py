@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
+from ._validation import check_int
+from .refusals import Refusal, bad_body, length_required, too_large
+
+__all__ = ["BodyError", "body_length", "check_max_bytes"]
+
 #: 19 digits and more are an exabyte at least: too large without being turned into a number.
 _MAX_DIGITS = 18
 
 
-class BodyError(Exception):
-    """A body that must not be read.
-
-    Attributes:
-        status: the HTTP status to answer with: 400, 411 or 413.
-        error: what the client may be told.
-        reason: a code for the log, such as ``malformed_length``.
-    """
-
-    def __init__(self, status: int, error: str, reason: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
-        self.reason = reason
-
-
-def too_large(reason: str = "too_large") -> BodyError:
-    """Return the error for a body over the limit (413)."""
-    return BodyError(413, "Request too large", reason)
-
-
-def bad_body(what: str, reason: str) -> BodyError:
-    """Return the error for a body that cannot be understood (400)."""
-    return BodyError(400, f"Bad request: {what}", reason)
+#: The refusal that :func:`body_length` raises.
+BodyError = Refusal
 
 
 def check_max_bytes(max_bytes: int) -> int:
     """Return `max_bytes`.
 
     Raises:
-        ValueError: it is not an integer of 0 or more; ``True`` is no integer here.
+        TypeError, ValueError: it is not an integer of 0 or more.
     """
-    if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
-        raise ValueError(f"max_bytes must be an integer of 0 or more, not {max_bytes!r}")
-    return max_bytes
+    return check_int("max_bytes", max_bytes, 0)
 
 
 def body_length(
@@ -66,7 +47,7 @@ def body_length(
         will tell (a chunked body, or one of HTTP/2 without a Content-Length).
 
     Raises:
-        BodyError: the framing is malformed or contradictory (400), cannot be read behind this
+        Refusal: the framing is malformed or contradictory (400), cannot be read behind this
             server (411), or announces more than `max_bytes` (413).
     """
     if transfer_encoding is not None:
@@ -76,7 +57,7 @@ def body_length(
         if not transfer_encoding.isascii() or transfer_encoding.lower() != "chunked":
             raise bad_body("unsupported Transfer-Encoding", "unsupported_coding")
         if not input_terminated:
-            raise BodyError(411, "Length required", "length_required")
+            raise length_required()
         return None
     if not content_length:
         return None if input_terminated else 0

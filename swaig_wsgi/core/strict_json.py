@@ -13,6 +13,8 @@ import re
 from itertools import accumulate
 from typing import Any
 
+from .refusals import Refusal
+
 #: Arrays and objects may stand in one another this deep.
 MAX_DEPTH = 64
 
@@ -30,7 +32,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
 
 
-class JSONBodyError(ValueError):
+class JSONBodyError(Refusal, ValueError):
     """A body that is not the JSON object it should be, or does not say what it should.
 
     Attributes:
@@ -41,7 +43,8 @@ class JSONBodyError(ValueError):
     """
 
     def __init__(self, what: str) -> None:
-        super().__init__(what)
+        super().__init__(400, f"Bad request: {what}", "bad_request")
+        self.args = (what,)
         self.what = what
 
 

@@ -13,7 +13,7 @@ from ..core.cors import (
     replace_cors_headers,
     response_headers,
 )
-from ..wsgi import allowed_host, answer, refuse
+from ..wsgi import allowed_host, refuse, respond
 from ._marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ class CORSMiddleware:
                 reason=decision.refused,
                 headers=[_PREFLIGHT_VARY],
             )
-        return answer(environ, start_response, 204, b"", [_PREFLIGHT_VARY, *decision.headers])
+        return respond(environ, start_response, 204, b"", [_PREFLIGHT_VARY, *decision.headers])

@@ -79,10 +79,10 @@ class ToolTokenMiddleware:
         except TokenError as error:
             status, text, reason = 403, "Forbidden: invalid tool token", error.reason
             detail = key_detail(self.sessions, reason)
+        except JSONBodyError as error:
+            status, text, reason = 400, error.error, "bad_body"
         except BodyError as error:
             status, text, reason = error.status, error.error, error.reason
-        except JSONBodyError as error:
-            status, text, reason = 400, f"Bad request: {error.what}", "bad_body"
         else:
             replay_body(environ, body)
             environ["swaig_wsgi.call_id"] = token.call_id

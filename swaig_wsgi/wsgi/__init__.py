@@ -5,8 +5,8 @@ from ._hosts import HOST_ALLOWED, allowed_host
 from ._logging import log, log_security, security_log, set_log_level
 from ._public_url import public_base_url, public_request_url, raw_target
 from ._request_headers import EnvironHeaders, FoldedHeaders
-from ._responses import answer, answer_json, encode_json, refuse
-from ._unread import BODY_READ, UnreadAnswer, leaves_body
+from ._responses import encode_json, refuse, respond, respond_json
+from ._unread import BODY_READ, UnreadBodyResponse, leaves_body
 
 __all__ = [
     "BODY_READ",
@@ -14,10 +14,8 @@ __all__ = [
     "EnvironHeaders",
     "FoldedHeaders",
     "LimitedInput",
-    "UnreadAnswer",
+    "UnreadBodyResponse",
     "allowed_host",
-    "answer",
-    "answer_json",
     "declared_length",
     "encode_json",
     "leaves_body",
@@ -29,6 +27,8 @@ __all__ = [
     "read_body",
     "refuse",
     "replay_body",
+    "respond",
+    "respond_json",
     "security_log",
     "set_log_level",
     "spool_body",

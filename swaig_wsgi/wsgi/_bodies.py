@@ -8,7 +8,8 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..core.body_size import bad_body, body_length, too_large
+from ..core.body_size import body_length
+from ..core.refusals import bad_body, too_large
 from ._unread import BODY_READ
 
 if TYPE_CHECKING:

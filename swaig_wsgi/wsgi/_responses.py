@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ._logging import log_security
-from ._unread import UnreadAnswer, leaves_body
+from ._unread import UnreadBodyResponse, leaves_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -21,7 +21,7 @@ _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HT
 _WITHOUT_CONTENT = frozenset({204, 304})
 
 
-def answer(
+def respond(
     environ: WSGIEnvironment,
     start_response: StartResponse,
     status: int,
@@ -41,10 +41,10 @@ def answer(
         fields = [("Content-Type", content_type), ("Content-Length", length), *headers]
     start_response(_STATUS_LINES[status], fields)
     content = [body] if body and environ.get("REQUEST_METHOD") != "HEAD" else []
-    return UnreadAnswer(environ, content) if leaves_body(environ) else content
+    return UnreadBodyResponse(environ, content) if leaves_body(environ) else content
 
 
-def answer_json(
+def respond_json(
     environ: WSGIEnvironment,
     start_response: StartResponse,
     status: int,
@@ -56,7 +56,7 @@ def answer_json(
     Raises:
         ValueError, TypeError: as :func:`encode_json`.
     """
-    return answer(environ, start_response, status, encode_json(value), headers)
+    return respond(environ, start_response, status, encode_json(value), headers)
 
 
 def encode_json(value: Any) -> bytes:
@@ -85,4 +85,4 @@ def refuse(
     `error` goes to the client, the rest only to the log: see :func:`log_security`.
     """
     log_security(environ, event, reason, detail, level)
-    return answer_json(environ, start_response, status, {"error": error}, headers)
+    return respond_json(environ, start_response, status, {"error": error}, headers)

@@ -37,7 +37,7 @@ def leaves_body(environ: WSGIEnvironment) -> bool:
     return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
-class UnreadAnswer:
+class UnreadBodyResponse:
     """An answer that, once sent, lets go of a client whose body is still to come.
 
     Whoever has sent the whole body already keeps the connection. Whoever is still sending has

@@ -110,6 +110,17 @@ def check_rate_limit(rate_limit):
     refuses(ValueError, rate_limit.RateLimit, 0)
 
 
+def check_refusals(refusals):
+    equal(refusals.too_large().status, 413)
+    equal(refusals.method_not_allowed(["POST", "GET"]).headers, (("Allow", "GET, POST"),))
+
+
+def check__validation(validation):
+    equal(validation.check_int("x", 3, 1, 5), 3)
+    refuses(TypeError, validation.check_int, "x", "3", 1, 5)
+    refuses(ValueError, validation.check_int, "x", 6, 1, 5)
+
+
 def check_redaction(redaction):
     url = "https://ann:hunter2@a.example/swaig?__token=s3cret&x=1"
     told = redaction.redact_url(url)

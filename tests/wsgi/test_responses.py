@@ -5,7 +5,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from swaig_wsgi.wsgi import answer, answer_json, log_security, refuse
+from swaig_wsgi.wsgi import log_security, refuse, respond, respond_json
 
 
 def call(app, method="GET", **extra):
@@ -33,7 +33,7 @@ def call(app, method="GET", **extra):
 def test_an_answer_has_its_exact_length():
     def app(environ, start_response):
         body = "grün".encode()
-        return answer(environ, start_response, 200, body, [("X-A", "b")], "text/plain")
+        return respond(environ, start_response, 200, body, [("X-A", "b")], "text/plain")
 
     status, headers, body = call(app)
     assert status == "200 OK"
@@ -43,7 +43,7 @@ def test_an_answer_has_its_exact_length():
 
 def test_head_gets_the_headers_of_get_and_no_body():
     def app(environ, start_response):
-        return answer_json(environ, start_response, 404, {"error": "Not found"})
+        return respond_json(environ, start_response, 404, {"error": "Not found"})
 
     status, headers, body = call(app)
     assert json.loads(body) == {"error": "Not found"}
@@ -55,7 +55,7 @@ def test_head_gets_the_headers_of_get_and_no_body():
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_an_answer_without_content_says_nothing_about_content(status, method):
     def app(environ, start_response):
-        return answer(environ, start_response, status, b"", [("X-A", "b")])
+        return respond(environ, start_response, status, b"", [("X-A", "b")])
 
     line, headers, body = call(app, method)
     assert (line[:3], headers, body) == (str(status), [("X-A", "b")], b"")
@@ -63,14 +63,14 @@ def test_an_answer_without_content_says_nothing_about_content(status, method):
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 405, 413, 415, 429, 500, 503])
 def test_every_status_has_a_reason_phrase(status):
-    line, _, _ = call(lambda environ, start: answer(environ, start, status, b""))
+    line, _, _ = call(lambda environ, start: respond(environ, start, status, b""))
     assert line.startswith(f"{status} ")
     assert line[4:].replace(" ", "").isalpha()
 
 
 def test_json_is_ascii_whatever_it_says():
     value = {"text": "grün \u2028 </script> \ud800"}
-    _, headers, body = call(lambda environ, start: answer_json(environ, start, 200, value))
+    _, headers, body = call(lambda environ, start: respond_json(environ, start, 200, value))
     assert body.isascii()
     assert json.loads(body) == value
     assert ("Content-Type", "application/json") in headers
@@ -82,7 +82,7 @@ def test_json_is_ascii_whatever_it_says():
 def test_what_json_cannot_say_is_not_sent(value):
     started = []
     with pytest.raises((ValueError, TypeError)):
-        answer_json({}, lambda *args: started.append(args), 200, value)
+        respond_json({}, lambda *args: started.append(args), 200, value)
     assert started == []
 
 
@@ -90,17 +90,17 @@ def test_headers_may_come_from_a_generator_and_are_not_changed():
     given = [("WWW-Authenticate", "A"), ("WWW-Authenticate", "B")]
 
     def app(environ, start_response):
-        return answer(environ, start_response, 401, b"", (pair for pair in given))
+        return respond(environ, start_response, 401, b"", (pair for pair in given))
 
     assert call(app)[1][2:] == given
 
     def fixed(environ, start_response):
-        return answer(environ, start_response, 401, b"", given)
+        return respond(environ, start_response, 401, b"", given)
 
     _, headers, _ = call(fixed)
     headers.append(("X", "y"))
     assert len(given) == 2
-    _, without_content, _ = call(lambda environ, start: answer(environ, start, 204, b"", given))
+    _, without_content, _ = call(lambda environ, start: respond(environ, start, 204, b"", given))
     assert without_content is not given
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from swaig_wsgi.wsgi import BODY_READ, UnreadAnswer, answer, leaves_body, refuse
+from swaig_wsgi.wsgi import BODY_READ, UnreadBodyResponse, leaves_body, refuse, respond
 from swaig_wsgi.wsgi._unread import LINGER
 
 #: Bytes of a body that nobody wants which are taken at most.
@@ -76,8 +76,8 @@ def test_when_a_body_is_left(
 ) -> None:
     environ = {**environ_of(pair[0]), **change}
     assert leaves_body(environ) is expected
-    made = answer(environ, start, 200, b"x")
-    assert isinstance(made, UnreadAnswer) is expected
+    made = respond(environ, start, 200, b"x")
+    assert isinstance(made, UnreadBodyResponse) is expected
     assert list(made) == [b"x"]
 
 
@@ -105,7 +105,7 @@ def test_a_stalled_body_is_given_up_and_the_answer_arrives(
     ours, theirs = pair
     theirs.sendall(b"012")
     ours.sendall(b"the answer")
-    UnreadAnswer(environ_of(ours), []).close()
+    UnreadBodyResponse(environ_of(ours), []).close()
     ours.settimeout(10)
     assert ours.recv(10) == b""
     assert theirs.recv(100) == b"the answer"
@@ -125,7 +125,7 @@ def test_the_client_learns_of_the_end_before_it_is_heard_out(
 
     client = threading.Thread(target=finish)
     client.start()
-    UnreadAnswer(environ_of(ours), []).close()
+    UnreadBodyResponse(environ_of(ours), []).close()
     client.join(10)
     assert at_end.is_set()
 
@@ -141,7 +141,7 @@ def test_nothing_is_left_to_be_taken_for_a_request(arrived: int) -> None:
         sender = threading.Thread(target=theirs.sendall, args=(b"x" * arrived,))
         sender.start()
         environ = environ_of(ours, arrived)
-        UnreadAnswer(environ, []).close()
+        UnreadBodyResponse(environ, []).close()
         sender.join(10)
         with contextlib.suppress(ConnectionError):
             for _ in range(3):
@@ -170,7 +170,7 @@ def test_a_dripping_body_is_given_up_as_soon(
     thread = threading.Thread(target=drip)
     thread.start()
     try:
-        UnreadAnswer(environ_of(ours, 1_000_000), []).close()
+        UnreadBodyResponse(environ_of(ours, 1_000_000), []).close()
         # Each byte restarts a timeout of the socket, but not the time that it is given: that is
         # enough for five of them, and a busy machine may take several times as long.
         assert LINGER == 0.1
@@ -187,7 +187,7 @@ def test_gunicorn_is_told_not_to_go_on_behind_a_body_that_was_given_up(
     ours, _ = pair
     body = io.BytesIO(b"x" * arrived)
     body_of_gunicorn: Any = type("Body", (), {"read": body.read, "failed": False})()
-    UnreadAnswer(environ_of(ours, arrived, **{"wsgi.input": body_of_gunicorn}), []).close()
+    UnreadBodyResponse(environ_of(ours, arrived, **{"wsgi.input": body_of_gunicorn}), []).close()
     assert body_of_gunicorn.failed is failed
 
 
@@ -211,7 +211,7 @@ def test_a_long_body_is_given_up_and_its_sender_finds_the_answer(
     reader = environ["wsgi.input"].read
     environ["wsgi.input"].read = lambda size: read.append(size) or reader(size)
     ours.sendall(b"the answer")
-    UnreadAnswer(environ, []).close()
+    UnreadBodyResponse(environ, []).close()
     client.join(10)
     assert read == []
     assert answers == [b"the answer"]
@@ -255,7 +255,7 @@ def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
         connection: Any = Counted()
         environ = environ_of(connection, 2**31)
         ours.sendall(b"the answer")
-        UnreadAnswer(environ, []).close()
+        UnreadBodyResponse(environ, []).close()
         client.join(10)
         assert not client.is_alive()
         end = taken.index(-1)
@@ -273,12 +273,12 @@ def test_what_cannot_be_read_is_given_up(
             raise error
 
     ours, _ = pair
-    UnreadAnswer(environ_of(ours, **{"wsgi.input": Broken()}), []).close()
+    UnreadBodyResponse(environ_of(ours, **{"wsgi.input": Broken()}), []).close()
     assert ours.recv(1) == b""
 
 
 def test_a_client_that_is_gone_is_no_error(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
     ours.close()
-    UnreadAnswer(environ_of(ours), []).close()
+    UnreadBodyResponse(environ_of(ours), []).close()
     assert ours.fileno() == -1

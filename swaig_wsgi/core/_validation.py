@@ -1,0 +1,81 @@
+"""Validation of arguments: wrong types raise a TypeError, wrong values a ValueError.
+
+Each function returns the value, so that it can be validated where it is assigned. The name in the
+message is the one that the caller wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ArgumentTypeError", "check_bool", "check_int", "check_number", "check_str", "shorten"]
+
+
+class ArgumentTypeError(TypeError, ValueError):
+    """An argument has the wrong type.
+
+    Also a :exc:`ValueError`, so that one ``except ValueError`` covers every invalid argument.
+    """
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False; the string ``"false"`` is neither.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} must be True or False, not {shorten(value)}")
+    return value
+
+
+def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value` if it is an integer from `low` to `high`; True and False are not integers.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it is out of range.
+    """
+    expected = f"{low} or more" if high is None else f"from {low} to {high}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} must be an integer {expected}, not {shorten(value)}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be an integer {expected}, not {shorten(value)}")
+    return value
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> float:
+    """Return `value` if it is a number from `low` to `high`; NaN, True and False are not.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is out of range, or NaN.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} must be a number, not {shorten(value)}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low} to {high}, not {shorten(value)}")
+    return value
+
+
+def check_str(name: str, value: Any) -> str:
+    """Return `value` if it is a non-empty string.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it is empty.
+    """
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name} must be a non-empty string, not {shorten(value)}")
+    if not value:
+        raise ValueError(f"{name} must not be empty")
+    return value
+
+
+def shorten(value: Any) -> str:
+    """Return the representation of `value`, at most 100 characters of it, for an error message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits.
+        return "an integer of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -1,0 +1,160 @@
+"""Every refusal that this library sends, one constructor each.
+
+What refuses a request raises or returns a :class:`Refusal`; one function
+(``swaig_wsgi.wsgi.refuse``) sends it and records it in the security log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "Refusal",
+    "bad_body",
+    "bad_request",
+    "internal_error",
+    "invalid_signature",
+    "invalid_tool_token",
+    "length_required",
+    "method_not_allowed",
+    "not_allowed",
+    "not_found",
+    "rate_limited",
+    "service_misconfigured",
+    "service_unavailable",
+    "too_large",
+    "unauthorized",
+    "unsupported_media_type",
+]
+
+_Headers = Iterable["tuple[str, str]"]
+
+
+class Refusal(Exception):
+    """A request that is refused, as an exception or as a value.
+
+    Attributes:
+        status: the HTTP status of the response.
+        error: the text that the client receives, as ``{"error": ...}``.
+        reason: a code for the security log, such as ``malformed_length``.
+        event: the event in the security log, such as ``body_refused``.
+        detail: an explanation for the security log alone; never a secret.
+        headers: fields that the response has beside ``Content-Type`` and ``Content-Length``.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        reason: str,
+        *,
+        event: str = "request_refused",
+        detail: str = "",
+        headers: _Headers = (),
+    ) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.reason = reason
+        self.event = event
+        self.detail = detail
+        self.headers = tuple(headers)
+
+
+# 400
+
+
+def bad_request(
+    what: str,
+    reason: str = "bad_request",
+    *,
+    event: str = "request_refused",
+    headers: _Headers = (),
+) -> Refusal:
+    """Return the refusal of a malformed request; `what` names the malformed part."""
+    return Refusal(400, f"Bad request: {what}", reason, event=event, headers=headers)
+
+
+def bad_body(what: str, reason: str) -> Refusal:
+    """Return the refusal of a body whose framing or content is malformed."""
+    return bad_request(what, reason, event="body_refused")
+
+
+# 401, 403
+
+
+def unauthorized(reason: str, headers: _Headers) -> Refusal:
+    """Return the refusal of missing or wrong credentials; `headers` hold the challenges."""
+    return Refusal(401, "Unauthorized", reason, event="auth_refused", headers=headers)
+
+
+def not_allowed(what: str, reason: str, *, event: str, headers: _Headers = ()) -> Refusal:
+    """Return the refusal of a host, a client or an origin that is not in its allowlist."""
+    return Refusal(403, f"Forbidden: {what} not allowed", reason, event=event, headers=headers)
+
+
+def invalid_signature(reason: str) -> Refusal:
+    """Return the refusal of a webhook whose signature is missing or wrong."""
+    return Refusal(403, "Forbidden: invalid signature", reason, event="signature_refused")
+
+
+def invalid_tool_token(reason: str, detail: str = "") -> Refusal:
+    """Return the refusal of a tool call whose token is missing or wrong."""
+    error = "Forbidden: invalid tool token"
+    return Refusal(403, error, reason, event="tool_token_refused", detail=detail)
+
+
+# 404 to 429
+
+
+def not_found(reason: str = "not_found") -> Refusal:
+    """Return the refusal of a path, or a tool, that does not exist."""
+    return Refusal(404, "Not found", reason)
+
+
+def method_not_allowed(allow: Iterable[str]) -> Refusal:
+    """Return the refusal of a method; `allow` are the methods of the resource."""
+    headers = [("Allow", ", ".join(sorted(allow)))]
+    return Refusal(405, "Method not allowed", "method_not_allowed", headers=headers)
+
+
+def length_required() -> Refusal:
+    """Return the refusal of a chunked body behind a server that cannot delimit it."""
+    return Refusal(411, "Length required", "length_required", event="body_refused")
+
+
+def too_large(reason: str = "too_large") -> Refusal:
+    """Return the refusal of a body over the limit."""
+    return Refusal(413, "Request too large", reason, event="body_refused")
+
+
+def unsupported_media_type() -> Refusal:
+    """Return the refusal of a body whose type is not JSON."""
+    return Refusal(415, "Unsupported media type", "unsupported_media_type")
+
+
+def rate_limited(retry_after: int, headers: _Headers = ()) -> Refusal:
+    """Return the refusal of a client over its limit, for `retry_after` seconds."""
+    fields = [("Retry-After", str(retry_after)), *headers]
+    return Refusal(
+        429, "Rate limit exceeded", "limit_exceeded", event="rate_limited", headers=fields
+    )
+
+
+# 500, 503
+
+
+def internal_error() -> Refusal:
+    """Return the refusal of a request during which our own code failed."""
+    return Refusal(500, "Internal server error", "exception", event="request_failed")
+
+
+def service_unavailable(event: str, reason: str, detail: str = "") -> Refusal:
+    """Return the refusal while something that this service needs fails."""
+    return Refusal(503, "Service unavailable", reason, event=event, detail=detail)
+
+
+def service_misconfigured(reason: str, detail: str = "") -> Refusal:
+    """Return the refusal of a service whose state or layers contradict each other."""
+    error = "Service misconfigured"
+    return Refusal(503, error, reason, event="service_misconfigured", detail=detail)

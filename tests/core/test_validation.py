@@ -1,0 +1,65 @@
+import pytest
+
+from swaig_wsgi.core._validation import (
+    ArgumentTypeError,
+    check_bool,
+    check_int,
+    check_number,
+    check_str,
+    shorten,
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "good"),
+    [
+        (lambda value: check_int("x", value, 1, 5), [1, 5]),
+        (lambda value: check_int("x", value, 1), [1, 10**30]),
+        (lambda value: check_number("x", value, 0, 1.5), [0, 0.0, 1.5]),
+        (lambda value: check_bool("x", value), [True, False]),
+        (lambda value: check_str("x", value), ["a", " "]),
+    ],
+)
+def test_valid_values_come_back(check, good):
+    assert [check(value) for value in good] == good
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "message"),
+    [
+        (lambda value: check_int("x", value, 1, 5), True, "x must be an integer from 1 to 5"),
+        (lambda value: check_int("x", value, 1, 5), 2.0, "x must be an integer from 1 to 5"),
+        (lambda value: check_int("x", value, 1), "3", "x must be an integer 1 or more, not '3'"),
+        (lambda value: check_number("x", value, 0, 1), True, "x must be a number"),
+        (lambda value: check_number("x", value, 0, 1), "1", "x must be a number"),
+        (lambda value: check_bool("x", value), "false", "x must be True or False, not 'false'"),
+        (lambda value: check_bool("x", value), 1, "x must be True or False, not 1"),
+        (lambda value: check_str("x", value), None, "x must be a non-empty string, not None"),
+        (lambda value: check_str("x", value), b"a", "x must be a non-empty string"),
+    ],
+)
+@pytest.mark.parametrize("expected", [TypeError, ValueError, ArgumentTypeError])
+def test_a_wrong_type_is_both_kinds_of_error(check, value, message, expected):
+    with pytest.raises(expected, match=message):
+        check(value)
+
+
+@pytest.mark.parametrize(
+    ("check", "value"),
+    [
+        (lambda value: check_int("x", value, 1, 5), 0),
+        (lambda value: check_int("x", value, 1, 5), 6),
+        (lambda value: check_number("x", value, 0, 1), 1.1),
+        (lambda value: check_number("x", value, 0, 1), float("nan")),
+        (lambda value: check_str("x", value), ""),
+    ],
+)
+def test_a_wrong_value_is_no_type_error(check, value):
+    with pytest.raises(ValueError, match=r"^x must") as caught:
+        check(value)
+    assert not isinstance(caught.value, TypeError)
+
+
+def test_long_values_are_shortened():
+    assert shorten("a" * 200) == "'" + "a" * 99 + "..."
+    assert shorten(10**10000) == "an integer of thousands of digits"
