@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ import pytest
 pytest.register_assert_rewrite("support")
 
 from support.servers import SERVERS, ServerKind  # noqa: E402
+from support.wsgi import Response, basic  # noqa: E402
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
@@ -44,33 +44,6 @@ def clean_environ(**variables: str) -> dict[str, str]:
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in set(os.environ) - set(clean_environ()):
         monkeypatch.delenv(name)
-
-
-class Fields(dict[str, str]):
-    """Header fields in the spelling in which they came, found in any."""
-
-    def __missing__(self, name: str) -> str:
-        for each, value in self.items():
-            if each.lower() == name.lower():
-                return value
-        raise KeyError(name)
-
-    def __contains__(self, name: object) -> bool:
-        return str(name).lower() in map(str.lower, self)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default  # noqa: SIM401 - that is this method
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: Fields
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @dataclass
@@ -95,7 +68,7 @@ class Server:
         *,
         auth: tuple[str, str] | None = (USER, PASSWORD),
         chunked: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """Send one request on a connection of its own; a body that is not bytes goes as JSON."""
         headers = dict(headers or {})
         if auth is not None:
@@ -109,8 +82,9 @@ class Server:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body, headers, encode_chunked=chunked)
             response = connection.getresponse()
-            content = response.read()
-            return Answer(response.status, Fields(response.getheaders()), content)
+            return Response(
+                response.status, response.reason, response.getheaders(), response.read()
+            )
         finally:
             connection.close()
 
@@ -123,10 +97,6 @@ class Server:
                     return line
             time.sleep(0.02)
         raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
 @contextmanager
