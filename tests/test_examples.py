@@ -21,13 +21,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from support.ports import PATIENCE, free_port
 
 from swaig_wsgi import Settings
 from swaig_wsgi.config import ConfigurationError
@@ -261,12 +261,6 @@ def test_nginx_overwrites_every_field_that_is_believed() -> None:
     assert '"$request"' not in text
 
 
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def nginx(unit: Unit, serve_command: Any, secrets: Any, tmp_path: Path) -> Iterator[int]:
     """Serve the example behind its nginx, and return the port on which that speaks TLS."""
@@ -299,11 +293,11 @@ def nginx(unit: Unit, serve_command: Any, secrets: Any, tmp_path: Path) -> Itera
     config = tmp_path / "nginx.conf"
     config.write_text(text)
     command = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", str(config)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20)
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=PATIENCE)
     assert checked.returncode == 0, checked.stderr
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -329,7 +323,7 @@ if NGINX is not None:
 
         def request(method: str, path: str, body: Any = None, **headers: str) -> Any:
             connection = http.client.HTTPSConnection(
-                "127.0.0.1", nginx, context=context, timeout=20
+                "127.0.0.1", nginx, context=context, timeout=PATIENCE
             )
             fields = {name.replace("_", "-"): value for name, value in headers.items()}
             fields = {"Host": "agent.example.com", "Content-Type": "application/json", **fields}
@@ -419,9 +413,11 @@ def test_the_container(serve_command: Any, secrets: Any) -> None:
     is_served(server, "localhost")
     probe = json.loads(one["HEALTHCHECK"].partition("CMD ")[2])
     script = probe[2].replace(":8000", f":{server.port}")
-    assert subprocess.run([sys.executable, "-c", script], timeout=20).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], timeout=PATIENCE).returncode == 0
     script = probe[2].replace(":8000", f":{free_port()}")
-    failed = subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, timeout=20)
+    failed = subprocess.run(
+        [sys.executable, "-c", script], stderr=subprocess.DEVNULL, timeout=PATIENCE
+    )
     assert failed.returncode != 0
 
 

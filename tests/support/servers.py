@@ -1,15 +1,16 @@
-"""The servers that the tests of the whole way run behind, and what is known of each."""
+"""The servers that the end-to-end tests run behind, and how they differ."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,13 @@ def _uwsgi_command(app: str, address: str, scratch: Path) -> list[str]:
 
 def _mod_wsgi_command(app: str, address: str, scratch: Path) -> list[str]:
     module, _, name = app.partition(":")
-    with socket.socket() as probe:  # Apache does not take port 0
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     # Apache does not serve as root, and another user could not read this interpreter.
     unprivileged = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
     return [
         *(unprivileged if os.geteuid() == 0 else []),
         *(str(Path(sys.executable).with_name("mod_wsgi-express")), "start-server"),
         *("--application-type=module", module, f"--callable-object={name}"),
-        *("--host=127.0.0.1", f"--port={port}", f"--server-root={scratch / 'apache'}"),
+        *("--host=127.0.0.1", f"--port={free_port()}", f"--server-root={scratch / 'apache'}"),
         *("--python-path=.", "--log-to-terminal", "--locale=C.UTF-8", "--threads=4"),
         # It answers nobody whose body is still to come, and holds a thread for each meanwhile.
         *("--body-timeout=1", "--body-max-timeout=2", "--chunked-request"),

@@ -1,0 +1,25 @@
+"""Ports for servers that cannot choose one themselves, and how long to wait for a server."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+#: Seconds to wait for what must happen, however busy the machine is.
+PATIENCE = 60
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on.
+
+    Not from the ports that the system gives to clients and to port 0, so that nothing takes it
+    by chance before the server does, or while that restarts.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
