@@ -1,8 +1,7 @@
-import sys
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from support.wsgi import Recorder, environ, pass_through, request
 
 from swaig_wsgi.core.headers import SECURITY_HEADERS
 from swaig_wsgi.middleware.headers import HSTSMiddleware, SecurityHeadersMiddleware
@@ -11,45 +10,27 @@ HSTS = "Strict-Transport-Security"
 
 
 def application(headers=()):
-    def app(environ, start_response):
-        start_response("200 OK", [("Content-Type", "text/plain"), *headers])
-        return [b"hello"]
-
-    return validator(app)
+    return validator(Recorder(b"hello", [("Content-Type", "text/plain"), *headers]))
 
 
-def call(app, **environ):
-    environ = {name.replace("wsgi_", "wsgi."): value for name, value in environ.items()}
-    setup_testing_defaults(environ)
-    environ["QUERY_STRING"] = ""
-    started = []
-
-    def start_response(status, headers, exc_info=None):
-        started[:] = [status, headers]
-        return lambda data: None
-
-    result = validator(app)(environ, start_response)
-    assert b"".join(result) == b"hello"
-    result.close()
-    return started[1]
+def fields(app, **environ):
+    response = request(app, **environ)
+    assert response.body == b"hello"
+    return response.fields
 
 
 def over_https(app, host="agent.example.com"):
-    return [
-        value
-        for name, value in call(app, wsgi_url_scheme="https", HTTP_HOST=host)
-        if name.lower() == HSTS.lower()
-    ]
+    return request(app, wsgi_url_scheme="https", HTTP_HOST=host).headers.get_all(HSTS)
 
 
 def test_the_four_headers_are_added():
-    headers = call(SecurityHeadersMiddleware(application()))
+    headers = fields(SecurityHeadersMiddleware(application()))
     assert headers == [("Content-Type", "text/plain"), *SECURITY_HEADERS]
 
 
 def test_the_applications_own_value_wins_in_any_case():
     app = SecurityHeadersMiddleware(application([("x-FRAME-options", "SAMEORIGIN")]))
-    values = [value for name, value in call(app) if name.lower() == "x-frame-options"]
+    values = [value for name, value in fields(app) if name.lower() == "x-frame-options"]
     assert values == ["SAMEORIGIN"]
 
 
@@ -57,7 +38,7 @@ def test_twice_round_sends_nothing_twice():
     app = SecurityHeadersMiddleware(
         SecurityHeadersMiddleware(application(), {"referrer-policy": "no-referrer"})
     )
-    names = [name.lower() for name, _ in call(app)]
+    names = [name.lower() for name, _ in fields(app)]
     assert len(names) == len(set(names)) == 5
 
 
@@ -65,7 +46,7 @@ def test_a_mapping_replaces_adds_and_drops():
     app = SecurityHeadersMiddleware(
         application(), {"X-Frame-Options": None, "Referrer-Policy": "no-referrer", "X-A": "1"}
     )
-    headers = dict(call(app))
+    headers = dict(fields(app))
     assert "X-Frame-Options" not in headers
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-A"] == "1"
@@ -96,7 +77,7 @@ def test_hsts_is_sent_over_https():
     ],
 )
 def test_hsts_is_never_sent_over_http_whatever_a_client_says(environ):
-    headers = call(HSTSMiddleware(application()), wsgi_url_scheme="http", **environ)
+    headers = fields(HSTSMiddleware(application()), wsgi_url_scheme="http", **environ)
     assert HSTS not in dict(headers)
 
 
@@ -165,40 +146,8 @@ def test_bad_hsts_settings_are_refused_at_construction(arguments):
 
 @pytest.mark.parametrize("middleware", [SecurityHeadersMiddleware, HSTSMiddleware])
 def test_the_application_is_passed_through_untouched(middleware):
-    class Body:
-        closed = False
-
-        def __iter__(self):
-            return iter([b"x"])
-
-        def close(self):
-            self.closed = True
-
-    body, own, seen, written = Body(), [("A", "1")], [], []
-
-    def app(environ, start_response):
-        start_response("200 OK", own)
-        try:
-            raise KeyError
-        except KeyError:
-            write = start_response("500 Oops", own, sys.exc_info())
-        write(b"early")
-        return body
-
-    def start_response(status, headers, exc_info=None):
-        seen.append((status, headers, exc_info and exc_info[0]))
-        return written.append
-
-    environ = {"wsgi.url_scheme": "https"}
-    setup_testing_defaults(environ)
-    assert middleware(app)(environ, start_response) is body
-    assert not body.closed
-    assert written == [b"early"]
     added = [(HSTS, "max-age=31536000; includeSubDomains")]
     if middleware is SecurityHeadersMiddleware:
         added = list(SECURITY_HEADERS)
-    assert seen == [
-        ("200 OK", [("A", "1"), *added], None),
-        ("500 Oops", [("A", "1"), *added], KeyError),
-    ]
-    assert own == [("A", "1")]
+    sent = pass_through(middleware, environ(wsgi_url_scheme="https"), [("A", "1")])
+    assert sent == [[("A", "1"), *added]] * 2

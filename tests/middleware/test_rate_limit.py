@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from wsgiref.validate import validator
 
 import pytest
 from support.clock import Clock
-from support.rates import Answer, application
+from support.rates import application, ask, statuses
+from support.wsgi import environ, pass_through
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
 from swaig_wsgi.stores.memory import MemoryStore
@@ -20,10 +20,6 @@ def limiter(limit, app=application, *, clock=None, **options):
     return RateLimitMiddleware(validator(app), limit, **options)
 
 
-def statuses(app, times, **request):
-    return [Answer(app, **request).status for _ in range(times)]
-
-
 @pytest.fixture
 def clock():
     return Clock()
@@ -34,7 +30,7 @@ def clock():
 
 def test_exactly_the_limit_passes_in_a_window_from_the_first_request(clock):
     limited = limiter(30, clock=clock)
-    assert Answer(limited).status == 200
+    assert ask(limited).status == 200
     clock.now += 59
     assert statuses(limited, 39) == [200] * 29 + [429] * 10
     clock.now += 1
@@ -84,20 +80,20 @@ def test_clients_are_limited_alone():
 def test_no_header_of_the_client_changes_whom_it_counts_as():
     limited = limiter(2)
     headers = ["HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_CLIENT_IP"]
-    seen = [Answer(limited, **{name: f"for=198.51.100.{n}"}) for n, name in enumerate(headers)]
-    assert [answer.status for answer in seen] == [200, 200, 429, 429]
+    seen = [ask(limited, **{name: f"for=198.51.100.{n}"}) for n, name in enumerate(headers)]
+    assert [response.status for response in seen] == [200, 200, 429, 429]
 
 
 def test_no_address_of_a_64_gets_a_count_of_its_own():
     limited = limiter(5)
-    seen = [Answer(limited, address=f"2001:db8:1:2::{n:x}").status for n in range(8)]
+    seen = [ask(limited, address=f"2001:db8:1:2::{n:x}").status for n in range(8)]
     assert seen == [200] * 5 + [429] * 3
 
 
 def test_a_mapped_address_is_the_same_client():
     limited = limiter(1)
-    assert Answer(limited, address="192.0.2.1").status == 200
-    assert Answer(limited, address="::ffff:192.0.2.1").status == 429
+    assert ask(limited, address="192.0.2.1").status == 200
+    assert ask(limited, address="::ffff:192.0.2.1").status == 429
 
 
 def test_a_refusal_says_when_to_come_back_and_reaches_no_application(clock, caplog):
@@ -108,15 +104,15 @@ def test_a_refusal_says_when_to_come_back_and_reaches_no_application(clock, capl
         return application(environ, start_response)
 
     limited = limiter(1, counted, clock=clock)
-    Answer(limited)
+    ask(limited)
     clock.now += 17.3
-    answer = Answer(limited)
-    assert answer.status == 429
-    assert json.loads(answer.body) == {"error": "Rate limit exceeded"}
-    assert answer.headers["content-length"] == str(len(answer.body))
-    assert answer.headers["retry-after"] == "43"
-    assert answer.headers["ratelimit-policy"] == '"default";q=1;w=60'
-    assert answer.headers["ratelimit"] == '"default";r=0;t=43'
+    response = ask(limited)
+    assert response.status == 429
+    assert response.json == {"error": "Rate limit exceeded"}
+    assert response.headers["content-length"] == str(len(response.body))
+    assert response.headers["retry-after"] == "43"
+    assert response.headers["ratelimit-policy"] == '"default";q=1;w=60'
+    assert response.headers["ratelimit"] == '"default";r=0;t=43'
     assert len(reached) == 1
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("swaig_wsgi.security", logging.WARNING)
@@ -126,26 +122,26 @@ def test_a_refusal_says_when_to_come_back_and_reaches_no_application(clock, capl
 
 def test_retry_after_is_never_less_than_a_second(clock):
     limited = limiter(1, clock=clock)
-    Answer(limited)
+    ask(limited)
     clock.now += 59.999
-    assert Answer(limited).headers["retry-after"] == "1"
+    assert ask(limited).headers["retry-after"] == "1"
 
 
 def test_a_refusal_of_head_has_no_body():
     limited = limiter(1)
     assert statuses(limited, 1, method="HEAD") == [200]
-    answer = Answer(limited, method="HEAD")
-    assert (answer.status, answer.body) == (429, b"")
+    response = ask(limited, method="HEAD")
+    assert (response.status, response.body) == (429, b"")
 
 
-# Fields on answers that are let through
+# Fields on responses that are let through
 
 
-def test_every_answer_tells_where_the_client_stands(clock):
+def test_every_response_tells_where_the_client_stands(clock):
     limited = limiter(3, name="agent", clock=clock)
     for left in (2, 1, 0):
-        answer = Answer(limited)
-        assert answer.fields == [
+        response = ask(limited)
+        assert response.fields == [
             ("Content-Type", "text/plain"),
             ("Content-Length", "2"),
             ("RateLimit-Policy", '"agent";q=3;w=60'),
@@ -159,35 +155,18 @@ def test_fields_of_the_application_itself_win(name):
         start_response("200 OK", [("Content-Type", "text/plain"), (name, '"own";r=1')])
         return [b"ok"]
 
-    answer = Answer(limiter(3, own))
-    assert answer.fields == [("Content-Type", "text/plain"), (name, '"own";r=1')]
+    response = ask(limiter(3, own))
+    assert response.fields == [("Content-Type", "text/plain"), (name, '"own";r=1')]
 
 
 def test_of_two_limits_the_inner_one_is_announced():
-    answer = Answer(limiter(60, limiter(5, name="inner")))
-    assert answer.headers["ratelimit"] == '"inner";r=4;t=60'
+    response = ask(limiter(60, limiter(5, name="inner")))
+    assert response.headers["ratelimit"] == '"inner";r=4;t=60'
 
 
 @pytest.mark.parametrize("own", [[], [("RateLimit", '"own";r=1')]])
 def test_iterable_exc_info_and_write_are_passed_on_untouched(own):
-    calls = []
-    body, exc_info = iter([b"ok"]), (ValueError, ValueError(), None)
-    headers = list(own)
-
-    def app(environ, start_response):
-        start_response("200 OK", headers)
-        write = start_response("500 Oops", headers, exc_info=exc_info)
-        write(b"written")
-        return body
-
-    def start_response(status, headers, *exc_info):
-        calls.append((status, exc_info))
-        return calls.append
-
-    limited = RateLimitMiddleware(app, 1)
-    assert limited({"REMOTE_ADDR": "192.0.2.7", "PATH_INFO": "/"}, start_response) is body
-    assert calls == [("200 OK", ()), ("500 Oops", (exc_info,)), b"written"]
-    assert headers == own, "the application's list was changed"
+    pass_through(lambda app: RateLimitMiddleware(app, 1), environ(), own)
 
 
 # Exempt paths
@@ -196,11 +175,11 @@ def test_iterable_exc_info_and_write_are_passed_on_untouched(own):
 def test_exempt_paths_are_neither_counted_nor_announced():
     limited = limiter(1, exempt=["/health"])
     for _ in range(5):
-        answer = Answer(limited, path="/health")
-        assert answer.status == 200
-        assert "ratelimit" not in answer.headers
+        response = ask(limited, path="/health")
+        assert response.status == 200
+        assert "ratelimit" not in response.headers
     assert statuses(limited, 2) == [200, 429]
-    assert Answer(limited, path="/health").status == 200
+    assert ask(limited, path="/health").status == 200
 
 
 @pytest.mark.parametrize(
@@ -224,7 +203,7 @@ def test_a_script_name_exempts_nothing():
 def test_clients_without_an_address_share_one_limit_and_the_log_says_so_once(caplog, address):
     limited = RateLimitMiddleware(application, 2)
     assert statuses(limited, 3, address=address) == [200, 200, 429]
-    assert Answer(limited, address="192.0.2.9").status == 200
+    assert ask(limited, address="192.0.2.9").status == 200
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "REMOTE_ADDR" in errors[0].getMessage()
@@ -250,7 +229,7 @@ def test_long_keys_are_counted_apart_but_not_kept():
 def test_a_key_that_is_no_string_lets_nobody_in(key):
     limited = RateLimitMiddleware(application, 1, key=lambda environ: key)
     with pytest.raises(TypeError, match="key of a rate limit"):
-        Answer(limited)
+        ask(limited)
 
 
 @pytest.mark.parametrize("other", [{"limit": 5}, {"window": 30}, {"name": "login"}])
@@ -259,13 +238,13 @@ def test_limits_that_differ_do_not_mix_in_one_store(other):
     options = {"limit": 2, **other}
     first, second = limiter(2, store=store), limiter(store=store, **options)
     assert statuses(first, 3) == [200, 200, 429]
-    assert Answer(second).status == 200
+    assert ask(second).status == 200
 
 
 def test_limits_that_agree_count_together_in_one_store():
     store = MemoryStore()
     first, second = limiter(2, store=store), limiter(2, store=store)
-    assert [Answer(app).status for app in (first, second, first, second)] == [200, 200, 429, 429]
+    assert [ask(app).status for app in (first, second, first, second)] == [200, 200, 429, 429]
 
 
 # Construction

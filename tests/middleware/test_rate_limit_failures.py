@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from wsgiref.validate import validator
 
 import pytest
 from support.clock import Clock
-from support.rates import Answer, application
+from support.rates import application, ask, statuses
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
 from swaig_wsgi.stores._base import StoreError
@@ -37,10 +36,6 @@ def limiter(limit, store, clock, mode="local"):
     return RateLimitMiddleware(
         validator(application), limit, store=store, clock=clock, on_store_failure=mode
     )
-
-
-def statuses(app, times, **request):
-    return [Answer(app, **request).status for _ in range(times)]
 
 
 @pytest.fixture
@@ -76,7 +71,7 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     store.down = True
     limited = limiter(10**6, store, clock, mode)
     for _ in range(1200):
-        Answer(limited)
+        ask(limited)
         clock.now += 0.1
     failures = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert len(failures) == 2
@@ -92,9 +87,9 @@ def test_a_failing_store_may_let_everything_through(clock):
     limited = limiter(1, store, clock, mode="allow")
     assert statuses(limited, 2) == [200, 429]
     store.down = True
-    answers = [Answer(limited) for _ in range(5)]
-    assert {answer.status for answer in answers} == {200}
-    assert all("ratelimit" not in answer.headers for answer in answers)
+    responses = [ask(limited) for _ in range(5)]
+    assert {response.status for response in responses} == {200}
+    assert all("ratelimit" not in response.headers for response in responses)
     store.down = False
     assert statuses(limited, 1) == [429]
 
@@ -103,12 +98,12 @@ def test_a_failing_store_may_let_nothing_through(clock, caplog):
     store = Flaky(clock)
     store.down = True
     limited = limiter(5, store, clock, mode="deny")
-    answer = Answer(limited)
-    assert (answer.status, json.loads(answer.body)) == (503, {"error": "Service unavailable"})
+    response = ask(limited)
+    assert (response.status, response.json) == (503, {"error": "Service unavailable"})
     refusal = caplog.records[-1]
     assert (refusal.event, refusal.reason) == ("rate_limit_unavailable", "store_failed")
     store.down = False
-    assert Answer(limited).status == 200
+    assert ask(limited).status == 200
 
 
 def test_a_store_that_times_out_does_not_hold_up_every_request(clock):
@@ -129,4 +124,4 @@ def test_another_exception_of_a_store_is_not_swallowed():
             raise RuntimeError("a fault")
 
     with pytest.raises(RuntimeError, match="a fault"):
-        Answer(RateLimitMiddleware(application, 1, store=Broken()))
+        ask(RateLimitMiddleware(application, 1, store=Broken()))
