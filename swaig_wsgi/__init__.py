@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .middleware.auth import AuthHandler
     from .middleware.harden import harden
     from .sessions import SessionManager
-    from .swaig._results import FunctionResult
+    from .swaig import FunctionResult
     from .tls import SslConfig
 
 __all__ = [
@@ -39,7 +39,7 @@ _HOMES = {
     "AgentServer": ".agent.server",
     "AuthHandler": ".middleware.auth",
     "ConfigurationError": ".config",
-    "FunctionResult": ".swaig._results",
+    "FunctionResult": ".swaig",
     "SessionManager": ".sessions",
     "Settings": ".config",
     "SslConfig": ".tls",

@@ -12,11 +12,8 @@ from ..core.auth import resolve_credentials
 from ..core.urls import join_url, parse_base_url, with_credentials
 from ..middleware.auth import AuthHandler
 from ..processes import default_store, generated_password
-from ..swaig._registry import ToolRegistry, tool_name
-from ..swml._ai import AISettings
-from ..swml._call_flow import CallFlow
-from ..swml._document import Endpoints, render_document
-from ..swml._prompt import Prompt
+from ..swaig import ToolRegistry, tool_name
+from ..swml import AISettings, CallFlow, Endpoints, Prompt, render_document
 from ..wsgi import log, set_log_level
 from ._forwards import ask, forward
 from .dev_server import serve

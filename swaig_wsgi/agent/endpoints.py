@@ -18,8 +18,8 @@ from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url, parse_base_url
 from ..middleware.tokens import key_detail
-from ..swaig._requests import call_id_of, requested_functions, summary_of
-from ..swml._document import merge_changes, signature
+from ..swaig import call_id_of, requested_functions, summary_of
+from ..swml import merge_changes, signature
 from ..wsgi import encode_json, log, public_base_url, read_body, refuse, respond
 from ._replies import Refusal, Reply, bad_request, understood
 from .tool_calls import ToolCalls, accept, prove

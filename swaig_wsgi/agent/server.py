@@ -12,7 +12,7 @@ from ..core.headers import AGENT_HEADERS
 from ..middleware._per_process import PerProcessGuard, PerProcessState, unshared_store
 from ..middleware.harden import stack
 from ..processes import default_store
-from ..swaig._requests import sip_username
+from ..swaig import sip_username
 from ..wsgi import refuse, respond_json
 from ._static import StaticFiles
 from .app import AgentApp

@@ -10,9 +10,7 @@ from ..concurrency import FAULTS_AND_EXIT, resolve
 from ..core.calls import check_call
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail
-from ..swaig._arguments import check_arguments
-from ..swaig._requests import call_id_of, parse_function_call
-from ..swaig._results import to_answer
+from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
 from ..wsgi import encode_json, log, log_security
 from ._replies import Refusal, Reply, understood
 from .at_most_once import Once, call_key
@@ -20,7 +18,6 @@ from .at_most_once import Once, call_key
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from ..swaig._registry import Tool
     from .app import AgentApp
 
 #: What the AI is told instead of the answer of a tool that it may not use.
@@ -102,7 +99,7 @@ class ToolCalls:
         # The platform repeats a call that it gets a 5xx for, and with it what the tool did.
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
-            return encode_json(to_answer(result))
+            return encode_json(to_response(result))
         except FAULTS_AND_EXIT:
             log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

@@ -1,1 +1,36 @@
-"""Tool calls: registry, schemas, argument checks, results. Standard library only."""
+"""Tool calls: registry, schemas, argument validation and results. Standard library only."""
+
+from __future__ import annotations
+
+from ._actions.checks import url as check_url
+from ._arguments import check_arguments
+from ._registry import Tool, ToolRegistry, tool_name
+from ._requests import (
+    FunctionCall,
+    call_id_of,
+    parse_function_call,
+    requested_functions,
+    sip_username,
+    summary_of,
+)
+from ._results import FunctionResult, to_response
+from ._values import given, json_copy, json_object
+
+__all__ = [
+    "FunctionCall",
+    "FunctionResult",
+    "Tool",
+    "ToolRegistry",
+    "call_id_of",
+    "check_arguments",
+    "check_url",
+    "given",
+    "json_copy",
+    "json_object",
+    "parse_function_call",
+    "requested_functions",
+    "sip_username",
+    "summary_of",
+    "to_response",
+    "tool_name",
+]

@@ -194,7 +194,7 @@ class FunctionResult:
         return result or {"response": "Action completed."}
 
 
-def to_answer(result: Any) -> dict[str, Any]:
+def to_response(result: Any) -> dict[str, Any]:
     """Turn what a handler returned into the answer's object.
 
     A :class:`FunctionResult`, a dictionary with ``response`` or ``action``, and text are

@@ -1,1 +1,26 @@
-"""The SWML document: prompt, contexts, AI settings, call flow, rendering. Standard library only."""
+"""The SWML document: prompt, contexts, AI settings, call flow and rendering.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from ._ai import AISettings
+from ._call_flow import CallFlow
+from ._contexts import Context, ContextBuilder
+from ._document import Endpoints, merge_changes, render_document, signature
+from ._prompt import Prompt
+from ._steps import Step
+
+__all__ = [
+    "AISettings",
+    "CallFlow",
+    "Context",
+    "ContextBuilder",
+    "Endpoints",
+    "Prompt",
+    "Step",
+    "merge_changes",
+    "render_document",
+    "signature",
+]

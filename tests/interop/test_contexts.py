@@ -11,8 +11,7 @@ import signalwire
 from signalwire import AgentBase
 
 from swaig_wsgi import AgentApp
-from swaig_wsgi.swml._contexts import Context, ContextBuilder
-from swaig_wsgi.swml._steps import Step
+from swaig_wsgi.swml import Context, ContextBuilder, Step
 
 _GOLDEN = runpy.run_path(
     str(Path(__file__).parents[1] / "swaig" / "test_contexts_golden.py"), run_name="golden"

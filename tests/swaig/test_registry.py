@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swaig_wsgi.swaig._registry import ToolRegistry, tool_name
+from swaig_wsgi.swaig import ToolRegistry, tool_name
 
 
 def handler(args: dict[str, Any], raw_data: dict[str, Any]) -> str:

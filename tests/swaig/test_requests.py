@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swaig_wsgi.core.strict_json import JSONBodyError
-from swaig_wsgi.swaig._requests import (
+from swaig_wsgi.swaig import (
     FunctionCall,
     call_id_of,
     parse_function_call,

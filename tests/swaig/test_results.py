@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from swaig_wsgi.swaig import FunctionResult, to_response
 from swaig_wsgi.swaig._actions import call, media, messaging, payment, rpc, state
-from swaig_wsgi.swaig._results import FunctionResult, to_answer
 
 
 def test_a_text_is_the_response():
@@ -78,20 +78,20 @@ def test_an_action_needs_a_name_and_a_json_value():
 
 
 def test_answers_of_handlers():
-    assert to_answer(FunctionResult("a").add_action("stop", True)) == {
+    assert to_response(FunctionResult("a").add_action("stop", True)) == {
         "response": "a",
         "action": [{"stop": True}],
     }
-    assert to_answer("text") == {"response": "text"}
-    assert to_answer("") == {"response": "Action completed."}
-    assert to_answer({"response": "a", "more": 1}) == {"response": "a", "more": 1}
-    assert to_answer({"action": []}) == {"action": []}
+    assert to_response("text") == {"response": "text"}
+    assert to_response("") == {"response": "Action completed."}
+    assert to_response({"response": "a", "more": 1}) == {"response": "a", "more": 1}
+    assert to_response({"action": []}) == {"action": []}
 
 
 @pytest.mark.parametrize("result", [None, True, 5, {}, {"respons": "a"}, ["text"], b"text"])
 def test_a_handler_that_did_not_answer_is_never_taken_for_success(result):
     with pytest.raises(TypeError, match="a tool handler must return"):
-        to_answer(result)
+        to_response(result)
 
 
 FAMILIES = [call, media, messaging, payment, rpc, state]

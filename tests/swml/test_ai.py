@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swml._ai import AISettings
+from swaig_wsgi.swml import AISettings
 
 URL = "https://agent.example/debug"
 

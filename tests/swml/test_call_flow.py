@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swml._call_flow import CallFlow
+from swaig_wsgi.swml import CallFlow
 
 AI = {"prompt": {"text": "Hello."}}
 

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from swaig_wsgi.swml import ContextBuilder
 from swaig_wsgi.swml._context_checks import check_contexts
-from swaig_wsgi.swml._contexts import ContextBuilder
 
 
 @pytest.fixture

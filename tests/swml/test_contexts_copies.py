@@ -5,9 +5,7 @@ import json
 
 import pytest
 
-from swaig_wsgi.swml._contexts import Context, ContextBuilder
-from swaig_wsgi.swml._prompt import Prompt
-from swaig_wsgi.swml._steps import Step
+from swaig_wsgi.swml import Context, ContextBuilder, Prompt, Step
 
 
 def contexts():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swaig_wsgi.swml._contexts import ContextBuilder
+from swaig_wsgi.swml import ContextBuilder
 
 GOLDEN = Path(__file__).with_name("contexts_golden.json")
 TOOLS = ("lookup", "pay", "check_zip")

@@ -5,10 +5,8 @@ import json
 
 import pytest
 
-from swaig_wsgi.swaig._registry import ToolRegistry
-from swaig_wsgi.swml._ai import AISettings
-from swaig_wsgi.swml._call_flow import CallFlow
-from swaig_wsgi.swml._prompt import Prompt
+from swaig_wsgi.swaig import ToolRegistry
+from swaig_wsgi.swml import AISettings, CallFlow, Prompt
 
 URL = "https://agent.example/debug"
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from swaig_wsgi.swaig._registry import ToolRegistry
-from swaig_wsgi.swml._ai import AISettings
-from swaig_wsgi.swml._call_flow import CallFlow
+from swaig_wsgi.swaig import ToolRegistry
+from swaig_wsgi.swml import AISettings, CallFlow, Prompt
 from swaig_wsgi.swml._document import Endpoints, render_document, signature, with_token
-from swaig_wsgi.swml._prompt import Prompt
 
 ENDPOINTS = Endpoints("https://x/swaig", "https://x/post_prompt", "https://x/debug_events")
 

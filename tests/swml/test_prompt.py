@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swml._prompt import Prompt
+from swaig_wsgi.swml import Prompt
 
 
 def sections(prompt):

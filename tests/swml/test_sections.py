@@ -1,6 +1,6 @@
 import pytest
 
-from swaig_wsgi.swml._prompt import Prompt
+from swaig_wsgi.swml import Prompt
 from swaig_wsgi.swml._sections import declared_sections, make_section, make_subsection, markdown
 
 

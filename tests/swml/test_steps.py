@@ -1,7 +1,6 @@
 import pytest
 
-from swaig_wsgi.swml._contexts import ContextBuilder
-from swaig_wsgi.swml._steps import Step
+from swaig_wsgi.swml import ContextBuilder, Step
 
 
 @pytest.fixture
