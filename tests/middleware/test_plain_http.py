@@ -5,15 +5,16 @@ import logging
 import ssl
 import urllib.request
 from pathlib import Path
-from wsgiref.util import setup_testing_defaults
 
 import pytest
+from support.wsgi import request
 
 from swaig_wsgi import Settings, harden
 from swaig_wsgi.middleware import TrustedProxyMiddleware
 
 APP = "swaig_wsgi.examples.basic:app"
 CERTS = Path(__file__).parents[1] / "certs"
+PROXY = "127.0.0.1"
 ALARM = "SWML_SSL_ENABLED is set, but a request came over plain HTTP"
 
 
@@ -22,15 +23,10 @@ def site(environ, start_response):
     return [environ["wsgi.url_scheme"].encode()]
 
 
-def ask(app, scheme="http", **fields):
-    environ = {"wsgi.url_scheme": scheme, "PATH_INFO": "/health", "REMOTE_ADDR": "127.0.0.1"}
-    environ.update(fields)
-    setup_testing_defaults(environ)
-    started = []
-    answer = app(environ, lambda status, headers, exc_info=None: started.append(status))
-    body = b"".join(answer)
-    assert started == ["200 OK"]
-    return body
+def ask(app, scheme="http", **extra):
+    response = request(app, "GET", "/health", wsgi_url_scheme=scheme, REMOTE_ADDR=PROXY, **extra)
+    assert response.status == 200
+    return response.body
 
 
 def alarms(caplog):
@@ -64,7 +60,7 @@ def test_plain_http_is_an_alarm_where_the_service_is_to_speak_tls(caplog, make):
     [
         Settings(),
         Settings(ssl_domain="agent.example.com"),
-        Settings(ssl_enabled=True, trusted_proxies=("127.0.0.1",)),
+        Settings(ssl_enabled=True, trusted_proxies=(PROXY,)),
     ],
     ids=["without TLS", "TLS that ends elsewhere", "behind a trusted proxy"],
 )
@@ -74,7 +70,7 @@ def test_plain_http_is_none_elsewhere(caplog, settings):
 
 
 def test_a_proxy_that_is_trusted_outside_counts(caplog):
-    app = TrustedProxyMiddleware(harden(site, Settings(ssl_enabled=True)), ["127.0.0.1"])
+    app = TrustedProxyMiddleware(harden(site, Settings(ssl_enabled=True)), [PROXY])
     assert ask(app, HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_FOR="192.0.2.7") == b"https"
     assert alarms(caplog) == []
 

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import gc
 import hashlib
-import io
 import logging
 from typing import Any
 from urllib.parse import urlencode
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
 from support.bodies import Unreadable
+from support.wsgi import CLIENT, Recorder, check_delegates, environ, send
 
 from swaig_wsgi.core.signatures import sign_body, sign_form
 from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
@@ -25,54 +23,19 @@ ALIAS = "HTTP_X_TWILIO_SIGNATURE"
 FORM = "application/x-www-form-urlencoded"
 
 
-def request(body: bytes = BODY, method: str = "POST", **changes: Any) -> dict[str, Any]:
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": method,
-        "wsgi.url_scheme": "https",
+def signed(body: bytes = BODY, method: str = "POST", **changes: Any) -> dict[str, Any]:
+    """Return the environ of the request that is signed, with `changes`."""
+    values = {
+        "wsgi_url_scheme": "https",
         "HTTP_HOST": "agent.example.com",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/swaig",
-        "QUERY_STRING": "a=1",
         "CONTENT_TYPE": "application/json",
-        "CONTENT_LENGTH": str(len(body)),
-        "REMOTE_ADDR": "192.0.2.1",
-        "wsgi.input": io.BytesIO(body),
+        **changes,
     }
-    environ.update({key.replace("__", "."): value for key, value in changes.items()})
-    setup_testing_defaults(environ)
-    return environ
+    return environ(method, "/swaig", query="a=1", body=body, **values)
 
 
-class Echo:
-    """An application that answers with the body that it read."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        self.bodies.append(body)
-        start_response("200 OK", [("Content-Type", "application/octet-stream")])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def call(app: Any, environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-    answers: list[tuple[int, dict[str, str]]] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        answers.append((int(status[:3]), dict(headers)))
-        return lambda data: None
-
-    result = validator(app)(environ, start_response)
-    body = b"".join(result)
-    result.close()
-    del result
-    gc.collect()
-    return (*answers[-1], body)
-
-
-def guarded(key: Any = KEY, **options: Any) -> tuple[Any, Echo]:
-    echo = Echo()
+def guarded(key: Any = KEY, **options: Any) -> tuple[Any, Recorder]:
+    echo = Recorder(body=None)
     return WebhookSignatureMiddleware(validator(echo), key, **options), echo
 
 
@@ -87,8 +50,8 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_signed_requests_pass_with_their_body_unread(caplog: pytest.LogCaptureFixture) -> None:
     for name, digest in ((SHA256, "sha256"), (SHA1, "sha1"), (ALIAS, "sha1")):
         app, echo = guarded()
-        status, _, body = call(app, request(**{name: sign_body(KEY, URL, BODY, digest=digest)}))
-        assert (status, body, echo.bodies) == (200, BODY, [BODY])
+        response = send(app, signed(**{name: sign_body(KEY, URL, BODY, digest=digest)}))
+        assert (response.status, response.body, echo.bodies) == (200, BODY, [BODY])
     assert reasons(caplog) == []
 
 
@@ -96,18 +59,18 @@ def test_a_signed_form_passes() -> None:
     app, echo = guarded()
     body = urlencode([("b", "2"), ("a", "1 ä")]).encode()
     signature = sign_form(KEY, URL, [("b", "2"), ("a", "1 ä")])
-    status, _, _ = call(app, request(body, CONTENT_TYPE=FORM, **{SHA1: signature}))
-    assert (status, echo.bodies) == (200, [body])
+    response = send(app, signed(body, CONTENT_TYPE=FORM, **{SHA1: signature}))
+    assert (response.status, echo.bodies) == (200, [body])
 
 
 def test_json_with_its_hash_in_the_query_passes() -> None:
     app, echo = guarded()
     query = f"bodySHA256={hashlib.sha256(BODY).hexdigest()}"
     signature = sign_form(KEY, f"https://agent.example.com/swaig?{query}", ())
-    environ = request(QUERY_STRING=query, **{SHA1: signature})
-    assert call(app, environ)[0] == 200
-    tampered = request(BODY + b" ", QUERY_STRING=query, **{SHA1: signature})
-    assert call(app, tampered)[0] == 403
+    request = signed(QUERY_STRING=query, **{SHA1: signature})
+    assert send(app, request).status == 200
+    tampered = signed(BODY + b" ", QUERY_STRING=query, **{SHA1: signature})
+    assert send(app, tampered).status == 403
     assert echo.bodies == [BODY]
 
 
@@ -128,7 +91,7 @@ def good(digest: str = "sha256", **changes: Any) -> dict[str, Any]:
         (good(QUERY_STRING="a=1&a=1"), "bad_sha256"),
         (good(PATH_INFO="/other"), "bad_sha256"),
         (good(HTTP_HOST="evil.example"), "bad_sha256"),
-        (good(wsgi__url_scheme="http"), "bad_sha256"),
+        (good(wsgi_url_scheme="http"), "bad_sha256"),
         (good("sha1", **{SHA256: "0" * 64}), "bad_sha256"),
         (good("sha1", **{SHA256: ""}), "malformed_signature"),
         (good("sha1", **{ALIAS: "0" * 40}), "conflicting_signatures"),
@@ -145,9 +108,12 @@ def good(digest: str = "sha256", **changes: Any) -> dict[str, Any]:
 )
 def test_refusals(changes: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture) -> None:
     app, echo = guarded(base_url=None)
-    status, headers, body = call(app, request(**changes))
-    assert (status, body) == (403, b'{"error": "Forbidden: invalid signature"}')
-    assert headers == {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    response = send(app, signed(**changes))
+    assert (response.status, response.body) == (403, b'{"error": "Forbidden: invalid signature"}')
+    assert response.headers == {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(response.body)),
+    }
     assert echo.bodies == []
     assert reasons(caplog) == [("signature_refused", reason)]
     assert KEY not in caplog.text
@@ -157,7 +123,7 @@ def test_refusals(changes: dict[str, Any], reason: str, caplog: pytest.LogCaptur
 def test_methods_that_may_act_must_be_signed(method: str) -> None:
     app, echo = guarded()
     statuses: list[str] = []
-    app(request(method=method), lambda status, headers: statuses.append(status))
+    app(signed(method=method), lambda status, headers: statuses.append(status))
     assert statuses == ["403 Forbidden"]
     assert echo.bodies == []
 
@@ -165,40 +131,39 @@ def test_methods_that_may_act_must_be_signed(method: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_safe_methods_pass_unsigned_and_unread(method: str) -> None:
     app, echo = guarded()
-    assert call(app, request(b"", method))[0] == 200
+    assert send(app, signed(b"", method)).status == 200
     assert echo.bodies == [b""]
 
 
 @pytest.mark.parametrize("changes", [{}, {SHA256: "junk"}, {SHA1: ""}, {SHA1: "a", ALIAS: "b"}])
 def test_a_body_is_not_read_without_a_signature(changes: dict[str, Any]) -> None:
     app, _ = guarded()
-    assert call(app, request(wsgi__input=Unreadable(), **changes))[0] == 403
+    assert send(app, signed(wsgi_input=Unreadable(), **changes)).status == 403
 
 
 def test_only_protected_paths_need_a_signature() -> None:
     app, echo = guarded(protect=("/swaig",), exempt=("/swaig/open",))
     for path in ("/", "/other", "/swaig/open"):
-        assert call(app, request(PATH_INFO=path))[0] == 200
+        assert send(app, signed(PATH_INFO=path)).status == 200
     for path in ("/swaig", "/swaig/", "//swaig", "/x/../swaig", "/swaig/open/", "/swaig/./open"):
-        assert call(app, request(PATH_INFO=path))[0] == 403
+        assert send(app, signed(PATH_INFO=path)).status == 403
     assert len(echo.bodies) == 3
 
 
 def test_a_body_over_the_limit_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     app, echo = guarded(max_bytes=len(BODY) - 1)
-    status, _, body = call(app, request(**good()))
-    assert (status, body) == (413, b'{"error": "Request too large"}')
+    response = send(app, signed(**good()))
+    assert (response.status, response.body) == (413, b'{"error": "Request too large"}')
     assert echo.bodies == []
     assert [event for event, _ in reasons(caplog)] == ["body_refused"]
 
 
 def test_a_chunked_body_is_verified_and_handed_on_with_its_length() -> None:
     app, echo = guarded()
-    environ = request(
-        **good(wsgi__input_terminated=True, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH="")
+    request = signed(
+        **good(wsgi_input_terminated=True, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=None)
     )
-    del environ["CONTENT_LENGTH"]
-    assert call(app, environ)[0] == 200
+    assert send(app, request).status == 200
     assert echo.bodies == [BODY]
 
 
@@ -207,21 +172,21 @@ def test_the_raw_target_is_what_was_signed() -> None:
     signature = sign_body(KEY, "https://agent.example.com" + raw, BODY)
     for key in ("RAW_URI", "REQUEST_URI"):
         app, _ = guarded()
-        environ = request(QUERY_STRING="a=%2f", **{key: raw, SHA256: signature})
-        assert call(app, environ)[0] == 200
+        request = signed(QUERY_STRING="a=%2f", **{key: raw, SHA256: signature})
+        assert send(app, request).status == 200
 
 
 def test_the_base_url_decides_about_scheme_and_host() -> None:
     app, _ = guarded(base_url="https://agent.example.com/")
-    environ = request(**good(HTTP_HOST="10.0.0.1:8000", wsgi__url_scheme="http"))
-    assert call(app, environ)[0] == 200
+    request = signed(**good(HTTP_HOST="10.0.0.1:8000", wsgi_url_scheme="http"))
+    assert send(app, request).status == 200
     app, _ = guarded(base_url="https://other.example")
-    assert call(app, request(**good()))[0] == 403
+    assert send(app, signed(**good())).status == 403
 
 
 def test_any_key_of_several_verifies() -> None:
     app, _ = guarded(key=["new key", KEY])
-    assert call(app, request(**good()))[0] == 200
+    assert send(app, signed(**good())).status == 200
 
 
 @pytest.mark.parametrize(
@@ -253,7 +218,7 @@ def test_the_key_is_not_in_the_repr() -> None:
 def warnings(caplog: pytest.LogCaptureFixture) -> int:
     return sum(
         getattr(record, "event", "") == "signature_url_unverified"
-        and (record.reason, record.client) == ("host_not_verified", "192.0.2.1")  # type: ignore[attr-defined]
+        and (record.reason, record.client) == ("host_not_verified", CLIENT)  # type: ignore[attr-defined]
         and record.levelno == logging.WARNING
         and record.name == "swaig_wsgi.security"
         for record in caplog.records
@@ -262,10 +227,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> int:
 
 def test_a_host_that_anyone_writes_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     app, _ = guarded()
-    call(app, request(b"", "GET"))
+    send(app, signed(b"", "GET"))
     assert warnings(caplog) == 0
     for _ in range(3):
-        call(app, request(**good()))
+        send(app, signed(**good()))
     assert warnings(caplog) == 1
 
 
@@ -282,9 +247,9 @@ def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
     key: str, told: object, untold: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, _ = guarded()
-    call(app, request(**good(**{key: told})))
+    send(app, signed(**good(**{key: told})))
     assert warnings(caplog) == 0
-    call(app, request(**good(**{key: untold})))
+    send(app, signed(**good(**{key: untold})))
     assert warnings(caplog) == 1
 
 
@@ -299,44 +264,20 @@ def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
 def test_only_a_proxy_that_tells_the_host_silences_the_warning(
     told: dict[str, str], count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = TrustedProxyMiddleware(guarded()[0], ["192.0.2.1"])
-    assert call(app, request(**good(**told)))[0] == 200
+    app = TrustedProxyMiddleware(guarded()[0], [CLIENT])
+    assert send(app, signed(**good(**told))).status == 200
     assert warnings(caplog) == count
 
 
 def test_a_base_url_needs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     app, _ = guarded(base_url="https://agent.example.com")
-    call(app, request(**good()))
+    send(app, signed(**good()))
     assert warnings(caplog) == 0
 
 
 # -- what is passed on untouched
 
 
-class Closing:
-    def __init__(self) -> None:
-        self.closed = False
-
-    def __iter__(self) -> Any:
-        return iter([b"x"])
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize("environ", [request(b"", "GET"), request(**good())], ids=["GET", "POST"])
-def test_iterable_start_response_and_environ_are_passed_on(environ: dict[str, Any]) -> None:
-    answer = Closing()
-    seen: list[Any] = []
-
-    def inner(inner_environ: dict[str, Any], start_response: Any) -> Closing:
-        seen.extend([inner_environ, start_response])
-        return answer
-
-    def start_response(*args: Any) -> Any:
-        raise AssertionError("the application has not called it")
-
-    assert WebhookSignatureMiddleware(inner, KEY)(environ, start_response) is answer
-    assert seen[0] is environ
-    assert seen[1] is start_response
-    assert not answer.closed
+@pytest.mark.parametrize("sent", [signed(b"", "GET"), signed(**good())], ids=["GET", "POST"])
+def test_iterable_start_response_and_environ_are_passed_on(sent: dict[str, Any]) -> None:
+    check_delegates(lambda app: WebhookSignatureMiddleware(app, KEY), sent)

@@ -245,3 +245,21 @@ def pass_through(
         ("500 Oops", raised[0]),
     ]
     return [sent for _, sent, _ in started]
+
+
+def check_delegates(wrap: Callable[[App], App], environ: dict[str, Any]) -> None:
+    """Assert that `wrap` leaves the request to the application, with the very same objects."""
+    body, seen = ClosingBody(), []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.append((environ, start_response))
+        return body
+
+    def start_response(*args: Any) -> Any:
+        raise AssertionError("the application has not called it")
+
+    assert wrap(app)(environ, start_response) is body
+    assert not body.closed
+    ((inner_environ, inner_start_response),) = seen
+    assert inner_environ is environ
+    assert inner_start_response is start_response
