@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gc
 import io
-import json
 import logging
 import tempfile
 import tracemalloc
@@ -10,41 +9,19 @@ from wsgiref.validate import validator
 
 import pytest
 from support.bodies import LIMIT, Input, ServerError, Unreadable, request
+from support.wsgi import Recorder, pass_through, send
 
 from swaig_wsgi.middleware.body_size import BodySizeMiddleware
 
 
-class Application:
-    """Reads its body as PEP 3333 tells it to and remembers what it saw."""
-
-    def __init__(self):
-        self.environ = None
-        self.body = None
-
-    def __call__(self, environ, start_response):
-        self.environ = environ
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        self.body = environ["wsgi.input"].read(length) if length else b""
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-        return [b"ok"] if environ["REQUEST_METHOD"] != "HEAD" else []
-
-
 def run(app, environ):
-    """Call `app` as a server does; the status, and the body as JSON or bytes."""
-    answer = {}
-
-    def start_response(status, headers, exc_info=None):
-        answer.update(status=int(status[:3]), headers=dict(headers))
-
-    result = validator(app)(environ, start_response)
-    try:
-        body = b"".join(result)
-    finally:
-        result.close()
-    if answer["headers"]["Content-Type"] == "application/json":
-        assert answer["headers"]["Content-Length"] == str(len(body)) or not body
-        return answer["status"], json.loads(body) if body else None
-    return answer["status"], body
+    """Return the status, and the body as JSON or bytes."""
+    response = send(app, environ)
+    if response.headers["Content-Type"] == "application/json":
+        length = response.headers["Content-Length"]
+        assert length == str(len(response.body)) or not response.body
+        return response.status, response.json if response.body else None
+    return response.status, response.body
 
 
 def guarded(application, max_bytes=LIMIT):
@@ -53,7 +30,7 @@ def guarded(application, max_bytes=LIMIT):
 
 @pytest.fixture
 def application():
-    return Application()
+    return Recorder()
 
 
 # Refusals
@@ -66,7 +43,7 @@ def test_a_declared_length_over_the_limit_is_413_and_nothing_is_read(
 ):
     environ = request(Unreadable(), length="1001", terminated=terminated, method=method)
     assert run(guarded(application), environ) == (413, {"error": "Request too large"})
-    assert application.environ is None
+    assert application.environs == []
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("swaig_wsgi.security", logging.WARNING)
     assert (record.event, record.reason, record.client) == (
@@ -107,12 +84,10 @@ def test_a_refusal_of_head_has_no_body(application):
 )
 def test_bad_framing_is_refused_unread(application, caplog, framing, status, error, reason):
     # Outside the validator, which stops some of these itself.
-    answer = []
-    environ = request(Unreadable(), **framing)
-    body = BodySizeMiddleware(application, LIMIT)(environ, lambda *args: answer.append(args))
-    assert int(answer[0][0][:3]) == status
-    assert json.loads(b"".join(body)) == {"error": error}
-    assert application.environ is None
+    app = BodySizeMiddleware(application, LIMIT)
+    response = send(app, request(Unreadable(), **framing), validate=False)
+    assert (response.status, response.json) == (status, {"error": error})
+    assert application.environs == []
     assert [record.reason for record in caplog.records] == [reason]
 
 
@@ -125,7 +100,7 @@ def test_a_chunked_body_over_the_limit_is_413_before_the_application_sees_a_byte
         413,
         {"error": "Request too large"},
     )
-    assert application.environ is None
+    assert application.environs == []
     assert stream.taken == LIMIT + 1
     assert [record.reason for record in caplog.records] == ["too_large_chunked"]
 
@@ -157,12 +132,12 @@ def test_a_chunked_body_without_end_is_refused_at_the_limit(application):
 def test_what_the_server_raises_while_a_body_is_read_is_400(application, caplog, error, already):
     environ = request(Input(b"x" * already, fails=error), coding="chunked")
     assert run(guarded(application), environ) == (400, {"error": "Bad request: unreadable body"})
-    assert application.environ is None
+    assert application.environs == []
     assert [record.reason for record in caplog.records] == ["unreadable_body"]
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, SystemExit])
-def test_what_no_client_caused_is_not_turned_into_an_answer(application, error):
+def test_what_no_client_caused_is_not_turned_into_a_response(application, error):
     with pytest.raises(error):
         BodySizeMiddleware(application)(request(Input(fails=error()), coding="chunked"), None)
 
@@ -174,7 +149,7 @@ def test_a_full_disk_is_503_and_says_so_in_the_log(application, caplog, monkeypa
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     environ = request(Input(b"x" * 70_000), coding="chunked")
     assert run(guarded(application, 100_000), environ) == (503, {"error": "Service unavailable"})
-    assert application.environ is None
+    assert application.environs == []
     (record,) = caplog.records
     assert "No space left" in record.getMessage()
     assert (record.event, record.reason) == ("body_refused", "spool_failed")
@@ -194,7 +169,7 @@ def test_a_declared_body_is_streamed_not_buffered(application, length):
         return application(environ, start_response)
 
     assert run(guarded(before), environ) == (200, b"ok")
-    assert application.body == b"x" * length
+    assert application.bodies[-1] == b"x" * length
 
 
 def test_the_input_of_a_server_that_ends_it_is_left_alone():
@@ -211,8 +186,8 @@ def test_the_input_of_a_server_that_ends_it_is_left_alone():
 def test_a_request_without_a_body_passes_as_it_is(application, method, terminated):
     environ = request(Input(), terminated=terminated, method=method)
     assert run(guarded(application), environ)[0] == 200
-    assert "CONTENT_LENGTH" not in application.environ
-    assert application.body == b""
+    assert "CONTENT_LENGTH" not in application.environs[0]
+    assert application.bodies[-1] == b""
 
 
 @pytest.mark.parametrize(("kind", "size"), [(io.BytesIO, 0), (io.BytesIO, 7), (io.BytesIO, 65_536)])
@@ -238,7 +213,7 @@ def test_a_body_that_only_its_end_announces_is_limited_and_passed_on(application
     # As HTTP/2 has them: neither Content-Length nor Transfer-Encoding.
     environ = request(Input(b"hello"))
     assert run(guarded(application), environ)[0] == 200
-    assert application.body == b"hello"
+    assert application.bodies[-1] == b"hello"
 
 
 def disk_request(lines=10_000):
@@ -257,7 +232,7 @@ def test_a_long_chunked_body_waits_on_disk(application, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", recorded)
     body, environ = disk_request()
     assert run(guarded(application, 1_000_000), environ)[0] == 200
-    assert application.body == body
+    assert application.bodies[-1] == body
     assert len(made) == 1
 
 
@@ -275,8 +250,6 @@ class Endless:
 
 @pytest.mark.parametrize(("size", "status"), [(30_000_000, 200), (80_000_000, 413)])
 def test_a_long_chunked_body_is_never_in_memory(size, status):
-    statuses = []
-
     def application(environ, start_response):
         while environ["wsgi.input"].read(65_536):
             pass
@@ -287,12 +260,11 @@ def test_a_long_chunked_body_is_never_in_memory(size, status):
     tracemalloc.start()
     try:
         app = BodySizeMiddleware(application, 60_000_000)
-        for _ in app(environ, lambda status, headers, exc_info=None: statuses.append(status)):
-            pass
+        response = send(app, environ, validate=False)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert [int(each[:3]) for each in statuses] == [status]
+    assert response.status == status
     assert peak < 1_000_000
 
 
@@ -328,29 +300,8 @@ def test_the_file_on_disk_leaves_no_resource_warning(recwarn):
 
 
 def test_iterable_exc_info_and_write_are_passed_on_untouched():
-    calls = []
-
-    class Iterable:
-        def __iter__(self):
-            yield b"ok"
-
-        def close(self):
-            calls.append("close")
-
-    answer = Iterable()
-    exc_info = (ValueError, ValueError(), None)
-
-    def application(environ, start_response):
-        write = start_response("200 OK", [], exc_info)
-        write(b"written")
-        return answer
-
-    def start_response(status, headers, exc_info=None):
-        calls.append((status, headers, exc_info))
-        return calls.append
-
-    assert BodySizeMiddleware(application)(request(Input()), start_response) is answer
-    assert calls == [("200 OK", [], exc_info), b"written"]
+    headers = [("X-A", "1")]
+    assert pass_through(BodySizeMiddleware, request(Input()), headers) == [headers] * 2
 
 
 @pytest.mark.parametrize("limit", [-1, True, 1.5, "1024", None])

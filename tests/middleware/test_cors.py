@@ -58,7 +58,7 @@ def test_an_allowed_origin():
 
 @pytest.mark.parametrize("origin", [EVIL, "null", f"{APP}.evil.example", f"{APP}, {EVIL}", ""])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_another_origin_gets_the_answer_and_no_leave_to_read_it(origin, method):
+def test_another_origin_gets_the_response_and_no_leave_to_read_it(origin, method):
     app = guarded(Application())
     response = request(app, method, HTTP_ORIGIN=origin)
     assert (response.status, response.body) == (200, b"hello")

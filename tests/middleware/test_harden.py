@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from dataclasses import replace
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
 from support.bodies import Unreadable
+from support.wsgi import Recorder, request
 
 from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
 from swaig_wsgi.core.headers import SECURITY_HEADERS
@@ -19,41 +18,18 @@ from swaig_wsgi.stores import MemoryStore
 ORIGIN = "https://app.example"
 HANDLER = AuthHandler(bearer_token="a-token")
 GOOD = {"HTTP_AUTHORIZATION": "Bearer a-token"}
-PROXY, CLIENT = "10.0.0.1", "192.0.2.7"
+PROXY = "10.0.0.1"
 FOUR = dict(SECURITY_HEADERS)
 
 
-def site(environ, start_response):
-    """Answer as somebody's own site does, and note what was seen."""
-    site.seen = dict(environ)
-    site.body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1")])
-    return [b"the site"] if environ["REQUEST_METHOD"] != "HEAD" else [b""]
+site = Recorder(b"the site", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1")])
 
 
-class Answer:
-    """One request through a stack that has a validator on either side of it."""
-
-    def __init__(self, app, method="GET", path="/", **more):
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": ""}
-        environ.update(QUERY_STRING="", REMOTE_ADDR=CLIENT)
-        setup_testing_defaults(environ)
-        body = more.pop("body", b"")
-        environ["wsgi.input"] = io.BytesIO(body)
-        if body:
-            environ["CONTENT_LENGTH"] = str(len(body))
-        environ.update({name.replace("wsgi_", "wsgi."): value for name, value in more.items()})
-        site.seen = None
-        result = validator(app)(environ, self._start)
-        self.body = b"".join(result)
-        result.close()
-
-    def _start(self, status, headers, exc_info=None):
-        self.status = int(status[:3])
-        self.fields = headers
-        self.headers = dict(headers)
-        names = [name.lower() for name, _ in headers if name.lower() != "set-cookie"]
-        assert len(names) == len(set(names)), "a field was sent twice"
+def ask(app, *args, **options):
+    """Return the response to one request; `site` recorded that request alone."""
+    site.environs.clear()
+    site.bodies.clear()
+    return request(app, *args, **options)
 
 
 def hardened(auth=None, **overrides):
@@ -66,55 +42,55 @@ def hardened(auth=None, **overrides):
 def test_nothing_of_ours_in_an_untouched_site_but_the_four_headers():
     request = {"HTTP_HOST": "any.example", "HTTP_ORIGIN": "https://evil.example", "body": b"x" * 99}
     request["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
-    untouched, plain = Answer(hardened(), "POST", **request), None
-    seen, body = site.seen, site.body
-    plain = Answer(validator(site), "POST", **request)
+    untouched, plain = ask(hardened(), "POST", **request), None
+    seen, body = site.environs[0], site.bodies[0]
+    plain = ask(validator(site), "POST", **request)
     assert untouched.fields == [*plain.fields, *SECURITY_HEADERS]
-    assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.body)
-    ours = {key for key in seen if key not in site.seen}
+    assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.bodies[0])
+    ours = {key for key in seen if key not in site.environs[0]}
     assert ours == {"swaig_wsgi.ran.headers"}
     for key in seen.keys() - ours:
         if not key.startswith("wsgi."):
-            assert seen[key] == site.seen[key]
+            assert seen[key] == site.environs[0][key]
 
 
 def test_the_sites_own_health_is_the_sites():
     for path in ("/health", "/ready", "/swaig", "/health/"):
-        answer = Answer(hardened(), path=path)
-        assert (answer.status, answer.body) == (200, b"the site")
+        response = ask(hardened(), path=path)
+        assert (response.status, response.body) == (200, b"the site")
 
 
 def is_proxy_layer(app):
-    Answer(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR="203.0.113.9", HTTP_HOST="a.example")
-    return site.seen is not None and site.seen["REMOTE_ADDR"] == "203.0.113.9"
+    ask(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR="203.0.113.9", HTTP_HOST="a.example")
+    return bool(site.environs) and site.environs[0]["REMOTE_ADDR"] == "203.0.113.9"
 
 
 def has_hosts(app):
-    return Answer(app, HTTP_HOST="evil.example").status == 403
+    return ask(app, HTTP_HOST="evil.example").status == 403
 
 
 def has_cors(app):
-    answer = Answer(app, HTTP_ORIGIN=ORIGIN, HTTP_HOST="a.example")
-    return answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+    response = ask(app, HTTP_ORIGIN=ORIGIN, HTTP_HOST="a.example")
+    return response.headers.get("Access-Control-Allow-Origin") == ORIGIN
 
 
 def has_csrf(app):
     request = {"HTTP_ORIGIN": "https://evil.example", "HTTP_HOST": "a.example"}
-    return Answer(app, "POST", **request).status == 403
+    return ask(app, "POST", **request).status == 403
 
 
 def has_rate(app):
-    return "RateLimit" in Answer(app, HTTP_HOST="a.example").headers
+    return "RateLimit" in ask(app, HTTP_HOST="a.example").headers
 
 
 def has_size(app):
-    return Answer(app, "POST", body=b"x" * 11, HTTP_HOST="a.example").status == 413
+    return ask(app, "POST", body=b"x" * 11, HTTP_HOST="a.example").status == 413
 
 
 def has_hsts(app):
-    answer = Answer(app, wsgi_url_scheme="https", HTTP_HOST="a.example")
-    assert "Strict-Transport-Security" not in Answer(app, HTTP_HOST="a.example").headers
-    return "Strict-Transport-Security" in answer.headers
+    response = ask(app, wsgi_url_scheme="https", HTTP_HOST="a.example")
+    assert "Strict-Transport-Security" not in ask(app, HTTP_HOST="a.example").headers
+    return "Strict-Transport-Security" in response.headers
 
 
 PROBES = [is_proxy_layer, has_hosts, has_cors, has_csrf, has_rate, has_size, has_hsts]
@@ -153,18 +129,18 @@ def test_settings_that_are_for_agents_add_nothing():
         rate_limit=0,
     )
     assert not [probe for probe in PROBES if probe(app)]
-    assert Answer(app, "POST", body=b"{}").status == 200
+    assert ask(app, "POST", body=b"{}").status == 200
 
 
 def test_hsts_is_for_the_configured_domain_alone():
     app = hardened(ssl_domain="a.example")
-    answer = Answer(app, wsgi_url_scheme="https", HTTP_HOST="b.example")
-    assert "Strict-Transport-Security" not in answer.headers
+    response = ask(app, wsgi_url_scheme="https", HTTP_HOST="b.example")
+    assert "Strict-Transport-Security" not in response.headers
 
 
 def test_authentication_only_where_it_is_given():
-    assert Answer(hardened(auth=HANDLER)).status == 401
-    assert Answer(hardened(auth=HANDLER), **GOOD).status == 200
+    assert ask(hardened(auth=HANDLER)).status == 401
+    assert ask(hardened(auth=HANDLER), **GOOD).status == 200
 
 
 def test_settings_come_from_the_environment_when_none_are_given(monkeypatch):
@@ -222,22 +198,22 @@ def everything():
 )
 def test_the_outer_of_two_layers_refuses(everything, outer, inner):
     request = {"HTTP_HOST": "a.example", **GOOD, **inner[3], **outer[3]}
-    answer = Answer(everything, "POST", **request)
-    assert answer.status == outer[1]
-    assert f'"{outer[2]}"'.encode() in answer.body
+    response = ask(everything, "POST", **request)
+    assert response.status == outer[1]
+    assert f'"{outer[2]}"'.encode() in response.body
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
 def test_every_refusal_carries_the_headers_and_is_readable_for_an_allowed_origin(everything, fault):
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD, **fault[3]}
-    answer = Answer(everything, "POST", wsgi_url_scheme="https", **request)
-    assert answer.status == fault[1]
-    assert site.seen is None
-    assert FOUR.items() <= answer.headers.items()
-    assert answer.headers["Strict-Transport-Security"]
-    readable = answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+    response = ask(everything, "POST", wsgi_url_scheme="https", **request)
+    assert response.status == fault[1]
+    assert not site.environs
+    assert FOUR.items() <= response.headers.items()
+    assert response.headers["Strict-Transport-Security"]
+    readable = response.headers.get("Access-Control-Allow-Origin") == ORIGIN
     assert readable is (fault[0] in ("rates", "auth", "size"))
-    head = Answer(everything, "HEAD", wsgi_url_scheme="https", **request)
+    head = ask(everything, "HEAD", wsgi_url_scheme="https", **request)
     assert head.body == b""
     assert FOUR.items() <= head.headers.items()
 
@@ -245,11 +221,11 @@ def test_every_refusal_carries_the_headers_and_is_readable_for_an_allowed_origin
 def test_preflights_are_answered_before_rates_and_credentials(everything):
     preflight = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
     request = {"HTTP_HOST": "a.example", "REMOTE_ADDR": "203.0.113.1", **preflight}
-    answer = Answer(everything, "OPTIONS", **request)
-    assert answer.status == 204
-    assert FOUR.items() <= answer.headers.items()
+    response = ask(everything, "OPTIONS", **request)
+    assert response.status == 204
+    assert FOUR.items() <= response.headers.items()
     request["HTTP_HOST"] = "evil.example"
-    assert Answer(everything, "OPTIONS", **request).status == 403
+    assert ask(everything, "OPTIONS", **request).status == 403
 
 
 def test_the_proxy_is_resolved_before_everything_else(everything):
@@ -259,22 +235,21 @@ def test_the_proxy_is_resolved_before_everything_else(everything):
         "HTTP_HOST": "inner.example",
         **GOOD,
     }
-    answer = Answer(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **told)
-    assert answer.status == 429
-    assert answer.headers["Strict-Transport-Security"]
-    assert Answer(everything, REMOTE_ADDR=PROXY, **told).status == 403
+    response = ask(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **told)
+    assert response.status == 429
+    assert response.headers["Strict-Transport-Security"]
+    assert ask(everything, REMOTE_ADDR=PROXY, **told).status == 403
     # And of anybody else nothing is believed.
-    answer = Answer(everything, HTTP_X_FORWARDED_HOST="a.example", **told)
-    assert answer.status == 403
-    assert "Strict-Transport-Security" not in answer.headers
+    response = ask(everything, HTTP_X_FORWARDED_HOST="a.example", **told)
+    assert response.status == 403
+    assert "Strict-Transport-Security" not in response.headers
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault[0] != "size"])
 def test_nobody_reads_the_body_of_a_request_that_is_refused(everything, fault):
     request = {"HTTP_HOST": "a.example", **GOOD, **fault[3], "HTTP_TRANSFER_ENCODING": "chunked"}
     request.update(wsgi_input=Unreadable(), wsgi_input_terminated=True)
-    request["wsgi.input_terminated"] = request.pop("wsgi_input_terminated")
-    assert Answer(everything, "POST", **request).status == fault[1]
+    assert ask(everything, "POST", **request).status == fault[1]
 
 
 PATHS = ["/health", "/ready", "/health/", "//health", "/static/x", "/favicon.ico", "", "/."]
@@ -284,7 +259,7 @@ PATHS = ["/health", "/ready", "/health/", "//health", "/static/x", "/favicon.ico
 def test_no_path_is_exempt(everything, path):
     for _, status, _, fault in FAULTS:
         request = {"HTTP_HOST": "a.example", **GOOD, **fault, "SCRIPT_NAME": "/mount"}
-        assert Answer(everything, "POST", path, **request).status == status
+        assert ask(everything, "POST", path, **request).status == status
 
 
 # What a stack is given
@@ -296,7 +271,7 @@ def test_headers_are_replaced_and_dropped():
         Settings.from_mapping({}),
         headers={"X-XSS-Protection": None, "x-frame-options": "SAMEORIGIN"},
     )
-    headers = Answer(app).headers
+    headers = ask(app).headers
     assert "X-XSS-Protection" not in headers
     assert headers["x-frame-options"] == "SAMEORIGIN"
 
@@ -313,11 +288,11 @@ def test_what_is_open_to_all_stands_behind_the_headers_and_before_what_refuses()
 
     settings = replace(Settings.from_mapping(EVERYTHING), trusted_proxies=None)
     app = stack(validator(site), settings, auth=HANDLER, open_to_all=opened)
-    answer = Answer(app, path="/open", HTTP_HOST="evil.example", wsgi_url_scheme="https")
-    assert answer.body == b"open"
-    assert FOUR.items() <= answer.headers.items()
-    assert answer.headers["Strict-Transport-Security"]
-    assert Answer(app, path="/other", HTTP_HOST="evil.example").status == 403
+    response = ask(app, path="/open", HTTP_HOST="evil.example", wsgi_url_scheme="https")
+    assert response.body == b"open"
+    assert FOUR.items() <= response.headers.items()
+    assert response.headers["Strict-Transport-Security"]
+    assert ask(app, path="/other", HTTP_HOST="evil.example").status == 403
 
 
 def test_a_request_through_two_stacks_is_counted_once_and_answered_once():
@@ -325,7 +300,7 @@ def test_a_request_through_two_stacks_is_counted_once_and_answered_once():
     inner = stack(validator(site), settings, auth=HANDLER, store=store)
     app = stack(inner, settings, auth=HANDLER, store=store)
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD}
-    assert [Answer(app, **request).status for _ in range(3)] == [200, 200, 429]
+    assert [ask(app, **request).status for _ in range(3)] == [200, 200, 429]
 
 
 def test_a_proxy_inside_the_allowlist_makes_no_host_of_its_word_the_own_one():
@@ -333,10 +308,10 @@ def test_a_proxy_inside_the_allowlist_makes_no_host_of_its_word_the_own_one():
     inner = harden(validator(site), settings)
     app = harden(inner, Settings(allowed_hosts=["good.example"]))
     request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "good.example"}
-    assert Answer(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
+    assert ask(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
     request["HTTP_X_FORWARDED_HOST"] = "evil.example"
-    answer = Answer(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
-    assert (answer.status, site.seen) == (403, None)
+    response = ask(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
+    assert (response.status, site.environs) == (403, [])
 
 
 def test_csrf_protection_alone_leaves_the_sites_own_cors_alone():
@@ -348,7 +323,7 @@ def test_csrf_protection_alone_leaves_the_sites_own_cors_alone():
     app = harden(validator(own_cors), Settings(csrf_protection=True, rate_limit=100))
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN}
     preflight = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST", **request}
-    for answer in (Answer(app, **request), Answer(app, "OPTIONS", **preflight)):
-        assert answer.status == 200
-        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    for response in (ask(app, **request), ask(app, "OPTIONS", **preflight)):
+        assert response.status == 200
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert has_csrf(app)

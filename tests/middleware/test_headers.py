@@ -53,7 +53,7 @@ def test_a_mapping_replaces_adds_and_drops():
 
 
 @pytest.mark.parametrize("value", ["1\r\nSet-Cookie: a=b", "1\n\n<html>", "\0", "\u010a"])
-def test_a_configured_value_cannot_split_an_answer(value):
+def test_a_configured_value_cannot_split_an_response(value):
     with pytest.raises(ValueError, match="X-A"):
         SecurityHeadersMiddleware(application(), {"X-A": value})
 

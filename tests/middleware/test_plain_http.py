@@ -79,8 +79,8 @@ def test_a_server_that_was_not_told_of_tls_says_so_in_its_log(gunicorn):
     missing = {"SWML_SSL_CERT_PATH": "/nowhere/cert.pem", "SWML_SSL_KEY_PATH": "/nowhere/key.pem"}
     server = gunicorn(APP, SWML_SSL_ENABLED="true", **missing)
     for _ in range(2):
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health") as answer:
-            assert json.load(answer) == {"status": "ok"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health") as response:
+            assert json.load(response) == {"status": "ok"}
     server.wait_for_log(ALARM)
     assert server.log.count(ALARM) == 1
 
@@ -95,6 +95,6 @@ def test_one_that_was_told_does_not(gunicorn):
     )
     context = ssl.create_default_context(cafile=CERTS / "cert.pem")
     url = f"https://localhost:{server.port}/health"
-    with urllib.request.urlopen(url, context=context) as answer:
-        assert json.load(answer) == {"status": "ok"}
+    with urllib.request.urlopen(url, context=context) as response:
+        assert json.load(response) == {"status": "ok"}
     assert ALARM not in server.log

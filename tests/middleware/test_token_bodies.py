@@ -6,16 +6,14 @@ import logging
 
 import pytest
 from support.tool_calls import (
-    ABSENT,
     CALL,
     FORBIDDEN,
     SESSIONS,
-    Endpoint,
     check_refused,
     guarded,
     request,
-    send,
 )
+from support.wsgi import Recorder, send
 
 from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
 
@@ -30,8 +28,8 @@ def test_the_body_that_is_handed_on_ends_where_it_ends():
         return []
 
     raw = json.dumps(CALL).encode()
-    environ = request(**{"wsgi.input": io.BytesIO(raw + b"GET / HTTP/1.1\r\n\r\n")})
-    send(ToolTokenMiddleware(app, SESSIONS), environ)
+    environ = request(wsgi_input=io.BytesIO(raw + b"GET / HTTP/1.1\r\n\r\n"))
+    send(ToolTokenMiddleware(app, SESSIONS), environ, validate=False)
     assert seen == [raw, b""]
     assert environ["wsgi.input_terminated"] is True
 
@@ -39,19 +37,19 @@ def test_the_body_that_is_handed_on_ends_where_it_ends():
 def test_a_chunked_call_gets_a_length():
     endpoint, app = guarded()
     environ = request(
-        CONTENT_LENGTH=ABSENT, HTTP_TRANSFER_ENCODING="chunked", **{"wsgi.input_terminated": True}
+        CONTENT_LENGTH=None, HTTP_TRANSFER_ENCODING="chunked", wsgi_input_terminated=True
     )
-    assert send(app, environ)[0] == 200
-    (seen,) = endpoint.seen
-    assert json.loads(seen["body"]) == CALL
+    assert send(app, environ).status == 200
+    (seen,) = endpoint.environs
+    assert json.loads(endpoint.bodies[0]) == CALL
     assert "HTTP_TRANSFER_ENCODING" not in seen
-    assert seen["CONTENT_LENGTH"] == str(len(seen["body"]))
+    assert seen["CONTENT_LENGTH"] == str(len(endpoint.bodies[0]))
 
 
-@pytest.mark.parametrize("content_type", [ABSENT, "", "application/json; charset=utf-8"])
+@pytest.mark.parametrize("content_type", [None, "", "application/json; charset=utf-8"])
 def test_types_that_may_be_json(content_type):
     _, app = guarded()
-    assert send(app, request(CONTENT_TYPE=content_type))[0] == 200
+    assert send(app, request(CONTENT_TYPE=content_type)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -88,9 +86,9 @@ def test_a_call_that_names_another_call_or_none(call, reason, caplog):
 )
 def test_a_token_may_prove_what_it_may_prove_to_an_agent(call):
     endpoint, app = guarded()
-    assert send(app, request(call))[0] == 200
+    assert send(app, request(call)).status == 200
     # Whatever else the body says, this is what was proved.
-    assert endpoint.seen[0]["swaig_wsgi.call_id"] == "root.2"
+    assert endpoint.environs[0]["swaig_wsgi.call_id"] == "root.2"
 
 
 @pytest.mark.parametrize("value", [1, True, 1.5, [], ["root.2"], {}, {"root.2": 1}])
@@ -140,14 +138,14 @@ def test_a_body_that_is_json_here_and_a_form_behind(content_type, caplog):
 def test_a_body_of_the_most_bytes():
     raw = json.dumps(CALL).encode()
     endpoint, app = guarded(max_bytes=len(raw))
-    assert send(app, request(raw))[0] == 200
-    assert endpoint.seen[0]["body"] == raw
+    assert send(app, request(raw)).status == 200
+    assert endpoint.bodies == [raw]
 
 
 def test_a_body_over_the_limit(caplog):
     raw = json.dumps(CALL).encode()
     error = {"error": "Request too large"}
-    for extra in ({}, {"CONTENT_LENGTH": ABSENT, "HTTP_TRANSFER_ENCODING": "chunked"}):
+    for extra in ({}, {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}):
         environ = request(raw, **extra, **({"wsgi.input_terminated": True} if extra else {}))
         reason = "too_large_chunked" if extra else "too_large"
         check_refused(environ, caplog, 413, error, reason, max_bytes=len(raw) - 1)
@@ -157,9 +155,9 @@ def test_the_limit_is_a_mebibyte_unless_told_otherwise():
     call = {**CALL, "x": ""}
     room = 1_048_576 - len(json.dumps(call))
     _, app = guarded()
-    assert send(app, request({**call, "x": "x" * room}))[0] == 200
+    assert send(app, request({**call, "x": "x" * room})).status == 200
     _, app = guarded()
-    assert send(app, request({**call, "x": "x" * (room + 1)}))[0] == 413
+    assert send(app, request({**call, "x": "x" * (room + 1)})).status == 413
 
 
 @pytest.mark.parametrize(
@@ -173,7 +171,7 @@ def test_the_limit_is_a_mebibyte_unless_told_otherwise():
         ),
         ({"CONTENT_LENGTH": "1000"}, 400, "Bad request: incomplete body", "incomplete_body"),
         (
-            {"CONTENT_LENGTH": ABSENT, "HTTP_TRANSFER_ENCODING": "chunked"},
+            {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"},
             411,
             "Length required",
             "length_required",
@@ -182,8 +180,8 @@ def test_the_limit_is_a_mebibyte_unless_told_otherwise():
 )
 def test_bodies_that_cannot_be_framed(changes, status, error, reason, caplog):
     environ = request(**changes)
-    endpoint = Endpoint()
+    endpoint = Recorder()
     with caplog.at_level(logging.WARNING, "swaig_wsgi.security"):
-        got, _, body = send(ToolTokenMiddleware(endpoint, SESSIONS), environ)
-    assert (got, json.loads(body), endpoint.seen) == (status, {"error": error}, [])
+        response = send(ToolTokenMiddleware(endpoint, SESSIONS), environ, validate=False)
+    assert (response.status, response.json, endpoint.environs) == (status, {"error": error}, [])
     assert [record.reason for record in caplog.records] == [reason]

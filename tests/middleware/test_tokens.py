@@ -9,18 +9,16 @@ from wsgiref.validate import validator
 import pytest
 from support.bodies import Unreadable
 from support.tool_calls import (
-    ABSENT,
     CALL,
     FORBIDDEN,
     SECRET,
     SESSIONS,
-    Endpoint,
     check_refused,
     guarded,
     request,
-    send,
     token,
 )
+from support.wsgi import Recorder, pass_through, send
 
 from swaig_wsgi.core.tokens import SigningKey, sign_token
 from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
@@ -36,10 +34,10 @@ def test_a_call_with_its_token_gets_through_as_if_unread():
     endpoint, app = guarded()
     environ = request(HTTP_X_OTHER="kept")
     original = dict(environ)
-    status, headers, body = send(app, environ)
-    assert (status, headers["content-length"], body) == (200, "2", b"ok")
-    (seen,) = endpoint.seen
-    assert json.loads(seen["body"]) == CALL
+    response = send(app, environ)
+    assert (response.status, response.body) == (200, b"ok")
+    (seen,) = endpoint.environs
+    assert json.loads(endpoint.bodies[0]) == CALL
     assert seen["swaig_wsgi.call_id"] == "root.2"
     for name in ("CONTENT_LENGTH", "CONTENT_TYPE", "QUERY_STRING", "PATH_INFO", "HTTP_X_OTHER"):
         assert seen[name] == original[name]
@@ -55,7 +53,7 @@ def test_queries_with_one_token(query):
     text = token(call_id=call_id, sessions=sessions)
     _, app = guarded()
     environ = request({**CALL, "call_id": call_id}, query=query.format(text))
-    assert send(app, environ)[0] == 200
+    assert send(app, environ).status == 200
 
 
 @pytest.mark.parametrize(
@@ -88,10 +86,8 @@ def test_no_call_without_its_token(query, reason, caplog):
 
 
 def test_a_missing_query_string_is_a_missing_token():
-    app = ToolTokenMiddleware(Endpoint(), SESSIONS)
-    environ = request()
-    del environ["QUERY_STRING"]
-    assert send(app, environ)[0] == 403
+    app = ToolTokenMiddleware(Recorder(), SESSIONS)
+    assert send(app, request(QUERY_STRING=None), validate=False).status == 403
 
 
 @pytest.mark.parametrize("position", range(0, len(token()), 7))
@@ -99,8 +95,8 @@ def test_no_call_with_a_tampered_token(position):
     endpoint, app = guarded()
     text = token()
     changed = text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
-    assert send(app, request(query=f"__token={changed}"))[0] == 403
-    assert endpoint.seen == []
+    assert send(app, request(query=f"__token={changed}")).status == 403
+    assert endpoint.environs == []
 
 
 @pytest.mark.parametrize(
@@ -108,21 +104,22 @@ def test_no_call_with_a_tampered_token(position):
     ["/swaig", "/swaig/", "/swaig/x", "//swaig", "/swaig//", "/a/../swaig", "/./swaig", "swaig"],
 )
 def test_no_spelling_of_the_path_slips_past(path):
-    endpoint = Endpoint()
+    endpoint = Recorder()
     app = ToolTokenMiddleware(endpoint, SESSIONS)
-    assert send(app, request(query="", path=path))[0] == 403
-    assert send(app, request(query="", path=path, SCRIPT_NAME="/elsewhere"))[0] == 403
-    assert endpoint.seen == []
+    for extra in ({}, {"SCRIPT_NAME": "/elsewhere"}):
+        response = send(app, request(query="", path=path, **extra), validate=False)
+        assert response.status == 403
+    assert endpoint.environs == []
 
 
 def test_paths_beside_it_are_left_alone():
     def app(environ, start_response):
-        start_response("200 OK", [])
+        start_response("200 OK", [("Content-Type", "text/plain")])
         return [environ["PATH_INFO"].encode()]
 
     for path in ("/", "/swaigx", "/post_prompt", "/x/swaig", "/SWAIG"):
-        environ = request(query="", path=path, **{"wsgi.input": Unreadable()})
-        assert send(ToolTokenMiddleware(app, SESSIONS), environ)[2] == path.encode()
+        environ = request(query="", path=path, wsgi_input=Unreadable())
+        assert send(ToolTokenMiddleware(app, SESSIONS), environ).body == path.encode()
 
 
 def test_other_paths_can_be_protected(caplog):
@@ -130,20 +127,20 @@ def test_other_paths_can_be_protected(caplog):
         request(query="", path="/tools/a"), caplog, 403, FORBIDDEN, "missing", protect=("/tools/*",)
     )
     endpoint, app = guarded(protect=("/tools",))
-    assert send(app, request(path="/tools/a"))[0] == 200
-    assert send(app, request(query="", path="/swaig"))[0] == 200
-    assert [seen.get("swaig_wsgi.call_id") for seen in endpoint.seen] == ["root.2", None]
+    assert send(app, request(path="/tools/a")).status == 200
+    assert send(app, request(query="", path="/swaig")).status == 200
+    assert [seen.get("swaig_wsgi.call_id") for seen in endpoint.environs] == ["root.2", None]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
 def test_every_method_needs_a_token(method):
     for query, body in (("", b""), (f"__token={token()}", b""), ("", json.dumps(CALL).encode())):
-        endpoint = Endpoint()
+        endpoint = Recorder()
         app = ToolTokenMiddleware(endpoint, SESSIONS)
-        status, headers, answer = send(app, request(body, query=query, method=method))
-        assert (status, endpoint.seen) == (403, [])
-        assert int(headers["content-length"]) == len(json.dumps(FORBIDDEN))
-        assert answer == (b"" if method == "HEAD" else json.dumps(FORBIDDEN).encode())
+        response = send(app, request(body, query=query, method=method))
+        assert (response.status, endpoint.environs) == (403, [])
+        assert int(response.headers["content-length"]) == len(json.dumps(FORBIDDEN))
+        assert response.body == (b"" if method == "HEAD" else json.dumps(FORBIDDEN).encode())
 
 
 @pytest.mark.parametrize(
@@ -158,26 +155,22 @@ def test_every_method_needs_a_token(method):
     ids=itertools.count(),
 )
 def test_a_stranger_cannot_stall_a_worker_with_a_body(query):
-    class Stalled:
-        def read(self, *args):
-            raise AssertionError("waits for the client")
-
-    app = ToolTokenMiddleware(Endpoint(), SESSIONS)
-    assert send(app, request(query=query, **{"wsgi.input": Stalled()}))[0] == 403
+    app = ToolTokenMiddleware(Recorder(), SESSIONS)
+    assert send(app, request(query=query, wsgi_input=Unreadable())).status == 403
 
 
 def test_the_proven_id_cannot_come_from_elsewhere():
     endpoint, app = guarded()
-    assert send(app, request(**{"swaig_wsgi.call_id": "forged"}))[0] == 200
-    assert send(app, request(path="/other", **{"swaig_wsgi.call_id": "forged"}))[0] == 200
-    assert [seen.get("swaig_wsgi.call_id") for seen in endpoint.seen] == ["root.2", None]
+    assert send(app, request(**{"swaig_wsgi.call_id": "forged"})).status == 200
+    assert send(app, request(path="/other", **{"swaig_wsgi.call_id": "forged"})).status == 200
+    assert [seen.get("swaig_wsgi.call_id") for seen in endpoint.environs] == ["root.2", None]
     refused = request(query="", **{"swaig_wsgi.call_id": "forged"})
     send(app, refused)
     assert "swaig_wsgi.call_id" not in refused
 
 
 def test_no_reason_reaches_the_caller():
-    answers = set()
+    responses = set()
     for query in (
         "",
         "__token=junk",
@@ -187,17 +180,17 @@ def test_no_reason_reaches_the_caller():
         "__token=" + token(sessions=SessionManager()),
         f"__token={token()}&__token={token()}",
     ):
-        status, headers, body = send(guarded()[1], request(query=query))
-        answers.add((status, tuple(sorted(headers.items())), body))
-    assert len(answers) == 1
+        response = send(guarded()[1], request(query=query))
+        responses.add((response.status, tuple(response.fields), response.body))
+    assert len(responses) == 1
 
 
 def test_an_earlier_key_still_opens_the_door():
     old = SessionManager(secret_key="what was the secret before that.")
     ring = SessionManager(secret_key=SECRET, fallback_keys=["what was the secret before that."])
     for sessions, status in ((ring, 200), (SESSIONS, 403)):
-        app = validator(ToolTokenMiddleware(validator(Endpoint()), sessions))
-        assert send(app, request(query="__token=" + token(sessions=old)))[0] == status
+        app = validator(ToolTokenMiddleware(validator(Recorder()), sessions))
+        assert send(app, request(query="__token=" + token(sessions=old))).status == status
 
 
 def test_call_ids_in_other_scripts():
@@ -206,37 +199,14 @@ def test_call_ids_in_other_scripts():
     environ = request(
         {**CALL, "call_id": call_id}, query="__token=" + quote(token(call_id=call_id))
     )
-    assert send(app, environ)[0] == 200
-    assert endpoint.seen[0]["swaig_wsgi.call_id"] == call_id
+    assert send(app, environ).status == 200
+    assert endpoint.environs[0]["swaig_wsgi.call_id"] == call_id
 
 
-def test_the_answer_of_the_application_is_passed_on_untouched():
-    class Answer:
-        closed = False
-
-        def __iter__(self):
-            return iter([b"a", b"b"])
-
-        def close(self):
-            self.closed = True
-
-    answer = Answer()
-    calls = []
-    written = []
-
-    def app(environ, start_response):
-        write = start_response("200 OK", [("X-A", "1")], None)
-        write(b"early")
-        return answer
-
-    def start_response(status, headers, exc_info=ABSENT):
-        calls.append((status, headers, exc_info))
-        return written.append
-
-    assert ToolTokenMiddleware(app, SESSIONS)(request(), start_response) is answer
-    assert calls == [("200 OK", [("X-A", "1")], None)]
-    assert written == [b"early"]
-    assert not answer.closed
+def test_the_response_of_the_application_is_passed_on_untouched():
+    headers = [("X-A", "1")]
+    sent = pass_through(lambda app: ToolTokenMiddleware(app, SESSIONS), request(), headers)
+    assert sent == [headers] * 2
 
 
 def test_what_the_application_raises_is_passed_on():
@@ -250,7 +220,7 @@ def test_what_the_application_raises_is_passed_on():
 @pytest.mark.parametrize("sessions", [None, SECRET, object(), SessionManager])
 def test_sessions_that_are_none(sessions):
     with pytest.raises(ValueError, match="SessionManager"):
-        ToolTokenMiddleware(Endpoint(), sessions)
+        ToolTokenMiddleware(Recorder(), sessions)
 
 
 @pytest.mark.parametrize(
@@ -259,4 +229,4 @@ def test_sessions_that_are_none(sessions):
 )
 def test_options_that_are_unusable(options):
     with pytest.raises(ValueError, match=r"path pattern|max_bytes"):
-        ToolTokenMiddleware(Endpoint(), SESSIONS, **options)
+        ToolTokenMiddleware(Recorder(), SESSIONS, **options)

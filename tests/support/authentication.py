@@ -60,9 +60,9 @@ def call(handler=HANDLER, path="/", method="GET", *, environ=None, realm="r", **
         return lambda data: None
 
     app = validator(AuthMiddleware(validator(inner), handler, realm=realm, **options))
-    answer = app(make_environ(path, method, **(environ or {})), start_response)
-    body = b"".join(answer)
-    answer.close()
+    response = app(make_environ(path, method, **(environ or {})), start_response)
+    body = b"".join(response)
+    response.close()
     ((status, headers),) = started
     return int(status[:3]), headers, body, inner.seen[0] if inner.seen else None
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-from wsgiref.util import setup_testing_defaults
+
+from support.wsgi import environ
 
 LIMIT = 1000
 
 
 class ServerError(Exception):
-    """What gunicorn raises for a bad chunk is a plain subclass of Exception."""
+    """A plain subclass of Exception, as gunicorn raises for a bad chunk."""
 
 
 class Input:
-    """A server's input object: records how far it is read, and may end, stall or fail there."""
+    """A server's input that records each read; it may fail with `fails` where it ends."""
 
     def __init__(self, body=b"", *, pieces=None, fails=None):
         self.body = io.BytesIO(body)
@@ -53,13 +54,11 @@ class Unreadable:
 
 
 def request(stream, *, length=None, coding=None, terminated=True, method="POST"):
-    environ = {"REQUEST_METHOD": method, "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.7"}
-    setup_testing_defaults(environ)
-    environ["wsgi.input"] = stream
-    if terminated:
-        environ["wsgi.input_terminated"] = True
-    if length is not None:
-        environ["CONTENT_LENGTH"] = length
-    if coding is not None:
-        environ["HTTP_TRANSFER_ENCODING"] = coding
-    return environ
+    """Return the environ of a request whose body is `stream`, framed as the arguments say."""
+    return environ(
+        method,
+        body=stream,
+        CONTENT_LENGTH=length,
+        HTTP_TRANSFER_ENCODING=coding,
+        wsgi_input_terminated=terminated or None,
+    )

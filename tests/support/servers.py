@@ -37,7 +37,7 @@ class ServerKind:
     lengths: str = "refused"
     #: ``X_Name`` beside ``X-Name``: ``dropped``, or ``joined`` with it.
     underscores: str = "dropped"
-    #: Whether an answer goes out before the whole body has come.
+    #: Whether a response goes out before the whole body has come.
     early: bool = True
     #: Whether ``%2F`` in a path reaches the application.
     encoded_slash: bool = True
@@ -111,7 +111,7 @@ def _mod_wsgi_command(app: str, address: str, scratch: Path) -> list[str]:
         *("--application-type=module", module, f"--callable-object={name}"),
         *("--host=127.0.0.1", f"--port={free_port()}", f"--server-root={scratch / 'apache'}"),
         *("--python-path=.", "--log-to-terminal", "--locale=C.UTF-8", "--threads=4"),
-        # It answers nobody whose body is still to come, and holds a thread for each meanwhile.
+        # It waits for the whole body before it responds, and holds a thread meanwhile.
         *("--body-timeout=1", "--body-max-timeout=2", "--chunked-request"),
     ]
 
