@@ -1,7 +1,7 @@
-"""The safe front door for voice-AI agents on any WSGI server.
+"""A secure front end for voice-AI agents on any WSGI server.
 
-What needs Werkzeug is imported when it is first used, so that ``import swaig_wsgi`` needs
-nothing but the standard library.
+The public names are imported when they are first used, so that ``import swaig_wsgi`` needs only
+the standard library.
 """
 
 from __future__ import annotations

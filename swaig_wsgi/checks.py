@@ -1,4 +1,7 @@
-"""What the seed's "Production Checklist" says of some settings."""
+"""The findings of ``swaig-wsgi check``.
+
+They follow the "Production Checklist" section of the SDK's security guide.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ from typing import NamedTuple
 
 from .config import Settings
 
+__all__ = ["Finding", "check_settings"]
 
-class Item(NamedTuple):
-    """One item of the checklist."""
 
-    #: ``ok``; ``warn``, where a variable should be set; ``note``, where no setting can tell.
+class Finding(NamedTuple):
+    """The finding for one item of the checklist."""
+
+    #: ``ok``; ``warn``, if a variable should be set; ``note``, if no setting decides it.
     status: str
     title: str
-    #: What is so, or what to do; never a secret.
+    #: The state, or what to do; never a secret.
     text: str
 
 
-def production_checklist(settings: Settings) -> list[Item]:
-    """Return the eleven items of the seed's checklist, in its order, judged by `settings`."""
+def check_settings(settings: Settings) -> list[Finding]:
+    """Return the findings for the eleven items of the checklist, in its order."""
     return [
         _credentials(settings),
         _tls(settings),
@@ -26,19 +31,23 @@ def production_checklist(settings: Settings) -> list[Item]:
         _rate_limit(settings),
         _hosts(settings),
         _request_size(settings),
-        Item("note", "secure tools", "give secure=True to tools that move money, calls or data"),
+        Finding("note", "secure tools", "give secure=True to tools that move money, calls or data"),
         _public_url(settings),
         _log_level(settings),
         _signing_secret(settings),
-        Item("note", "health", "point load balancers at /health and /ready, which ask no password"),
+        Finding(
+            "note",
+            "health",
+            "point load balancers at /health and /ready; both are public",
+        ),
     ]
 
 
-def _judge(good: bool, title: str, ok: str, advice: str) -> Item:
-    return Item("ok", title, ok) if good else Item("warn", title, advice)
+def _judge(good: bool, title: str, ok: str, advice: str) -> Finding:
+    return Finding("ok", title, ok) if good else Finding("warn", title, advice)
 
 
-def _credentials(settings: Settings) -> Item:
+def _credentials(settings: Settings) -> Finding:
     return _judge(
         settings.basic_auth is not None,
         "credentials",
@@ -47,7 +56,7 @@ def _credentials(settings: Settings) -> Item:
     )
 
 
-def _tls(settings: Settings) -> Item:
+def _tls(settings: Settings) -> Finding:
     if settings.ssl_enabled:
         named = settings.ssl_cert_path is not None and settings.ssl_key_path is not None
         return _judge(
@@ -59,23 +68,23 @@ def _tls(settings: Settings) -> Item:
     return _judge(
         _is_https(settings.proxy_url_base) or settings.ssl_domain is not None,
         "TLS",
-        "ends at the proxy in front, as SWML_PROXY_URL_BASE or SWML_SSL_DOMAIN says",
+        "ends at the proxy in front, according to SWML_PROXY_URL_BASE or SWML_SSL_DOMAIN",
         "credentials travel in clear; set SWML_SSL_ENABLED, SWML_SSL_CERT_PATH and "
         "SWML_SSL_KEY_PATH, or let it end at a proxy and set SWML_PROXY_URL_BASE",
     )
 
 
-def _cors(settings: Settings) -> Item:
+def _cors(settings: Settings) -> Finding:
     origins = settings.cors_origins
     return _judge(
         (origins is not None and origins != ("*",)) or settings.csrf_protection,
         "CORS origins",
         f"{len(origins or ())} allowed",
-        "any page may read answers without credentials; set SWML_CORS_ORIGINS",
+        "any page may read responses that need no credentials; set SWML_CORS_ORIGINS",
     )
 
 
-def _rate_limit(settings: Settings) -> Item:
+def _rate_limit(settings: Settings) -> Finding:
     return _judge(
         settings.rate_limit is not None,
         "rate limit",
@@ -84,47 +93,47 @@ def _rate_limit(settings: Settings) -> Item:
     )
 
 
-def _hosts(settings: Settings) -> Item:
+def _hosts(settings: Settings) -> Finding:
     hosts = settings.allowed_hosts
     return _judge(
         hosts is not None and "*" not in hosts,
         "allowed hosts",
         f"{len(hosts or ())} allowed",
-        "any Host is believed, also in webhook URLs; set SWML_ALLOWED_HOSTS",
+        "any Host is accepted, also in webhook URLs; set SWML_ALLOWED_HOSTS",
     )
 
 
-def _request_size(settings: Settings) -> Item:
+def _request_size(settings: Settings) -> Finding:
     size = settings.max_request_size
     default = "1 MiB, an agent's default; SWML_MAX_REQUEST_SIZE sets another"
-    return Item("ok", "request size", default if size is None else f"{size} bytes")
+    return Finding("ok", "request size", default if size is None else f"{size} bytes")
 
 
-def _public_url(settings: Settings) -> Item:
+def _public_url(settings: Settings) -> Finding:
     title = "public URL"
     if settings.proxy_url_base is not None:
         return _judge(
             _is_https(settings.proxy_url_base),
             title,
             "webhook URLs start with SWML_PROXY_URL_BASE",
-            "webhook URLs hold the password and are not https; set SWML_PROXY_URL_BASE to one",
+            "webhook URLs hold the password and are not https; set an https SWML_PROXY_URL_BASE",
         )
     if settings.trusted is not None:
-        return Item("ok", title, "taken from the headers of trusted proxies")
+        return Finding("ok", title, "taken from the headers of trusted proxies")
     return _judge(
         settings.ssl_enabled,
         title,
         "taken from the request: this service speaks TLS itself",
-        "behind a proxy, webhook URLs name the wrong place; set SWML_PROXY_URL_BASE",
+        "behind a proxy, webhook URLs have the wrong host; set SWML_PROXY_URL_BASE",
     )
 
 
-def _log_level(settings: Settings) -> Item:
+def _log_level(settings: Settings) -> Finding:
     level = settings.log_level
     title = "log level"
     if level in ("ERROR", "CRITICAL"):
-        text = f"{level} hides warnings, but for the security log's; warn shows them"
-        return Item("note", title, text)
+        text = f"{level} hides warnings except those of the security log; warn shows them"
+        return Finding("note", title, text)
     return _judge(
         level == "WARNING",
         title,
@@ -133,23 +142,24 @@ def _log_level(settings: Settings) -> Item:
     )
 
 
-def _signing_secret(settings: Settings) -> Item:
+def _signing_secret(settings: Settings) -> Finding:
     title = "signing secret"
     if settings.swaig_secret is None:
-        return Item(
+        return Finding(
             "warn",
             title,
-            "tokens die with the process; set SIGNALWIRE_SWAIG_SECRET, made by swaig-wsgi secret",
+            "tokens die with the process; set SIGNALWIRE_SWAIG_SECRET, generated by "
+            "swaig-wsgi secret",
         )
     if settings.allow_per_process_state:
-        return Item(
+        return Finding(
             "warn",
             title,
             "shared, but other state may differ between processes; unset "
-            "SWML_ALLOW_PER_PROCESS_STATE where several serve",
+            "SWML_ALLOW_PER_PROCESS_STATE if there are several",
         )
     old = len(settings.swaig_secret_fallbacks)
-    return Item("ok", title, f"set, and {old} older verify, too" if old else "set")
+    return Finding("ok", title, f"set, and {old} older verify, too" if old else "set")
 
 
 def _is_https(url: str | None) -> bool:

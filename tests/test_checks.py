@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from swaig_wsgi.checks import production_checklist
+from swaig_wsgi.checks import check_settings
 from swaig_wsgi.config import Settings
 
 GOOD = {
@@ -22,13 +22,13 @@ TLS = {
 }
 
 
-def items(changes=None):
+def findings(changes=None):
     variables = {**GOOD, **(changes or {})}
-    return {item.title: item for item in production_checklist(Settings.from_env(variables))}
+    return {each.title: each for each in check_settings(Settings.from_env(variables))}
 
 
-def test_the_eleven_items_of_the_seed_in_its_order():
-    assert list(items()) == [
+def test_the_eleven_items_of_the_sdks_security_guide_in_its_order():
+    assert list(findings()) == [
         "credentials",
         "TLS",
         "CORS origins",
@@ -43,15 +43,15 @@ def test_the_eleven_items_of_the_seed_in_its_order():
     ]
 
 
-def test_a_service_that_follows_the_seed_is_not_warned():
-    statuses = {title: item.status for title, item in items().items()}
+def test_a_service_that_follows_the_guide_gets_no_warning():
+    statuses = {title: each.status for title, each in findings().items()}
     assert set(statuses.values()) == {"ok", "note"}
     assert [title for title in statuses if statuses[title] == "note"] == ["secure tools", "health"]
 
 
-def test_nothing_set_is_warned_of_with_the_variable_to_set():
-    found = production_checklist(Settings())
-    warnings = {item.title: item.text for item in found if item.status == "warn"}
+def test_each_warning_names_the_variable_to_set():
+    found = check_settings(Settings())
+    warnings = {each.title: each.text for each in found if each.status == "warn"}
     assert {
         title: text.count("SWML_") + text.count("SIGNALWIRE_") for title, text in warnings.items()
     } == {
@@ -127,13 +127,13 @@ def test_nothing_set_is_warned_of_with_the_variable_to_set():
     ],
 )
 def test_each_item_is_judged_by_its_settings(changes, title, status, words):
-    item = items(changes)[title]
-    assert item.status == status
-    assert words in item.text
+    finding = findings(changes)[title]
+    assert finding.status == status
+    assert words in finding.text
 
 
-def test_no_secret_is_told():
+def test_no_finding_holds_a_secret():
     for changes in ({}, TLS, {"SIGNALWIRE_SWAIG_SECRET_FALLBACKS": "0123456789abcdef-old"}):
-        text = str(items(changes))
+        text = str(findings(changes))
         for secret in ("password-of-ann", "'ann'", "0123456789abcdef"):
             assert secret not in text

@@ -30,7 +30,6 @@ def _site(tmp_path, monkeypatch):
     (package / "__init__.py").touch()
     (package / "wsgi.py").write_text(SOURCE)
     (tmp_path / "loadable_broken.py").write_text("import loadable_missing\n")
-    (tmp_path / "loadable_failing.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     for name in [name for name in sys.modules if name.startswith("loadable_")]:
@@ -47,7 +46,7 @@ def _site(tmp_path, monkeypatch):
         ("loadable_site:make()", "<lambda>"),
     ],
 )
-def test_what_gunicorn_takes_is_taken(text, name):
+def test_the_forms_that_gunicorn_takes_are_accepted(text, name):
     assert load_application(text).__name__ == name
 
 
@@ -76,13 +75,18 @@ def test_a_factory_gets_literals():
         ("loadable_site:1 +", "neither a name nor a call"),
     ],
 )
-def test_what_names_no_application_is_refused(text, words):
+def test_text_that_names_no_application_is_rejected(text, words):
     with pytest.raises(LoadingError, match=words):
         load_application(text)
 
 
-def test_the_trouble_of_a_module_is_its_own():
+def test_what_is_missing_inside_the_application_propagates():
     with pytest.raises(ModuleNotFoundError, match="loadable_missing"):
         load_application("loadable_broken:app")
-    with pytest.raises(ZeroDivisionError):
+
+
+@pytest.mark.parametrize("error", [AttributeError, ValueError, ZeroDivisionError])
+def test_what_a_module_raises_while_it_is_imported_propagates(tmp_path, error):
+    (tmp_path / "loadable_failing.py").write_text(f"raise {error.__name__}('its own')\n")
+    with pytest.raises(error, match="its own"):
         load_application("loadable_failing:app")

@@ -1,4 +1,4 @@
-"""What is installed, and what is needed: nothing."""
+"""The wheel and the sdist hold what they should, and the package needs nothing installed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_package_can_be_imported_with_nothing_installed():
 @pytest.mark.parametrize(
     "name", sorted(set(swaig_wsgi.__all__) - {"AgentApp", "AgentServer", "__version__"})
 )
-def test_all_but_the_applications_need_nothing(name):
+def test_names_other_than_the_applications_need_nothing_installed(name):
     out = bare(f"from swaig_wsgi import {name}; print({name}.__module__)")
     assert out.startswith("swaig_wsgi.")
 
@@ -88,13 +88,13 @@ for make in (RedisStore, open_store):
     assert out.count("pip install 'swaig-wsgi[redis]'") == 2
 
 
-def test_an_unknown_name_is_no_attribute():
+def test_an_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="nonsense"):
         swaig_wsgi.nonsense  # noqa: B018
 
 
 @pytest.mark.parametrize("flags", [BARE, ()])
-def test_no_room_but_the_agents_loads_what_must_be_installed(flags):
+def test_only_agents_load_what_must_be_installed(flags):
     out = python(*flags, "-c", IMPORT_ALL, ROOT)
     assert out.startswith("third: [] modules: ")
     assert int(out.split()[-1]) > 50
@@ -146,31 +146,31 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel_names):
     assert not any("__pycache__" in name for name in wheel_names)
 
 
-def test_nothing_is_required_but_by_extras(metadata):
+def test_only_extras_have_requirements(metadata):
     required = metadata.get_all("Requires-Dist")
     assert [line for line in required if "extra ==" not in line] == []
     assert set(metadata.get_all("Provides-Extra")) == {"app", "serve", "redis", "test", "dev"}
 
 
-def test_each_extra_brings_what_it_is_for(metadata):
-    brought = {}
+def test_each_extra_requires_its_packages(metadata):
+    required = {}
     for line in metadata.get_all("Requires-Dist"):
         requirement, _, marker = line.partition(";")
         extra = marker.partition("extra ==")[2].strip(" \"'")
-        brought.setdefault(extra, []).append(requirement.strip())
-    assert [line.partition(">=")[0] for line in brought["app"]] == ["werkzeug"]
-    assert [line.partition(">=")[0] for line in brought["redis"]] == ["redis"]
-    assert sorted(brought["serve"]) == ["gunicorn>=27", brought["app"][0]]
+        required.setdefault(extra, []).append(requirement.strip())
+    assert [line.partition(">=")[0] for line in required["app"]] == ["werkzeug"]
+    assert [line.partition(">=")[0] for line in required["redis"]] == ["redis"]
+    assert sorted(required["serve"]) == ["gunicorn>=27", required["app"][0]]
 
 
-def test_the_metadata_say_what_it_is(metadata):
+def test_the_metadata(metadata):
     assert (metadata["Name"], metadata["Version"]) == ("swaig-wsgi", swaig_wsgi.__version__)
     assert (metadata["License-Expression"] or metadata["License"]) == "MIT"
     assert (metadata["License-File"], metadata["Requires-Python"]) == ("LICENSE", ">=3.10")
     assert metadata.get_payload().startswith("# swaig-wsgi")
 
 
-def test_the_sdist_holds_all_that_is_needed_to_test_and_to_read(built):
+def test_the_sdist_holds_tests_docs_and_examples(built):
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for path in (
@@ -206,8 +206,8 @@ def test_the_wheel_alone_can_be_used(built, tmp_path):
     command = os.fspath(tmp_path / "venv" / "bin" / "swaig-wsgi")
     subprocess.run([command, "vendor", "copied"], check=True, cwd=tmp_path, stdout=subprocess.PIPE)
     assert (tmp_path / "copied" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-    told = subprocess.run(
+    served = subprocess.run(
         [command, "serve", "a:b"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 2
-    assert "pip install 'swaig-wsgi[app]'" in told.stderr
+    assert served.returncode == 2
+    assert "pip install 'swaig-wsgi[app]'" in served.stderr

@@ -1,4 +1,4 @@
-"""The command: what serves, in a process of its own; the rest in this one."""
+"""The command: ``serve`` in a process of its own, the other commands in this one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TLS = {
 
 @pytest.fixture
 def command(tmp_path):
-    """Return the command as a script elsewhere, so that only the command itself adds the cwd."""
+    """Return the command as a script elsewhere; only the command adds the current directory."""
     script = tmp_path / "bin" / "swaig-wsgi.py"
     script.parent.mkdir()
     script.write_text(
@@ -71,7 +71,7 @@ def run(command, *arguments, flags=(), cwd=None, **variables):
     )
 
 
-def refused(result, status, *words):
+def check_failure(result, status, *words):
     assert result.returncode == status
     assert "Traceback" not in result.stderr
     for word in words:
@@ -89,9 +89,9 @@ def test_an_agent_is_served(serve_command, command):
     )
     assert server.request("GET", "/health", auth=None).status == 200
     assert server.request("GET", "/", auth=None).status == 401
-    answer = server.request("GET", "/?call_id=call-1")
-    assert answer.status == 200
-    assert f"127.0.0.1:{server.port}" in answer.body.decode()
+    response = server.request("GET", "/?call_id=call-1")
+    assert response.status == 200
+    assert f"127.0.0.1:{server.port}" in response.body.decode()
 
 
 def test_an_application_in_the_current_directory_is_served(serve_command, command, site):
@@ -112,21 +112,21 @@ def test_tls_is_served_when_it_is_enabled(serve_command, command, site):
     )
     context = ssl.create_default_context(cafile=str(CERTS / "cert.pem"))
     url = f"https://127.0.0.1:{server.port}/"
-    with urllib.request.urlopen(url, context=context, timeout=20) as answer:
-        assert answer.read() == b"https"
+    with urllib.request.urlopen(url, context=context, timeout=20) as response:
+        assert response.read() == b"https"
 
 
 @pytest.mark.parametrize("application", [AGENT, "served_site:app"])
-def test_without_its_certificate_tls_does_not_start(command, site, application):
+def test_tls_does_not_start_without_its_certificate(command, site, application):
     missing = {**TLS, "SWML_SSL_CERT_PATH": "/missing.pem"}
     result = run(command, "serve", application, "--port=0", cwd=site, **missing)
-    refused(result, 2, "SWML_SSL_CERT_PATH", "/missing.pem")
+    check_failure(result, 2, "SWML_SSL_CERT_PATH", "/missing.pem")
 
 
 @pytest.mark.parametrize("application", [AGENT, "served_site:app"])
-def test_a_bad_variable_is_named(command, site, application):
+def test_an_invalid_variable_is_named(command, site, application):
     result = run(command, "serve", application, "--port=0", cwd=site, SWML_RATE_LIMIT="abc")
-    refused(result, 2, "SWML_RATE_LIMIT")
+    check_failure(result, 2, "SWML_RATE_LIMIT")
 
 
 @pytest.mark.parametrize(
@@ -140,13 +140,13 @@ def test_a_bad_variable_is_named(command, site, application):
         ([], "MODULE:APP"),
     ],
 )
-def test_a_usage_error_is_told(command, site, arguments, words):
-    refused(run(command, "serve", *arguments, cwd=site), 2, words)
+def test_a_usage_error_is_reported(command, site, arguments, words):
+    check_failure(run(command, "serve", *arguments, cwd=site), 2, words)
 
 
 def test_without_werkzeug_the_extra_is_named(command, site):
     result = run(command, "serve", "served_site:app", flags=("-S", "-E", "-I"), cwd=site)
-    refused(result, 2, "pip install 'swaig-wsgi[app]'")
+    check_failure(result, 2, "pip install 'swaig-wsgi[app]'")
 
 
 def test_the_other_commands_need_nothing_installed(command, tmp_path):
@@ -188,14 +188,14 @@ def test_a_good_environment_passes_strictly_and_shows_no_secret(capsys, monkeypa
         ({**TLS, "SWML_SSL_KEY_PATH": str(CERTS / "other-key.pem")}, "SWML_SSL_KEY_PATH"),
     ],
 )
-def test_a_wrong_setting_fails_with_its_name(capsys, monkeypatch, variables, named):
+def test_an_invalid_setting_fails_and_is_named(capsys, monkeypatch, variables, named):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert main(["check"]) == 1
-    told = capsys.readouterr()
-    assert named in told.err
-    assert told.out == ""
-    assert "hunter2" not in told.err
+    captured = capsys.readouterr()
+    assert named in captured.err
+    assert captured.out == ""
+    assert "hunter2" not in captured.err
 
 
 def test_usable_files_for_tls_pass(capsys, monkeypatch):
@@ -220,11 +220,11 @@ def test_each_secret_is_new_and_usable(capsys):
 
 
 def test_a_copy_is_made_and_checked(capsys, tmp_path):
-    dest = str(tmp_path / "front_door")
+    dest = str(tmp_path / "vendored")
     assert main(["vendor", dest, "--stores"]) == 0
     assert capsys.readouterr().out == f"{dest}: swaig-wsgi {__version__}, core, stores\n"
     assert main(["vendor", "--check", dest]) == 0
-    (tmp_path / "front_door" / "core" / "auth.py").write_text("")
+    (tmp_path / "vendored" / "core" / "auth.py").write_text("")
     assert main(["vendor", dest, "--check"]) == 1
     assert capsys.readouterr().out == "changed: core/auth.py\n"
     assert main(["vendor", dest]) == 2
@@ -234,7 +234,7 @@ def test_a_copy_is_made_and_checked(capsys, tmp_path):
     assert main(["vendor", dest, "--check"]) == 0
 
 
-def test_what_cannot_be_copied_or_checked_is_told(capsys, tmp_path):
+def test_copies_that_cannot_be_made_or_checked_fail(capsys, tmp_path):
     assert main(["vendor", str(tmp_path / "not-a-name")]) == 2
     assert "identifier" in capsys.readouterr().err
     (tmp_path / "file").touch()
@@ -254,7 +254,7 @@ def test_the_version(capsys):
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"]])
-def test_without_a_command_there_is_usage(capsys, arguments):
+def test_without_a_command_the_usage_is_printed(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2

@@ -75,18 +75,10 @@ def _waitress_command(app: str, address: str, scratch: Path) -> list[str]:
     return [sys.executable, "-m", "waitress", bind, app]
 
 
-_WERKZEUG = """
-import importlib, sys
-from swaig_wsgi.agent.serving import serve_application
-module, _, name = sys.argv[1].partition(":")
-host, _, port = sys.argv[2].rpartition(":")
-app = getattr(importlib.import_module(module), name)
-serve_application(app, host or "unix://" + port, int(port) if host else 0)
-"""
-
-
 def _werkzeug_command(app: str, address: str, scratch: Path) -> list[str]:
-    return [sys.executable, "-c", _WERKZEUG, app, address]
+    host, _, port = address.rpartition(":")
+    where = [f"--host={host}", f"--port={port}"] if host else [f"--host=unix://{port}", "--port=0"]
+    return [sys.executable, "-m", "swaig_wsgi.cli", "serve", app, *where]
 
 
 def _uwsgi_command(app: str, address: str, scratch: Path) -> list[str]:

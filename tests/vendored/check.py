@@ -1,4 +1,4 @@
-"""Put a copy to work: each decision of the core, and the rooms above it, with nothing installed.
+"""Exercise a copy with nothing installed: each decision of the core, and the parts above it.
 
     python3.9 -S -E -I tests/vendored/check.py COPY [--fips]
 
@@ -348,20 +348,18 @@ def main():
         module = load(f"core.{name}")
         function(module, fips) if name == "signatures" else function(module)
     check_the_validation(load)
-    rooms = ["core"]
+    parts = ["core"]
     if (copy / "stores").is_dir():
         check_the_concurrency(load)
         check_the_stores(load)
         check_the_sessions(load)
-        rooms.append("stores")
+        parts.append("stores")
     if (copy / "middleware").is_dir():
         check_the_stack(load)
-        rooms.append("middleware")
+        parts.append("middleware")
     for path in sorted(copy.rglob("*.py")):
-        parts = path.relative_to(copy).with_suffix("").parts
-        load(".".join(part for part in parts if part != "__init__")) if parts != (
-            "__init__",
-        ) else 0
+        names = path.relative_to(copy.parent).with_suffix("").parts
+        importlib.import_module(".".join(name for name in names if name != "__init__"))
     foreign = [
         name
         for name, module in sys.modules.items()
@@ -370,7 +368,7 @@ def main():
         and not guard.is_standard(name)
     ]
     equal(foreign, [])
-    print(f"Python {sys.version.split()[0]}: {', '.join([*rooms, *sorted(checks)])}")
+    print(f"Python {sys.version.split()[0]}: {', '.join([*parts, *sorted(checks)])}")
 
 
 if __name__ == "__main__":

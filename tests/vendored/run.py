@@ -1,4 +1,4 @@
-"""Run the suite of the rooms that can be copied, on a copy under another name.
+"""Run the tests of the parts that can be vendored on a copy under another name.
 
     python3.9 -S -E -I tests/vendored/run.py --tools DIRECTORY [--fips] [PYTEST ARGUMENTS]
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-NAME = "_vendored_front_door"
+NAME = "_vendored_copy"
 SUITE = (
     "tests/core",
     "tests/concurrency",
@@ -33,7 +33,7 @@ SUITE = (
     "tests/test_session_metadata.py",
     "tests/test_processes.py",
 )
-ROOMS = frozenset(
+PARTS = frozenset(
     {"core", "concurrency", "config", "stores", "processes", "sessions", "wsgi", "middleware"}
 )
 #: Tests with these fixtures need servers, or start Python on the original.
@@ -68,7 +68,7 @@ class Same:
 
 
 class Selection:
-    """Leaves out the tests that cannot run here."""
+    """Deselect the tests that cannot run here."""
 
     def __init__(self, fips, is_standard):
         self.fips = fips
@@ -77,7 +77,7 @@ class Selection:
 
     def pytest_ignore_collect(self, collection_path, config):
         if self.fips and collection_path.name == "test_signatures.py":
-            return True  # It computes SHA-1 itself; check.py asks what is left of signatures.
+            return True  # It computes SHA-1 itself; check.py covers what is left of signatures.
         if collection_path.suffix != ".py" or not self.needs_others(collection_path):
             return None
         if collection_path.parent != ROOT / "tests":
@@ -90,7 +90,7 @@ class Selection:
             terminalreporter.line(f"left out, for what they import: {names}")
 
     def needs_others(self, path):
-        """Tell whether a test module imports, when it is loaded, what is not there."""
+        """Return whether a test module imports at its top level what is not available."""
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -99,12 +99,12 @@ class Selection:
             else:
                 continue
             for name in names:
-                top, _, room = name.partition(".")
+                top, _, module = name.partition(".")
                 if top == "swaig_wsgi":
-                    if room and room.partition(".")[0] not in ROOMS:
+                    if module and module.partition(".")[0] not in PARTS:
                         return True
                 elif top == "support":
-                    if self.needs_others(ROOT / "tests" / "support" / f"{room}.py"):
+                    if self.needs_others(ROOT / "tests" / "support" / f"{module}.py"):
                         return True
                 elif top not in ("pytest", "hypothesis") and not self.is_standard(top):
                     return True
@@ -123,10 +123,11 @@ class Selection:
 
 
 def make_copy(directory):
-    """Let a process of its own make the copy, so that the original is never loaded in this one."""
+    """Make the copy in another process, so that the original is never loaded in this one."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from swaig_wsgi.cli._vendor import vendor; "
-        "vendor(sys.argv[2], stores=True, middleware=True)"
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from swaig_wsgi.cli._copies import make_copy; "
+        "make_copy(sys.argv[2], stores=True, middleware=True)"
     )
     command = [sys.executable, "-S", "-E", "-I", "-c", code, str(ROOT), str(directory / NAME)]
     subprocess.run(command, check=True)
@@ -145,7 +146,7 @@ def main():
 
     sys.path.remove(str(HERE))
     os.chdir(ROOT)
-    # Nothing of this process may write into the checkout.
+    # This process must not write into the checkout.
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
