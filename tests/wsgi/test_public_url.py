@@ -2,24 +2,21 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import unquote
-from wsgiref.util import setup_testing_defaults
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.wsgi import environ
 
 from swaig_wsgi.wsgi import public_base_url, public_request_url
 
 BASE = "https://public.example/agents"
 
 
-def environ(**changes: Any) -> dict[str, Any]:
-    """Return the environ of a GET; None takes a key out."""
-    values: dict[str, Any] = {"HTTP_HOST": "h.example", "PATH_INFO": "/swaig"}
-    values.update({key.replace("__", "."): value for key, value in changes.items()})
-    values.setdefault("wsgi.url_scheme", "http")
-    setup_testing_defaults(values)
-    return {key: value for key, value in values.items() if value is not None}
+def requested(prefix: str | None = None, **extra: Any) -> dict[str, Any]:
+    """Return the environ of ``http://h.example/swaig``, with a forwarded `prefix` and `extra`."""
+    forwarded = {"swaig_wsgi.forwarded_prefix": prefix}
+    return environ("GET", "/swaig", **{"HTTP_HOST": "h.example", **forwarded, **extra})
 
 
 def both(values: dict[str, Any], base_url: str | None = None) -> tuple[str, str]:
@@ -27,8 +24,8 @@ def both(values: dict[str, Any], base_url: str | None = None) -> tuple[str, str]
 
 
 def test_of_the_request_alone() -> None:
-    assert both(environ()) == ("http://h.example", "http://h.example/swaig")
-    assert both(environ(wsgi__url_scheme="https", HTTP_HOST="h.example:8443")) == (
+    assert both(requested()) == ("http://h.example", "http://h.example/swaig")
+    assert both(requested(wsgi_url_scheme="https", HTTP_HOST="h.example:8443")) == (
         "https://h.example:8443",
         "https://h.example:8443/swaig",
     )
@@ -48,11 +45,11 @@ def test_of_the_request_alone() -> None:
     ],
 )
 def test_the_base_is_normalised(scheme: str, host: str, expected: str) -> None:
-    assert public_base_url(environ(wsgi__url_scheme=scheme, HTTP_HOST=host)) == expected
+    assert public_base_url(requested(wsgi_url_scheme=scheme, HTTP_HOST=host)) == expected
 
 
 def test_the_host_of_a_signed_url_is_the_one_that_was_sent() -> None:
-    values = environ(HTTP_HOST="H.Example:80", RAW_URI="/swaig")
+    values = requested(HTTP_HOST="H.Example:80", RAW_URI="/swaig")
     assert public_request_url(values) == "http://H.Example:80/swaig"
 
 
@@ -66,7 +63,7 @@ def test_the_host_of_a_signed_url_is_the_one_that_was_sent() -> None:
     ],
 )
 def test_without_host_the_server_names_itself(name: str, port: str, expected: str) -> None:
-    values = environ(HTTP_HOST=None, SERVER_NAME=name, SERVER_PORT=port)
+    values = requested(HTTP_HOST=None, SERVER_NAME=name, SERVER_PORT=port)
     values.pop("HTTP_HOST", None)
     assert both(values) == (expected, expected + "/swaig")
 
@@ -90,7 +87,7 @@ def test_without_host_the_server_names_itself(name: str, port: str, expected: st
     ],
 )
 def test_a_malformed_host_never_gets_into_a_url(host: str) -> None:
-    values = environ(HTTP_HOST=host)
+    values = requested(HTTP_HOST=host)
     for function in (public_base_url, public_request_url):
         with pytest.raises(ValueError, match="host"):
             function(values)
@@ -98,31 +95,31 @@ def test_a_malformed_host_never_gets_into_a_url(host: str) -> None:
 
 
 def test_no_other_scheme() -> None:
-    values = environ(wsgi__url_scheme="ftp")
+    values = requested(wsgi_url_scheme="ftp")
     for function in (public_base_url, public_request_url):
         with pytest.raises(ValueError, match="url_scheme"):
             function(values)
 
 
 def test_a_configured_base_decides_alone() -> None:
-    values = environ(HTTP_HOST="evil.example", RAW_URI="/swaig?x")
+    values = requested(HTTP_HOST="evil.example", RAW_URI="/swaig?x")
     assert both(values, BASE) == (BASE, BASE + "/swaig?x")
 
 
 def test_below_a_mount() -> None:
-    values = environ(SCRIPT_NAME="/bots/ä".encode().decode("latin-1"), RAW_URI="/bots/%c3%a4/swaig")
+    values = requested(
+        SCRIPT_NAME="/bots/ä".encode().decode("latin-1"), RAW_URI="/bots/%c3%a4/swaig"
+    )
     assert both(values) == ("http://h.example/bots/%C3%A4", "http://h.example/bots/%c3%a4/swaig")
     assert both(values, BASE) == (BASE + "/bots/%C3%A4", BASE + "/bots/%c3%a4/swaig")
     del values["RAW_URI"]
     assert both(values) == ("http://h.example/bots/%C3%A4", "http://h.example/bots/%C3%A4/swaig")
-    assert public_base_url(environ(SCRIPT_NAME="/bots/")) == "http://h.example/bots"
+    assert public_base_url(requested(SCRIPT_NAME="/bots/")) == "http://h.example/bots"
 
 
 @pytest.mark.parametrize("prefix", ["/agents", "/agents/"])
 def test_a_forwarded_prefix_is_part_of_a_configured_base_already(prefix: str) -> None:
-    values = environ(
-        SCRIPT_NAME=prefix, swaig_wsgi__forwarded_prefix=prefix, RAW_URI="/swaig?a=%2F"
-    )
+    values = requested(SCRIPT_NAME=prefix, prefix=prefix, RAW_URI="/swaig?a=%2F")
     assert both(values) == ("http://h.example/agents", "http://h.example/agents/swaig?a=%2F")
     assert both(values, BASE) == (BASE, BASE + "/swaig?a=%2F")
     del values["RAW_URI"]
@@ -132,9 +129,7 @@ def test_a_forwarded_prefix_is_part_of_a_configured_base_already(prefix: str) ->
 
 
 def test_a_mount_below_a_forwarded_prefix() -> None:
-    values = environ(
-        SCRIPT_NAME="/agents/bot", swaig_wsgi__forwarded_prefix="/agents", RAW_URI="/bot/swaig"
-    )
+    values = requested(SCRIPT_NAME="/agents/bot", prefix="/agents", RAW_URI="/bot/swaig")
     assert both(values) == ("http://h.example/agents/bot", "http://h.example/agents/bot/swaig")
     assert both(values, BASE) == (BASE + "/bot", BASE + "/bot/swaig")
     del values["RAW_URI"]
@@ -142,7 +137,7 @@ def test_a_mount_below_a_forwarded_prefix() -> None:
 
 
 def test_a_mount_that_merely_begins_like_the_prefix_stays_whole() -> None:
-    values = environ(SCRIPT_NAME="/agentsmith", swaig_wsgi__forwarded_prefix="/agents")
+    values = requested(SCRIPT_NAME="/agentsmith", prefix="/agents")
     assert public_base_url(values, BASE) == BASE + "/agentsmith"
 
 
@@ -165,30 +160,30 @@ def test_a_mount_that_merely_begins_like_the_prefix_stays_whole() -> None:
     ],
 )
 def test_the_target_is_taken_byte_for_byte(key: str, target: str, expected: str) -> None:
-    values = environ(**{key: target})
+    values = requested(**{key: target})
     assert public_request_url(values) == "http://h.example" + expected
     assert public_request_url(values, BASE) == BASE + expected
 
 
 def test_a_target_that_is_no_text_is_ignored() -> None:
-    values = environ(RAW_URI=b"/raw", REQUEST_URI="/swaig?x")
+    values = requested(RAW_URI=b"/raw", REQUEST_URI="/swaig?x")
     assert public_request_url(values) == "http://h.example/swaig?x"
 
 
 def test_raw_bytes_survive() -> None:
     raw = b"/\xc3\xa4\xff?\xe2\x82\xac"
-    url = public_request_url(environ(RAW_URI=raw.decode("latin-1")))
+    url = public_request_url(requested(RAW_URI=raw.decode("latin-1")))
     assert url.encode("utf-8", "surrogateescape") == b"http://h.example" + raw
 
 
 def test_a_header_of_the_client_is_no_target() -> None:
-    values = environ(HTTP_RAW_URI="/evil", HTTP_REQUEST_URI="/evil", HTTP_X_ORIGINAL_URL="/evil")
+    values = requested(HTTP_RAW_URI="/evil", HTTP_REQUEST_URI="/evil", HTTP_X_ORIGINAL_URL="/evil")
     assert public_request_url(values) == "http://h.example/swaig"
 
 
 @given(st.binary().map(lambda path: "/" + path.decode("latin-1")), st.sampled_from(["", "a=%2F&b"]))
 def test_a_rebuilt_url_is_ascii_and_holds_the_path(path: str, query: str) -> None:
-    url = public_request_url(environ(PATH_INFO=path, QUERY_STRING=query))
+    url = public_request_url(requested(PATH_INFO=path, QUERY_STRING=query))
     assert url.isascii()
     rebuilt, _, rest = url.partition("?")
     assert unquote(rebuilt, "latin-1") == "http://h.example" + path
