@@ -1,8 +1,8 @@
 import base64
-import json
 
 import pytest
-from support.authentication import BASIC, BEARER, HANDLER, Inner, basic, call, is_open, make_environ
+from support.authentication import BASIC, BEARER, HANDLER, basic, call, is_open, make_environ
+from support.wsgi import Recorder, pass_through, send
 
 from swaig_wsgi.core.auth import AuthResult
 from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
@@ -11,21 +11,21 @@ from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
 
 
 def test_without_credentials_the_answer_is_401_with_a_challenge_for_each_scheme():
-    status, headers, body, seen = call()
-    assert (status, seen) == (401, None)
-    assert json.loads(body) == {"error": "Unauthorized"}
-    assert headers == [
+    response, seen = call()
+    assert (response.status, seen) == (401, None)
+    assert response.json == {"error": "Unauthorized"}
+    assert response.fields == [
         ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
+        ("Content-Length", str(len(response.body))),
         ("WWW-Authenticate", 'Bearer realm="r"'),
         ("WWW-Authenticate", 'Basic realm="r", charset="UTF-8"'),
     ]
 
 
 def test_head_gets_the_headers_alone():
-    _, headers, body, _ = call(method="HEAD")
-    assert body == b""
-    assert headers == call()[1]
+    response, _ = call(method="HEAD")
+    assert response.body == b""
+    assert response.fields == call()[0].fields
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,9 @@ def test_every_refusal_looks_the_same_to_the_client(environ):
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PUT", "get", "TRACE"])
 def test_no_method_is_let_off(method):
-    inner, started = Inner(), []
-    app = AuthMiddleware(inner, HANDLER)
-    list(app(make_environ(method=method), lambda status, headers: started.append(status)))
-    assert (started, inner.seen) == (["401 Unauthorized"], [])
+    inner = Recorder()
+    response = send(AuthMiddleware(inner, HANDLER), make_environ(method=method), validate=False)
+    assert (response.status, inner.environs) == (401, [])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def identity(environ):
 
 
 def test_basic_is_told_to_the_application():
-    seen = call(environ={**FORGED, **BASIC})[3]
+    seen = call(environ={**FORGED, **BASIC})[1]
     assert identity(seen) == {
         "swaig_wsgi.auth": AuthResult("basic", "admin"),
         "REMOTE_USER": "admin",
@@ -113,7 +112,7 @@ def test_basic_is_told_to_the_application():
     ("environ", "method"), [(BEARER, "bearer"), ({"HTTP_X_API_KEY": "key"}, "api_key")]
 )
 def test_other_methods_name_nobody(environ, method):
-    assert identity(call(environ={**FORGED, **environ})[3]) == {
+    assert identity(call(environ={**FORGED, **environ})[1]) == {
         "swaig_wsgi.auth": AuthResult(method)
     }
 
@@ -126,7 +125,7 @@ def test_other_methods_name_nobody(environ, method):
     ],
 )
 def test_custom_and_none_name_nobody(handler, method):
-    assert identity(call(handler, environ=FORGED)[3]) == {"swaig_wsgi.auth": AuthResult(method)}
+    assert identity(call(handler, environ=FORGED)[1]) == {"swaig_wsgi.auth": AuthResult(method)}
 
 
 @pytest.mark.parametrize(
@@ -139,19 +138,19 @@ def test_custom_and_none_name_nobody(handler, method):
     ],
 )
 def test_nobody_can_claim_an_identity_where_no_credentials_are_asked_for(options):
-    seen = call(environ=FORGED, **options)[3]
+    seen = call(environ=FORGED, **options)[1]
     assert identity(seen) == {}
     # The client's own header stays what it is: a header.
     assert seen["HTTP_REMOTE_USER"] == "root"
 
 
 def test_good_credentials_prove_nothing_on_an_exempt_path():
-    assert identity(call(environ=BASIC, exempt=("/",))[3]) == {}
+    assert identity(call(environ=BASIC, exempt=("/",))[1]) == {}
 
 
 def test_remote_user_beyond_ascii_is_spelt_as_wsgi_spells_octets():
     handler = AuthHandler(basic_auth=("jörg", "x"))
-    seen = call(handler, environ={"HTTP_AUTHORIZATION": basic("jörg:x")})[3]
+    seen = call(handler, environ={"HTTP_AUTHORIZATION": basic("jörg:x")})[1]
     assert seen["swaig_wsgi.auth"].username == "jörg"
     assert seen["REMOTE_USER"].encode("latin-1").decode() == "jörg"
 
@@ -181,7 +180,7 @@ def test_optional_lets_through_what_claims_nothing_and_refuses_what_is_wrong(env
 
 def test_optional_passes_credentials_of_a_kind_that_is_not_configured():
     handler = AuthHandler(basic_auth=("admin", "hunter2"))
-    assert identity(call(handler, environ=BEARER, optional=True)[3]) == {}
+    assert identity(call(handler, environ=BEARER, optional=True)[1]) == {}
 
 
 def test_optional_does_not_pass_what_a_validator_refused():
@@ -245,42 +244,21 @@ def test_scopes_let_off_what_they_say():
 
 
 def test_a_server_without_path_info_is_guarded():
-    environ = make_environ()
-    del environ["PATH_INFO"]
-    started = []
-    inner = Inner()
-    list(AuthMiddleware(inner, HANDLER)(environ, lambda *args: started.append(args[0])))
-    assert started == ["401 Unauthorized"]
+    request = make_environ(PATH_INFO=None)
+    assert send(AuthMiddleware(Recorder(), HANDLER), request, validate=False).status == 401
 
 
 # -- passing through
 
 
-class Body:
-    def __iter__(self):
-        return iter([b"x"])
-
-    def close(self):
-        raise AssertionError("closing is the server's")
-
-
 @pytest.mark.parametrize("options", [{}, {"exempt": ("/",)}, {"optional": True}])
 def test_the_application_keeps_its_iterable_exc_info_and_write(options):
-    body, write, seen = Body(), (lambda data: None), []
+    headers = [("A", "b")]
 
-    def inner(environ, start_response):
-        seen.append(environ)
-        assert start_response("500 Oops", [("A", "b")], (ValueError, None, None)) is write
-        return body
+    def wrap(app):
+        return AuthMiddleware(app, HANDLER, **options)
 
-    def start_response(*args):
-        seen.append(args)
-        return write
-
-    environ = make_environ(**BEARER)
-    assert AuthMiddleware(inner, HANDLER, **options)(environ, start_response) is body
-    assert seen[0] is environ
-    assert seen[1] == ("500 Oops", [("A", "b")], (ValueError, None, None))
+    assert pass_through(wrap, make_environ(**BEARER), headers) == [headers] * 2
 
 
 def test_what_the_application_raises_is_raised():

@@ -1,5 +1,6 @@
 import pytest
-from support.authentication import BEARER, HANDLER, Inner, call, is_open, make_environ
+from support.authentication import BEARER, HANDLER, call, is_open, make_environ
+from support.wsgi import Recorder, send
 
 from swaig_wsgi.core.auth import AuthResult, Decision
 from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
@@ -46,10 +47,8 @@ def test_a_host_of_which_no_url_can_be_made_refuses(host, optional, caplog):
     def validator_(request):
         raise AssertionError("it was asked about a URL that is none")
 
-    app = AuthMiddleware(Inner(), AuthHandler(custom_validator=validator_), optional=optional)
-    answered = []
-    app(make_environ(HTTP_HOST=host), lambda status, headers: answered.append(status))
-    assert answered == ["401 Unauthorized"]
+    app = AuthMiddleware(Recorder(), AuthHandler(custom_validator=validator_), optional=optional)
+    assert send(app, make_environ(HTTP_HOST=host), validate=False).status == 401
     (record,) = caplog.records
     assert (record.event, record.reason) == ("auth_refused", "bad_url")
 
@@ -81,7 +80,7 @@ async def later(value):
 
 def test_another_authenticator_may_decide():
     handler = Fixed(AuthResult("basic", "eve"))
-    seen = call(handler)[3]
+    seen = call(handler)[1]
     assert (seen["swaig_wsgi.auth"], seen["REMOTE_USER"]) == (AuthResult("basic", "eve"), "eve")
     headers, method, url = handler.asked[0]
     assert headers["host"] == "127.0.0.1"
@@ -149,21 +148,18 @@ def test_a_decision_may_come_late():
 )
 def test_bad_configuration_is_refused(handler, options, named):
     with pytest.raises(ValueError, match=named):
-        AuthMiddleware(Inner(), handler, **options)
+        AuthMiddleware(Recorder(), handler, **options)
 
 
 def test_a_lone_string_is_no_list_of_challenges():
     handler = Fixed()
     handler._challenges = "Basic"
     with pytest.raises(ValueError, match="challenge"):
-        AuthMiddleware(Inner(), handler)
+        AuthMiddleware(Recorder(), handler)
 
 
 def test_a_handler_makes_its_middleware():
-    app = HANDLER.middleware(Inner(), protect=("/api",), exempt=("/api/health",), realm='a"b')
-    started = []
-    list(app(make_environ("/api"), lambda status, headers: started.extend(headers)))
-    assert ("WWW-Authenticate", r'Bearer realm="a\"b"') in started
-    started.clear()
-    list(app(make_environ("/api/health"), lambda status, headers: started.extend(headers)))
-    assert started == [("Content-Type", "text/plain")]
+    app = HANDLER.middleware(Recorder(), protect=("/api",), exempt=("/api/health",), realm='a"b')
+    refused = send(app, make_environ("/api"))
+    assert ("WWW-Authenticate", r'Bearer realm="a\"b"') in refused.fields
+    assert send(app, make_environ("/api/health")).fields == [("Content-Type", "text/plain")]

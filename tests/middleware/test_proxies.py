@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.wsgi import Recorder, check_delegates, environ, send
 
 from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
 
@@ -32,33 +32,18 @@ REWRITTEN = (
 )
 
 
-def request(headers=(), peer=PROXY, **environ):
-    path = {"SCRIPT_NAME": "", "PATH_INFO": "/swaig", "QUERY_STRING": ""}
-    environ = {"REQUEST_METHOD": "GET", **path, **environ}
-    if peer is not None:
-        environ["REMOTE_ADDR"] = peer
-    setup_testing_defaults(environ)
-    environ.update({"HTTP_HOST": "inner.example:8000", "SERVER_PORT": "8000"})
-    environ.update(headers)
-    return environ
+def proxied(headers=(), peer=PROXY, **extra):
+    """Return the environ of a request from `peer` with these `headers`, as keys of the environ."""
+    own = {"HTTP_HOST": "inner.example:8000", "SERVER_PORT": "8000"}
+    return environ("GET", "/swaig", REMOTE_ADDR=peer, **{**extra, **own, **dict(headers)})
 
 
-def seen(environ, trusted=TRUSTED, **options):
+def seen(request, trusted=TRUSTED, **options):
     """Return the environ that an application behind the middleware gets."""
-    inner = {}
-
-    def app(environ, start_response):
-        inner.update(environ)
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"inner"]
-
-    middleware = TrustedProxyMiddleware(validator(app), trusted, **options)
-    answer = validator(middleware)(
-        environ, lambda status, headers, exc_info=None: lambda data: None
-    )
-    assert b"".join(answer) == b"inner"
-    answer.close()
-    return inner
+    inner = Recorder()
+    response = send(TrustedProxyMiddleware(validator(inner), trusted, **options), request)
+    assert response.body == b"ok"
+    return inner.environs[0]
 
 
 def without_wrappers(environ):
@@ -71,7 +56,7 @@ def forwarding(environ):
 
 
 def test_a_trusted_proxy_is_believed():
-    environ = seen(request(PUBLIC, REMOTE_PORT="4711", REMOTE_HOST="proxy.internal"))
+    environ = seen(proxied(PUBLIC, REMOTE_PORT="4711", REMOTE_HOST="proxy.internal"))
     assert {key: environ[key] for key in REWRITTEN} == {
         "REMOTE_ADDR": CLIENT,
         "wsgi.url_scheme": "https",
@@ -96,7 +81,7 @@ def test_a_trusted_proxy_is_believed():
 
 
 def test_a_trusted_proxy_that_speaks_rfc_7239_is_believed():
-    environ = seen(request(FORWARDED), family="forwarded")
+    environ = seen(proxied(FORWARDED), family="forwarded")
     assert environ["REMOTE_ADDR"] == CLIENT
     assert environ["wsgi.url_scheme"] == "https"
     assert environ["HTTP_HOST"] == "public.example:8443"
@@ -128,15 +113,15 @@ def test_an_untrusted_peer_changes_nothing_and_its_fields_are_dropped(peer, fami
         "HTTP_X_SCRIPT_NAME": "/evil",
         "HTTP_FRONT_END_HTTPS": "on",
     }
-    plain = without_wrappers(seen(request(peer=peer), family=family))
-    attacked = without_wrappers(seen(request(spoofed, peer), family=family))
+    plain = without_wrappers(seen(proxied(peer=peer), family=family))
+    attacked = without_wrappers(seen(proxied(spoofed, peer), family=family))
     assert attacked == plain
     assert forwarding(attacked) == {}
 
 
 def test_a_different_claim_each_time_does_not_change_an_untrusted_address():
     addresses = {
-        seen(request({"HTTP_X_FORWARDED_FOR": f"192.0.2.{n}"}, "203.0.113.9"))["REMOTE_ADDR"]
+        seen(proxied({"HTTP_X_FORWARDED_FOR": f"192.0.2.{n}"}, "203.0.113.9"))["REMOTE_ADDR"]
         for n in range(20)
     }
     assert addresses == {"203.0.113.9"}
@@ -144,7 +129,7 @@ def test_a_different_claim_each_time_does_not_change_an_untrusted_address():
 
 def test_a_different_claim_each_time_does_not_change_the_address_behind_a_proxy():
     addresses = {
-        seen(request({"HTTP_X_FORWARDED_FOR": f"192.0.2.{n}, {CLIENT}"}))["REMOTE_ADDR"]
+        seen(proxied({"HTTP_X_FORWARDED_FOR": f"192.0.2.{n}, {CLIENT}"}))["REMOTE_ADDR"]
         for n in range(20)
     }
     assert addresses == {CLIENT}
@@ -152,18 +137,18 @@ def test_a_different_claim_each_time_does_not_change_the_address_behind_a_proxy(
 
 @pytest.mark.parametrize("peer", ["", None])
 def test_a_unix_socket_has_to_be_trusted_by_name(peer):
-    assert seen(request(PUBLIC, peer), ["unix"])["REMOTE_ADDR"] == CLIENT
-    assert seen(request(PUBLIC, peer), ["127.0.0.1"]).get("REMOTE_ADDR") == peer
-    assert seen(request(PUBLIC, "203.0.113.9"), ["unix"])["REMOTE_ADDR"] == "203.0.113.9"
+    assert seen(proxied(PUBLIC, peer), ["unix"])["REMOTE_ADDR"] == CLIENT
+    assert seen(proxied(PUBLIC, peer), ["127.0.0.1"]).get("REMOTE_ADDR") == peer
+    assert seen(proxied(PUBLIC, "203.0.113.9"), ["unix"])["REMOTE_ADDR"] == "203.0.113.9"
 
 
 def test_one_proxy_is_the_direct_peer_whoever_that_is():
-    environ = seen(request({"HTTP_X_FORWARDED_FOR": f"192.0.2.66, {CLIENT}"}, "203.0.113.9"), 1)
+    environ = seen(proxied({"HTTP_X_FORWARDED_FOR": f"192.0.2.66, {CLIENT}"}, "203.0.113.9"), 1)
     assert environ["REMOTE_ADDR"] == CLIENT
 
 
 def test_a_mapped_peer_is_its_ipv4_address():
-    assert seen(request(PUBLIC, "::ffff:10.0.0.1"))["REMOTE_ADDR"] == CLIENT
+    assert seen(proxied(PUBLIC, "::ffff:10.0.0.1"))["REMOTE_ADDR"] == CLIENT
 
 
 # The two families
@@ -171,17 +156,17 @@ def test_a_mapped_peer_is_its_ipv4_address():
 
 def test_the_other_family_is_never_read():
     both = {**PUBLIC, "HTTP_FORWARDED": "for=192.0.2.66;proto=http;host=evil.example"}
-    environ = seen(request(both))
+    environ = seen(proxied(both))
     assert (environ["REMOTE_ADDR"], environ["HTTP_HOST"]) == (CLIENT, "public.example:8443")
     assert "HTTP_FORWARDED" not in environ
     only = {"HTTP_FORWARDED": "for=192.0.2.66;proto=https;host=evil.example"}
-    environ = seen(request(only))
+    environ = seen(proxied(only))
     assert (environ["REMOTE_ADDR"], environ["HTTP_HOST"]) == (PROXY, "inner.example:8000")
     assert "HTTP_FORWARDED" not in environ
 
 
 def test_nor_is_it_when_the_family_is_forwarded():
-    environ = seen(request({**PUBLIC, "HTTP_X_REAL_IP": "192.0.2.66"}), family="forwarded")
+    environ = seen(proxied({**PUBLIC, "HTTP_X_REAL_IP": "192.0.2.66"}), family="forwarded")
     assert (environ["REMOTE_ADDR"], environ["HTTP_HOST"]) == (PROXY, "inner.example:8000")
     assert environ["wsgi.url_scheme"] == "http"
     assert forwarding(environ) == {}
@@ -190,7 +175,7 @@ def test_nor_is_it_when_the_family_is_forwarded():
 
 def test_other_fields_of_a_trusted_proxy_are_dropped_too():
     extra = {"HTTP_X_FORWARDED_SSL": "on", "HTTP_X_REAL_IP": "192.0.2.66"}
-    environ = seen(request({**PUBLIC, **extra}))
+    environ = seen(proxied({**PUBLIC, **extra}))
     assert not extra.keys() & environ.keys()
 
 
@@ -210,7 +195,7 @@ SYNONYMS = [
 def test_no_field_of_another_name_is_believed_or_handed_on(name, family, peer):
     key = "HTTP_" + name.upper().replace("-", "_")
     for value in ("192.0.2.66", "https", "on", "evil.example", "/evil"):
-        environ = seen(request({key: value}, peer), family=family)
+        environ = seen(proxied({key: value}, peer), family=family)
         assert key not in environ
         told = (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["HTTP_HOST"])
         assert told == (peer, "http", "inner.example:8000")
@@ -222,7 +207,7 @@ def test_no_field_of_another_name_is_believed_or_handed_on(name, family, peer):
 
 def test_only_believed_values_remain():
     environ = seen(
-        request(
+        proxied(
             {
                 "HTTP_X_FORWARDED_FOR": f"192.0.2.66, {CLIENT}:1234, 10.0.0.2",
                 "HTTP_X_FORWARDED_PROTO": "https, http",
@@ -253,12 +238,12 @@ def test_only_believed_values_remain():
     ],
 )
 def test_malformed_values_of_a_trusted_proxy_do_not_reach_the_application(headers):
-    environ = without_wrappers(seen(request(headers)))
-    assert environ == without_wrappers(seen(request()))
+    environ = without_wrappers(seen(proxied(headers)))
+    assert environ == without_wrappers(seen(proxied()))
 
 
 def test_a_malformed_forwarded_does_not_reach_the_application():
-    environ = seen(request({"HTTP_FORWARDED": 'for="'}), family="forwarded")
+    environ = seen(proxied({"HTTP_FORWARDED": 'for="'}), family="forwarded")
     assert forwarding(environ) == {}
 
 
@@ -271,9 +256,9 @@ def test_a_malformed_forwarded_does_not_reach_the_application():
     ],
 )
 def test_forwarded_is_rewritten_to_what_was_believed(sent, told):
-    environ = seen(request({"HTTP_FORWARDED": sent}), family="forwarded")
+    environ = seen(proxied({"HTTP_FORWARDED": sent}), family="forwarded")
     assert environ["HTTP_FORWARDED"] == told
-    again = seen(request({"HTTP_FORWARDED": told}), family="forwarded")
+    again = seen(proxied({"HTTP_FORWARDED": told}), family="forwarded")
     assert [again.get(key) for key in REWRITTEN] == [environ.get(key) for key in REWRITTEN]
 
 
@@ -304,7 +289,7 @@ def test_django_is_told_the_believed_scheme(peer, proto, scheme):
     from django.core.handlers.wsgi import WSGIRequest
     from django.test import override_settings
 
-    environ = seen(request({"HTTP_X_FORWARDED_FOR": CLIENT, "HTTP_X_FORWARDED_PROTO": proto}, peer))
+    environ = seen(proxied({"HTTP_X_FORWARDED_FOR": CLIENT, "HTTP_X_FORWARDED_PROTO": proto}, peer))
     with override_settings(
         SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
         USE_X_FORWARDED_HOST=True,
@@ -324,9 +309,9 @@ def test_django_is_told_the_believed_host():
     with override_settings(
         USE_X_FORWARDED_HOST=True, USE_X_FORWARDED_PORT=True, ALLOWED_HOSTS=["*"]
     ):
-        spoofed = seen(request({"HTTP_X_FORWARDED_HOST": "evil.example"}, "203.0.113.9"))
+        spoofed = seen(proxied({"HTTP_X_FORWARDED_HOST": "evil.example"}, "203.0.113.9"))
         assert WSGIRequest(spoofed).get_host() == "inner.example:8000"
-        believed = seen(request({**PUBLIC, "HTTP_X_FORWARDED_PORT": "443"}))
+        believed = seen(proxied({**PUBLIC, "HTTP_X_FORWARDED_PORT": "443"}))
         assert WSGIRequest(believed).get_host() == "public.example:443"
 
 
@@ -354,8 +339,8 @@ def test_well_formed_fields_are_read_as_proxy_fix_reads_them(data, count):
         for key, value in zip(PUBLIC, (address, scheme, host, port, prefix))
         if key == "HTTP_X_FORWARDED_FOR" or data.draw(st.booleans())
     }
-    expected = proxy_fix(request(headers), count)
-    environ = seen(request(headers), count)
+    expected = proxy_fix(proxied(headers), count)
+    environ = seen(proxied(headers), count)
     assert [environ.get(key) for key in REWRITTEN] == expected
     # One that was left inside changes nothing.
     assert proxy_fix(environ, 1) == expected
@@ -366,10 +351,10 @@ def test_well_formed_fields_are_read_as_proxy_fix_reads_them(data, count):
 
 def test_what_the_keys_tell_is_never_left_from_before():
     stale = dict.fromkeys(OURS, True)
-    assert not stale.keys() & seen(request(stale, "203.0.113.9")).keys()
-    assert not stale.keys() & seen(request(stale)).keys()
+    assert not stale.keys() & seen(proxied(stale, "203.0.113.9")).keys()
+    assert not stale.keys() & seen(proxied(stale)).keys()
     headers = {"HTTP_X_FORWARDED_FOR": CLIENT}
-    environ = seen(request({**headers, **stale}))
+    environ = seen(proxied({**headers, **stale}))
     assert stale.keys() & environ.keys() == {"swaig_wsgi.proxies.original"}
     assert environ["swaig_wsgi.proxies.original"]["REMOTE_ADDR"] == PROXY
 
@@ -387,14 +372,14 @@ def test_what_the_keys_tell_is_never_left_from_before():
     ],
 )
 def test_forwarded_says_that_the_host_came_from_a_proxy(headers, forwarded):
-    assert seen(request(headers)).get("swaig_wsgi.forwarded") is forwarded
+    assert seen(proxied(headers)).get("swaig_wsgi.forwarded") is forwarded
 
 
 def test_the_prefix_replaces_whatever_script_name_there_was():
-    environ = seen(request({"HTTP_X_FORWARDED_PREFIX": "/agents/"}, SCRIPT_NAME="/forged"))
+    environ = seen(proxied({"HTTP_X_FORWARDED_PREFIX": "/agents/"}, SCRIPT_NAME="/forged"))
     assert environ["SCRIPT_NAME"] == environ["swaig_wsgi.forwarded_prefix"] == "/agents"
     assert environ["swaig_wsgi.proxies.original"]["SCRIPT_NAME"] == "/forged"
-    environ = seen(request({"HTTP_X_FORWARDED_PREFIX": "/"}, SCRIPT_NAME="/forged"))
+    environ = seen(proxied({"HTTP_X_FORWARDED_PREFIX": "/"}, SCRIPT_NAME="/forged"))
     assert environ["SCRIPT_NAME"] == environ["swaig_wsgi.forwarded_prefix"] == ""
 
 
@@ -416,7 +401,7 @@ def test_the_prefix_replaces_whatever_script_name_there_was():
 )
 def test_the_prefix_goes_before_a_mount(mount, target, script_name):
     headers = {"HTTP_X_FORWARDED_PREFIX": "/agents"}
-    environ = seen(request(headers, SCRIPT_NAME=mount, RAW_URI=target))
+    environ = seen(proxied(headers, SCRIPT_NAME=mount, RAW_URI=target))
     assert environ["SCRIPT_NAME"] == script_name
     assert environ["swaig_wsgi.forwarded_prefix"] == "/agents"
     # One that was left inside changes nothing.
@@ -434,19 +419,19 @@ def test_the_prefix_goes_before_a_mount(mount, target, script_name):
     ],
 )
 def test_a_port_alone_goes_into_the_host(host, result):
-    environ = seen(request({"HTTP_X_FORWARDED_PORT": "8443", "HTTP_HOST": host}))
+    environ = seen(proxied({"HTTP_X_FORWARDED_PORT": "8443", "HTTP_HOST": host}))
     assert environ["HTTP_HOST"] == result
     assert environ["SERVER_PORT"] == "8443"
 
 
 def test_a_port_alone_makes_no_host():
-    environ = request({"HTTP_X_FORWARDED_PORT": "8443"})
+    environ = proxied({"HTTP_X_FORWARDED_PORT": "8443"})
     del environ["HTTP_HOST"]
     assert "HTTP_HOST" not in seen(environ)
 
 
 def test_the_port_of_the_peer_stays_where_the_address_does():
-    environ = seen(request({"HTTP_X_FORWARDED_PROTO": "https"}, REMOTE_PORT="4711"))
+    environ = seen(proxied({"HTTP_X_FORWARDED_PROTO": "https"}, REMOTE_PORT="4711"))
     assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == (PROXY, "4711")
 
 
@@ -468,22 +453,11 @@ def test_a_bad_family_is_refused_at_construction(family):
 @given(st.dictionaries(st.sampled_from([*PUBLIC, *FORWARDED, "HTTP_X_REAL_IP"]), st.text()))
 def test_nothing_is_ever_refused(headers):
     for family in ("x-forwarded", "forwarded"):
-        environ = seen(request(headers), family=family)
+        environ = seen(proxied(headers), family=family)
         for value in forwarding(without_wrappers(environ)).values():
             assert value is True or value.isascii()
 
 
 @pytest.mark.parametrize("headers", [{}, PUBLIC, FORWARDED])
 def test_the_application_is_passed_through_untouched(headers):
-    body = object()
-
-    def start_response(status, headers, exc_info=None):
-        raise AssertionError
-
-    def app(environ, given_start_response):
-        assert environ is sent
-        assert given_start_response is start_response
-        return body
-
-    sent = request(headers)
-    assert TrustedProxyMiddleware(app, TRUSTED)(sent, start_response) is body
+    check_delegates(lambda app: TrustedProxyMiddleware(app, TRUSTED), proxied(headers))
