@@ -1,14 +1,25 @@
-"""Validation of arguments: wrong types raise a TypeError, wrong values a ValueError.
+"""Validation of arguments: a wrong type raises TypeError, a wrong value ValueError.
 
-Each function returns the value, so that it can be validated where it is assigned. The name in the
-message is the one that the caller wrote.
+Each function returns the value, so that an assignment can validate it. `name` is the name of the
+argument in the error message.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["ArgumentTypeError", "check_bool", "check_int", "check_number", "check_str", "shorten"]
+__all__ = [
+    "ArgumentTypeError",
+    "check_bool",
+    "check_int",
+    "check_items",
+    "check_match",
+    "check_number",
+    "check_str",
+    "shorten",
+]
 
 
 class ArgumentTypeError(TypeError, ValueError):
@@ -70,6 +81,38 @@ def check_str(name: str, value: Any) -> str:
     if not value:
         raise ValueError(f"{name} must not be empty")
     return value
+
+
+def check_match(name: str, value: Any, pattern: re.Pattern[str], expected: str) -> str:
+    """Return `value` if it is a string that `pattern` matches in full.
+
+    Args:
+        expected: describes `pattern` in the error message.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it does not match.
+    """
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name} must be {expected}, not {shorten(value)}")
+    if pattern.fullmatch(value) is None:
+        raise ValueError(f"{name} must be {expected}, not {shorten(value)}")
+    return value
+
+
+def check_items(name: str, value: Any, example: str) -> tuple[Any, ...]:
+    """Return the items of `value`; a lone string, easily passed by mistake, is rejected.
+
+    Raises:
+        TypeError: it is a string, bytes, or not iterable. The message does not contain the value,
+            which may be a URL with a password.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        kind = type(value).__name__
+        raise ArgumentTypeError(
+            f"{name} must be a sequence of strings, such as {example}, not {kind}"
+        )
+    return tuple(value)
 
 
 def shorten(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Credentials: comparing, parsing, resolving, and the decision made from them.
+"""Credentials: comparison, parsing, resolution, and the decision made from them.
 
 Implements RFC 9110 section 11 (Authorization, WWW-Authenticate), RFC 7617 (Basic), RFC 6750
-(Bearer) and the seed's section "Authentication".
+(Bearer) and the "Authentication" section of the SDK's security guide.
 """
 
 from __future__ import annotations
@@ -14,6 +14,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ._validation import ArgumentTypeError, check_match
+
+__all__ = [
+    "AuthResult",
+    "Authorization",
+    "BasicSecret",
+    "CredentialPolicy",
+    "Credentials",
+    "Decision",
+    "Secret",
+    "authorization_scheme",
+    "basic_challenge",
+    "bearer_challenge",
+    "check_api_key",
+    "check_basic_pair",
+    "check_bearer_token",
+    "check_field_name",
+    "constant_time_equal",
+    "is_repeated",
+    "parse_authorization",
+    "parse_basic",
+    "resolve_credentials",
+    "unregistered_challenge",
+]
+
 # Explicit ASCII classes: \s would also match the octets 0x85 and 0xA0 of UTF-8 read as Latin-1.
 _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")
 _ONE_CREDENTIAL = re.compile(r" +([^\x00-\x20\x7f,]+)")
@@ -24,10 +49,10 @@ _QUOTABLE = re.compile(r"[ -~\xa0-\xff]*")
 
 
 def constant_time_equal(a: str | bytes, b: str | bytes) -> bool:
-    """Tell whether `a` and `b` are equal, in a time that does not depend on where they differ.
+    """Compare in constant time.
 
-    Digests are compared, so a difference in length costs no more and no less than any other.
-    Text stands for its UTF-8 octets; lone surrogates have encodings of their own.
+    The comparison is of digests, so it does not reveal lengths either. Text is compared as UTF-8;
+    each lone surrogate has an encoding of its own.
 
     Raises:
         TypeError: `a` or `b` is neither str nor bytes.
@@ -44,7 +69,7 @@ def _digest(value: str | bytes) -> bytes:
 
 
 class Secret:
-    """A configured credential, kept as its digest alone and compared in constant time."""
+    """A configured credential, stored only as a digest and compared in constant time."""
 
     __slots__ = ("_expected",)
 
@@ -55,16 +80,16 @@ class Secret:
         return "<Secret>"
 
     def matches(self, value: object) -> bool:
-        """Tell whether `value` is the secret. What is neither str nor bytes is not."""
+        """Return whether `value` is the secret; False for anything but str and bytes."""
         if not isinstance(value, (str, bytes)):
             return False
         return hmac.compare_digest(self._expected, _digest(value))
 
     def matches_field(self, value: object) -> bool:
-        """Tell whether a header value is the secret.
+        """Return whether a header value is the secret.
 
-        WSGI hands octets over as Latin-1, other frameworks as text. Both readings are compared,
-        so that a secret beyond ASCII fits either.
+        WSGI decodes header octets as Latin-1, other frameworks pass text. Both readings are
+        compared, so that a non-ASCII secret matches in either.
         """
         if not isinstance(value, str) or value.isascii():
             return self.matches(value)
@@ -74,7 +99,7 @@ class Secret:
 
 
 class BasicSecret:
-    """A configured user name and password, kept and compared as :class:`Secret` is."""
+    """A configured user name and password, stored and compared like a :class:`Secret`."""
 
     __slots__ = ("_expected",)
 
@@ -85,10 +110,10 @@ class BasicSecret:
         return "<BasicSecret>"
 
     def matches(self, user: object, password: object) -> bool:
-        """Tell whether both are right.
+        """Return whether both are right.
 
-        One comparison takes in both, so that no time, and no branch taken on the way, tells a
-        wrong user from a wrong password.
+        A single comparison covers both, so that timing cannot distinguish a wrong user name from
+        a wrong password.
         """
         if not isinstance(user, (str, bytes)) or not isinstance(password, (str, bytes)):
             return False
@@ -98,9 +123,9 @@ class BasicSecret:
 class Authorization(NamedTuple):
     """The value of an Authorization field."""
 
-    #: In lower case.
+    #: The scheme, in lower case.
     scheme: str
-    #: One credential, neither empty nor decoded.
+    #: The one credential: not empty, still encoded.
     credentials: str
 
     def __repr__(self) -> str:
@@ -108,20 +133,19 @@ class Authorization(NamedTuple):
 
 
 def authorization_scheme(value: str) -> str | None:
-    """Return the scheme that an Authorization value starts with, in lower case.
+    """Return the scheme of an Authorization value in lower case, or None without a scheme.
 
-    None when it does not start with a scheme (RFC 9110 section 11.1). What follows the scheme is
-    not looked at.
+    Only the scheme is parsed (RFC 9110 section 11.1), not what follows it.
     """
     found = _SCHEME.match(value)
     return found[1].lower() if found else None
 
 
 def parse_authorization(value: str) -> Authorization | None:
-    """Split an Authorization value into its scheme and its one credential (RFC 9110 11.6.2).
+    """Split an Authorization value into scheme and credential (RFC 9110 section 11.6.2).
 
-    None for anything else: no or several credentials, parameters, separators other than spaces,
-    anything before or after. The credential may hold octets beyond ASCII.
+    Return None for anything else: no credential or several, parameters, separators other than
+    spaces, leading or trailing characters. The credential may contain non-ASCII octets.
     """
     scheme = _SCHEME.match(value)
     credential = _ONE_CREDENTIAL.fullmatch(value, scheme.end()) if scheme else None
@@ -131,26 +155,26 @@ def parse_authorization(value: str) -> Authorization | None:
 
 
 def is_repeated(value: str) -> bool:
-    """Tell whether `value` may be several Authorization fields, joined by a server with commas.
+    """Return whether `value` may be several Authorization fields that a server joined with commas.
 
-    Neither a Basic nor a Bearer credential holds one. Several fields are several claims: whoever
-    picks one of them may pick another than the application behind.
+    Basic and Bearer credentials contain no comma. Several fields are several claims, and the
+    application may act on another one than was verified here.
     """
     return "," in value and authorization_scheme(value) in (None, "basic", "bearer")
 
 
 def parse_basic(credentials: str) -> tuple[str, str] | None:
-    """Decode the credential of the Basic scheme into user and password (RFC 7617).
+    """Decode a Basic credential into user name and password (RFC 7617).
 
-    Either may be empty. None when it is not canonical, padded base64 of UTF-8 that holds a colon
-    and no control characters. The first colon splits: the password may hold more.
+    Return None unless it is canonical, padded base64 of UTF-8 that contains a colon and no control
+    characters. Both parts may be empty; the password may contain further colons.
     """
     try:
         octets = binascii.a2b_base64(credentials)
         text = octets.decode("utf-8")
     except ValueError:
         return None
-    # The decoder forgives junk, stray bits and stray padding; the encoder makes none of them.
+    # The decoder tolerates junk, stray bits and stray padding; the encoder produces none of them.
     if binascii.b2a_base64(octets, newline=False) != credentials.encode("ascii"):
         return None
     if _CONTROL.search(text):
@@ -161,9 +185,9 @@ def parse_basic(credentials: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class AuthResult:
-    """Who a request was proved to come from."""
+    """The authenticated sender of a request."""
 
-    #: "bearer", "api_key", "basic", "custom", or "none" where nothing is configured.
+    #: "bearer", "api_key", "basic", "custom", or "none" if nothing is configured.
     method: str
     #: The user name, for Basic.
     username: str | None = None
@@ -171,21 +195,21 @@ class AuthResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """What came of checking a request."""
+    """The outcome of authenticating a request."""
 
     result: AuthResult | None
-    #: Why there is no result, for the log alone: "missing_credentials", "bad_credentials",
+    #: Why there is no result, for the log only: "missing_credentials", "bad_credentials",
     #: "malformed_credentials" or "validator_error".
     reason: str = ""
-    #: No credentials of any configured kind were there, so nothing wrong was claimed.
+    #: Whether the request carried no credentials of any configured kind.
     anonymous: bool = False
 
 
 @dataclass(frozen=True)
 class CredentialPolicy:
-    """The kinds of credentials that a service accepts, each with what checks one of them.
+    """The kinds of credentials that a service accepts, each with the function that checks one.
 
-    Of a check's answers only True lets in. None where the kind is not accepted.
+    A check accepts only by returning True itself. None disables a kind.
     """
 
     bearer: Callable[[str], bool] | None = None
@@ -193,11 +217,11 @@ class CredentialPolicy:
     basic: Callable[[str, str], bool] | None = None
 
     def decide(self, authorization: str | None, api_key: str | None) -> Decision:
-        """Check bearer token, API key and Basic, in this order; the first that is right wins.
+        """Check bearer token, API key and Basic, in this order; the first valid one wins.
 
         Args:
-            authorization: the value of the Authorization field, None when there is none.
-            api_key: the value of the API key's field.
+            authorization: the value of the Authorization field, None if missing.
+            api_key: the value of the API key's field, None if missing.
         """
         reason = None
         pair = None
@@ -226,7 +250,7 @@ class CredentialPolicy:
             return self.bearer is not None
         if scheme == "basic":
             return self.basic is not None
-        # What has no scheme is meant for somebody, and a foreign scheme for somebody else.
+        # Without a scheme it is a malformed credential; with another scheme it is not for us.
         return scheme is None and (self.bearer is not None or self.basic is not None)
 
 
@@ -234,50 +258,55 @@ def basic_challenge(realm: str) -> str:
     """Return the WWW-Authenticate value that asks for Basic (RFC 7617 section 2.1).
 
     Raises:
-        ValueError: `realm` holds control characters or text beyond Latin-1.
+        TypeError: `realm` is not a string.
+        ValueError: `realm` contains control characters or characters outside Latin-1.
     """
-    return f'Basic realm={_quoted(realm, "realm")}, charset="UTF-8"'
+    return f'Basic realm={_quoted("realm", realm)}, charset="UTF-8"'
 
 
 def bearer_challenge(realm: str) -> str:
     """Return the WWW-Authenticate value that asks for a bearer token (RFC 6750 section 3).
 
     Raises:
-        ValueError: as :func:`basic_challenge`.
+        TypeError, ValueError: as :func:`basic_challenge`.
     """
-    return f"Bearer realm={_quoted(realm, 'realm')}"
+    return f"Bearer realm={_quoted('realm', realm)}"
 
 
 def unregistered_challenge(realm: str, header: str | None = None) -> str:
     """Return a WWW-Authenticate value for a service that accepts neither Basic nor Bearer.
 
-    A 401 must carry a challenge (RFC 9110 section 15.5.2), but no registered scheme says "an API
+    A 401 must carry a challenge (RFC 9110 section 15.5.2), but no registered scheme means "an API
     key" or "ask the operator". The schemes ``ApiKey``, which names its `header`, and ``Custom``
-    are well-formed, and clients skip what they do not know.
+    are well-formed, and clients ignore unknown schemes.
 
     Raises:
-        ValueError: as :func:`basic_challenge`.
+        TypeError, ValueError: as :func:`basic_challenge`.
     """
     if header is None:
-        return f"Custom realm={_quoted(realm, 'realm')}"
-    return f"ApiKey realm={_quoted(realm, 'realm')}, header={_quoted(header, 'header')}"
+        return f"Custom realm={_quoted('realm', realm)}"
+    return f"ApiKey realm={_quoted('realm', realm)}, header={_quoted('header', header)}"
 
 
-def _quoted(text: str, what: str) -> str:
-    if not isinstance(text, str) or not _QUOTABLE.fullmatch(text):
-        raise ValueError(f"{what} must be text of printable Latin-1 characters")
+def _quoted(name: str, text: str) -> str:
+    check_match(name, text, _QUOTABLE, "text of printable Latin-1 characters")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def check_field_name(name: str, what: str) -> str:
-    """Return `name` if it can name a header that WSGI hands over.
+    """Return `name` if WSGI can pass a header of this name.
 
     Raises:
-        ValueError: it is not a field name (RFC 9110 section 5.1), holds an underscore, which
-            WSGI cannot tell from a hyphen and servers drop, or is Authorization itself.
+        TypeError: it is not a string.
+        ValueError: it is not a field name (RFC 9110 section 5.1), contains an underscore, which
+            WSGI cannot distinguish from a hyphen and servers drop, or is Authorization itself.
     """
-    if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
-        raise ValueError(f"{what} must be a header name without underscores, such as X-Api-Key")
+    # The message does not contain the name: it may be a secret in the wrong place.
+    expected = f"{what} must be a header name without underscores, such as X-Api-Key"
+    if not isinstance(name, str):
+        raise ArgumentTypeError(expected)
+    if not _FIELD_NAME.fullmatch(name):
+        raise ValueError(expected)
     if name.lower() == "authorization":
         raise ValueError(f"{what} cannot be Authorization; set bearer_token or basic_auth instead")
     return name
@@ -287,11 +316,12 @@ def check_bearer_token(value: str | bytes, what: str = "bearer_token") -> str | 
     """Return a configured bearer token if an Authorization field can carry it.
 
     Raises:
-        ValueError: it is empty, not text that UTF-8 can encode (nor bytes), or holds white
-            space, commas or control characters.
+        TypeError: it is neither str nor bytes.
+        ValueError: it is empty, cannot be encoded as UTF-8, or contains white space, commas or
+            control characters.
     """
     if re.search(r"[\x00-\x20\x7f,]", _checked_text(value, what)):
-        raise ValueError(f"{what} must not hold white space, commas or control characters")
+        raise ValueError(f"{what} must not contain white space, commas or control characters")
     return value
 
 
@@ -299,25 +329,28 @@ def check_api_key(value: str | bytes, what: str = "api_key") -> str | bytes:
     """Return a configured API key if a header can carry it.
 
     Raises:
-        ValueError: it is empty, not text that UTF-8 can encode (nor bytes), holds control
-            characters, or starts or ends with a space.
+        TypeError: it is neither str nor bytes.
+        ValueError: it is empty, cannot be encoded as UTF-8, contains control characters, or
+            starts or ends with a space.
     """
-    text = _checked_text(value, what)
-    if re.search(r"[\x00-\x1f\x7f]|\A | \Z", text):
-        raise ValueError(f"{what} must not hold control characters or a space at either end")
+    if re.search(r"[\x00-\x1f\x7f]|\A | \Z", _checked_text(value, what)):
+        raise ValueError(f"{what} must not contain control characters or a space at either end")
     return value
 
 
 def _checked_text(value: str | bytes, what: str) -> str:
-    if not isinstance(value, (str, bytes)) or not value:
-        raise ValueError(f"{what} must be text that is not empty")
+    # No message contains the value, which is a secret.
+    if not isinstance(value, (str, bytes)):
+        raise ArgumentTypeError(f"{what} must be a string or bytes, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{what} must not be empty")
     if isinstance(value, bytes):
         return value.decode("latin-1")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        # Not chained: the error would carry the secret.
-        raise ValueError(f"{what} must be text that UTF-8 can encode") from None
+        # Not chained: the original error carries the secret.
+        raise ValueError(f"{what} must not contain lone surrogates") from None
     return value
 
 
@@ -325,24 +358,27 @@ def check_basic_pair(pair: Sequence[str], what: str) -> tuple[str, str]:
     """Return a configured user name and password if the Basic scheme can carry them (RFC 7617).
 
     Raises:
-        ValueError: it is not a pair of strings, one of them is empty, cannot be encoded as UTF-8
-            or holds control characters, or the user name holds a colon.
+        TypeError: it is not a tuple or list, or one of its items is not a string.
+        ValueError: it is not a pair, one of them is empty, cannot be encoded as UTF-8 or contains
+            control characters, or the user name contains a colon.
     """
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+    if not isinstance(pair, (tuple, list)):
+        raise ArgumentTypeError(f"{what} must be a pair of user name and password")
+    if len(pair) != 2:
         raise ValueError(f"{what} must be a pair of user name and password")
     for part, name in zip(pair, ("user name", "password")):
         if not isinstance(part, str):
-            raise ValueError(f"{what}: the {name} must be text")
+            raise ArgumentTypeError(f"{what}: the {name} must be a string")
         if _CONTROL.search(_checked_text(part, f"{what}: the {name}")):
-            raise ValueError(f"{what}: the {name} must not hold control characters")
+            raise ValueError(f"{what}: the {name} must not contain control characters")
     user, password = pair
     if ":" in user:
-        raise ValueError(f"{what}: the user name must not hold a colon")
+        raise ValueError(f"{what}: the user name must not contain a colon")
     return user, password
 
 
 class Credentials(NamedTuple):
-    """The user name and password of a service, and where they came from."""
+    """The user name and password of a service, and their source."""
 
     user: str
     password: str
@@ -360,18 +396,19 @@ def resolve_credentials(
     *,
     password: str,
 ) -> Credentials:
-    """Choose the credentials of an agent, as the seed's section "Authentication" orders them.
+    """Choose an agent's credentials (the SDK's security guide, "Authentication").
 
     Args:
-        name: the agent's name, the user name of generated credentials. Characters that cannot
-            stand in one (colons, control characters, lone surrogates) become ``-``.
-        given: user name and password given in code, which win.
+        name: the agent's name, used as the user name of generated credentials. Characters that a
+            user name cannot contain (colons, control characters, lone surrogates) become ``-``.
+        given: user name and password given in code, which take precedence.
         environment: values of SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD; None and the
             empty string are unset.
         password: the password of generated credentials, 16 random hex characters.
 
     Raises:
-        ValueError: one variable of the two is set, or by :func:`check_basic_pair`.
+        TypeError: as :func:`check_basic_pair`.
+        ValueError: as :func:`check_basic_pair`, or only one of the two variables is set.
     """
     if given is not None:
         return Credentials(*check_basic_pair(given, "basic_auth"), "provided")
@@ -380,7 +417,7 @@ def resolve_credentials(
         what = "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD"
         return Credentials(*check_basic_pair((user, secret), what), "environment")
     if user or secret:
-        there, absent = ("USER", "PASSWORD") if user else ("PASSWORD", "USER")
-        raise ValueError(f"SWML_BASIC_AUTH_{there} is set, SWML_BASIC_AUTH_{absent} is not")
+        present, missing = ("USER", "PASSWORD") if user else ("PASSWORD", "USER")
+        raise ValueError(f"SWML_BASIC_AUTH_{present} is set, SWML_BASIC_AUTH_{missing} is not")
     user = _UNFIT_FOR_USER.sub("-", name) or "agent"
     return Credentials(*check_basic_pair((user, password), "generated"), "generated")

@@ -1,4 +1,4 @@
-"""Which call a request from the platform belongs to, by its own account."""
+"""The call that a request from the platform claims to belong to."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 from .strict_json import JSONBodyError
 from .tokens import ToolToken, check_claims
 
-#: A call id longer than this many bytes is not the platform's.
+__all__ = ["MAX_CALL_ID_BYTES", "call_id_in", "check_call", "check_call_id", "optional_text"]
+
+#: The maximum length of a call id, in bytes of UTF-8.
 MAX_CALL_ID_BYTES = 1024
 
 
 def call_id_in(body: Mapping[str, Any]) -> str | None:
-    """Return ``call_id``, else ``call.call_id``; None without either.
+    """Return ``call_id``, else ``call.call_id``, else None.
 
     Raises:
-        JSONBodyError: an id is there but is not text, or is too long.
+        JSONBodyError: an id is not a string, or is too long.
     """
     call_id = optional_text(body, "call_id")
     if call_id is None:
@@ -28,10 +30,10 @@ def call_id_in(body: Mapping[str, Any]) -> str | None:
 
 
 def check_call_id(call_id: str) -> str:
-    """Return `call_id`.
+    """Return `call_id` if it is at most :data:`MAX_CALL_ID_BYTES` long.
 
     Raises:
-        JSONBodyError: it is too long.
+        JSONBodyError: it is longer.
     """
     if len(call_id.encode("utf-8", "replace")) > MAX_CALL_ID_BYTES:
         raise JSONBodyError("call_id is too long")
@@ -39,20 +41,20 @@ def check_call_id(call_id: str) -> str:
 
 
 def check_call(token: ToolToken, body: Mapping[str, Any], function_name: object) -> None:
-    """Check that `token` was made for this function in the call, or the conversation, of `body`.
+    """Check that `token` was issued for this function in the call or conversation of `body`.
 
-    A document may have been fetched under the id of a conversation, whose calls have ids of
-    their own. So which of the ids in `body` was proved only ``token.call_id`` says: the others
-    are whatever the sender wrote.
+    A document may be fetched under the id of a conversation, whose calls have ids of their own.
+    The verified id is therefore ``token.call_id``; other ids in `body` are unverified claims of
+    the client.
 
     Args:
-        token: one whose signature was checked.
+        token: a token with a verified signature.
         body: a tool call.
         function_name: the name of the tool.
 
     Raises:
         TokenError: `wrong_function` or `wrong_call`.
-        JSONBodyError: an id is not text, or is too long.
+        JSONBodyError: an id is not a string, or is too long.
     """
     claimed = call_id_in(body), optional_text(body, "conversation_id")
     call_id = next((each for each in claimed if each == token.call_id), None)
@@ -60,10 +62,10 @@ def check_call(token: ToolToken, body: Mapping[str, Any], function_name: object)
 
 
 def optional_text(body: Mapping[str, Any], name: str) -> str | None:
-    """Return the text of member `name`; None when it is missing, null or empty.
+    """Return the member `name`, or None if it is missing, null or empty.
 
     Raises:
-        JSONBodyError: it is something else.
+        JSONBodyError: it is not a string.
     """
     value = body.get(name)
     if value is None or value == "":

@@ -1,7 +1,7 @@
-"""Which origins may read answers: decisions of the Fetch standard's CORS protocol.
+"""The origins that may read responses: decisions of the Fetch standard's CORS protocol.
 
-CORS only tells a browser what its pages may *read*. It keeps nobody else from sending a request;
-:func:`refuses_origin` is the separate, opt-in check that does.
+CORS only tells a browser what its pages may *read*. It does not prevent requests from being sent;
+:func:`refuses_origin` is the separate, opt-in check that rejects forged ones.
 """
 
 from __future__ import annotations
@@ -12,56 +12,69 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .headers import is_token
+from ._validation import ArgumentTypeError, check_bool, check_int, check_items
+from .headers import Headers, is_token
 from .hosts import HostError, a_labels
+from .urls import ends_in_number
 
-Headers = tuple[tuple[str, str], ...]
+__all__ = [
+    "PREFLIGHT_VARY",
+    "CORSPolicy",
+    "Headers",
+    "Preflight",
+    "cors_policy",
+    "parse_origin",
+    "preflight",
+    "refuses_origin",
+    "replace_cors_headers",
+    "response_headers",
+]
 
-#: Header fields that an answer to a preflight depends on.
+#: Request fields that a response to a preflight depends on.
 PREFLIGHT_VARY = ("Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers")
 
 _ORIGIN = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?"
 )
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
-_NUMERIC_LABEL = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
-#: Methods that browsers send in upper case whatever a script wrote (Fetch, "normalize").
-_NORMALISED_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
-#: RFC 9110 section 9.2.1.
+# Browsers send these in upper case, however a script spells them (Fetch, "normalize").
+_NORMALIZED_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
+# RFC 9110 section 9.2.1.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _EXPECTED = "expected scheme://host or scheme://host:port, such as 'https://app.example.com'"
 
 
 def parse_origin(text: str) -> str:
-    """Return a configured origin as browsers serialise it in ``Origin`` (RFC 6454 section 6.2).
+    """Return a configured origin as browsers serialize it in ``Origin`` (RFC 6454 section 6.2).
 
-    Scheme and host in lower case, the scheme's default port dropped, an international name as
-    A-labels, an IPv6 address in its shortest form. A trailing dot of the host stays: to a browser
-    that is another origin.
+    Scheme and host are in lower case, the scheme's default port is dropped, an international name
+    becomes A-labels, an IPv6 address gets its shortest form. A trailing dot of the host stays: to
+    a browser that is another origin.
 
     Raises:
-        ValueError: `text` is not exactly one origin. ``null`` is refused, too: it is what every
-            sandboxed frame and local file sends, so allowing it allows everybody.
+        TypeError: `text` is not a string.
+        ValueError: `text` is not exactly one origin, or it is ``null``. Every sandboxed frame and
+            local file sends ``null``, so allowing it would allow every page.
     """
     if not isinstance(text, str):
-        raise ValueError(f"origin {text!r} is not text: {_EXPECTED}")
-    if "@" in text:  # not echoed: what stands before it may be a password
-        raise ValueError(f"an origin holds no user information: {_EXPECTED}")
+        raise ArgumentTypeError(f"origin {text!r} is not a string: {_EXPECTED}")
+    if "@" in text:  # The message omits the value: a password may precede the "@".
+        raise ValueError(f"an origin contains no user information: {_EXPECTED}")
     if text.strip().lower() == "null":
         raise ValueError(
             "origin 'null' cannot be allowed: any page can make a browser send it from a"
             f" sandboxed frame; {_EXPECTED}"
         )
     try:
-        return _serialise(text)
+        return _serialize(text)
     except ValueError as error:
         raise ValueError(f"origin {text!r}: {error}; {_EXPECTED}") from None
 
 
-def _serialise(text: str) -> str:
+def _serialize(text: str) -> str:
     if any(char.isspace() or not char.isprintable() for char in text):
-        raise ValueError("holds a space or a control character")
+        raise ValueError("contains a space or a control character")
     scheme, separator, rest = text.partition("://")
     if not separator or not scheme:
         raise ValueError("has no scheme")
@@ -70,7 +83,7 @@ def _serialise(text: str) -> str:
     if re.search(r"[/?#\\]", rest):
         raise ValueError("an origin has no path, query or fragment")
     if "*" in rest:
-        raise ValueError("a host cannot hold '*'; name each origin, or allow '*' alone")
+        raise ValueError("a host cannot contain '*'; name each origin, or allow '*' alone")
     match = _ORIGIN.fullmatch(text)
     if match is None:
         raise ValueError("is malformed")
@@ -94,18 +107,18 @@ def _host(host: str) -> str:
         raise ValueError(f"the host is {error}") from None
     if not _DOMAIN.fullmatch(name) or len(name.rstrip(".")) > 253:
         raise ValueError("the host is not a domain name or an address")
-    if _NUMERIC_LABEL.fullmatch(name):
-        # Browsers read any such name as an IPv4 address and never send it in another form.
+    if ends_in_number(name.rstrip(".")):
+        # Browsers parse any such name as an IPv4 address and send only its canonical form.
         return str(ipaddress.IPv4Address(name))
     return name
 
 
 def _ipv6(text: str) -> str:
     if "%" in text:
-        raise ValueError("an IPv6 zone is no part of an origin")
+        raise ValueError("an IPv6 zone is not part of an origin")
     address = ipaddress.IPv6Address(text)
     if address.ipv4_mapped is not None:
-        # Browsers write hexadecimal here; what Python writes depends on its version.
+        # Browsers write hexadecimal here; Python's spelling depends on its version.
         low = int(address) & 0xFFFFFFFF
         return f"::ffff:{low >> 16:x}:{low & 0xFFFF:x}"
     return address.compressed
@@ -115,24 +128,24 @@ def _ipv6(text: str) -> str:
 class CORSPolicy:
     """A compiled policy; build one with :func:`cors_policy`."""
 
-    #: Allowed origins as serialised by browsers; empty with `any_origin`.
+    #: Allowed origins as browsers serialize them; empty with `any_origin`.
     origins: frozenset[str]
-    #: ``*``: every page may read answers, none of them with credentials.
+    #: ``*``: every page may read responses, without credentials.
     any_origin: bool
     allow_methods: frozenset[str]
-    #: In lower case; None allows whatever well-formed names are asked for.
+    #: Header names in lower case; None allows all well-formed names.
     allow_headers: frozenset[str] | None
-    #: What an allowed origin gets beside ``Access-Control-Allow-Origin``.
+    #: Fields of responses to an allowed origin, beside ``Access-Control-Allow-Origin``.
     answer_headers: Headers
     preflight_headers: Headers
-    #: Header fields that every answer depends on.
+    #: Request fields that every response depends on.
     vary: tuple[str, ...]
 
     def allows(self, origin: str | None) -> bool:
-        """Tell whether a page of `origin`, the value of ``Origin``, may read answers.
+        """Return whether a page of `origin`, the value of ``Origin``, may read responses.
 
-        The value is compared as it stands, by the Fetch standard: a prefix, a suffix, another
-        case, a list or a trailing dot is another origin.
+        The comparison is exact, as the Fetch standard requires: a prefix, a suffix, another case,
+        a list or a trailing dot is another origin.
         """
         return self.any_origin or origin in self.origins
 
@@ -149,29 +162,28 @@ def cors_policy(
     """Compile a policy.
 
     Args:
-        origins: allowed origins, as :func:`parse_origin` takes them; or ``("*",)`` for all;
+        origins: allowed origins, as :func:`parse_origin` accepts them; or ``("*",)`` for all;
             empty for none.
-        allow_credentials: let pages send cookies and passwords along. Never together with
-            ``*``: there it is ignored, since any website could then act as its visitor.
+        allow_credentials: let pages send cookies and passwords. Ignored with ``*``, since any
+            website could then act as its visitor.
         allow_methods: methods that a preflight may ask for, case-sensitive.
-        allow_headers: request headers that it may ask for; None for whatever it asks.
-        expose_headers: answer headers that scripts may read.
-        max_age: seconds for which a browser may remember a preflight.
+        allow_headers: request headers that it may ask for; None for all.
+        expose_headers: response headers that scripts may read.
+        max_age: seconds for which a browser may cache a preflight.
 
     Raises:
-        ValueError: one of these is malformed; the message names it.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is malformed; the message names it.
     """
-    allowed = _strings("origins", origins, "('https://app.example.com',)")
+    allowed = check_items("origins", origins, "('https://app.example.com',)")
     any_origin = "*" in allowed
     if any_origin and len(set(allowed)) > 1:
         raise ValueError("origins: '*' allows every origin and cannot stand beside others")
-    if not isinstance(allow_credentials, bool):
-        raise ValueError(f"allow_credentials: expected True or False, not {allow_credentials!r}")
-    if isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0:
-        raise ValueError(f"max_age: expected a whole number of seconds, not {max_age!r}")
+    check_bool("allow_credentials", allow_credentials)
+    check_int("max_age", max_age, 0)
     methods = _tokens("allow_methods", allow_methods)
     for method in methods:
-        if method.upper() in _NORMALISED_METHODS and not method.isupper():
+        if method.upper() in _NORMALIZED_METHODS and not method.isupper():
             raise ValueError(f"allow_methods: browsers send {method!r} as {method.upper()!r}")
     headers = None if allow_headers is None else _tokens("allow_headers", allow_headers)
     exposed = _tokens("expose_headers", expose_headers)
@@ -198,14 +210,8 @@ def cors_policy(
     )
 
 
-def _strings(what: str, values: Iterable[str], example: str) -> tuple[str, ...]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ValueError(f"{what}: expected a sequence of strings, such as {example}")
-    return tuple(values)
-
-
 def _tokens(what: str, values: Iterable[str]) -> tuple[str, ...]:
-    names = _strings(what, values, "('X-One', 'X-Two')")
+    names = check_items(what, values, "('X-One', 'X-Two')")
     for name in names:
         if not is_token(name):
             raise ValueError(f"{what}: {name!r} is not a token (RFC 9110 section 5.6.2)")
@@ -215,7 +221,7 @@ def _tokens(what: str, values: Iterable[str]) -> tuple[str, ...]:
 
 
 class Preflight(NamedTuple):
-    """The decision on a preflight: header fields to answer with, or why there are none."""
+    """The decision on a preflight: the fields of its response, or the reason of its refusal."""
 
     headers: Headers
     #: ``origin_not_allowed``, ``method_not_allowed``, ``header_not_allowed``, or "" when allowed.
@@ -227,12 +233,12 @@ def preflight(
 ) -> Preflight:
     """Decide a CORS-preflight request (Fetch, "CORS protocol").
 
+    A refused preflight gets no ``Access-Control-*`` header, so the browser sends no request.
+
     Args:
         origin: the value of ``Origin``.
         method: the value of ``Access-Control-Request-Method``.
-        request_headers: the value of ``Access-Control-Request-Headers``, if there is one.
-
-    A refused preflight gets no ``Access-Control-*`` header at all: a browser then sends nothing.
+        request_headers: the value of ``Access-Control-Request-Headers``, None if missing.
     """
     if not policy.allows(origin):
         return Preflight((), "origin_not_allowed")
@@ -253,7 +259,7 @@ def preflight(
 
 
 def response_headers(policy: CORSPolicy, origin: str | None) -> Headers:
-    """Return what an answer to a request with this ``Origin`` (None: without one) carries."""
+    """Return the CORS fields of a response to a request with this ``Origin`` (None if missing)."""
     if not policy.allows(origin):
         return ()
     return (_allow_origin(policy, origin or ""), *policy.answer_headers)
@@ -266,10 +272,10 @@ def _allow_origin(policy: CORSPolicy, origin: str) -> tuple[str, str]:
 def replace_cors_headers(
     existing: Iterable[tuple[str, str]], ours: Iterable[tuple[str, str]], vary: tuple[str, ...]
 ) -> list[tuple[str, str]]:
-    """Return an application's answer headers with its CORS decision replaced by `ours`.
+    """Return an application's response headers with its CORS decision replaced by `ours`.
 
-    Every ``Access-Control-*`` field of the application is dropped: one that reflects whatever
-    ``Origin`` it is sent would open what the policy closes. `vary` is merged into ``Vary``.
+    Every ``Access-Control-*`` field of the application is dropped: an application that reflects
+    any ``Origin`` would override the policy. `vary` is merged into ``Vary``.
     """
     headers = []
     varies = []
@@ -296,16 +302,16 @@ def _merge_vary(varies: list[tuple[str, str]], vary: tuple[str, ...]) -> list[tu
 def refuses_origin(
     policy: CORSPolicy, method: str, origin: str | None, scheme: str, host: str | None
 ) -> bool:
-    """Tell whether a request is refused as forged by another site (CSRF).
+    """Return whether to refuse a request as forged by another site (CSRF).
 
-    Refused are unsafe methods (RFC 9110 section 9.2.1) whose ``Origin`` is there, is not allowed,
-    and is not the service's own, ``scheme://host``. Browsers send ``Origin`` with every such
-    request and do not let a page choose it; what is not a browser sends none and passes, as
-    nobody's ambient credentials are at stake.
+    A request with an unsafe method (RFC 9110 section 9.2.1) is refused if its ``Origin`` is
+    neither allowed nor the service's own, ``scheme://host``. Browsers send ``Origin`` with every
+    such request, and pages cannot choose it. Clients other than browsers send none and pass: they
+    have no ambient credentials that a page could abuse.
 
     Args:
-        host: of the service, None where it is only the client's word: a page that made its own
-            name resolve to this service (DNS rebinding) sends a matching pair.
+        host: the host of the service, or None if only the client vouches for it: a page whose
+            name resolves to this service (DNS rebinding) sends a matching pair.
     """
     if origin is None or method in _SAFE_METHODS or policy.allows(origin):
         return False

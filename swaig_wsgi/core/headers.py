@@ -1,4 +1,4 @@
-"""The security header set, its checks, and the HSTS value."""
+"""The set of security headers, its validation, and the HSTS value."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from ._validation import check_bool, check_int, check_match
+
+__all__ = [
+    "AGENT_HEADERS",
+    "PRELOAD_MIN_AGE",
+    "SECURITY_HEADERS",
+    "Headers",
+    "hsts_value",
+    "is_token",
+    "missing_headers",
+    "security_headers",
+]
+
 Headers = tuple[tuple[str, str], ...]
 
-#: What every answer carries (seed, "Security Headers").
+#: The headers of every response (the SDK's security guide, "Security Headers").
 SECURITY_HEADERS: Headers = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -16,8 +29,9 @@ SECURITY_HEADERS: Headers = (
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
 )
 
-#: What an agent's own answers carry besides, as overrides for :func:`security_headers`: documents
-#: for machines, with credentials in them, that no browser has to render and no cache may keep.
+#: Further headers of an agent's own responses, as overrides for :func:`security_headers`. These are
+#: machine-readable documents with credentials: browsers need not render them, caches must not
+#: store them.
 AGENT_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -28,12 +42,12 @@ AGENT_HEADERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: The least ``max-age`` that browsers' preload lists accept, in seconds.
+#: The minimum ``max-age`` that browsers' preload lists accept, in seconds.
 PRELOAD_MIN_AGE = 31_536_000
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]+")
-#: Fields about one message or one connection: the server's, never those of every answer.
+_VALUE = re.compile(r"(?! )[\x20-\x7e\xa0-\xff]+(?<! )")
+# Fields about one message or one connection, which the server sends.
 _SERVER_FIELDS = frozenset(
     {
         "connection",
@@ -53,22 +67,23 @@ _SERVER_FIELDS = frozenset(
 
 
 def is_token(text: object) -> bool:
-    """Tell whether `text` is a token (RFC 9110 section 5.6.2), as field names and methods are."""
+    """Return whether `text` is a token (RFC 9110 section 5.6.2), as field names and methods are."""
     return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
 
 
 def security_headers(
     overrides: Mapping[str, str | None] | None = None, defaults: Headers = SECURITY_HEADERS
 ) -> Headers:
-    """Return `defaults` changed by `overrides`, checked.
+    """Return `defaults` with `overrides` applied, validated.
 
-    A name in `overrides`, in any case spelling, replaces a default's value, drops the default when
-    its value is None, or adds a field.
+    A name in `overrides`, in any case, replaces the value of a default, drops the default if its
+    value is None, or adds a field.
 
     Raises:
-        ValueError: a name is no token, stands twice, or is the server's to send; or a value is
-            empty, or holds a character that could end the line and start a header (or an answer)
-            of an attacker's choice: CR, LF, NUL, any other control, anything beyond Latin-1.
+        TypeError: a name or value is not a string.
+        ValueError: a name is not a token, is repeated, or is for the server to send; or a value is
+            empty or contains a character that might end the line and inject a header or response:
+            CR, LF, NUL, any other control character, anything outside Latin-1.
     """
     headers = {name.lower(): (name, value) for name, value in defaults}
     seen: set[str] = set()
@@ -82,27 +97,22 @@ def security_headers(
             headers.pop(key, None)
             continue
         if key == "strict-transport-security":
-            raise ValueError(f"header {name!r} is for https alone; use HSTSMiddleware")
+            raise ValueError(f"header {name!r} is for https only; use HSTSMiddleware")
         headers[key] = (name, value)
     for name, value in headers.values():
         _check_name(name)
-        _check_value(name, value)
+        expected = (
+            "Latin-1 text without control characters and without leading or trailing spaces"
+            " (None drops the header)"
+        )
+        check_match(f"header {name!r}", value, _VALUE, expected)
     return tuple(headers.values())
 
 
 def _check_name(name: str) -> None:
-    if not is_token(name):
-        raise ValueError(f"header name {name!r} is not a token (RFC 9110 section 5.1)")
+    check_match("header name", name, _TOKEN, "a token (RFC 9110 section 5.1)")
     if name.lower() in _SERVER_FIELDS:
         raise ValueError(f"header {name!r} is for the server to send")
-
-
-def _check_value(name: str, value: str) -> None:
-    if not isinstance(value, str) or not _VALUE.fullmatch(value) or value != value.strip(" "):
-        raise ValueError(
-            f"header {name!r}: expected Latin-1 text without control characters and without"
-            " spaces at its ends; None drops the header"
-        )
 
 
 def hsts_value(
@@ -112,18 +122,17 @@ def hsts_value(
 
     Args:
         max_age: seconds for which browsers refuse plain http; 0 makes them forget the host.
-        include_subdomains: all subdomains, too: check that each of them speaks https.
-        preload: agree to the lists that browsers ship. Hard to undo.
+        include_subdomains: cover all subdomains, each of which must then support https.
+        preload: consent to inclusion in browsers' built-in lists. Hard to undo.
 
     Raises:
-        ValueError: `max_age` is not a whole number from 0; or `preload` without what the lists
-            ask for: `include_subdomains` and a `max_age` of a year at least.
+        TypeError: an argument has the wrong type.
+        ValueError: `max_age` is negative; or `preload` is set without `include_subdomains` and a
+            `max_age` of at least a year, which the lists require.
     """
-    if isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0:
-        raise ValueError(f"max_age: expected a whole number of seconds, not {max_age!r}")
-    for what, flag in (("include_subdomains", include_subdomains), ("preload", preload)):
-        if not isinstance(flag, bool):
-            raise ValueError(f"{what}: expected True or False, not {flag!r}")
+    check_int("max_age", max_age, 0)
+    check_bool("include_subdomains", include_subdomains)
+    check_bool("preload", preload)
     if preload and not (include_subdomains and max_age >= PRELOAD_MIN_AGE):
         raise ValueError(
             f"preload needs include_subdomains and a max_age of at least {PRELOAD_MIN_AGE}"
@@ -135,6 +144,6 @@ def hsts_value(
 def missing_headers(
     existing: Iterable[tuple[str, str]], wanted: Iterable[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """Return those of `wanted` whose names `existing` does not have in any case spelling."""
+    """Return the fields of `wanted` whose names, in any case, are not in `existing`."""
     present = {name.lower() for name, _ in existing}
     return [pair for pair in wanted if pair[0].lower() not in present]

@@ -1,4 +1,4 @@
-"""The ``Host`` of a request, and which hosts are allowed."""
+"""The ``Host`` of a request, and the allowlist of hosts."""
 
 from __future__ import annotations
 
@@ -9,28 +9,41 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NoReturn, Union
 
+from ._validation import ArgumentTypeError, check_items
+
+__all__ = [
+    "Address",
+    "Host",
+    "HostError",
+    "HostPatterns",
+    "a_labels",
+    "host_patterns",
+    "parse_host",
+    "target_authority",
+]
+
 Address = Union[IPv4Address, IPv6Address]
 
-# DNS names only, of what RFC 3986 calls a reg-name: percent-encoding and sub-delims, the comma of
-# joined Hosts among them, name no host. The underscore is there for Docker's service names.
+# RFC 3986 allows more in a reg-name, but percent-encoding and sub-delims, such as the comma that
+# joins several Hosts, are not part of DNS names. Docker's service names have underscores.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_.-]+)(?::([0-9]{0,5}))?")
 _NAME = re.compile(r"[0-9a-z_-]{1,63}(?:\.[0-9a-z_-]{1,63})*")
 _ABSOLUTE_FORM = re.compile(r"[A-Za-z][0-9A-Za-z+.-]*://([^/?#]*)")
 
 
 class HostError(ValueError):
-    """A host that is malformed."""
+    """A malformed host."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """A host, in the one spelling that all spellings of it have in common.
+    """A host in canonical spelling.
 
     Attributes:
         name: lower case, without a trailing dot; an address in its canonical text, without
             brackets.
-        port: the number, or None where none was written.
-        address: the address that `name` is, if it is one. ``127.1`` and ``0x7f000001`` are none.
+        port: the number, or None without a port.
+        address: the address if `name` is one, else None. ``127.1`` and ``0x7f000001`` are names.
     """
 
     name: str
@@ -42,12 +55,12 @@ def parse_host(value: str) -> Host:
     """Parse a ``Host`` field, or another ``host[:port]`` (RFC 9110 section 7.2, RFC 3986 3.2.2).
 
     The port may be empty (RFC 3986 section 6.2.3). Labels may begin and end with a hyphen, as
-    some that are in use do.
+    some existing names do.
 
     Raises:
-        HostError: several hosts joined by a server, userinfo, a zone id, anything but ASCII, a
-            label over 63 or a name over 253 characters, a port that is no number from 1 to
-            65535, and whatever else is no DNS name and no address.
+        HostError: it is neither a DNS name nor an address: several hosts joined by a server,
+            userinfo, a zone id, non-ASCII characters, a label over 63 or a name over 253
+            characters, a port that is not a number from 1 to 65535.
     """
     match = _HOST.fullmatch(value)
     if match is None:
@@ -94,7 +107,7 @@ def target_authority(target: str) -> str | None:
 
 @dataclass(frozen=True)
 class HostPatterns:
-    """The hosts that are allowed. Build it with :func:`host_patterns`."""
+    """The allowed hosts. Build it with :func:`host_patterns`."""
 
     names: frozenset[str]
     parents: frozenset[str]
@@ -102,7 +115,7 @@ class HostPatterns:
     every: bool
 
     def match(self, host: Host) -> bool:
-        """Tell whether `host` is allowed, on whatever port."""
+        """Return whether `host` is allowed, on any port."""
         if self.every:
             return True
         if host.address is not None:
@@ -119,18 +132,17 @@ class HostPatterns:
         return False
 
     def refusal(self, host: str | None, target: str = "") -> str | None:
-        """Decide on a request: None to let it in, or the reason why not.
+        """Return the reason to refuse a request, or None to allow it.
 
-        Where the target is in absolute-form, RFC 9112 section 3.2.2 has its authority override
-        the ``Host`` field, yet most servers go on with the field. Both have to be allowed, so
-        that it does not matter which of them somebody else reads.
+        The reasons are ``missing_host``, ``malformed_host`` and ``host_not_allowed``.
+
+        By RFC 9112 section 3.2.2, the authority of a target in absolute-form overrides the
+        ``Host`` field, yet most servers use the field. Both must be allowed, so that it does not
+        matter which one the application uses.
 
         Args:
-            host: the ``Host`` field, or None where there is none.
-            target: the request target as it was received, if the server tells.
-
-        Returns:
-            ``missing_host``, ``malformed_host``, ``host_not_allowed``, or None.
+            host: the ``Host`` field, None if missing.
+            target: the request target as received, if the server provides it.
         """
         if host is None:
             return "missing_host"
@@ -150,23 +162,20 @@ def host_patterns(patterns: Iterable[str]) -> HostPatterns:
     Args:
         patterns: each a name, an IPv4 or IPv6 address (in brackets or not), ``*.example.com``
             for the subdomains of a name, ``.example.com`` for the name and its subdomains, or
-            ``*`` for every host. Names beyond ASCII become A-labels.
+            ``*`` for every host. Non-ASCII names become A-labels.
 
     Raises:
-        ValueError: there is no pattern, one is none of these, or they are a lone string.
+        TypeError: `patterns` is a lone string or not iterable, or a pattern is not a string.
+        ValueError: `patterns` is empty, or a pattern is malformed.
     """
-    if isinstance(patterns, (str, bytes)) or not isinstance(patterns, Iterable):
-        raise ValueError(
-            f"host patterns come as a sequence of strings, such as ('a.example',), not {patterns!r}"
-        )
+    given = check_items("host patterns", patterns, "('a.example',)")
+    if not given:
+        raise ValueError("no host patterns: name the allowed hosts, or '*' to allow every host")
     names: set[str] = set()
     parents: set[str] = set()
     addresses: set[Address] = set()
-    every = False
-    count = 0
-    for count, pattern in enumerate(patterns, 1):  # noqa: B007
+    for pattern in given:
         if pattern == "*":
-            every = True
             continue
         prefix, host = _parse_pattern(pattern)
         if host.address is not None:
@@ -176,9 +185,7 @@ def host_patterns(patterns: Iterable[str]) -> HostPatterns:
             names.add(host.name)
         if prefix:
             parents.add(host.name)
-    if not count:
-        raise ValueError("no host patterns: name the allowed hosts, or '*' to allow every host")
-    return HostPatterns(frozenset(names), frozenset(parents), frozenset(addresses), every)
+    return HostPatterns(frozenset(names), frozenset(parents), frozenset(addresses), "*" in given)
 
 
 def _parse_pattern(pattern: str) -> tuple[str, Host]:
@@ -187,7 +194,7 @@ def _parse_pattern(pattern: str) -> tuple[str, Host]:
         "address or '*', without scheme, port, path or spaces"
     )
     if not isinstance(pattern, str):
-        raise ValueError(expected)
+        raise ArgumentTypeError(expected)
     prefix = "*." if pattern.startswith("*.") else "." if pattern.startswith(".") else ""
     base = pattern[len(prefix) :]
     if base.count(":") > 1 and "[" not in base:
@@ -206,13 +213,13 @@ def _parse_pattern(pattern: str) -> tuple[str, Host]:
 
 
 def a_labels(name: str) -> str:
-    """Return the A-labels of `name`, which may be in any Unicode normalisation form.
+    """Return the A-labels of `name`, which may be in any Unicode normalization form.
 
-    Refused is what IDNA 2003 and browsers read differently: the codec maps ``ß`` to ``ss`` where
-    they do not, so allowing it would allow somebody else's domain.
+    Names that IDNA 2003 and browsers map differently are rejected: the codec maps ``ß`` to
+    ``ss``, browsers do not, so allowing such a name would allow a foreign domain.
 
     Raises:
-        HostError: the name does not survive the way there and back, or is too long.
+        HostError: the name does not survive a round trip through the codec, or is too long.
     """
     if name.isascii():
         return name

@@ -1,8 +1,8 @@
-"""Which request paths a middleware guards.
+"""The request paths that a middleware protects.
 
-The path is a WSGI ``PATH_INFO``: percent-decoded once by the server, its bytes read as Latin-1.
-It is never decoded a second time and never joined with ``SCRIPT_NAME``, which some servers let a
-client choose.
+The path is a WSGI ``PATH_INFO``: percent-decoded once by the server, its bytes decoded as Latin-1.
+It is never percent-decoded again, and never joined with ``SCRIPT_NAME``, which clients can choose
+behind some servers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ._validation import check_items, check_str
+
+__all__ = ["PathScope", "path_scope", "remove_dot_segments"]
 
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -34,24 +38,24 @@ def remove_dot_segments(path: str) -> str:
 
 
 def _spellings(path: str) -> tuple[str, ...]:
-    """Return every path that an application might take `path` for."""
+    """Return every path as which an application might interpret `path`."""
     path = path or "/"
     if "//" not in path and "/." not in path and path.startswith("/"):
         return (path,)
-    found = _normalised(path if path.startswith("/") else "/" + path)
-    # To one that parses it as a reference, "//x/api" is the path "/api" of a host "x"; and some
-    # servers hand on a target in absolute form as it came, "http://x/api".
+    found = _normalized(path if path.startswith("/") else "/" + path)
+    # An application that parses "//x/api" as a reference finds the path "/api" on a host "x", and
+    # some servers pass a target in absolute-form unchanged, "http://x/api".
     reference = _SCHEME.sub("", path)
     if reference.startswith("//"):
-        found += _normalised("/" + reference[2:].partition("/")[2])
+        found += _normalized("/" + reference[2:].partition("/")[2])
     elif reference != path:
-        found += _normalised("/" + reference)
+        found += _normalized("/" + reference)
     return found
 
 
-def _normalised(rooted: str) -> tuple[str, ...]:
-    # Applications differ in what they do and in what they do first: "//api/.." is below "/api"
-    # for one that only strips slashes, "/x//../api" for one that squeezes them before it climbs.
+def _normalized(rooted: str) -> tuple[str, ...]:
+    # Applications differ in their steps and in the order of them: "//api/.." is below "/api" if
+    # only slashes are stripped, "/x//../api" if slashes collapse before dot segments go.
     collapsed = _collapse(rooted)
     return (
         rooted,
@@ -70,18 +74,18 @@ def _collapse(path: str) -> str:
 
 @dataclass(frozen=True)
 class PathScope:
-    """The paths that a middleware guards: those under `protect`, except those in `exempt`.
+    """The paths that a middleware protects: those below `protect`, except those in `exempt`.
 
-    Build one with :func:`path_scope`. The two sides are read differently on purpose, each in the
-    direction that guards more: a path is protected when *any* way of normalising it is, and
-    exempt only when it is, byte for byte, an exempt one.
+    Build one with :func:`path_scope`. Both sides are deliberately interpreted in the direction
+    that protects more: a path is protected if *any* way of normalizing it is, and exempt only if
+    it equals an exempt path byte for byte.
     """
 
     protect: tuple[str, ...]
     exempt: frozenset[str]
 
     def covers(self, path: str) -> bool:
-        """Tell whether the request path `path` (a WSGI ``PATH_INFO``) is guarded."""
+        """Return whether the request path `path` (a WSGI ``PATH_INFO``) is protected."""
         if path in self.exempt:
             return False
         if "" in self.protect:
@@ -99,41 +103,39 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
     Args:
         protect: decoded paths; each covers itself and everything below. ``/api``, ``/api/`` and
             ``/api/*`` mean the same, ``/*`` means every path.
-        exempt: decoded paths that are let off, each exactly as written.
+        exempt: decoded paths to skip, matched exactly.
 
     Raises:
-        ValueError: `protect` is empty, so that nothing would be guarded; a lone string stands
-            where a sequence of patterns belongs; or a pattern does not start with ``/``, holds
-            ``*`` anywhere but as its last segment, holds an empty, ``.`` or ``..`` segment, or
-            is not text that UTF-8 can encode.
+        TypeError: a lone string is given for a sequence of patterns, or a pattern is not a string.
+        ValueError: `protect` is empty, so that nothing would be protected; or a pattern does not
+            start with ``/``, contains ``*`` other than as its last segment, an empty, ``.`` or
+            ``..`` segment, or a lone surrogate.
     """
-    if isinstance(protect, str) or isinstance(exempt, str):
-        raise ValueError("path patterns come as a sequence of strings, such as ('/api/*',)")
     prefixes = []
-    for pattern in protect:
+    for pattern in check_items("protect", protect, "('/api/*',)"):
         _check_pattern(pattern)
         prefix = pattern[:-1] if pattern.endswith("/*") else pattern
         if "*" in prefix:
             raise ValueError(f"path pattern {pattern!r}: '*' may only be the last segment")
         prefixes.append(_wsgi_str(prefix).rstrip("/"))
     if not prefixes:
-        raise ValueError("protect is empty: nothing would be guarded; ('/*',) means every path")
+        raise ValueError("protect is empty: nothing would be protected; ('/*',) means every path")
     exact = []
-    for pattern in exempt:
+    for pattern in check_items("exempt", exempt, "('/health',)"):
         _check_pattern(pattern)
         if "*" in pattern:
-            raise ValueError(f"exempt path {pattern!r} is compared exactly and cannot hold '*'")
+            raise ValueError(f"exempt path {pattern!r} is matched exactly and cannot contain '*'")
         exact.append(_wsgi_str(pattern))
     return PathScope(tuple(prefixes), frozenset(exact))
 
 
 def _check_pattern(pattern: str) -> None:
-    if not isinstance(pattern, str) or not pattern.startswith("/"):
-        raise ValueError(f"path pattern {pattern!r} must be a string that starts with '/'")
-    # Never what a request is compared with after normalising, so it would guard nothing.
+    if not check_str("path pattern", pattern).startswith("/"):
+        raise ValueError(f"path pattern {pattern!r} must start with '/'")
+    # A normalized path has no such segments, so the pattern would protect nothing.
     if "//" in pattern or not {".", ".."}.isdisjoint(pattern.split("/")):
-        raise ValueError(f"path pattern {pattern!r} must not hold an empty, '.' or '..' segment")
+        raise ValueError(f"path pattern {pattern!r} must not contain an empty, '.' or '..' segment")
     try:
         pattern.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"path pattern {pattern!r} must be text that UTF-8 can encode") from None
+        raise ValueError(f"path pattern {pattern!r} cannot be encoded as UTF-8") from None

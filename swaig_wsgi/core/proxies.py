@@ -1,8 +1,8 @@
-"""Who the client really is: trusted proxies, ``Forwarded`` and ``X-Forwarded-*``.
+"""The client behind trusted proxies: ``Forwarded`` and ``X-Forwarded-*``.
 
-Each proxy appends to what it received, so these fields are read from the right, where the nearest
-proxy wrote, and no further than trusted proxies wrote. What stands left of that is a client's
-own invention, and nothing here depends on it.
+Each proxy appends to the values it receives, so these fields are parsed from the right, where the
+nearest proxy wrote, and only as far as trusted proxies wrote. Everything further left may be
+forged by the client and is ignored.
 """
 
 from __future__ import annotations
@@ -11,20 +11,38 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Optional, Union
 
-from .hosts import HostError, parse_host
+from ._validation import ArgumentTypeError, check_int, check_items
+from .hosts import Address, HostError, parse_host
 
-Address = Union[IPv4Address, IPv6Address]
+__all__ = [
+    "MAX_HOPS",
+    "Address",
+    "Client",
+    "Hops",
+    "Network",
+    "TrustedProxies",
+    "Values",
+    "host_with_port",
+    "parse_address",
+    "parse_forwarded",
+    "parse_x_forwarded",
+    "resolve_client",
+    "split_host",
+    "trusted_proxies",
+]
+
 Network = Union[IPv4Network, IPv6Network]
 Values = tuple[Optional[str], ...]
 
-# No real chain is longer, and a field full of commas must not buy much work.
+#: The maximum length of a chain: real ones are shorter, and the bound limits the work that a field
+#: full of commas causes.
 MAX_HOPS = 32
 
-# REMOTE_ADDR of a connection over a Unix socket: gunicorn's, nginx's (by uwsgi_params), waitress's,
-# that of Werkzeug's development server, and uWSGI's. None is the address of a peer by TCP.
+# REMOTE_ADDR of a connection over a Unix socket in gunicorn, waitress, nginx (uwsgi_params),
+# Werkzeug's development server and uWSGI. None of these is the address of a TCP peer.
 _UNIX_PEERS = frozenset({"", "unix:", "localhost", "<local>", "0.0.0.0"})  # noqa: S104
 
 _NODE = re.compile(
@@ -41,8 +59,8 @@ _PAIR = re.compile(
     r"[ \t]*)?(;|\Z)"
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
-# An element read backwards, up to a comma outside quotation marks. Only the one that opens a
-# quoted-string is without a backslash before it, which is after it here.
+# An element in reverse, up to a comma outside quotation marks. A quotation mark with a backslash
+# before it, here after it, is part of the quoted-string.
 _REVERSED_ELEMENT = re.compile(r'(?:[^",]|"(?:[^"]|"(?=\\))*"(?!\\))*')
 _PREFIX = re.compile(r"(?:/[0-9A-Za-z._~!$&'()*+;=:@-]+)*/?")
 _SCHEMES = {"http": "http", "https": "https"}
@@ -50,7 +68,7 @@ _SCHEMES = {"http": "http", "https": "https"}
 
 @dataclass(frozen=True)
 class TrustedProxies:
-    """Whom to believe. Build it with :func:`trusted_proxies`."""
+    """The proxies to trust. Build it with :func:`trusted_proxies`."""
 
     addresses: frozenset[Address] = frozenset()
     networks: tuple[Network, ...] = ()
@@ -58,7 +76,7 @@ class TrustedProxies:
     count: int = 0
 
     def trusts_peer(self, peer: str) -> bool:
-        """Tell whether to believe the peer of the connection.
+        """Return whether the peer of the connection is trusted.
 
         Args:
             peer: its address (``REMOTE_ADDR``), empty for a Unix socket.
@@ -71,34 +89,26 @@ class TrustedProxies:
         return address is not None and self.trusts_address(address)
 
     def trusts_address(self, address: Address) -> bool:
-        """Tell whether `address` is one of the named proxies."""
+        """Return whether `address` is one of the named proxies."""
         return address in self.addresses or any(address in network for network in self.networks)
 
 
 def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
-    """Compile the policy on which proxies to believe.
+    """Compile the policy on trusted proxies.
 
     Args:
         value: addresses and networks of the proxies, and ``"unix"`` for peers on a Unix socket;
-            or the number of proxies that every request passes, where 1 means to believe
-            whoever connects. A number is safe only if nobody can connect except through them.
+            or the number of proxies that every request passes, where 1 trusts every peer. A
+            number is safe only if clients cannot connect except through the proxies.
 
     Raises:
+        TypeError: `value` is neither a number nor a sequence of strings.
         ValueError: no proxy is named, an address or network does not parse, a network has host
-            bits set or takes in every address, or the number is not from 1 to 32.
+            bits set or contains every address, or the number is not from 1 to 32.
     """
-    if isinstance(value, bool):
-        raise ValueError(f"trusted proxies: expected addresses or a number, not {value!r}")
     if isinstance(value, int):
-        if not 1 <= value <= MAX_HOPS:
-            raise ValueError(f"number of trusted proxies: expected 1 to {MAX_HOPS}, not {value}")
-        return TrustedProxies(count=value)
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise ValueError(
-            "trusted proxies come as a sequence of strings, such as ('10.0.0.0/8', 'unix'), or as "
-            f"their number, not as {value!r}"
-        )
-    named = list(value)
+        return TrustedProxies(count=check_int("number of trusted proxies", value, 1, MAX_HOPS))
+    named = check_items("trusted proxies", value, "('10.0.0.0/8', 'unix'), or their number")
     if not named:
         raise ValueError("no trusted proxies: name their addresses, networks or 'unix'")
     networks = [_parse_network(entry) for entry in named if entry != "unix"]
@@ -110,13 +120,17 @@ def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
 
 
 def _parse_network(entry: str) -> Network:
-    expected = f"trusted proxy {entry!r}: expected an IP address, a network such as '10.0.0.0/8'"
-    if not isinstance(entry, str) or "%" in entry:
-        raise ValueError(f"{expected} or 'unix'")
+    expected = (
+        f"trusted proxy {entry!r}: expected an IP address, a network such as '10.0.0.0/8' or 'unix'"
+    )
+    if not isinstance(entry, str):
+        raise ArgumentTypeError(expected)
+    if "%" in entry:  # A zone identifier is local to one host.
+        raise ValueError(expected)
     try:
         network = ip_network(entry, strict=False)
     except ValueError:
-        raise ValueError(f"{expected} or 'unix'") from None
+        raise ValueError(expected) from None
     if ip_address(entry.partition("/")[0]) != network.network_address:
         raise ValueError(f"trusted proxy {entry!r} has host bits set: expected '{network}'")
     if isinstance(network, IPv6Network) and network.prefixlen >= 96:
@@ -125,19 +139,19 @@ def _parse_network(entry: str) -> Network:
             network = ip_network(f"{mapped}/{network.prefixlen - 96}")
     if network.prefixlen == 0:
         raise ValueError(
-            f"trusted proxy {entry!r} takes in every address, so that any client could write the "
+            f"trusted proxy {entry!r} contains every address, so that any client could forge the "
             "whole chain: expected the proxies' own addresses, or their number"
         )
     return network
 
 
 def parse_address(text: str) -> Address | None:
-    """Parse an address as ``X-Forwarded-For`` holds them, or return None.
+    """Parse an address as in ``X-Forwarded-For``, or return None.
 
-    IPv6 may be in brackets, a port may follow, and is ignored; an IPv4-mapped IPv6 address is
+    IPv6 may be in brackets; a port may follow, and is ignored; an IPv4-mapped IPv6 address becomes
     the IPv4 address.
     """
-    # Longer ones are none, and would only fill the cache.
+    # Longer text is not an address, and must not fill the cache.
     return _parse_address(text) if len(text) <= 64 else None
 
 
@@ -157,9 +171,9 @@ def _parse_address(text: str) -> Address | None:
 
 @dataclass(frozen=True)
 class Hops:
-    """What proxies said about the requests that they received, the nearest proxy first.
+    """The fields that proxies wrote about the requests they received, nearest proxy first.
 
-    Every value is as it was written. None stands for what a proxy did not say.
+    Values are as written; None marks a value that a proxy did not write.
     """
 
     addresses: Values = ()
@@ -179,7 +193,7 @@ def parse_x_forwarded(
 ) -> Hops:
     """Split ``X-Forwarded-For``, ``-Proto``, ``-Host``, ``-Port`` and ``-Prefix``.
 
-    An empty entry keeps its place. Entries beyond the 32 right-most are left out.
+    Empty entries keep their position. Only the 32 right-most entries are parsed.
     """
     return Hops(
         _entries(addresses), _entries(scheme), _entries(host), _entries(port), _entries(prefix)
@@ -196,9 +210,9 @@ def _entries(value: str | None) -> Values:
 def parse_forwarded(value: str) -> Hops:
     """Parse ``Forwarded`` (RFC 7239) from the right, up to the first malformed element.
 
-    Parsing from the left, as a grammar would, an open quotation mark of the client's would make
-    a quoted string of all that the proxies wrote. White space is let pass round a semicolon.
-    Elements beyond the 32 right-most are left out.
+    If it were parsed from the left, an unclosed quotation mark of the client would turn
+    everything that the proxies wrote into one quoted string. White space around a semicolon is
+    allowed. Only the 32 right-most elements are parsed.
     """
     backwards = value[::-1]
     elements: list[dict[str, str]] = []
@@ -246,14 +260,14 @@ def _bare_node(node: str) -> str | None:
 
 @dataclass(frozen=True)
 class Client:
-    """What is known of the client's own request. None is what trusted proxies did not tell.
+    """The client's own request, as far as trusted proxies described it; else None.
 
     Attributes:
         address: the client's IP address, in canonical text.
         scheme: ``http`` or ``https``.
-        host: a well-formed ``host[:port]``, spelled as the proxy spelled it.
-        port: from 1 to 65535, where it was told apart from the host.
-        prefix: the path that the proxy took off, ``""`` or of the form ``/a/b``.
+        host: a well-formed ``host[:port]``, in the proxy's spelling.
+        port: from 1 to 65535, if sent separately from the host.
+        prefix: the path that the proxy removed, ``""`` or of the form ``/a/b``.
     """
 
     address: str | None = None
@@ -264,27 +278,27 @@ class Client:
 
 
 def resolve_client(peer: str, hops: Hops, *trusted: TrustedProxies) -> Client:
-    """Work out who sent a request, and to which URL.
+    """Determine the client of a request, and the URL that it requested.
 
-    The walk begins at the peer and goes left through the addresses of trusted proxies. The first
-    that is not one is the client. Where an entry is malformed, obfuscated or missing, the walk
-    stops and the client is the proxy that was reached, since nobody trusted names another.
+    The walk starts at the peer and goes left through the addresses of trusted proxies. The first
+    untrusted address is the client. At a malformed, obfuscated or missing entry the walk stops,
+    and the client is the last proxy reached, since no trusted proxy names another address.
 
-    With a number of proxies, the client is that entry from the right, or nobody where there
-    are fewer entries or one of them is malformed: such a request did not come by all of them.
+    With a number of proxies, the client is that entry from the right. It is unknown if there are
+    fewer entries or one of them is malformed: such a request did not pass all proxies.
 
-    The rest is taken as far from the right as the client's address is. A list that does not
-    reach so far has not been written by all proxies; there it is the right-most, the nearest
-    proxy's. Values that are malformed are not replaced by others.
+    The other values are taken at the client's distance from the right. A shorter list was not
+    written by all proxies; then the right-most value counts, the nearest proxy's. A malformed
+    value is ignored, not replaced by another.
 
-    A client can choose none of this, whatever it sends, as long as each trusted proxy overwrites
-    these fields or appends to them. A field that one of them passes on as it came is the
-    client's to write.
+    A client cannot influence any of this as long as each trusted proxy overwrites these fields or
+    appends to them. A field that a proxy passes unchanged is under the client's control.
 
     Args:
-        peer: the address of the peer (``REMOTE_ADDR``), empty for a Unix socket. Nothing is
-            believed of one that is not trusted.
-        trusted: a policy; or several, and then nothing is believed but what each would believe.
+        peer: the address of the peer (``REMOTE_ADDR``), empty for a Unix socket. If it is not
+            trusted, all fields are ignored.
+        hops: the parsed fields.
+        trusted: one policy, or several, all of which must trust a hop.
     """
     if not all(policy.trusts_peer(peer) for policy in trusted):
         return Client()
@@ -319,7 +333,7 @@ def _walk(entries: Values, trusted: TrustedProxies) -> tuple[Address | None, int
 def _at(values: Sequence[str | None], distance: int) -> str | None:
     if len(values) >= distance and values[distance - 1] is not None:
         return values[distance - 1]
-    # Never beyond `distance`: those are the client's.
+    # Values beyond `distance` may come from the client.
     return next((value for value in values[:distance] if value is not None), None)
 
 
@@ -340,7 +354,7 @@ def _valid_port(value: str | None) -> int | None:
 
 
 def _valid_prefix(value: str | None) -> str | None:
-    # Without "%": SCRIPT_NAME is decoded, and who decodes here decodes once too often elsewhere.
+    # Without "%": SCRIPT_NAME is decoded, and a prefix decoded here might be decoded again.
     if value is None or not value or _PREFIX.fullmatch(value) is None:
         return None
     prefix = value[:-1] if value.endswith("/") else value
@@ -348,7 +362,7 @@ def _valid_prefix(value: str | None) -> str | None:
 
 
 def host_with_port(host: str, port: int) -> str | None:
-    """Return `host` with `port` in place of its own, or None where `host` is malformed."""
+    """Return `host` with its port replaced by `port`, or None if `host` is malformed."""
     try:
         parse_host(host)
     except HostError:

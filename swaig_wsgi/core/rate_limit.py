@@ -1,4 +1,7 @@
-"""Whom a rate limit counts, and what a count means (seed: Rate Limiting)."""
+"""Rate limits: the key of a client, and the decision on a count.
+
+Implements the "Rate Limiting" section of the SDK's security guide.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ import socket
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: The largest integer of a structured field (RFC 9651 section 3.3.1).
+from ._validation import check_int, check_match
+
+__all__ = ["Decision", "RateLimit", "bounded_key", "client_key"]
+
+# The largest integer of a structured field (RFC 9651 section 3.3.1).
 _MAX_INTEGER = 999_999_999_999_999
-#: Longer client keys are counted by their digest, so that no client chooses how long a key is.
+# Longer client keys are replaced by their digest, so that clients cannot choose their length.
 _MAX_KEY = 64
 
 _NAME = re.compile(r"[ !#-\[\]-~]+")
@@ -19,12 +26,12 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 class Decision(NamedTuple):
-    """What a count means for a request."""
+    """The decision on a request."""
 
     allowed: bool
-    #: How many more requests the window lets through.
+    #: The number of further requests allowed in the window.
     remaining: int
-    #: Whole seconds until the window ends, 1 or more; on a refusal the ``Retry-After``.
+    #: Seconds until the window ends, 1 or more; the ``Retry-After`` of a refusal.
     reset: int
 
 
@@ -34,12 +41,13 @@ class RateLimit:
 
     Args:
         limit: requests per window.
-        window: whole seconds.
-        name: of the policy, in the header fields and in the keys of its counters.
+        window: length of the window, in seconds.
+        name: the name of the policy in header fields and in the keys of its counters.
 
     Raises:
-        ValueError: `limit` or `window` is not a positive integer (``True`` is none), or `name` is
-            empty or holds anything but printable ASCII without ``"`` and backslash.
+        TypeError: an argument has the wrong type.
+        ValueError: `limit` or `window` is not from 1 to 999,999,999,999,999, or `name` is empty or
+            contains anything but printable ASCII without ``"`` and backslash.
     """
 
     limit: int
@@ -47,17 +55,9 @@ class RateLimit:
     name: str = "default"
 
     def __post_init__(self) -> None:
-        for field, value in (("limit", self.limit), ("window", self.window)):
-            if (
-                not isinstance(value, int)
-                or isinstance(value, bool)
-                or not 1 <= value <= _MAX_INTEGER
-            ):
-                raise ValueError(f"{field} must be a positive integer, not {value!r}")
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"name must be printable ASCII without quotes and backslashes, not {self.name!r}"
-            )
+        check_int("limit", self.limit, 1, _MAX_INTEGER)
+        check_int("window", self.window, 1, _MAX_INTEGER)
+        check_match("name", self.name, _NAME, "printable ASCII without quotes and backslashes")
 
     @property
     def policy_field(self) -> str:
@@ -65,19 +65,19 @@ class RateLimit:
         return f'"{self.name}";q={self.limit};w={self.window}'
 
     def counter_prefix(self) -> str:
-        """Return what the key of each of this policy's counters begins with.
+        """Return the prefix of the keys of this policy's counters.
 
-        Policies that differ never share a counter, even in one store: the quotes, which no name
-        holds, keep a name and a client key apart.
+        Different policies never share a counter, even in one store: names contain no quotes, so
+        the quotes separate name and client key.
         """
         return f'rate:{self.limit}:{self.window}:"{self.name}":'
 
     def decide(self, count: int, seconds_left: float) -> Decision:
-        """Judge a request.
+        """Decide on a request.
 
         Args:
-            count: how often its client was counted in this window, this request included.
-            seconds_left: until the window ends.
+            count: the number of the client's requests in this window, including this one.
+            seconds_left: seconds until the window ends.
         """
         return Decision(
             count <= self.limit,
@@ -91,13 +91,13 @@ class RateLimit:
 
 
 def client_key(address: str) -> str:
-    """Return what a client at `address` is counted as, or "" when it is not an IP address.
+    """Return the key under which to count a client, or "" if `address` is not an IP address.
 
-    An IPv4 address counts by itself, in its IPv4-mapped IPv6 form, too. An IPv6 one counts by its
-    /64: whoever has one address there has 2**64 of them, and would never meet a limit by address.
-    Zone identifiers are dropped.
+    The key is the IPv4 address (also for its IPv4-mapped IPv6 form) or the IPv6 /64: a client has
+    all 2**64 addresses of its network and could evade a limit by address. Zone identifiers are
+    dropped.
     """
-    # socket.inet_pton() is strict and, unlike the ipaddress module, costs next to nothing.
+    # socket.inet_pton() only parses, strictly, and much faster than the ipaddress module.
     try:
         socket.inet_pton(socket.AF_INET, address)
     except (OSError, ValueError):
@@ -116,9 +116,9 @@ def _ipv6_key(address: str) -> str:
 
 
 def bounded_key(key: str) -> str:
-    """Return `key`, or its digest when it is long.
+    """Return `key`, or its digest if it is long.
 
-    The keys of a custom key function may come from the client, and each is held in memory.
+    A custom key function may return keys that clients choose, and each is kept in memory.
     """
     if len(key) <= _MAX_KEY:
         return key

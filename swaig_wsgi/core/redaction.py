@@ -1,4 +1,4 @@
-"""Secrets out of headers, URLs and log lines."""
+"""Removal of secrets from headers, URLs and log lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
+__all__ = [
+    "MASK",
+    "escape_control",
+    "filter_sensitive_headers",
+    "mask_credentials",
+    "redact_url",
+]
+
 MASK = "****"
 
-# Compared with names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
+# Matched against names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
 _SECRET_PARTS = (
     "accesscode",
     "accesskey",
@@ -51,9 +59,10 @@ _SECRET_NAMES = frozenset(
         "xsession",
     }
 )
-# Of parameters, but not of headers; as parts they would hit "zipcode", "callsid" and "shipping".
+# Only for parameters, not for headers, and only whole names: as parts they would match "zipcode",
+# "callsid" and "shipping".
 _SECRET_PARAMETERS = frozenset({"code", "pin", "refresh", "sid"})
-# Headers whose value is a URL, which may hold what a header of its own would hide.
+# Headers whose value is a URL, which may contain secrets.
 _URL_NAMES = frozenset(
     {
         "contentlocation",
@@ -67,7 +76,7 @@ _URL_NAMES = frozenset(
     }
 )
 
-# Browsers take a backslash for a slash and drop tabs and newlines.
+# Browsers treat a backslash as a slash and drop tabs and newlines.
 _USERINFO = re.compile(r"([/\\][\t\r\n]*[/\\])[^/?#\\]*@")
 _OPAQUE_USERINFO = re.compile(r"(\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]?)[^/?#\\]*@")
 _AUTHORITY = re.compile(r"[^/?#]*//([^/?#]*)")
@@ -77,7 +86,7 @@ _NESTED_DEPTH = 3
 
 
 def escape_control(text: str) -> str:
-    """Return `text` with everything escaped that could forge or garble a line of a log.
+    """Return `text` with every character escaped that could forge or garble a log line.
 
     Control characters, line and paragraph separators, bidirectional controls and lone surrogates
     become ``\\xNN`` or ``\\uNNNN``; a backslash is doubled, so that the result is unambiguous.
@@ -107,13 +116,13 @@ def filter_sensitive_headers(
 ) -> dict[str, Any]:
     """Return `headers` without those that carry secrets, for logs and for custom code.
 
-    Left out are credentials, cookies, API keys, tokens and signatures, known by their names in
-    any letter case, as header fields or as environ keys (``HTTP_COOKIE``). URLs in ``Referer``,
-    ``Location`` and their kind pass through :func:`redact_url`. Nothing is escaped otherwise.
+    Credentials, cookies, API keys, tokens and signatures are omitted. They are recognized by
+    name, in any case, as header fields or environ keys (``HTTP_COOKIE``). URLs in ``Referer``,
+    ``Location`` and similar fields pass through :func:`redact_url`. Other values are not escaped.
 
     Args:
-        headers: a mapping, or pairs; of a repeated name the last value stays.
-        extra: more names to leave out, such as a configured API key header.
+        headers: a mapping, or pairs; the last value of a repeated name wins.
+        extra: further names to omit, such as a configured API key header.
     """
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     dropped = {_plain(name) for name in extra}
@@ -134,10 +143,11 @@ def mask_credentials(user: str) -> str:
 def redact_url(url: Any) -> str:
     """Return `url` for the log: without secrets, on one line.
 
-    User and password are masked, and the value of ``__token`` and of every other parameter that
-    is secret by its name, however the name is percent-encoded and as often as it occurs, in
-    query, fragment and path parameters. A value that is itself a URL with secrets is masked
-    whole. Never raises for text or bytes of any kind; with junk it rather masks too much.
+    User name and password are masked, as are the values of ``__token`` and of every other
+    parameter with a secret name, in query, fragment and path parameters, however the name is
+    percent-encoded and however often it occurs. A value that is itself a URL with secrets is
+    masked completely. Never raises for any text or bytes; malformed input is masked too much
+    rather than too little.
     """
     if isinstance(url, (bytes, bytearray)):
         url = bytes(url).decode("utf-8", "backslashreplace")
@@ -148,12 +158,12 @@ def _redact(text: str, depth: int) -> str:
     head, *rest = _SEPARATOR.split(_mask_userinfo(text))
     if _IN_A_URL.search(head.partition("=")[0]):
         pieces = [MASK if _hides_secret(head, depth) else head]
-    else:  # a query string alone
+    else:  # A query string without a URL.
         pieces, rest = [], ["", head, *rest]
     masking = False
     for separator, piece in zip(rest[::2], rest[1::2]):
         if masking and separator in "?;":
-            # Still the secret value, by the rules of query strings.
+            # Still part of the secret value: query strings separate parameters by "&" only.
             continue
         name, equals, _ = piece.partition("=")
         plain = _plain(unquote_plus(name))
@@ -167,7 +177,7 @@ def _redact(text: str, depth: int) -> str:
 def _mask_userinfo(text: str) -> str:
     authority = _AUTHORITY.match(text)
     if authority is not None and _is_half_userinfo(authority[1]):
-        # A password with a bare "/", "?" or "#" in it: its other half reaches to an "@" further on.
+        # The password contains a bare "/", "?" or "#", so it continues up to an "@" further right.
         text = text[: authority.start(1)] + text[max(text.rfind("@"), authority.start(1)) :]
     opaque = _OPAQUE_USERINFO.match(text)
     if opaque is not None:
@@ -183,6 +193,6 @@ def _is_half_userinfo(authority: str) -> bool:
 
 
 def _hides_secret(text: str, depth: int) -> bool:
-    """Tell whether percent-decoding `text` brings a secret to light."""
+    """Return whether percent-decoding `text` reveals a secret."""
     decoded = unquote_plus(text)
     return decoded != text and (depth == 0 or _redact(decoded, depth - 1) != decoded)

@@ -1,6 +1,6 @@
 """Every refusal that this library sends, one constructor each.
 
-What refuses a request raises or returns a :class:`Refusal`; one function
+Code that refuses a request raises or returns a :class:`Refusal`; one function
 (``swaig_wsgi.wsgi.refuse``) sends it and records it in the security log.
 """
 
@@ -31,7 +31,7 @@ _Headers = Iterable["tuple[str, str]"]
 
 
 class Refusal(Exception):
-    """A request that is refused, as an exception or as a value.
+    """The refusal of a request, an exception that also serves as a value.
 
     Attributes:
         status: the HTTP status of the response.

@@ -1,11 +1,13 @@
-"""Signatures of the webhooks that a platform sends.
+"""Signatures of the platform's webhooks.
 
-The message is the public URL with the raw body, or the form's parameters, straight after it. It
-has no time and no method in it: a captured request can be sent again, so effects must be
-idempotent. Nor is there a mark between URL and body, or between a parameter's name and its
-value: who has captured a signature can move the end of the URL into a form, or back. A signed JSON
-object cannot become a part of the URL, because no URL accepted here can hold ``{``; and the hash
-that covers a JSON body cannot be moved out of the URL.
+The signed message is the public URL, directly followed by the raw body or by the form's parameters.
+
+- It includes neither time nor method. An attacker can replay a captured request, so effects must be
+  idempotent.
+- It has no separator between URL and body, or between a parameter's name and its value. With a
+  captured signature, an attacker can move the end of the URL into a form, or back. A signed JSON
+  object cannot move into the URL, because accepted URLs contain no ``{``; and the hash that covers
+  a JSON body cannot move out of the URL.
 """
 
 from __future__ import annotations
@@ -19,7 +21,18 @@ from dataclasses import dataclass
 from typing import Union
 from urllib.parse import unquote_to_bytes
 
+from ._validation import ArgumentTypeError
 from .urls import DEFAULT_PORTS
+
+__all__ = [
+    "Sha1Unavailable",
+    "SignatureCheck",
+    "check_headers",
+    "sign_body",
+    "sign_form",
+    "signing_keys",
+    "verify_request",
+]
 
 _Keys = Union[str, bytes, Iterable[Union[str, bytes]]]
 
@@ -33,7 +46,7 @@ _FORM_TYPE = re.compile(
     r"application/x-www-form-urlencoded\s*((?:;.*)?)", re.IGNORECASE | re.DOTALL | re.ASCII
 )
 _UTF_8 = re.compile(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII)
-# ";" separates parameters for some parsers; serialisers encode it.
+# Some parsers separate parameters at ";", which serializers encode.
 _FORM = re.compile(rb"(?:[!-$'-:<-~]|%[0-9A-Fa-f]{2}|&)*")
 _PARAMETER = re.compile(rb"([^&=]+)=([^&]*)")
 _MAX_PARAMETERS = 1000
@@ -46,7 +59,7 @@ class SignatureCheck:
 
     Attributes:
         valid: whether the request may pass.
-        reason: why not, for the log alone; ``""`` when valid.
+        reason: why not, for the log only; ``""`` if valid.
     """
 
     valid: bool
@@ -67,22 +80,26 @@ def signing_keys(keys: _Keys) -> tuple[bytes, ...]:
     """Return one or several keys as bytes.
 
     Raises:
-        ValueError: there is none, or one is empty, not text or bytes, or holds a lone surrogate.
+        TypeError: a key is neither str nor bytes.
+        ValueError: there is no key, or one is empty or contains a lone surrogate.
     """
+    expected = "a signing key must be a non-empty string or bytes"
     if isinstance(keys, (str, bytes)):
         keys = (keys,)
     if not isinstance(keys, Iterable):
-        raise ValueError("a signing key must be text or bytes, and not empty")
+        raise ArgumentTypeError(expected)
     encoded = []
     for key in keys:
         if isinstance(key, str):
             try:
                 key = key.encode("utf-8")
             except UnicodeEncodeError:
-                # The original error carries the key.
+                # Not chained: the original error carries the key.
                 raise ValueError("a signing key must be valid Unicode text") from None
-        if not isinstance(key, bytes) or not key:
-            raise ValueError("a signing key must be text or bytes, and not empty")
+        if not isinstance(key, bytes):
+            raise ArgumentTypeError(expected)
+        if not key:
+            raise ValueError(expected)
         encoded.append(key)
     if not encoded:
         raise ValueError("expected at least one signing key")
@@ -99,7 +116,8 @@ def sign_body(key: str | bytes, url: str, body: bytes, *, digest: str = "sha256"
         digest: ``sha256`` or ``sha1``.
 
     Raises:
-        ValueError: the key is empty, or the digest is neither of the two.
+        TypeError: the key is neither str nor bytes.
+        ValueError: the key is empty, or the digest is another one.
         Sha1Unavailable: the interpreter has no SHA-1.
     """
     if digest not in ("sha256", "sha1"):
@@ -110,10 +128,11 @@ def sign_body(key: str | bytes, url: str, body: bytes, *, digest: str = "sha256"
 def sign_form(key: str | bytes, url: str, parameters: Iterable[tuple[str, str]]) -> str:
     """Return the base64 HMAC-SHA1 of `url` and the form's `parameters`, sorted by name.
 
-    Parameters of one name keep their order. With none, this is the signature that goes with
-    ``bodySHA256`` in the URL.
+    Parameters of one name keep their order. Without parameters, this is the signature of a URL
+    with ``bodySHA256``.
 
     Raises:
+        TypeError: the key is neither str nor bytes.
         ValueError: the key is empty.
         Sha1Unavailable: the interpreter has no SHA-1.
     """
@@ -123,9 +142,9 @@ def sign_form(key: str | bytes, url: str, parameters: Iterable[tuple[str, str]])
 
 
 def check_headers(sha256: str | None, sha1: str | None, sha1_alias: str | None) -> str:
-    """Return why these signature headers can vouch for no body at all; ``""`` if they may.
+    """Return why these signature headers cannot cover any body; ``""`` if they can.
 
-    An empty value and one that a server joined from several fields are malformed, not absent.
+    An empty value, or one that a server joined from several fields, is malformed, not missing.
     """
     if sha256 is not None:
         return "" if _HEX_SHA256.fullmatch(sha256) else "malformed_signature"
@@ -149,28 +168,28 @@ def verify_request(
     sha1_alias_signature: str | None = None,
     content_type: str = "",
 ) -> SignatureCheck:
-    """Tell whether the request comes from a holder of one of `keys`.
+    """Verify that a holder of one of `keys` signed the request.
 
-    A SHA-256 signature that is present decides alone: whoever could strip its protection by
-    breaking it would only have SHA-1 left to forge. The URL is tried with and without the
-    scheme's default port, which both name the same place. A base64 signature covers the
-    parameters of a form, or with ``bodySHA256`` in the query, the body of that hash. One of the
-    URL alone covers no body and is refused, even for an empty form: the platform signs GET
-    requests like that.
-
-    A form whose parameters two parsers could read differently is refused.
+    - If there is a SHA-256 signature, it alone decides. An attacker could otherwise break it on
+      purpose and forge only SHA-1.
+    - The URL is tried with and without the scheme's default port, which are equivalent.
+    - A base64 signature covers the parameters of a form or, with ``bodySHA256`` in the query, the
+      body with that hash. One that covers only the URL is rejected, even for an empty form: the
+      platform signs GET requests like that.
+    - A form whose parameters two parsers could interpret differently is rejected.
 
     Args:
         keys: one key or several, any of which may have signed.
         url: the public URL, without credentials; bytes that are not UTF-8 as surrogate escapes.
         body: the body as received.
-        sha256_signature: the value of ``X-SignalWire-Sha256-Signature``; None when absent.
+        sha256_signature: the value of ``X-SignalWire-Sha256-Signature``; None if missing.
         sha1_signature: the value of ``X-SignalWire-Signature``.
         sha1_alias_signature: the value of ``X-Twilio-Signature``.
         content_type: the value of ``Content-Type``.
 
     Raises:
-        ValueError: the keys are unusable. No request makes it raise.
+        TypeError, ValueError: the keys are invalid, as for :func:`signing_keys`. No request causes
+            an exception.
     """
     ring = signing_keys(keys)
     fault = check_headers(sha256_signature, sha1_signature, sha1_alias_signature)
@@ -183,11 +202,11 @@ def verify_request(
     if sha256_signature is not None:
         signed = _is_hex_signed(ring, urls, body, "sha256", sha256_signature)
         return _VALID if signed else SignatureCheck(False, "bad_sha256")
-    # check_headers saw that one of the two is there.
+    # check_headers() requires one of the two.
     sha1 = sha1_signature or sha1_alias_signature or ""
     try:
         if _HEX_SHA1.fullmatch(sha1):
-            # The same HMAC as the base64 one, in another spelling.
+            # The same HMAC as the base64 one, in another encoding.
             if not _is_hex_signed(ring, urls, body, "sha1", sha1):
                 return SignatureCheck(False, "bad_sha1")
             moved = _is_hash_moved(urls[0], body)
@@ -201,7 +220,7 @@ def verify_request(
 def _base64_fault(
     ring: tuple[bytes, ...], urls: list[bytes], body: bytes, signature: str, content_type: str
 ) -> str:
-    """Return why a base64 signature does not vouch for `body`; ``""`` when it does."""
+    """Return why a base64 signature does not cover `body`; ``""`` if it does."""
     hashes = _declared_hashes(urls[0])
     if len(hashes) > 1:
         return "repeated_body_hash"
@@ -226,9 +245,9 @@ def _base64_fault(
 
 
 def _is_hash_moved(url: bytes, body: bytes) -> bool:
-    """Tell whether the hash that covered another body reaches from the URL into this one."""
+    """Return whether a hash that covered another body extends from the URL into `body`."""
     if b"{" in body:
-        return False  # no URL holds it, so the body begins where it began
+        return False  # No URL contains it, so nothing moved from the URL into the body.
     found = _HASH.finditer(url + body)
     return any(each.end() > len(url) for each in found)
 
@@ -245,7 +264,7 @@ def _is_hex_signed(
 def _is_form_signed(
     ring: tuple[bytes, ...], urls: list[bytes], form: bytes, signature: str
 ) -> bool:
-    # Compared as text: several base64 texts decode to the same bytes.
+    # The encoded text is compared, since several base64 texts decode to the same bytes.
     given = signature.encode("ascii")
     return any(
         hmac.compare_digest(base64.b64encode(_hmac(key, url + form, "sha1")), given)
@@ -268,7 +287,7 @@ def _url_bytes(url: str) -> bytes:
 
 
 def _port_variants(url: str) -> list[bytes]:
-    """Return `url` as bytes, and its other spelling when the scheme's default port is in play."""
+    """Return `url` as bytes, and its equivalent with or without the scheme's default port."""
     match = _URL.fullmatch(url)
     if match is None or _NOT_IN_A_URL.search(url) or "@" in match[2]:
         raise ValueError("not an http URL without credentials")
@@ -294,7 +313,7 @@ def _declared_hashes(url: bytes) -> list[bytes]:
 
 
 def _form_message(body: bytes) -> bytes | None:
-    """Return the parameters of a form as they are signed; None if parsers might disagree."""
+    """Return the parameters of a form in signed order, or None if parsers might disagree."""
     if _FORM.fullmatch(body) is None:
         return None
     if not body:
@@ -316,6 +335,6 @@ def _form_message(body: bytes) -> bytes | None:
 
 
 def _join_sorted(pairs: list[tuple[bytes, bytes]]) -> bytes:
-    # Values of one name stay in order: an application that reads the first or the last of them
-    # must find there what was signed there.
+    # Values of one name keep their order, so that an application that uses the first or the last
+    # one gets the value that was signed in that position.
     return b"".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))

@@ -1,4 +1,4 @@
-"""Validation of URLs that a client chose, before a server fetches them (SSRF)."""
+"""Validation of URLs that clients choose, before a server fetches them (SSRF)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["CheckedUrl", "UrlError", "is_private_address", "validate_url"]
 
 _VISIBLE_ASCII = re.compile(r"[!-~]*")
 
-# Tables of our own: what the ipaddress module calls private changes between Python releases.
-# From the IANA special-purpose address registries.
+# Our own tables, from the IANA special-purpose address registries: the ipaddress module's notion of
+# private addresses changes between Python releases.
 _PRIVATE_V4 = tuple(
     (int(net.network_address), int(net.netmask))
     for net in map(
@@ -27,7 +27,7 @@ _PRIVATE_V4 = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",  # carrier-grade NAT
             "127.0.0.0/8",
-            "168.63.129.16/32",  # the host agent of Azure: a public address that is not
+            "168.63.129.16/32",  # Azure's host agent, despite its public address
             "169.254.0.0/16",  # link-local, with the metadata service of most clouds
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -42,8 +42,8 @@ _PRIVATE_V4 = tuple(
         ),
     )
 )
-# All global unicast is in here, and everything else is refused: mapped and compatible IPv4,
-# NAT64, unique and link- and site-local, multicast, and what nobody has assigned yet.
+# All global unicast addresses. Everything else is private: mapped and compatible IPv4, NAT64,
+# unique-local, link-local and site-local, multicast, unassigned.
 _GLOBAL_V6 = ip_network("2000::/3")
 _PRIVATE_V6 = tuple(
     map(
@@ -62,14 +62,17 @@ _Address = Union[str, IPv4Address, IPv6Address]
 
 
 def is_private_address(address: _Address) -> bool:
-    """Tell whether `address` is one that a fetch for a stranger must not reach.
+    """Return whether a fetch on behalf of a client must not reach `address`.
 
-    True for every private, loopback, link-local, multicast, reserved, documentation and
-    benchmark address, for carrier-grade NAT, for every IPv6 form that carries an IPv4 address
-    (mapped, compatible, NAT64, 6to4, Teredo; whichever it carries), with or without a zone; in
-    decimal, octal and hexadecimal spelling, with one to four parts; an octal-looking part is
-    read both ways, and either makes it private. True, too, for whatever is not an address: a
-    name says nothing about where it leads; :func:`validate_url` looks.
+    True for
+
+    - private, loopback, link-local, multicast, reserved, documentation and benchmark addresses,
+      and carrier-grade NAT;
+    - every IPv6 form that embeds an IPv4 address, even a public one (mapped, compatible, NAT64,
+      6to4, Teredo), with or without a zone;
+    - IPv4 in decimal, octal and hexadecimal spelling, with one to four parts; a part with a leading
+      zero is parsed as octal and as decimal, and either makes the address private;
+    - everything that is not an address, such as a name: only :func:`validate_url` resolves names.
     """
     if isinstance(address, IPv4Address):
         return _is_private_v4(int(address))
@@ -99,7 +102,7 @@ def _is_private_v6(text: str) -> bool:
 
 
 def _read_v4(text: str, zero_is_octal: bool) -> int | None:
-    """Read `text` as inet_aton does: the last part fills the bytes that the others leave."""
+    """Parse `text` like inet_aton(): the last part fills the bytes that the others leave."""
     parts = text.split(".")
     if len(parts) > 4:
         return None
@@ -133,10 +136,10 @@ class CheckedUrl:
     Attributes:
         url: the URL as given.
         scheme: in lower case.
-        host: in lower case, without brackets and trailing dot: what to send as ``Host`` and to
-            check the certificate against.
+        host: in lower case, without brackets and trailing dot; send it as ``Host`` and verify the
+            certificate against it.
         port: the port to connect to.
-        addresses: where to connect, in the resolver's order; none needs another look-up.
+        addresses: the addresses to connect to, in the resolver's order.
     """
 
     url: str
@@ -153,29 +156,28 @@ def validate_url(
     schemes: Iterable[str] = ("https", "http"),
     allow_private: bool = False,
 ) -> CheckedUrl:
-    """Check a URL that a stranger chose before a server fetches it.
+    """Validate a URL that a client chose, before a server fetches it.
 
-    Connect to the addresses in the result. Whoever looks the name up again may get another
-    answer, which the owner of the name chooses (DNS rebinding). A redirect is a new URL, to be
-    checked as this one was.
+    Connect to the addresses in the result: another lookup may return other addresses, which the
+    owner of the name chooses (DNS rebinding). Validate the target of a redirect in the same way.
 
     Args:
-        url: in ASCII.
-        resolver: called with host and port, answers as :func:`socket.getaddrinfo` does; not
+        url: the URL, in ASCII.
+        resolver: called with host and port, returns the same as :func:`socket.getaddrinfo`; not
             called for a host that is an address.
         schemes: the schemes to accept, ``http`` or ``https`` or both, in lower case.
         allow_private: whether the addresses may be private ones.
 
     Raises:
-        UrlError: the URL is malformed, has credentials, or does not resolve; or one of its
-            addresses, be it one of many, is private.
-        ValueError: `schemes` names none or another scheme.
+        UrlError: the URL is malformed, has credentials, or does not resolve; or at least one of
+            its addresses is private.
+        ValueError: `schemes` is empty or contains another scheme.
     """
     schemes = tuple(schemes)
     if not schemes or not DEFAULT_PORTS.keys() >= set(schemes):
         raise ValueError("expected as schemes 'http' or 'https' or both")
     if not isinstance(url, str) or _VISIBLE_ASCII.fullmatch(url) is None or "\\" in url:
-        # Browsers take a backslash for a slash and drop tabs and newlines; others do neither.
+        # Browsers treat a backslash as a slash and drop tabs and newlines; other parsers do not.
         raise UrlError("malformed", "expected a URL in visible ASCII, without backslashes")
     scheme, authority, _, _ = split_url(url, schemes)
     host = parse_authority(authority)
@@ -190,9 +192,9 @@ def _addresses(host: Host, port: int, resolver: Callable[..., Iterable[Any]]) ->
     if host.address is not None:
         return (str(host.address),)
     try:
-        answers = [str(entry[4][0]) for entry in resolver(host.name, port)]
+        found = [str(entry[4][0]) for entry in resolver(host.name, port)]
     except (OSError, UnicodeError):
-        answers = []
-    if not answers:
+        found = []
+    if not found:
         raise UrlError("unresolvable", f"{host.name} does not resolve")
-    return tuple(dict.fromkeys(answers))
+    return tuple(dict.fromkeys(found))

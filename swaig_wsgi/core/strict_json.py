@@ -1,9 +1,8 @@
-"""JSON request bodies, read in the one way in which nobody can read them differently.
+"""Strict parsing of JSON request bodies (RFC 8259, and I-JSON, RFC 7493).
 
-``json.loads`` guesses the encoding, lets the last of several equal keys win, accepts numbers that
-are none, and spends quadratic time or the whole C stack on input that is made for it. A check and
-the code behind it must not see different values, so all of that is refused here (RFC 8259; for
-interoperability RFC 7493, I-JSON).
+``json.loads`` guesses the encoding, silently drops duplicate keys, accepts NaN and Infinity, and
+spends quadratic time or the whole C stack on malicious input. A check and the code behind it must
+not see different values, so everything that parsers interpret differently is rejected.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from typing import Any
 
 from .refusals import Refusal
 
-#: Arrays and objects may stand in one another this deep.
+__all__ = ["MAX_DEPTH", "MAX_NUMBER_LENGTH", "JSONBodyError", "is_json_type", "loads_object"]
+
+#: The maximum nesting depth of arrays and objects.
 MAX_DEPTH = 64
 
-#: Characters of the longest number, its sign apart.
+#: The maximum length of a number in characters, without its sign.
 MAX_NUMBER_LENGTH = 100
 
 _JSON_TYPE = re.compile(
@@ -33,13 +34,12 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
 
 
 class JSONBodyError(Refusal, ValueError):
-    """A body that is not the JSON object it should be, or does not say what it should.
+    """The refusal of a body that is not a valid JSON object, or whose members are invalid (400).
 
     Attributes:
-        what: what is wrong with it, in words that may be shown to the client. Of one that does
-            not parse: ``empty body``, ``not UTF-8``, ``not JSON``, ``not an object``,
-            ``nested too deeply``, ``number too long``, ``NaN or Infinity``, ``lone surrogate`` or
-            ``duplicate key``.
+        what: the fault, as shown to the client. :func:`loads_object` raises ``empty body``,
+            ``not UTF-8``, ``not JSON``, ``not an object``, ``nested too deeply``, ``number too
+            long``, ``NaN or Infinity``, ``lone surrogate`` and ``duplicate key``.
     """
 
     def __init__(self, what: str) -> None:
@@ -49,22 +49,22 @@ class JSONBodyError(Refusal, ValueError):
 
 
 def is_json_type(content_type: str) -> bool:
-    """Tell whether a ``Content-Type`` announces JSON in UTF-8 (no other charset than that).
+    """Return whether a ``Content-Type`` declares JSON, with no charset other than UTF-8.
 
-    A body that is JSON here and a form to the application behind could say two things.
+    A body that is JSON here but a form to the application could have two meanings.
     """
     return _JSON_TYPE.fullmatch(content_type.strip(" \t")) is not None
 
 
 def loads_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a request body holds.
+    """Parse a request body that is a JSON object.
 
     Time and memory are linear in the length of `body`.
 
     Raises:
-        JSONBodyError: it is anything else, or more than :data:`MAX_DEPTH` deep, or holds a number
-            of more than :data:`MAX_NUMBER_LENGTH` characters or one that is not finite, a lone
-            surrogate, or an object with two equal keys.
+        JSONBodyError: it is not a JSON object in UTF-8, is nested deeper than :data:`MAX_DEPTH`, or
+            contains a number longer than :data:`MAX_NUMBER_LENGTH` or not finite, a lone
+            surrogate, or a duplicate key.
     """
     if not body:
         raise JSONBodyError("empty body")
@@ -86,8 +86,8 @@ def loads_object(body: bytes) -> dict[str, Any]:
 
 
 def _depth(body: bytes) -> int:
-    """Return how deep a decoder would get into `body` before it finds an error, or more."""
-    # Runs of backslashes pair up from their left, so what is left of one escapes what follows.
+    """Return at least the depth that a decoder reaches in `body` before it finds an error."""
+    # Backslashes pair up from the left, so a remaining one escapes the next character.
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = _STRING.sub(b"", unescaped.translate(None, _NO_BRACKETS))
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)

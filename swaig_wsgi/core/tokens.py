@@ -1,12 +1,13 @@
 """Tool tokens: proof that a tool call belongs to a call session and to a tool.
 
-A token is ``base64url(call_id.function_name.expiry.nonce.signature)`` without padding, its
-signature the first hex characters of HMAC-SHA256 over ``call_id:function_name:expiry:nonce``
-(seed, section "Secure Tools"). The server keeps nothing: whoever holds the key can check it.
+A token is ``base64url(call_id.function_name.expiry.nonce.signature)`` without padding. The
+signature consists of the first hex characters of HMAC-SHA256 over
+``call_id:function_name:expiry:nonce`` (the SDK's security guide, "Secure Tools"). The server stores
+nothing; the key is enough to verify a token.
 
-No two sets of fields share a signed message. Function names are identifiers, expiries decimal
-digits and nonces hex digits, so none of the three can hold a separator; the call id, which may
-hold any character, comes first. Splitting from the right therefore finds the same fields again.
+Different fields never share a signed message. Function names are identifiers, expiries decimal
+digits and nonces hex digits, so none of them contains a separator. The call id, which may contain
+any character, comes first, so splitting from the right recovers the fields.
 """
 
 from __future__ import annotations
@@ -20,45 +21,69 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-#: The names that a tool may have.
+from ._validation import check_int, check_match, check_str
+
+__all__ = [
+    "FUNCTION_NAME",
+    "MAX_EXPIRY",
+    "MAX_SIGNATURE_LENGTH",
+    "MAX_TOKEN_LENGTH",
+    "MIN_SECRET_BYTES",
+    "MIN_SIGNATURE_LENGTH",
+    "SigningKey",
+    "TokenError",
+    "ToolToken",
+    "check_claims",
+    "check_signature_length",
+    "decode_token",
+    "derive_key",
+    "is_function_name",
+    "open_token",
+    "sign_token",
+    "token_from_query",
+    "verify_token",
+]
+
+#: Valid names of tools.
 FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
-#: Characters of the longest token, padding included: it has to fit into a request line.
+#: The maximum length of a token in characters, with padding: it must fit into a request line.
 MAX_TOKEN_LENGTH = 4096
 
-#: The last expiry that a token can state: twelve digits, so that milliseconds are not seconds.
+#: The latest expiry: twelve digits, so that a time in milliseconds is rejected.
 MAX_EXPIRY = 10**12 - 1
 
-#: Bytes of the shortest secret to sign with: 128 bits, if they are random.
+#: The minimum length of a secret in bytes: 128 bits, if they are random.
 MIN_SECRET_BYTES = 16
 
+#: Bounds of the length of a signature, in hex characters.
 MIN_SIGNATURE_LENGTH = 16
 MAX_SIGNATURE_LENGTH = 64
 
 _NONCE = re.compile(r"[0-9a-f]+")
-# What follows the call id. "0" is the only expiry that starts with a zero.
+# The fields after the call id. "0" is the only expiry with a leading zero.
 _FIELDS = re.compile(
     r"\.[A-Za-z_][A-Za-z0-9_]{0,127}\.(?:0|[1-9][0-9]{0,11})\.[0-9a-f]+\.[0-9a-f]{16,64}"
 )
 
-# The decoder speaks the standard alphabet. Its own "+" and "/" become "!", which it skips, and
-# what it skips is found out by encoding again.
+# The decoder expects the standard alphabet. A literal "+" or "/" becomes "!", which it skips;
+# encoding the result again detects skipped characters.
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
 _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class ToolToken(NamedTuple):
-    """The fields of a token. What they say is worth nothing before its signature was checked."""
+    """The fields of a token, untrusted until the signature is verified."""
 
     call_id: str
     function_name: str
-    #: Unix time, in seconds, from which on the token is worthless.
+    #: Unix time in seconds from which on the token is invalid.
     expiry: int
     nonce: str
     signature: str
 
     def __repr__(self) -> str:
-        # With its signature, a representation in a log would be a working token.
+        # A representation with the signature would put a valid token into logs.
         return (
             f"ToolToken(call_id={self.call_id!r}, function_name={self.function_name!r}, "
             f"expiry={self.expiry})"
@@ -66,15 +91,15 @@ class ToolToken(NamedTuple):
 
 
 class TokenError(ValueError):
-    """A token that proves nothing.
+    """An invalid token.
 
-    A caller must not learn the reason: it tells a forger which part to work on.
+    Do not send the reason to the client: it would tell a forger which part to work on.
     """
 
     #: ``malformed``, ``bad_signature``, ``expired``, ``wrong_function``, ``wrong_call``; from
     #: :func:`token_from_query` also ``repeated``.
     reason: str
-    #: What could be decoded, or None. Unless the reason is ``bad_signature``, it was signed.
+    #: The decoded token, or None. Its signature is valid unless the reason is ``bad_signature``.
     token: ToolToken | None
 
     def __init__(self, reason: str, token: ToolToken | None = None) -> None:
@@ -84,9 +109,9 @@ class TokenError(ValueError):
 
 
 class SigningKey:
-    """A secret, ready to sign with. Threads may share one.
+    """A secret, prepared for signing. Safe to share between threads.
 
-    Keying an HMAC is half of its cost; it is done here, once, and copied for each message.
+    Keying takes half the time of an HMAC, so it is done once here, and copied for each message.
     """
 
     __slots__ = ("_mac",)
@@ -105,10 +130,10 @@ class SigningKey:
 
 
 def derive_key(secret: bytes, context: str) -> bytes:
-    """Return 32 bytes of key that serve `context` alone.
+    """Return a 32-byte key for `context`.
 
-    Without the secret, a derived key tells nothing about that of another context. No message of
-    a token ends with NUL, so nobody can have a derived key computed for him as a signature.
+    A derived key reveals nothing about the secret or the key of another context. No signed message
+    of a token ends with NUL, so an attacker cannot obtain a derived key as a signature.
     """
     label = b"swaig-wsgi derived key 1:"
     message = label + context.encode("utf-8", "surrogatepass") + b"\0"
@@ -116,23 +141,18 @@ def derive_key(secret: bytes, context: str) -> bytes:
 
 
 def is_function_name(name: object) -> bool:
-    """Tell whether `name` is text of the form ``[A-Za-z_][A-Za-z0-9_]{0,127}``."""
+    """Return whether `name` is a string of the form ``[A-Za-z_][A-Za-z0-9_]{0,127}``."""
     return isinstance(name, str) and FUNCTION_NAME.fullmatch(name) is not None
 
 
 def check_signature_length(length: object) -> int:
-    """Return `length`, a number of hex characters.
+    """Return `length`, in hex characters, if it is an integer from 16 to 64.
 
     Raises:
-        ValueError: it is not an integer from 16 to 64.
+        TypeError: it is not an integer.
+        ValueError: it is out of range.
     """
-    if (
-        not isinstance(length, int)
-        or isinstance(length, bool)
-        or not MIN_SIGNATURE_LENGTH <= length <= MAX_SIGNATURE_LENGTH
-    ):
-        raise ValueError("signature_length must be an integer from 16 to 64")
-    return length
+    return check_int("signature_length", length, MIN_SIGNATURE_LENGTH, MAX_SIGNATURE_LENGTH)
 
 
 def sign_token(
@@ -148,32 +168,28 @@ def sign_token(
     Args:
         key: the key to sign with.
         function_name: see :func:`is_function_name`.
-        call_id: any text but the empty one and lone surrogates.
+        call_id: a non-empty string without lone surrogates.
         expiry: Unix time in seconds, from 0 to :data:`MAX_EXPIRY`.
         nonce: lower-case hex digits. They make tokens unique, not secret.
-        signature_length: hex characters of signature, 16 to 64.
+        signature_length: length of the signature in hex characters, 16 to 64.
 
     Raises:
-        ValueError: an argument is none of these, or the call id makes the token longer than
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is invalid, or the call id makes the token longer than
             :data:`MAX_TOKEN_LENGTH`.
     """
     check_signature_length(signature_length)
-    if not is_function_name(function_name):
-        raise ValueError(
-            f"function name {function_name!r} must be an ASCII identifier of at most 128 characters"
-        )
-    if not isinstance(call_id, str) or not call_id:
-        raise ValueError("call id must be a non-empty string")
-    if not isinstance(expiry, int) or isinstance(expiry, bool) or not 0 <= expiry <= MAX_EXPIRY:
-        raise ValueError(f"expiry must be an integer from 0 to {MAX_EXPIRY}")
-    if not isinstance(nonce, str) or not _NONCE.fullmatch(nonce):
-        raise ValueError("nonce must be lower-case hex digits")
+    identifier = "an ASCII identifier of at most 128 characters"
+    check_match("function name", function_name, FUNCTION_NAME, identifier)
+    check_str("call id", call_id)
+    check_int("expiry", expiry, 0, MAX_EXPIRY)
+    check_match("nonce", nonce, _NONCE, "lower-case hex digits")
     fields = (call_id, function_name, str(expiry), nonce)
     try:
         signature = key.hexdigest(":".join(fields).encode())[:signature_length]
         content = ".".join((*fields, signature)).encode()
     except UnicodeEncodeError:
-        raise ValueError("call id holds a lone surrogate") from None
+        raise ValueError("call id contains a lone surrogate") from None
     encoded = b2a_base64(content, newline=False).translate(_TO_URLSAFE)
     token = encoded.rstrip(b"=").decode("ascii")
     if len(token) > MAX_TOKEN_LENGTH:
@@ -184,11 +200,11 @@ def sign_token(
 def decode_token(text: str, signature_length: int = MIN_SIGNATURE_LENGTH) -> ToolToken:
     """Return the fields of a token, **unverified**.
 
-    Padding may be there or not; otherwise each set of fields has exactly one spelling.
+    Padding is optional; apart from that, a token has exactly one encoding.
 
     Raises:
-        TokenError: `malformed`, whatever it was given; a signature shorter than
-            `signature_length` is malformed, too.
+        TokenError: `malformed`, for any other input; also for a signature shorter than
+            `signature_length`.
     """
     return _decode(text, signature_length)[0]
 
@@ -196,14 +212,16 @@ def decode_token(text: str, signature_length: int = MIN_SIGNATURE_LENGTH) -> Too
 def open_token(
     keys: Iterable[SigningKey], text: str, *, now: float, signature_length: int
 ) -> ToolToken:
-    """Return what a genuine token says, before it is known what it has to prove.
+    """Verify signature and expiry of a token, but not its function and call.
 
-    The signature is compared as far as the token shows it: cut to 16 characters, a token that had
-    64 passes only where 16 are enough. The first of `keys` that made it ends the search.
+    The signature is compared up to its length in the token: a token cut from 64 to 16 characters
+    is valid only if `signature_length` is 16. The search ends at the first of `keys` that matches.
+
+    Args:
+        now: Unix time in seconds.
 
     Raises:
-        TokenError: `malformed`, `bad_signature` or `expired` (`now`, Unix time, has reached the
-            expiry).
+        TokenError: `malformed`, `bad_signature`, or `expired` if `now` has reached the expiry.
     """
     token, message = _decode(text, signature_length)
     signature = token.signature
@@ -218,12 +236,12 @@ def open_token(
 
 
 def check_claims(token: ToolToken, *, call_id: object, function_name: object) -> None:
-    """Check that an opened token was made for this tool and this call.
+    """Check that an opened token was issued for this tool and this call.
 
     Raises:
-        TokenError: `wrong_function` or `wrong_call`; so is everything that is not text.
+        TokenError: `wrong_function` or `wrong_call`; also if an argument is not a string.
     """
-    # The type's own comparison, asked of our side: what a caller hands in has no say in it.
+    # str's own comparison: an __eq__() of the argument must not decide.
     if str.__eq__(token.function_name, function_name) is not True:
         raise TokenError("wrong_function", token)
     if str.__eq__(token.call_id, call_id) is not True:
@@ -239,11 +257,11 @@ def verify_token(
     now: float,
     signature_length: int = MIN_SIGNATURE_LENGTH,
 ) -> ToolToken:
-    """Return the token that lets `function_name` run in `call_id`.
+    """Verify that a token allows `function_name` to run in `call_id`, and return it.
 
     Raises:
-        TokenError: it does not; reasons are found in the order `malformed`, `bad_signature`,
-            `expired`, `wrong_function`, `wrong_call`.
+        TokenError: it does not. The first reason applies, in the order `malformed`,
+            `bad_signature`, `expired`, `wrong_function`, `wrong_call`.
     """
     token = open_token(keys, text, now=now, signature_length=signature_length)
     check_claims(token, call_id=call_id, function_name=function_name)
@@ -254,8 +272,8 @@ def token_from_query(query_string: str) -> str | None:
     """Return the ``__token`` parameter of a raw query string, decoded, or None without one.
 
     Raises:
-        TokenError: `repeated`. Whoever reads the other one, such as an application that splits
-            at ``;`` too, must not be shown a token that nobody checked.
+        TokenError: `repeated`. An application that uses the other one, perhaps because it also
+            splits at ``;``, would use a token that was not verified.
     """
     if "__token" not in query_string and "%" not in query_string:
         return None
@@ -274,7 +292,7 @@ def _names_token(pair: str) -> bool:
 
 
 def _decode(text: object, signature_length: int) -> tuple[ToolToken, bytes]:
-    # The exact type: nothing else may answer for itself, as a subclass or to the memo.
+    # The exact type: a subclass could override methods, and mislead the cache.
     if type(text) is not str or len(text) > MAX_TOKEN_LENGTH:
         raise TokenError("malformed")
     token, message = _parse(text)
@@ -283,8 +301,8 @@ def _decode(text: object, signature_length: int) -> tuple[ToolToken, bytes]:
     return token, message
 
 
-# A tool's token comes back with every call of the tool. What is remembered is how it reads, never
-# whether it is genuine.
+# Each call of a tool repeats its token. The cache holds decoded fields, never the result of a
+# verification.
 @functools.lru_cache(maxsize=2048)
 def _parse(text: str) -> tuple[ToolToken, bytes]:
     try:
@@ -293,8 +311,8 @@ def _parse(text: str) -> tuple[ToolToken, bytes]:
         content = decoded.decode()
     except ValueError:
         raise TokenError("malformed") from None
-    # The decoder skips in silence what it does not know. Encoding again catches that, the other
-    # alphabet, and bits that mean nothing.
+    # The decoder silently skips unknown characters. Encoding again detects that, the standard
+    # alphabet, and unused bits that are set.
     padded = b2a_base64(decoded, newline=False)
     if standard != padded and standard != padded.rstrip(b"="):
         raise TokenError("malformed")

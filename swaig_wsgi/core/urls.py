@@ -8,9 +8,22 @@ from urllib.parse import quote
 
 from .hosts import Host, HostError, parse_host
 
+__all__ = [
+    "DEFAULT_PORTS",
+    "PATH_SAFE",
+    "UrlError",
+    "ends_in_number",
+    "format_authority",
+    "join_url",
+    "parse_authority",
+    "parse_base_url",
+    "split_url",
+    "with_credentials",
+]
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# What RFC 3986 section 3.3 lets stand in a path, and the slash.
+# The punctuation that RFC 3986 section 3.3 allows in a path, and the slash.
 PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.DOTALL)
@@ -19,7 +32,7 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 class UrlError(ValueError):
-    """A URL that is refused.
+    """A rejected URL.
 
     Attributes:
         reason: ``malformed``, ``bad_scheme``, ``has_credentials``, ``bad_host``,
@@ -32,7 +45,11 @@ class UrlError(ValueError):
 
 
 def split_url(url: str, schemes: Iterable[str]) -> tuple[str, str, str, str]:
-    """Return scheme (lower case), authority, path, and the rest from ``?`` or ``#`` on."""
+    """Return scheme (lower case), authority, path, and the rest from ``?`` or ``#`` on.
+
+    Raises:
+        UrlError: `url` is not absolute, has another scheme, or contains credentials.
+    """
     match = _SPLIT.fullmatch(url)
     if match is None:
         raise UrlError("malformed", "expected an absolute URL such as https://agent.example.com")
@@ -50,16 +67,16 @@ def _either(schemes: Iterable[str]) -> str:
 
 
 def parse_authority(authority: str) -> Host:
-    """Parse ``host[:port]``, where the host means the same to every resolver.
+    """Parse ``host[:port]`` where every resolver interprets the host alike.
 
-    A name whose last label is a number is none of the names: resolvers read it as an address,
-    each by rules of its own (URL Standard, "ends in a number").
+    Raises:
+        UrlError: it is malformed, or ends in a number without being a canonical address.
     """
     try:
         host = parse_host(authority)
     except HostError:
         host = None
-    if host is None or (host.address is None and _is_numeric(host.name)):
+    if host is None or (host.address is None and ends_in_number(host.name)):
         raise UrlError(
             "bad_host",
             "expected a host name in ASCII (an IDN in its xn-- form), an IPv4 address in dotted "
@@ -68,7 +85,12 @@ def parse_authority(authority: str) -> Host:
     return host
 
 
-def _is_numeric(name: str) -> bool:
+def ends_in_number(name: str) -> bool:
+    """Return whether the last label of `name` (lower case, no trailing dot) is a number.
+
+    Resolvers parse such a name as an IPv4 address, each by its own rules (URL Standard, "ends in a
+    number").
+    """
     return _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]) is not None
 
 
@@ -81,12 +103,12 @@ def format_authority(scheme: str, host: Host) -> str:
 def parse_base_url(text: str) -> str:
     """Return the base URL `text` as ``scheme://host[:port][/path]``, without a trailing slash.
 
-    Scheme and host come out in lower case, the scheme's default port is dropped.
+    Scheme and host become lower case, the scheme's default port is dropped.
 
     Raises:
-        ValueError: `text` is not an absolute http or https URL, or holds credentials, a query,
-            a fragment, dot segments, or a character that belongs percent-encoded. The message
-            never repeats `text`, which may hold a password.
+        UrlError: `text` is not an absolute http or https URL, or contains credentials, a query, a
+            fragment, dot segments, or a character that must be percent-encoded. The message never
+            contains `text`, which may hold a password.
     """
     if not isinstance(text, str) or _URI_CHARS.fullmatch(text) is None:
         raise UrlError("malformed", "expected a URL in ASCII, everything else percent-encoded")
@@ -100,11 +122,11 @@ def parse_base_url(text: str) -> str:
 
 
 def join_url(base: str, path: str) -> str:
-    """Append `path` to `base`, one slash between them.
+    """Append `path` to `base`, with one slash between them.
 
     Args:
         base: a URL without query, as from :func:`parse_base_url`.
-        path: plain text; what a path cannot hold, ``?``, ``#`` and ``%`` included, is
+        path: plain text; characters not allowed in a path, and ``?``, ``#`` and ``%``, are
             percent-encoded as UTF-8.
     """
     return base.rstrip("/") + "/" + quote(path.lstrip("/"), safe=PATH_SAFE)
@@ -113,11 +135,11 @@ def join_url(base: str, path: str) -> str:
 def with_credentials(url: str, user: str, password: str) -> str:
     """Return `url` with `user` and `password` in it, both percent-encoded as UTF-8.
 
-    Every reserved character is encoded, so that ``p@ss:w/ö`` moves neither host nor path.
+    Every reserved character is encoded, so that ``p@ss:w/ö`` changes neither host nor path.
 
     Raises:
-        ValueError: `url` is not absolute or has credentials already, or one of the two holds a
-            lone surrogate. The message holds neither.
+        UrlError: `url` is not absolute or has credentials already, or `user` or `password`
+            contains a lone surrogate. The message contains neither.
     """
     match = _SPLIT.fullmatch(url)
     if match is None:

@@ -1,4 +1,4 @@
-"""The URL under which the world knows a request."""
+"""The public URL of a request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> str:
-    """Return what precedes ``PATH_INFO`` in the public URL of this request.
+    """Return the part of the request's public URL that precedes ``PATH_INFO``.
 
-    Without `base_url` the scheme, host and prefix are those of `environ`, which a trusted-proxy
-    middleware has corrected. A client that reaches the server past proxy and host allowlist
-    chooses the host, and with it where a URL that carries credentials leads.
+    Without `base_url`, scheme, host and prefix come from `environ`, as corrected by a trusted-proxy
+    middleware. A client that bypasses proxy and host allowlist can choose the host, and thereby
+    the recipient of credentials in the URL.
 
     Args:
         environ: the request.
@@ -25,7 +25,7 @@ def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> st
             :func:`~swaig_wsgi.core.urls.parse_base_url` returns it.
 
     Raises:
-        ValueError: there is no `base_url`, and scheme, Host or port are malformed.
+        ValueError: `base_url` is None, and scheme, Host or port are malformed.
     """
     if base_url is not None:
         return base_url + _quote(_mount(environ))
@@ -37,9 +37,9 @@ def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> st
 def public_request_url(environ: WSGIEnvironment, base_url: str | None = None) -> str:
     """Return the public URL of this request, byte for byte, query included.
 
-    Path and query are those of the request line (``RAW_URI`` or ``REQUEST_URI``) where the
-    server gives it. Elsewhere they are encoded anew, which differs from what the client sent
-    where that was encoded unusually. Bytes that are not UTF-8 become surrogate escapes.
+    Path and query come from the request line (``RAW_URI`` or ``REQUEST_URI``) if the server
+    provides it. Otherwise they are encoded again, which changes an unusual encoding of the client.
+    Bytes that are not UTF-8 become surrogate escapes.
 
     Args:
         environ: the request.
@@ -63,10 +63,10 @@ def public_request_url(environ: WSGIEnvironment, base_url: str | None = None) ->
 
 
 def _mount(environ: WSGIEnvironment) -> str:
-    """Return ``SCRIPT_NAME`` without the prefix that a proxy put there.
+    """Return ``SCRIPT_NAME`` without the prefix that a proxy announced.
 
-    What the proxy strips from the path it forwards is part of a configured base URL, and no
-    part of the request line.
+    The proxy removes this prefix from the path it forwards, so a configured base URL includes it
+    and the request line does not.
     """
     script_name: str = environ.get("SCRIPT_NAME", "").rstrip("/")
     prefix = environ.get("swaig_wsgi.forwarded_prefix", "").rstrip("/")
@@ -76,7 +76,7 @@ def _mount(environ: WSGIEnvironment) -> str:
 
 
 def raw_target(environ: WSGIEnvironment) -> str | None:
-    """Return path and query of the request line as they came, or None where no server tells."""
+    """Return path and query of the request line as received, or None if not provided."""
     for key in ("RAW_URI", "REQUEST_URI"):
         target = environ.get(key)
         if not isinstance(target, str):
@@ -102,7 +102,7 @@ def _scheme(environ: WSGIEnvironment) -> str:
 
 
 def _given_authority(environ: WSGIEnvironment, scheme: str) -> str:
-    """Return the Host as the client wrote it: that is how it was signed."""
+    """Return the Host in the client's spelling, which is the signed one."""
     given = environ.get("HTTP_HOST")
     if given is None:
         return _normal_authority(environ, scheme)

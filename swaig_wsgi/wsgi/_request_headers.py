@@ -1,4 +1,4 @@
-"""Request headers by name, in any case."""
+"""Case-insensitive mappings of request headers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-# CGI gives these two without the prefix. With it, a client spelt them with an underscore.
+# CGI has no prefix for these two. With the prefix, the client spelled them with an underscore.
 _WITHOUT_PREFIX = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
 class EnvironHeaders(Mapping[str, str]):
-    """The request headers in a WSGI environ: a view by name, in any case, that copies nothing.
+    """A case-insensitive, read-only view of the request headers in a WSGI environ.
 
-    Names with an underscore are not found: WSGI spells them like names with a hyphen.
+    Names with an underscore are never found: WSGI cannot distinguish them from names with a hyphen.
     """
 
     __slots__ = ("_environ",)
@@ -37,25 +37,25 @@ class EnvironHeaders(Mapping[str, str]):
             name = key[5:] if key.startswith("HTTP_") else ""
             if key in _WITHOUT_PREFIX:
                 yield key.replace("_", "-").title()
-            elif name and name not in _WITHOUT_PREFIX and _is_spelt_as_in_cgi(name):
+            elif name and name not in _WITHOUT_PREFIX and _is_cgi_name(name):
                 yield name.replace("_", "-").title()
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def _is_spelt_as_in_cgi(name: str) -> bool:
+def _is_cgi_name(name: str) -> bool:
     return name.isascii() and name == name.upper() and "-" not in name
 
 
 class FoldedHeaders(Mapping[str, str]):
-    """The headers of some other mapping, by name in any case.
+    """A case-insensitive copy of another mapping of headers.
 
-    Octets are read as Latin-1, other values as ``str()`` has them, and None is no value. A header
-    that is there several times has its values joined, as a WSGI server would do.
+    Bytes are decoded as Latin-1, other values converted with ``str()``, and None is ignored. The
+    values of a repeated header are joined, as by a WSGI server.
 
     Raises:
-        ValueError: a header is there in two spellings; the application may see either.
+        ValueError: a header occurs in two spellings; the application may use either.
     """
 
     __slots__ = ("_values",)

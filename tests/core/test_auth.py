@@ -69,7 +69,7 @@ def test_octets_are_equal_when_they_are_equal(a, b):
 
 
 @given(st.text())
-def test_text_stands_for_its_utf_8_octets(text):
+def test_text_is_compared_as_utf_8(text):
     assert constant_time_equal(text, text.encode())
     assert Secret(text).matches(text.encode())
 
@@ -87,7 +87,7 @@ def test_only_str_and_bytes_can_be_compared(other):
 @pytest.mark.parametrize(
     "given_value", ["", "s", "secret", "secreT", "x" * 100_000, "\ud800", b"\xff"]
 )
-def test_what_is_compared_has_the_same_length_whatever_is_given(comparisons, given_value):
+def test_comparisons_are_of_equal_length_for_every_input(comparisons, given_value):
     constant_time_equal("secret", given_value)
     Secret("secret").matches(given_value)
     assert comparisons == [(32, 32), (32, 32)]
@@ -103,14 +103,14 @@ def test_a_secret_shows_itself_nowhere():
 
 
 @pytest.mark.parametrize("secret", ["plain", "pä", "à", "日本", "\xff"])
-def test_a_header_value_matches_as_text_and_as_wsgi_hands_it_over(secret):
+def test_a_header_value_matches_as_text_and_in_the_encoding_of_wsgi(secret):
     assert Secret(secret).matches_field(secret)
     assert Secret(secret).matches_field(as_wsgi(secret))
     assert Secret(secret.encode()).matches_field(as_wsgi(secret))
     assert not Secret(secret).matches_field(as_wsgi(as_wsgi(secret)) + "x")
 
 
-def test_secret_octets_that_are_no_text_match_as_wsgi_hands_them_over():
+def test_secret_octets_that_are_not_utf_8_match_in_the_encoding_of_wsgi():
     assert Secret(b"\xff\xfe").matches_field("\xff\xfe")
 
 
@@ -122,7 +122,7 @@ def test_look_alikes_in_a_header_do_not_match(secret, value):
 
 
 @given(st.text(min_size=1), any_text)
-def test_a_header_value_matches_in_its_two_readings_only(secret, value):
+def test_a_header_value_matches_in_its_two_encodings_only(secret, value):
     assert Secret(secret).matches_field(value) is (value in (secret, as_wsgi(secret)))
 
 
@@ -204,7 +204,7 @@ def test_the_first_success_wins(authorization, api_key, result):
         ("Basic !", "wrong", "malformed_credentials"),
     ],
 )
-def test_a_refusal_says_why(authorization, api_key, reason):
+def test_a_decision_has_a_reason(authorization, api_key, reason):
     decision = policy().decide(authorization, api_key)
     assert decision == Decision(None, reason, reason == "missing_credentials")
 
@@ -221,17 +221,17 @@ def test_a_refusal_says_why(authorization, api_key, reason):
         ({}, "Bearer token", "key", True),
     ],
 )
-def test_what_is_not_accepted_is_not_looked_at(accepted, authorization, api_key, anonymous):
+def test_kinds_that_are_not_accepted_are_ignored(accepted, authorization, api_key, anonymous):
     none = {"bearer": None, "api_key": None, "basic": None}
     decision = policy(**{**none, **accepted}).decide(authorization, api_key)
     assert decision.result is None
     assert decision.anonymous is anonymous
 
 
-@pytest.mark.parametrize("answer", [1, "yes", object(), None, False])
-def test_a_check_that_does_not_answer_true_does_not_let_in(answer):
+@pytest.mark.parametrize("result", [1, "yes", object(), None, False])
+def test_only_a_check_that_returns_true_accepts(result):
     def check(*args):
-        return answer
+        return result
 
     lax = CredentialPolicy(check, check, check)
     for authorization, api_key in [("Bearer x", None), (BASIC, None), (None, "x")]:
@@ -239,7 +239,7 @@ def test_a_check_that_does_not_answer_true_does_not_let_in(answer):
 
 
 @given(st.none() | any_text, st.none() | any_text)
-def test_nothing_but_the_credentials_lets_in(authorization, api_key):
+def test_nothing_but_the_credentials_is_accepted(authorization, api_key):
     # Hypothesis also tries strings that it finds in the code, such as the credentials.
     assume(api_key != "key")
     assume(authorization is None or authorization.lower() not in ("bearer token", BASIC.lower()))
@@ -301,7 +301,7 @@ def test_a_name_becomes_a_user_name_that_can_be_sent(name, user):
         (("a:b", "s3cr3t"), "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD: .* colon"),
     ],
 )
-def test_half_or_unusable_variables_are_refused(environment, message):
+def test_one_variable_alone_or_invalid_ones_are_rejected(environment, message):
     with pytest.raises(ValueError, match=message) as caught:
         resolve_credentials("agent", None, environment, password="0123456789abcdef")
     assert "s3cr3t" not in str(caught.value)

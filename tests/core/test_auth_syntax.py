@@ -296,11 +296,11 @@ def test_basic_pairs(pair):
         (("admin", b"s3cr3t"), "password"),
         ((None, "s3cr3t"), "user name"),
         (("ad:min", "s3cr3t"), "colon"),
-        (("ad\nmin", "s3cr3t"), "user name must not hold control"),
-        (("admin", "s3cr3t\x00"), "password must not hold control"),
-        (("admin", "s3cr3t\x7f"), "password must not hold control"),
-        (("admin", "s3cr3t\ud800"), "password must be text that UTF-8"),
-        (("\udcff", "s3cr3t"), "user name must be text that UTF-8"),
+        (("ad\nmin", "s3cr3t"), "user name must not contain control"),
+        (("admin", "s3cr3t\x00"), "password must not contain control"),
+        (("admin", "s3cr3t\x7f"), "password must not contain control"),
+        (("admin", "s3cr3t\ud800"), "password must not contain lone surrogates"),
+        (("\udcff", "s3cr3t"), "user name must not contain lone surrogates"),
     ],
 )
 def test_basic_pairs_that_nobody_could_send_are_refused_without_telling_them(pair, named):

@@ -16,12 +16,12 @@ def refusal(*framing):
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_no_content_length_is_no_body_where_the_server_does_not_end_the_input(absent):
+def test_without_a_content_length_there_is_no_body_unless_the_server_ends_the_input(absent):
     assert body_length(absent, None, False, LIMIT) == 0
 
 
 @pytest.mark.parametrize("absent", [None, ""])
-def test_without_a_length_only_the_end_of_a_terminated_input_tells(absent):
+def test_without_a_content_length_the_length_of_a_terminated_input_is_unknown(absent):
     # HTTP/2 has bodies that neither field announces.
     assert body_length(absent, None, True, LIMIT) is None
 
@@ -91,7 +91,7 @@ def test_chunked_from_a_server_that_does_not_decode_it_is_411():
 
 
 @given(st.none() | st.text(max_size=30), st.none() | st.text(max_size=12), st.booleans())
-def test_whatever_the_fields_say_the_answer_is_a_length_or_a_refusal(length, coding, terminated):
+def test_any_fields_give_a_length_or_a_refusal(length, coding, terminated):
     try:
         result = body_length(length, coding, terminated, LIMIT)
     except BodyError as error:

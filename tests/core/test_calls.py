@@ -21,7 +21,7 @@ TOKEN = ToolToken("call-1", "pay", 10**10, "0a0b0c0d", "0" * 16)
         ({"call_id": "ö" * (MAX_CALL_ID_BYTES // 2)}, "ö" * (MAX_CALL_ID_BYTES // 2)),
     ],
 )
-def test_where_the_call_id_stands(body, expected):
+def test_the_call_id_is_found(body, expected):
     assert call_id_in(body) == expected
 
 
@@ -37,12 +37,12 @@ def test_where_the_call_id_stands(body, expected):
         ({"conversation_id": ["call-1"]}, "conversation_id must be a string"),
     ],
 )
-def test_ids_that_are_none(body, what):
+def test_invalid_ids_are_rejected(body, what):
     with pytest.raises(JSONBodyError, match=f"^{what}$"):
         check_call(TOKEN, body, "pay")
 
 
-def test_an_id_from_elsewhere_is_as_long_at_most():
+def test_the_length_of_a_call_id_is_limited():
     assert check_call_id("x" * MAX_CALL_ID_BYTES)
     with pytest.raises(JSONBodyError, match="too long"):
         check_call_id("x" * (MAX_CALL_ID_BYTES + 1))
@@ -58,7 +58,7 @@ def test_an_id_from_elsewhere_is_as_long_at_most():
         {"call_id": "call-1", "conversation_id": "another"},
     ],
 )
-def test_what_a_token_may_prove(body):
+def test_a_token_is_valid_for_its_call_or_conversation(body):
     check_call(TOKEN, body, "pay")
     with pytest.raises(TokenError, match="wrong_function"):
         check_call(TOKEN, body, "other")
@@ -74,6 +74,6 @@ def test_what_a_token_may_prove(body):
         {"verified_call_id": "call-1"},
     ],
 )
-def test_a_call_that_the_token_was_not_made_for(body):
+def test_a_token_is_invalid_for_another_call(body):
     with pytest.raises(TokenError, match="wrong_call"):
         check_call(TOKEN, body, "pay")

@@ -72,7 +72,7 @@ def resolve_forwarded(value, trusted=TEN, peer=PEER):
         (32, "", True),
     ],
 )
-def test_the_policy_says_which_peer_is_believed(trusted, peer, believed):
+def test_a_policy_trusts_its_peers_only(trusted, peer, believed):
     assert trusted_proxies(trusted).trusts_peer(peer) is believed
 
 
@@ -84,9 +84,9 @@ def test_the_policy_says_which_peer_is_believed(trusted, peer, believed):
         (0, "1 to 32, not 0"),
         (-1, "1 to 32, not -1"),
         (MAX_HOPS + 1, "1 to 32, not 33"),
-        ("10.0.0.1", "sequence of strings.*'10.0.0.1'"),
+        ("10.0.0.1", "sequence of strings.*not str"),
         (b"10.0.0.1", "sequence of strings"),
-        (None, "sequence of strings.*None"),
+        (None, "sequence of strings.*not NoneType"),
         (1.0, "sequence of strings"),
         ([], "no trusted proxies"),
         ([""], "trusted proxy ''"),
@@ -103,10 +103,10 @@ def test_the_policy_says_which_peer_is_believed(trusted, peer, believed):
         (["10.0.0.1/8"], "'10.0.0.1/8' has host bits set: expected '10.0.0.0/8'"),
         (["2001:db8::1/32"], "host bits set: expected '2001:db8::/32'"),
         (["::ffff:10.0.0.1/104"], "host bits set"),
-        (["0.0.0.0/0"], "takes in every address"),
-        (["::/0"], "takes in every address"),
-        (["10.0.0.1", "::/0"], "takes in every address"),
-        (["::ffff:0:0/96"], "takes in every address"),
+        (["0.0.0.0/0"], "contains every address"),
+        (["::/0"], "contains every address"),
+        (["10.0.0.1", "::/0"], "contains every address"),
+        (["::ffff:0:0/96"], "contains every address"),
     ],
 )
 def test_a_bad_policy_is_named_with_what_was_expected(value, message):
@@ -279,7 +279,7 @@ def test_a_unix_socket_trusts_its_peer_and_no_address_of_the_chain():
         ("192.0.2.66, 192.0.2.7", "https, http", "http"),
         ("192.0.2.66, 192.0.2.7, 10.0.0.3", "https, http", "https"),
         ("192.0.2.7, 10.0.0.3", "http, https, http", "https"),
-        # ... or what the nearest proxy said.
+        # ... or the value of the nearest proxy.
         ("192.0.2.7, 10.0.0.3", "https", "https"),
         ("192.0.2.7, 10.0.0.4, 10.0.0.3", "http, https", "https"),
         (None, "https, http", "http"),
@@ -453,7 +453,7 @@ def test_parsing_stops_at_a_malformed_element(element):
     assert parse_forwarded(f"for=192.0.2.66, {element}, for=10.0.0.3").addresses == ("10.0.0.3",)
 
 
-def test_elements_beyond_the_limit_are_left_out():
+def test_elements_beyond_the_limit_are_ignored():
     assert len(parse_forwarded("for=192.0.2.7," * 1000 + "for=192.0.2.7").addresses) == MAX_HOPS
 
 
@@ -495,7 +495,7 @@ def test_no_quotation_mark_of_the_client_swallows_what_proxies_wrote(junk, separ
         "a=b;" * 16384 + "a",
     ],
 )
-def test_hostile_fields_cost_little_and_name_nobody(hostile):
+def test_hostile_fields_are_parsed_quickly_and_name_no_client(hostile):
     assert resolve_forwarded(hostile) == Client()
     assert resolve(hostile, scheme=hostile, host=hostile, port=hostile, prefix=hostile) == Client()
 
@@ -508,7 +508,7 @@ def test_hostile_fields_cost_little_and_name_nobody(hostile):
             "for=192.0.2.7;proto=https;host=public.example, for=10.0.0.3;proto=http;host=inner",
             Client("192.0.2.7", "https", "public.example"),
         ),
-        # What the farther proxy did not say, the nearer one may have, but no client.
+        # The nearer proxy may supply what the farther one omitted; the client may not.
         ("for=192.0.2.7, for=10.0.0.3;proto=https", Client("192.0.2.7", "https")),
         ("for=192.0.2.66;proto=https;host=evil.example, for=192.0.2.7", Client("192.0.2.7")),
         ("proto=https;host=public.example", Client(None, "https", "public.example")),
@@ -590,7 +590,7 @@ def test_nothing_that_a_client_sends_changes_what_is_resolved(
 
 
 @given(chains(), junk, st.sampled_from([",", ", ", "\t,"]))
-def test_nothing_that_a_client_sends_changes_what_forwarded_says(chain, sent, separator):
+def test_nothing_that_a_client_sends_changes_the_result_of_forwarded(chain, sent, separator):
     honest = ", ".join(
         (f'for="[{address}]:80"' if ":" in address else f"for={address}")
         + f';proto={proto};host="{host}"'
@@ -665,7 +665,7 @@ def test_a_host_splits_into_name_and_port(host, parts):
     assert split_host(host) == parts
 
 
-def test_of_several_policies_the_one_that_believes_least_decides():
+def test_the_strictest_of_several_policies_decides():
     hops = parse_x_forwarded(addresses="203.0.113.66, 192.0.2.7, 10.0.0.2", scheme="https")
     near, far = trusted_proxies(["10.0.0.1"]), trusted_proxies(["10.0.0.0/8"])
     assert resolve_client("10.0.0.1", hops, near, far).address == "10.0.0.2"

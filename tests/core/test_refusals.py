@@ -77,12 +77,12 @@ def test_methods_are_listed_in_order():
     assert refusals.method_not_allowed(["POST", "GET"]).headers == (("Allow", "GET, POST"),)
 
 
-def test_a_limit_tells_when_to_come_back():
+def test_a_rate_limit_has_a_retry_after():
     headers = refusals.rate_limited(7, [("RateLimit", "x")]).headers
     assert headers == (("Retry-After", "7"), ("RateLimit", "x"))
 
 
-def test_errors_of_bodies_are_refusals():
+def test_errors_about_bodies_are_refusals():
     error = BodyError(413, "Request too large", "too_large")
     assert isinstance(error, refusals.Refusal)
     assert (error.status, error.error, error.reason) == (413, "Request too large", "too_large")

@@ -361,7 +361,9 @@ def test_values_of_one_name_keep_their_order() -> None:
         (b"&".join([b"a=1"] * 1001), b"a1" * 1001),
     ],
 )
-def test_forms_that_parsers_may_read_differently_are_refused(body: bytes, message: bytes) -> None:
+def test_forms_that_parsers_may_interpret_differently_are_rejected(
+    body: bytes, message: bytes
+) -> None:
     signature = base64_hmac(KEY, URL.encode() + message)
     check = form_check(body, signature)
     assert check.reason == ("malformed_form" if message else "url_only")
@@ -402,7 +404,7 @@ def test_form_types(content_type: str) -> None:
         (f"{FORM}; boundary=x", "malformed_form"),
     ],
 )
-def test_other_types_are_no_forms(content_type: str, reason: str) -> None:
+def test_other_types_are_not_forms(content_type: str, reason: str) -> None:
     check = form_check(b"a=1", sign_form(KEY, URL, [("a", "1")]), content_type=content_type)
     assert check == SignatureCheck(False, reason)
 
@@ -460,7 +462,7 @@ def test_a_hash_must_hold_for_a_signed_form_as_well() -> None:
 
 
 @pytest.mark.parametrize("second", ["bodySHA256", "body%53HA256", "bodySHA25%36"])
-def test_two_hashes_are_refused(second: str) -> None:
+def test_two_hashes_are_rejected(second: str) -> None:
     good = hashlib.sha256(BODY).hexdigest()
     for one, other in ((good, good), (good, "0" * 64), ("0" * 64, good), (good, "")):
         url = f"https://h.example/x?bodySHA256={one}&a=1&{second}={other}"
@@ -488,7 +490,7 @@ def test_only_the_parameter_of_that_name_is_the_hash(query: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "{}", "0", "{}0", " {}", "{},{}", "%00{}", "{}%0A", "%ff"])
-def test_a_hash_that_is_none_refuses(value: str) -> None:
+def test_an_invalid_hash_is_rejected(value: str) -> None:
     digest = hashlib.sha256(BODY).hexdigest()[:-1]
     url = "https://h.example/x?bodySHA256=" + quote(value.replace("{}", digest), safe="%,")
     check = form_check(BODY, sign_form(KEY, url, ()), url, JSON)
@@ -507,7 +509,7 @@ def test_no_query_lets_a_signature_of_the_url_alone_cover_a_body(query: str, bod
 
 
 def test_the_hash_of_a_json_body_cannot_be_moved_into_a_form() -> None:
-    """The message has no mark where the URL ends: this is the signature of each of these forms."""
+    """The message has no separator after the URL: each of these forms has the same signature."""
     signed = hashed("https://h.example/pay?to=A-1", BODY)
     signature = sign_form(KEY, signed, ())
     assert form_check(BODY, signature, signed, JSON)
@@ -570,7 +572,7 @@ SIGNATURES = st.none() | st.text() | st.from_regex(r"[0-9a-f]{40}|[0-9a-f]{64}",
 
 
 @given(st.text(), st.binary(), st.text(), SIGNATURES, SIGNATURES, SIGNATURES)
-def test_junk_is_refused_and_raises_nothing(
+def test_junk_is_rejected_without_an_exception(
     url: str,
     body: bytes,
     content_type: str,
@@ -603,7 +605,7 @@ def test_any_key_of_the_ring_verifies() -> None:
 
 
 @pytest.mark.parametrize("keys", ["", b"", [], [""], ["hunter2", ""], [None], [7], None])
-def test_unusable_keys_are_refused(keys: object) -> None:
+def test_invalid_keys_are_rejected(keys: object) -> None:
     with pytest.raises(ValueError, match="signing key") as caught:
         signing_keys(keys)  # type: ignore[arg-type]
     assert "hunter2" not in str(caught.value)
@@ -642,7 +644,7 @@ def test_without_sha1_sha256_still_verifies() -> None:
 
 
 @pytest.mark.usefixtures("_no_sha1")
-def test_without_sha1_the_reason_says_so() -> None:
+def test_without_sha1_the_reason_is_sha1_unavailable() -> None:
     for signature in (hex_hmac(KEY, URL.encode() + BODY, "sha1"), base64_hmac(KEY, URL.encode())):
         check = verify_request(KEY, hashed(URL, BODY), BODY, sha1_signature=signature)
         assert check == SignatureCheck(False, "sha1_unavailable")
@@ -650,7 +652,7 @@ def test_without_sha1_the_reason_says_so() -> None:
         sign_form(KEY, URL, ())
 
 
-def test_another_fault_of_the_interpreter_is_not_taken_for_a_verdict(
+def test_another_error_of_the_interpreter_propagates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def digest(key: bytes, message: bytes, name: str) -> bytes:

@@ -132,12 +132,12 @@ def test_a_leading_zero_that_is_public_both_ways_is_public() -> None:
         b"8.8.8.8",
     ],
 )
-def test_what_is_no_address_is_private(junk: object) -> None:
+def test_anything_but_an_address_is_private(junk: object) -> None:
     assert is_private_address(junk) is True  # type: ignore[arg-type]
 
 
 @given(st.ip_addresses())
-def test_whatever_python_calls_not_global_is_private(
+def test_every_address_that_python_calls_not_global_is_private(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
     if not address.is_global or address.is_multicast or address.is_reserved:
@@ -180,14 +180,14 @@ def test_octal_spelling_hides_nothing(address: ipaddress.IPv4Address, count: int
 
 
 @given(st.text())
-def test_any_text_is_judged(text: str) -> None:
+def test_any_text_is_classified(text: str) -> None:
     assert is_private_address(text) in (True, False)
 
 
-# -- URLs that strangers chose
+# -- URLs that clients chose
 
 
-def answering(*addresses: str):
+def resolving_to(*addresses: str):
     def resolver(host, port, family=0, type=0, proto=0, flags=0):
         resolver.asked.append((host, port))
         return [
@@ -202,7 +202,7 @@ def answering(*addresses: str):
 
 
 def test_all_addresses_are_returned_once_each() -> None:
-    resolver = answering("93.184.216.34", "2606:4700:4700::1111", "93.184.216.34")
+    resolver = resolving_to("93.184.216.34", "2606:4700:4700::1111", "93.184.216.34")
     checked = validate_url("https://Example.COM./x?y#z", resolver=resolver)
     assert checked.addresses == ("93.184.216.34", "2606:4700:4700::1111")
     assert checked.url == "https://Example.COM./x?y#z"
@@ -211,18 +211,18 @@ def test_all_addresses_are_returned_once_each() -> None:
 
 
 def test_the_port_of_the_url_is_the_port() -> None:
-    resolver = answering("8.8.8.8")
+    resolver = resolving_to("8.8.8.8")
     assert validate_url("http://example.com:8080/", resolver=resolver).port == 8080
     assert validate_url("http://example.com", resolver=resolver).port == 80
 
 
 @pytest.mark.parametrize("address", [*PRIVATE, "fe80::1%eth0", "junk"])
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_one_private_address_among_many_refuses(address: str, position: int) -> None:
+def test_one_private_address_among_many_is_rejected(address: str, position: int) -> None:
     addresses = ["8.8.8.8", "2606:4700:4700::1111"]
     addresses.insert(position, address)
     with pytest.raises(UrlError) as caught:
-        validate_url("https://rebind.example/", resolver=answering(*addresses))
+        validate_url("https://rebind.example/", resolver=resolving_to(*addresses))
     assert caught.value.reason == "private_address"
 
 
@@ -238,7 +238,7 @@ def test_an_address_is_not_looked_up() -> None:
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_refused_in_the_url(address: str) -> None:
+def test_private_addresses_in_the_url_are_rejected(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
     with pytest.raises(UrlError) as caught:
         validate_url(f"https://{host}/", resolver=never)
@@ -329,7 +329,7 @@ def test_url_tricks(url: str, reason: str) -> None:
 def test_private_addresses_where_they_are_allowed() -> None:
     checked = validate_url("http://127.0.0.1:8000/", resolver=never, allow_private=True)
     assert checked.addresses == ("127.0.0.1",)
-    resolver = answering("10.0.0.1", "8.8.8.8")
+    resolver = resolving_to("10.0.0.1", "8.8.8.8")
     checked = validate_url("http://internal/", resolver=resolver, allow_private=True)
     assert checked.addresses == ("10.0.0.1", "8.8.8.8")
 
@@ -341,7 +341,7 @@ def test_allowing_private_addresses_allows_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("error", [socket.gaierror(-2, "unknown"), OSError(), UnicodeError("idna")])
-def test_a_failing_resolver_refuses(error: Exception) -> None:
+def test_a_name_is_rejected_if_the_resolver_fails(error: Exception) -> None:
     def resolver(*args: object) -> list[object]:
         raise error
 
@@ -350,9 +350,9 @@ def test_a_failing_resolver_refuses(error: Exception) -> None:
     assert caught.value.reason == "unresolvable"
 
 
-def test_no_answer_refuses() -> None:
+def test_a_name_without_addresses_is_rejected() -> None:
     with pytest.raises(UrlError) as caught:
-        validate_url("https://nowhere.example/", resolver=answering())
+        validate_url("https://nowhere.example/", resolver=resolving_to())
     assert caught.value.reason == "unresolvable"
 
 
@@ -381,7 +381,7 @@ def test_a_url_must_be_text() -> None:
 
 @given(st.text() | st.from_regex(r"\Ahttps?://[ -~]{0,40}\Z"))
 def test_no_url_passes_with_a_private_address(url: str) -> None:
-    resolver = answering("93.184.216.34")
+    resolver = resolving_to("93.184.216.34")
     try:
         checked = validate_url(url, resolver=resolver)
     except UrlError:

@@ -110,7 +110,7 @@ def test_what_was_signed_verifies(call_id, function_name, expiry, nonce, length)
 
 
 class Recorder(SigningKey):
-    """A key that tells what it was asked to sign."""
+    """A key that records the signed message."""
 
     __slots__ = ("message",)
 
@@ -128,7 +128,7 @@ def signed_message(fields) -> bytes:
 
 @st.composite
 def rival_fields(draw):
-    """Fields whose call ids are made to run into what follows them."""
+    """Fields whose call ids imitate the fields after them."""
     names = st.sampled_from(["a", "f", "_1"])
     expiries = st.integers(0, 11)
     nonces = st.sampled_from(["1", "11", "a", "af1"])
@@ -157,7 +157,7 @@ def test_names_that_are_identifiers():
         assert not is_function_name(name)
 
 
-def test_reasons_come_in_order():
+def test_reasons_have_an_order():
     wrong = {"call_id": "call-2", "function_name": "other", "now": EXPIRY}
     assert reason(token(), **wrong, keys=(OTHER_KEY,)) == "bad_signature"
     assert reason(token(), **wrong) == "expired"
@@ -171,7 +171,7 @@ def test_the_expiry_is_the_first_moment_without_a_token():
     assert reason(token(), now=EXPIRY + 0.5) == "expired"
 
 
-def test_errors_carry_what_was_decoded_and_no_reason_gives_the_signature_away():
+def test_errors_contain_the_decoded_token_but_do_not_show_its_signature():
     for changes, expected in (
         ({"keys": (OTHER_KEY,)}, "bad_signature"),
         ({"now": EXPIRY}, "expired"),
@@ -201,7 +201,7 @@ def test_each_key_of_a_ring_verifies_and_the_first_that_does_ends_the_search():
         __slots__ = ()
 
         def hexdigest(self, message):
-            raise AssertionError("asked in vain")
+            raise AssertionError("used without need")
 
     assert verify(token(), keys=(OTHER_KEY, KEY))
     assert verify(token(), keys=(KEY, Forbidden(SECRET)))
@@ -222,14 +222,14 @@ def test_signatures_are_compared_in_constant_time(monkeypatch):
     assert compared == [(16, 16), (16, 16)]
 
 
-def test_a_remembered_token_is_still_checked():
+def test_a_cached_token_is_still_verified():
     assert verify(token())
     assert reason(token(), keys=(OTHER_KEY,)) == "bad_signature"
     assert reason(token(), now=EXPIRY) == "expired"
     assert reason(token(), length=17) == "malformed"
 
 
-def test_opening_asks_neither_for_function_nor_call():
+def test_opening_checks_neither_function_nor_call():
     assert open_token((KEY,), token(), now=NOW, signature_length=16) == decode_token(token())
     check_claims(decode_token(token()), call_id="call-1", function_name="transfer_funds")
     for keys, now, text in (((OTHER_KEY,), NOW, token()), ((KEY,), EXPIRY, token())):
@@ -242,7 +242,7 @@ def test_the_call_id_is_split_off_from_the_right():
         assert verify(token(call_id=call_id), call_id).call_id == call_id
 
 
-def test_any_character_but_a_lone_surrogate_may_stand_in_a_call_id():
+def test_a_call_id_may_contain_any_character_but_a_lone_surrogate():
     for call_id in ("\0", "a\0b", "\n", " ", "ürüm-☎", "\U0010ffff"):
         assert verify(token(call_id=call_id), call_id).call_id == call_id
     assert reason(token(call_id="call\0x"), "call") == "wrong_call"
@@ -251,25 +251,25 @@ def test_any_character_but_a_lone_surrogate_may_stand_in_a_call_id():
 
 
 @pytest.mark.parametrize("call_id", ["", None, 1, b"call-1", ["call-1"]])
-def test_call_ids_that_are_none(call_id):
-    with pytest.raises(ValueError, match="call id must be"):
+def test_invalid_call_ids_are_rejected(call_id):
+    with pytest.raises(ValueError, match="call id must"):
         token(call_id=call_id)
 
 
 @pytest.mark.parametrize("expiry", [-1, 10**12, 1.5, "1700003600", None, True])
-def test_expiries_that_cannot_be_signed(expiry):
+def test_invalid_expiries_are_rejected(expiry):
     with pytest.raises(ValueError, match="expiry must be"):
         token(expiry=expiry)
 
 
 @pytest.mark.parametrize("nonce", ["", "g", "A1", "a:b", "a\n", "٣", 1, None])
-def test_nonces_that_cannot_be_signed(nonce):
+def test_invalid_nonces_are_rejected(nonce):
     with pytest.raises(ValueError, match="nonce must be"):
         sign_token(KEY, "transfer_funds", "call-1", EXPIRY, nonce)
 
 
 @pytest.mark.parametrize("length", [0, 15, 65, -16, 16.0, "16", None, True])
-def test_signature_lengths_that_are_none(length):
+def test_invalid_signature_lengths_are_rejected(length):
     with pytest.raises(ValueError, match="signature_length must be"):
         check_signature_length(length)
     with pytest.raises(ValueError, match="signature_length must be"):
@@ -325,7 +325,7 @@ def test_a_derived_key_depends_on_the_secret():
     assert derive_key(SECRET, "agent") != derive_key(SECRET[:-1] + b"!", "agent")
 
 
-def test_nobody_gets_a_derived_key_as_the_signature_of_a_token():
+def test_no_signature_of_a_token_is_a_derived_key():
     # The name of an agent that ends like a token, and the call id that completes its message.
     name = "x:f:1700003600:a1b2c3d4"
     text = sign_token(KEY, "f", "swaig-wsgi derived key 1:x", EXPIRY, "a1b2c3d4", 64)

@@ -1,9 +1,13 @@
+import re
+
 import pytest
 
 from swaig_wsgi.core._validation import (
     ArgumentTypeError,
     check_bool,
     check_int,
+    check_items,
+    check_match,
     check_number,
     check_str,
     shorten,
@@ -18,9 +22,11 @@ from swaig_wsgi.core._validation import (
         (lambda value: check_number("x", value, 0, 1.5), [0, 0.0, 1.5]),
         (lambda value: check_bool("x", value), [True, False]),
         (lambda value: check_str("x", value), ["a", " "]),
+        (lambda value: check_match("x", value, re.compile("a*"), "as"), ["", "aa"]),
+        (lambda value: check_items("x", value, "('a',)"), [(), ("a", 1)]),
     ],
 )
-def test_valid_values_come_back(check, good):
+def test_valid_values_are_returned(check, good):
     assert [check(value) for value in good] == good
 
 
@@ -36,6 +42,10 @@ def test_valid_values_come_back(check, good):
         (lambda value: check_bool("x", value), 1, "x must be True or False, not 1"),
         (lambda value: check_str("x", value), None, "x must be a non-empty string, not None"),
         (lambda value: check_str("x", value), b"a", "x must be a non-empty string"),
+        (lambda value: check_match("x", value, re.compile("a*"), "as"), b"a", "x must be as, not"),
+        (lambda value: check_items("x", value, "('a',)"), "a", "such as .'a',., not str$"),
+        (lambda value: check_items("x", value, "('a',)"), b"a", "sequence of strings.*not bytes"),
+        (lambda value: check_items("x", value, "('a',)"), 1, "sequence of strings.*not int"),
     ],
 )
 @pytest.mark.parametrize("expected", [TypeError, ValueError, ArgumentTypeError])
@@ -52,12 +62,23 @@ def test_a_wrong_type_is_both_kinds_of_error(check, value, message, expected):
         (lambda value: check_number("x", value, 0, 1), 1.1),
         (lambda value: check_number("x", value, 0, 1), float("nan")),
         (lambda value: check_str("x", value), ""),
+        (lambda value: check_match("x", value, re.compile("a*"), "as"), "a\n"),
     ],
 )
-def test_a_wrong_value_is_no_type_error(check, value):
+def test_a_wrong_value_is_not_a_type_error(check, value):
     with pytest.raises(ValueError, match=r"^x must") as caught:
         check(value)
     assert not isinstance(caught.value, TypeError)
+
+
+def test_items_are_taken_from_any_iterable():
+    assert check_items("x", iter(["a", "b"]), "('a',)") == ("a", "b")
+
+
+def test_the_value_of_a_lone_string_is_not_shown():
+    with pytest.raises(TypeError) as caught:
+        check_items("x", "https://user:hunter2@host", "('a',)")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_long_values_are_shortened():
