@@ -167,6 +167,9 @@ def test_the_metadata(metadata):
     assert (metadata["Name"], metadata["Version"]) == ("swaig-wsgi", swaig_wsgi.__version__)
     assert (metadata["License-Expression"] or metadata["License"]) == "MIT"
     assert (metadata["License-File"], metadata["Requires-Python"]) == ("LICENSE", ">=3.10")
+    urls = [url.partition(", ")[2] for url in metadata.get_all("Project-URL")]
+    assert urls[0] == "https://pypi.org/project/swaig-wsgi/"
+    assert all(url.startswith("https://") for url in urls)
     assert metadata.get_payload().startswith("# swaig-wsgi")
 
 
