@@ -1,22 +1,22 @@
-"""Run the Python blocks of Markdown files as they stand: ``python tests/snippets.py README.md``.
+"""Run the Python blocks of Markdown files: ``python tests/snippets.py README.md``.
 
-Every block that opens with three backticks and ``python`` is a program, and runs by itself, in an
-empty directory. Comments in the lines above the block say what is different:
+Every block that opens with three backticks and ``python`` is a program, run in an empty directory.
+Comments in the lines above the block change that:
 
 ``<!-- with: NAME=value NAME=value -->``
-    It runs with these variables set.
+    Run it with these variables set.
 ``<!-- ask -->``
-    The ``app`` that it leaves, a WSGI application, is asked for ``/`` and must answer.
+    Request ``/`` from its ``app``, a WSGI application, which must respond.
 ``<!-- continued -->``
-    It goes on where the block before it on the page ended.
+    Append it to the previous block of the page.
 ``<!-- django: settings.py -->``
-    It is pasted at the end of that file of a fresh Django project, together with all such blocks
-    of the page; the project's ``wsgi.py`` is what runs, and is asked.
+    Append it to that file of a new Django project, together with all such blocks of the page; run
+    the project's ``wsgi.py``, and request ``/`` from it.
 ``<!-- not run: why -->``
-    It is only compiled.
+    Only compile it.
 
-With ``--only WORD`` those blocks alone run that hold the word; ``--only django`` takes the Django
-ones.
+With ``--only WORD``, run only the blocks that contain the word; ``--only django`` selects the
+Django projects.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _BLOCK = re.compile(
 )
 _MARK = re.compile(r"<!-- (with|ask|continued|django|not run)(?:: (.+))? -->")
 
-#: What a newcomer does next: start a server, and look.
+#: Request ``/`` as a server would.
 _ASK = """
 def _ask(app):
     from wsgiref.util import setup_testing_defaults
     environ = {"REMOTE_ADDR": "127.0.0.1", "QUERY_STRING": ""}
     setup_testing_defaults(environ)
     started = []
-    answer = app(environ, lambda status, headers, exc_info=None: started.append(status))
-    body = b"".join(answer)
-    getattr(answer, "close", lambda: None)()
+    response = app(environ, lambda status, headers, exc_info=None: started.append(status))
+    body = b"".join(response)
+    getattr(response, "close", lambda: None)()
     assert started and int(started[-1][:3]) < 500, (started, body)
 _ask(app)
 """
@@ -53,7 +53,7 @@ _ask(app)
 
 @dataclass
 class Program:
-    """What runs in one process: code, or files to append to in a Django project."""
+    """The program of one process: code, or text for the files of a Django project."""
 
     page: str
     line: int
@@ -99,7 +99,7 @@ def programs(path: Path) -> list[Program]:
 
 
 def run(program: Program) -> str:
-    """Run `program`, and return what went wrong, or nothing."""
+    """Run `program`, and return its error, or an empty string."""
     compile(program.text, f"{program.page}:{program.line}", "exec")
     if not program.is_run:
         return ""

@@ -1,6 +1,6 @@
-"""A real Django project inside the stack: its own test client, and a real gunicorn.
+"""A real Django project inside the middleware: with its own test client, and under gunicorn.
 
-Django's settings are one for each process, so each test has a process of its own.
+A process has one set of Django settings, so each test starts a process.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ENV = {
 }
 PLATFORM = {"Authorization": "Bearer a-bearer-token-of-the-platform"}
 FOUR = dict(SECURITY_HEADERS)
-#: What Django sends itself in place of ours.
+#: With Django's own Referrer-Policy in place of ours.
 DJANGO = {**FOUR, "Referrer-Policy": "same-origin"}
 
 
 class Browser:
-    """Requests that keep their answers' fields apart, and cookies."""
+    """An HTTP client with cookies that keeps repeated header fields."""
 
     def __init__(self, port: int, **headers: str) -> None:
         self.port = port
@@ -47,15 +47,15 @@ class Browser:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            self.fields = answer.getheaders()
-            self.body = answer.read()
+            response = connection.getresponse()
+            self.fields = response.getheaders()
+            self.body = response.read()
         finally:
             connection.close()
-        for value in answer.headers.get_all("Set-Cookie", []):
+        for value in response.headers.get_all("Set-Cookie", []):
             name, _, rest = value.partition("=")
             self.cookies[name] = rest.partition(";")[0]
-        self.status = answer.status
+        self.status = response.status
         return self
 
     def get(self, path: str, **headers: str) -> Any:
@@ -122,9 +122,9 @@ four = {"X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection", "Referr
 pages = ("/", "/stream", "/form", "/nowhere", "/broken")
 
 def look(app):
-    answers = [Client(app).open(path, method=method, headers={"Host": "localhost"})
+    responses = [Client(app).open(path, method=method, headers={"Host": "localhost"})
                for path in pages for method in ("GET", "HEAD", "OPTIONS", "POST")]
-    return [(each.status, dict(each.headers), each.data) for each in answers]
+    return [(each.status, dict(each.headers), each.data) for each in responses]
 
 for (status, headers, body), (before, headers_before, body_before) in zip(
     look(harden(bare, Settings.from_mapping({}))), look(bare)
@@ -139,7 +139,7 @@ print("untouched")
 """
 
 
-def test_the_sites_pages_are_untouched_but_for_the_four_headers() -> None:
+def test_the_sites_pages_change_only_by_the_four_headers() -> None:
     code = "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'project.settings'\n" + BESIDE
     assert "untouched" in run("-c", code)
 
@@ -179,14 +179,14 @@ def test_sessions_forms_uploads_streams_and_errors(serve: Any) -> None:
     assert browser.body == b'{"error": "Request too large"}'
 
 
-def test_a_form_without_its_token_is_djangos_to_refuse(serve: Any) -> None:
+def test_django_refuses_a_form_without_its_token(serve: Any) -> None:
     browser = Browser(serve().port)
     kind = {"Content_Type": "application/x-www-form-urlencoded"}
     assert browser.request("POST", "/form", "name=you", **kind).status == 403
     assert b"CSRF" in browser.body
 
 
-def test_hosts_and_rates_are_gained(serve: Any) -> None:
+def test_hosts_and_rates_are_limited(serve: Any) -> None:
     browser = Browser(serve(SWML_RATE_LIMIT="3").port)
     assert browser.get("/", Host="evil.example").status == 403
     assert browser.body == b'{"error": "Forbidden: host not allowed"}'
@@ -216,24 +216,24 @@ BEHIND = (
 )
 
 
-def test_behind_a_trusted_proxy_django_knows_what_is_https(serve: Any) -> None:
+def test_behind_a_trusted_proxy_django_recognizes_https(serve: Any) -> None:
     server = serve(BEHIND, DJANGO_SSL_REDIRECT="true", SWML_TRUSTED_PROXIES="127.0.0.1")
     browser = Browser(server.port, Host="localhost")
     assert browser.get("/form", X_Forwarded_Host="www.example").status == 301
     assert browser.values("Location") == ["https://www.example/form"]
     assert browser.get("/form", **HTTPS).status == 200
     assert browser.values("Strict-Transport-Security") == ["max-age=60"]
-    # CSRF compares the page's origin with the host that the proxy told.
+    # CSRF protection compares the page's origin with the host that the proxy reported.
     assert browser.post_form("/form", **HTTPS, Origin="https://www.example").status == 200
     evil = browser.post_form("/form", **HTTPS, Origin="https://evil.example")
     assert (evil.status, b"CSRF" in evil.body) == (403, True)
     assert browser.get("/", **{**HTTPS, "X_Forwarded_Host": "evil.example"}).status == 403
-    # Django reads the left-most value, where a client may write; here there is but one.
+    # Django reads the left-most value, which a client may have written; here there is only one.
     spoof = {**HTTPS, "X_Forwarded_Proto": "https, http"}
     assert browser.get("/form", **spoof).status == 301
 
 
-def test_a_stranger_makes_django_believe_nothing(serve: Any) -> None:
+def test_an_untrusted_client_cannot_forge_https(serve: Any) -> None:
     server = serve(BEHIND, DJANGO_SSL_REDIRECT="true", SWML_TRUSTED_PROXIES="10.0.0.1")
     browser = Browser(server.port, Host="localhost")
     assert browser.get("/form", **HTTPS).status == 301
@@ -241,11 +241,11 @@ def test_a_stranger_makes_django_believe_nothing(serve: Any) -> None:
     assert browser.get("/form", X_Forwarded_Ssl="on", Forwarded="proto=https").status == 301
 
 
-def test_hsts_of_both_is_sent_once(serve: Any) -> None:
+def test_hsts_is_sent_once_although_both_send_it(serve: Any) -> None:
     more = BEHIND + "SWAIG_WSGI = {**SWAIG_WSGI, 'ssl_domain': 'www.example'}\n"
     browser = Browser(serve(more, SWML_TRUSTED_PROXIES="127.0.0.1").port, Host="localhost")
     assert browser.get("/", **HTTPS).values("Strict-Transport-Security") == ["max-age=60"]
-    # A refusal is no answer of Django's, and carries ours.
+    # A refusal does not come from Django, and carries ours.
     refused = browser.get("/swaig", **HTTPS)
     assert refused.status == 401
     assert refused.values("Strict-Transport-Security") == ["max-age=31536000; includeSubDomains"]
@@ -268,13 +268,13 @@ def test_proxy_fix_inside_changes_nothing(serve: Any, tmp_path: Path) -> None:
     )
     settings = f"{BEHIND}ROOT_URLCONF = 'fixed'\n"
     server = serve(settings, "fixed:app", SWML_TRUSTED_PROXIES="127.0.0.1")
-    told = {name.replace("_", "-"): value for name, value in HTTPS.items()}
-    told.update({"X-Forwarded-Prefix": "/shop", "Host": "localhost"})
-    answer = server.request("GET", "/where", headers=told, auth=None)
-    assert answer.json == {"url": "https://www.example/shop/where", "client": "192.0.2.7"}
+    forwarded = {name.replace("_", "-"): value for name, value in HTTPS.items()}
+    forwarded.update({"X-Forwarded-Prefix": "/shop", "Host": "localhost"})
+    response = server.request("GET", "/where", headers=forwarded, auth=None)
+    assert response.json == {"url": "https://www.example/shop/where", "client": "192.0.2.7"}
 
 
-def test_the_tool_endpoint_asks_for_both_tokens(serve: Any) -> None:
+def test_the_tool_endpoint_requires_both_tokens(serve: Any) -> None:
     server = serve()
 
     def post(url: str, body: Any, headers: dict[str, str] = PLATFORM) -> Any:
@@ -290,8 +290,8 @@ def test_the_tool_endpoint_asks_for_both_tokens(serve: Any) -> None:
     (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
     url = tool["web_hook_url"]
     assert url.startswith(f"http://127.0.0.1:{server.port}/swaig?__token=")
-    answer = post(url, call)
-    assert (answer.status, answer.json) == (200, {"response": "We are open 9 to 5."})
+    response = post(url, call)
+    assert (response.status, response.json) == (200, {"response": "We are open 9 to 5."})
     for path in ("/swml", url, "/swaig", "//swaig", "/x/../swaig"):
         refused = post(path, call, {"Authorization": "Bearer wrong"})
         assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})

@@ -76,9 +76,9 @@ def test_plain_wsgi(serve: Any) -> None:
     assert len((EXAMPLES / "plain_wsgi" / "app.py").read_text().splitlines()) <= 11
     server = serve("plain_wsgi", API_TOKEN="a-token", SWML_ALLOWED_HOSTS="127.0.0.1")
     good = {"Authorization": "Bearer a-token"}
-    answer = server.request("GET", "/", headers=good, auth=None)
-    assert (answer.status, answer.body) == (200, b"Hello, whoever you proved to be.\n")
-    assert dict(SECURITY_HEADERS).items() <= answer.headers.items()
+    response = server.request("GET", "/", headers=good, auth=None)
+    assert (response.status, response.body) == (200, b"Hello, authenticated client.\n")
+    assert dict(SECURITY_HEADERS).items() <= response.headers.items()
     assert server.request("GET", "/", auth=None).status == 401
     evil = {**good, "Host": "evil.example"}
     assert server.request("GET", "/", headers=evil, auth=None).status == 403
@@ -97,27 +97,27 @@ def test_own_order(serve: Any, tmp_path: Path) -> None:
         headers = {**local, **options.pop("headers", {})}
         return server.request("GET", path, headers=headers, **options)
 
-    answer = get("/api/x", auth=me)
-    assert answer.json == {"account": "me"}
-    assert answer.headers["RateLimit-Policy"] == '"account";q=5;w=60'
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "X-XSS-Protection" not in answer.headers
+    response = get("/api/x", auth=me)
+    assert response.json == {"account": "me"}
+    assert response.headers["RateLimit-Policy"] == '"account";q=5;w=60'
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "X-XSS-Protection" not in response.headers
     assert get("/api/x", auth=None).status == 401
     assert get("/other", auth=None).json == {"account": None}
-    # The account's limit, whatever its address: nginx on this machine tells that.
+    # The account's limit counts its requests from every address.
     statuses = [
         get("/api/x", auth=me, headers={"X-Forwarded-For": f"192.0.2.{number}"}).status
         for number in range(6)
     ]
     assert statuses == [200] * 4 + [429] * 2
-    # The address' limit: guessing ends.
+    # The address's limit ends guessing.
     guesses = [get("/api/x", auth=("me", str(number))).status for number in range(20)]
     assert guesses[0] == 401
     assert guesses[-1] == 429
     assert server.request("GET", "/health", auth=None, headers={"Host": "10.0.0.1"}).status == 200
     preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "DELETE"}
-    answer = server.request("OPTIONS", "/api/x", auth=None, headers={**local, **preflight})
-    assert answer.status == 204
+    response = server.request("OPTIONS", "/api/x", auth=None, headers={**local, **preflight})
+    assert response.status == 204
 
 
 def test_multi_agent(serve: Any) -> None:
@@ -159,14 +159,14 @@ def test_multi_agent(serve: Any) -> None:
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
-    """Check that these are variables of ours with values that are good."""
+    """Return the settings of these variables, all of which must be ours and valid."""
     assert variables.keys() <= VARIABLES
     return Settings.from_env(variables)
 
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> dict[str, str]:
-    """Return files of secrets, by the name that the deployments give them."""
+    """Return the paths of secret files, by the names in the deployments."""
     contents = {"secret": SECRET, "password": "a password of the platform"}
     contents["storage-url"] = f"sqlite:///{tmp_path}/store.db"
     paths = {}
@@ -181,7 +181,7 @@ PLATFORM = ("platform", "a password of the platform")
 
 
 def is_served(server: Any, host: str) -> None:
-    """Check that an agent answers, and only to whoever it should."""
+    """Check that an agent serves its platform and health checks, and nothing else."""
     headers = {"Host": host}
     assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
     assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
@@ -191,7 +191,7 @@ def is_served(server: Any, host: str) -> None:
 
 
 class Unit(configparser.RawConfigParser):
-    """A systemd unit: keys that may be there several times, kept apart by a line's end."""
+    """A systemd unit; repeated keys are numbered."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(strict=True, delimiters=("=",), comment_prefixes=("#",))
@@ -242,7 +242,7 @@ def test_the_systemd_unit(unit: Unit, serve_command: Any, secrets: Any, tmp_path
     is_served(server, "agent.example.com")
 
 
-def test_nginx_overwrites_every_field_that_is_believed() -> None:
+def test_nginx_overwrites_every_trusted_field() -> None:
     text = (EXAMPLES / "deploy_nginx" / "nginx.conf").read_text()
     text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     assert text.count("{") == text.count("}")
@@ -263,7 +263,7 @@ def test_nginx_overwrites_every_field_that_is_believed() -> None:
 
 @pytest.fixture
 def nginx(unit: Unit, serve_command: Any, secrets: Any, tmp_path: Path) -> Iterator[int]:
-    """Serve the example behind its nginx, and return the port on which that speaks TLS."""
+    """Serve the example behind its nginx, and return the port for TLS."""
     assert NGINX is not None
     bind = f"unix:{tmp_path}/agent.sock"
     listening = r"Listening at: unix:\S+ \((\d+)\)"
@@ -314,7 +314,7 @@ def nginx(unit: Unit, serve_command: Any, secrets: Any, tmp_path: Path) -> Itera
             process.wait()
 
 
-# Whether there is an nginx is not for these tests to change.
+# .ci/run installs nginx, or reports that it cannot.
 if NGINX is not None:
 
     def test_the_agent_behind_nginx(nginx: int, tmp_path: Path) -> None:
@@ -328,10 +328,10 @@ if NGINX is not None:
             fields = {name.replace("_", "-"): value for name, value in headers.items()}
             fields = {"Host": "agent.example.com", "Content-Type": "application/json", **fields}
             connection.request(method, path, None if body is None else json.dumps(body), fields)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
             connection.close()
-            return answer, json.loads(content)
+            return response, json.loads(content)
 
         credentials = "Basic cGxhdGZvcm06YSBwYXNzd29yZCBvZiB0aGUgcGxhdGZvcm0="
         forged = {
@@ -343,10 +343,10 @@ if NGINX is not None:
             "Forwarded": "host=evil.example;proto=http",
             "Authorization": credentials,
         }
-        answer, document = request("POST", "/", {"call_id": "call-1"}, **forged)
-        assert answer.status == 200
-        assert answer.headers["Strict-Transport-Security"]
-        assert answer.headers["RateLimit"]
+        response, document = request("POST", "/", {"call_id": "call-1"}, **forged)
+        assert response.status == 200
+        assert response.headers["Strict-Transport-Security"]
+        assert response.headers["RateLimit"]
         functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
         url = next(f["web_hook_url"] for f in functions if f["function"] == "transfer_funds")
         parts = urlsplit(url)
@@ -440,7 +440,7 @@ def test_the_kubernetes_manifest(serve_command: Any, secrets: Any) -> None:
     }
     labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert found["Service"]["spec"]["selector"] == labels
-    # Nothing secret stands in the manifest, and what the configuration names is mounted.
+    # The manifest holds no secret, and mounts each file that the configuration names.
     mounts = {each["mountPath"] for each in container["volumeMounts"]}
     data = found["ConfigMap"]["data"]
     named = {name: value for name, value in data.items() if name.endswith("_FILE")}
@@ -466,8 +466,8 @@ def test_the_kubernetes_manifest(serve_command: Any, secrets: Any) -> None:
         cwd=str(EXAMPLES / "deploy_docker"),
     )
     is_served(server, "agent.example.com")
-    # The kubelet asks by the pod's address, without credentials.
+    # The kubelet connects to the pod's address, without credentials.
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         path = container[probe]["httpGet"]["path"]
-        answer = server.request("GET", path, auth=None, headers={"Host": "10.244.7.9:8000"})
-        assert answer.status == 200
+        response = server.request("GET", path, auth=None, headers={"Host": "10.244.7.9:8000"})
+        assert response.status == 200

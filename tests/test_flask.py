@@ -1,4 +1,4 @@
-"""A real Flask site inside the stack: its own test client, and a real gunicorn."""
+"""A real Flask site inside the middleware: with its own test client, and under gunicorn."""
 
 from __future__ import annotations
 
@@ -59,15 +59,17 @@ def multipart(size: int) -> tuple[bytes, dict[str, str]]:
 
 
 def look_around(client: Any) -> list[tuple[int, dict[str, str], bytes]]:
-    answers = [client.get(path) for path in ("/", "/", "/stream", "/nowhere", "/teapot", "/broken")]
-    answers.append(client.head("/"))
-    answers.append(client.options("/upload"))
-    answers.append(client.post("/upload", data={"file": (io.BytesIO(b"hello"), "a.txt")}))
-    answers.append(client.post("/upload", data={}))
-    return [(answer.status_code, dict(answer.headers), answer.data) for answer in answers]
+    responses = [
+        client.get(path) for path in ("/", "/", "/stream", "/nowhere", "/teapot", "/broken")
+    ]
+    responses.append(client.head("/"))
+    responses.append(client.options("/upload"))
+    responses.append(client.post("/upload", data={"file": (io.BytesIO(b"hello"), "a.txt")}))
+    responses.append(client.post("/upload", data={}))
+    return [(response.status_code, dict(response.headers), response.data) for response in responses]
 
 
-def test_the_sites_pages_are_untouched_but_for_the_four_headers(modules: Any) -> None:
+def test_the_sites_pages_change_only_by_the_four_headers(modules: Any) -> None:
     bare = look_around(modules("pages").app.test_client())
     hardened = look_around(modules("app").app.test_client())
     for (status, headers, body), (before, headers_before, body_before) in zip(hardened, bare):
@@ -81,31 +83,31 @@ def test_the_sites_pages_are_untouched_but_for_the_four_headers(modules: Any) ->
     assert b"Visit 2" in hardened[1][2]
 
 
-def test_what_the_site_says_itself_wins_and_nothing_is_sent_twice() -> None:
+def test_the_sites_own_headers_win_and_no_header_is_sent_twice() -> None:
     app = Flask(__name__)
 
     @app.get("/")
     def home() -> Response:
-        answer = Response("home")
-        answer.headers.add("X-FRAME-OPTIONS", "SAMEORIGIN")
-        answer.headers.add("Vary", "Cookie")
-        answer.set_cookie("a", "1")
-        answer.set_cookie("b", "2")
-        return answer
+        response = Response("home")
+        response.headers.add("X-FRAME-OPTIONS", "SAMEORIGIN")
+        response.headers.add("Vary", "Cookie")
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return response
 
     app.wsgi_app = harden(
         app.wsgi_app, Settings.from_mapping({"cors_origins": ["https://a.example"]})
     )
-    answer = app.test_client().get("/", headers={"Origin": "https://a.example"})
-    assert answer.headers.getlist("X-Frame-Options") == ["SAMEORIGIN"]
-    assert answer.headers.getlist("Vary") == ["Cookie, Origin"]
-    assert len(answer.headers.getlist("Set-Cookie")) == 2
-    names = [name for name, _ in answer.headers if name != "Set-Cookie"]
+    response = app.test_client().get("/", headers={"Origin": "https://a.example"})
+    assert response.headers.getlist("X-Frame-Options") == ["SAMEORIGIN"]
+    assert response.headers.getlist("Vary") == ["Cookie, Origin"]
+    assert len(response.headers.getlist("Set-Cookie")) == 2
+    names = [name for name, _ in response.headers if name != "Set-Cookie"]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_proxy_fix_inside_still_works_and_believes_no_stranger(fixed: bool) -> None:
+def test_proxy_fix_inside_works_and_untrusted_clients_are_ignored(fixed: bool) -> None:
     app = Flask(__name__)
 
     @app.get("/")
@@ -115,7 +117,7 @@ def test_proxy_fix_inside_still_works_and_believes_no_stranger(fixed: bool) -> N
     if fixed:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)
     app.wsgi_app = harden(app.wsgi_app, Settings.from_mapping({"trusted_proxies": ["10.0.0.1"]}))
-    told = {
+    forwarded = {
         "X-Forwarded-For": "203.0.113.66, 192.0.2.7",
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "www.example",
@@ -124,7 +126,7 @@ def test_proxy_fix_inside_still_works_and_believes_no_stranger(fixed: bool) -> N
 
     def ask(peer: str) -> Any:
         environ = {"REMOTE_ADDR": peer}
-        return app.test_client().get("/", headers=told, environ_overrides=environ).json
+        return app.test_client().get("/", headers=forwarded, environ_overrides=environ).json
 
     assert ask("10.0.0.1") == {"url": "https://www.example/shop/", "client": "192.0.2.7"}
     assert ask("203.0.113.9") == {"url": "http://localhost/", "client": "203.0.113.9"}
@@ -154,16 +156,16 @@ def test_pages_sessions_uploads_and_errors(serve: Any) -> None:
     chunked = server.request("POST", "/upload", pieces, headers, auth=None, chunked=True)
     assert chunked.json == uploaded.json
     for path, status in (("/nowhere", 404), ("/teapot", 418), ("/broken", 500)):
-        answer = server.request("GET", path, auth=None)
-        assert answer.status == status
-        assert f"Error {status}".encode() in answer.body
-        assert FOUR.items() <= answer.headers.items()
+        response = server.request("GET", path, auth=None)
+        assert response.status == status
+        assert f"Error {status}".encode() in response.body
+        assert FOUR.items() <= response.headers.items()
     declared = {**headers, "Content-Length": "3000001"}
     assert server.request("POST", "/upload", b"", declared, auth=None).status == 413
     server.wait_for_log("RuntimeError: this view is broken")
 
 
-def test_the_stream_is_not_collected_first(serve: Any, tmp_path: Path) -> None:
+def test_streams_are_not_buffered(serve: Any, tmp_path: Path) -> None:
     server = serve()
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as client:
         client.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -173,21 +175,21 @@ def test_the_stream_is_not_collected_first(serve: Any, tmp_path: Path) -> None:
     head, _, body = data.partition(b"\r\n\r\n")
     assert b"Transfer-Encoding: chunked" in head
     assert b"Content-Length" not in head
-    # Each row came in a chunk of its own, as the view made it.
+    # Each row arrived in a chunk of its own, as the view yielded it.
     assert re.findall(rb"\r\n(row \d+\n)\r\n", b"\r\n" + body) == [
         b"row %d\n" % number for number in range(1000)
     ]
 
 
-def test_hosts_rates_and_headers_are_gained(serve: Any) -> None:
+def test_hosts_and_rates_are_limited_and_headers_added(serve: Any) -> None:
     server = serve(SWML_ALLOWED_HOSTS="localhost,127.0.0.1", SWML_RATE_LIMIT="3")
     refused = server.request("GET", "/", headers={"Host": "evil.example"}, auth=None)
     assert (refused.status, refused.json) == (403, {"error": "Forbidden: host not allowed"})
     assert FOUR.items() <= refused.headers.items()
-    answers = [server.request("GET", "/", auth=None) for _ in range(4)]
-    assert [answer.status for answer in answers] == [200, 200, 200, 429]
-    assert FOUR.items() <= answers[3].headers.items()
-    assert answers[3].json == {"error": "Rate limit exceeded"}
+    responses = [server.request("GET", "/", auth=None) for _ in range(4)]
+    assert [response.status for response in responses] == [200, 200, 200, 429]
+    assert FOUR.items() <= responses[3].headers.items()
+    assert responses[3].json == {"error": "Rate limit exceeded"}
 
 
 def tool_call(call_id: str, function: str = "opening_hours") -> dict[str, Any]:
@@ -195,7 +197,7 @@ def tool_call(call_id: str, function: str = "opening_hours") -> dict[str, Any]:
     return {"function": function, "argument": arguments, "call_id": call_id}
 
 
-def test_the_tool_endpoint_asks_for_both_tokens(serve: Any) -> None:
+def test_the_tool_endpoint_requires_both_tokens(serve: Any) -> None:
     server = serve()
 
     def post(url: str, body: Any, headers: dict[str, str] = PLATFORM) -> Any:
@@ -206,8 +208,8 @@ def test_the_tool_endpoint_asks_for_both_tokens(serve: Any) -> None:
     (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
     url = tool["web_hook_url"]
     assert url.startswith(f"http://127.0.0.1:{server.port}/swaig?__token=")
-    answer = post(url, tool_call("call-1"))
-    assert (answer.status, answer.json) == (200, {"response": "We are open 9 to 5."})
+    response = post(url, tool_call("call-1"))
+    assert (response.status, response.json) == (200, {"response": "We are open 9 to 5."})
     for path in ("/swml", url, "/swaig", "/swaig/", "//swaig", "/x/../swaig"):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
             refused = post(path, tool_call("call-1"), headers)

@@ -1,4 +1,4 @@
-"""What the README and the guide show is what works, as pasted."""
+"""The snippets of the README and the guide work as pasted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_readme_embeds_in_flask_and_in_django() -> None:
         assert len(code.splitlines()) <= 6
 
 
-# What runs them
+# The runner of the snippets
 
 
 def page(tmp_path: Path, text: str) -> Path:
@@ -58,15 +58,15 @@ def page(tmp_path: Path, text: str) -> Path:
 def test_a_snippet_that_fails_is_found(tmp_path: Path) -> None:
     fails = "```python\nraise SystemExit('it failed')\n```\n"
     broken = "def app(environ, start_response):\n    raise ValueError('no')\n"
-    answers = f"<!-- ask -->\n```python\n{broken}```\n"
+    asked = f"<!-- ask -->\n```python\n{broken}```\n"
     silent = "<!-- not run: it fails -->\n" + fails
-    first, second, third = snippets.programs(page(tmp_path, fails + answers + silent))
+    first, second, third = snippets.programs(page(tmp_path, fails + asked + silent))
     assert "it failed" in snippets.run(first)
     assert "ValueError: no" in snippets.run(second)
     assert snippets.run(third) == ""
 
 
-def test_snippets_go_on_and_have_variables(tmp_path: Path) -> None:
+def test_snippets_can_be_continued_and_have_variables(tmp_path: Path) -> None:
     text = (
         "<!-- with: A=1 B='2 3' -->\n```python\nimport os\n```\n"
         "Then:\n\n<!-- continued -->\n```python\nassert os.environ['B'] == '2 3'\n```\n"
@@ -75,6 +75,6 @@ def test_snippets_go_on_and_have_variables(tmp_path: Path) -> None:
     assert snippets.run(program) == ""
 
 
-def test_a_mark_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_mark_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dont run"):
         snippets.programs(page(tmp_path, "<!-- dont run -->\n```python\n```\n"))

@@ -1,4 +1,4 @@
-"""The same site with an AI tool, its tool endpoint guarded, and the whole site hardened."""
+"""The same site with an AI tool: its endpoint is protected, and the whole site hardened."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPENING_HOURS = {"monday": "9 to 5", "saturday": "10 to 2"}
 
 @app.post("/swml")
 def swml() -> dict[str, object]:
-    """Tell the platform what to say, and where this call's tool is."""
+    """Return the SWML document, with the URL of this call's tool."""
     token = sessions.generate_token("opening_hours", request.get_json()["call_id"])
     tool = {
         "function": "opening_hours",
@@ -35,14 +35,14 @@ def swml() -> dict[str, object]:
 
 @app.post("/swaig")
 def swaig() -> dict[str, object]:
-    """Answer a tool call. Only calls with a valid token of this call and function get here."""
+    """Handle a tool call; the middleware has verified its token for this call and function."""
     call_id = request.environ["swaig_wsgi.call_id"]
     app.logger.info("tool call in %s", call_id)
     day = str(request.get_json()["argument"]["parsed"][0].get("day", "")).lower()
     return FunctionResult(f"We are open {OPENING_HOURS.get(day, 'never')}.").to_dict()
 
 
-# Innermost first: a token for the tool, a bearer token for the platform, the rest for everyone.
+# Innermost first: the tool token, the platform's bearer token, then the layers for all requests.
 app.wsgi_app = ToolTokenMiddleware(app.wsgi_app, sessions, protect=("/swaig",))
 app.wsgi_app = AuthMiddleware(app.wsgi_app, platform, protect=("/swaig", "/swml"))
 app.wsgi_app = harden(app.wsgi_app, settings)

@@ -1,4 +1,4 @@
-"""A Flask site as it was before: sessions, a streamed view, an upload, error pages."""
+"""An existing Flask site: sessions, a streamed view, an upload, error pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Flask, Response, abort, render_template_string, request, sessi
 from werkzeug.exceptions import HTTPException
 
 app = Flask(__name__)
-app.config.from_prefixed_env()  # FLASK_SECRET_KEY, which sessions need
+app.config.from_prefixed_env()  # FLASK_SECRET_KEY, for sessions
 
 PAGE = "<!doctype html><title>{{ title }}</title><h1>{{ title }}</h1><p>{{ text }}</p>"
 

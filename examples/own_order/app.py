@@ -1,8 +1,8 @@
-"""An API that stacks the layers itself, since it wants them otherwise than `harden` has them.
+"""An API that stacks the layers itself, in another order than `harden`.
 
-Each account has a limit of its own, so that limit stands inside authentication; one by address
-stands outside of it, so that guessing passwords is limited. Load balancers may ask for the health
-under any host. Only the API is guarded, and only its pages' origin may call it.
+The limit for each account is inside authentication, which identifies the account. The limit for
+each address is outside, so that guessing passwords is limited. Load balancers may fetch `/health`
+under any host. Only the API requires authentication, and only one origin may call it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ accounts = AuthHandler(basic_auth=(os.environ["API_USER"], os.environ["API_PASSW
 
 
 def api(environ, start_response):
-    who = environ.get("swaig_wsgi.auth")
-    body = json.dumps({"account": who.username if who else None}).encode()
+    result = environ.get("swaig_wsgi.auth")
+    body = json.dumps({"account": result.username if result else None}).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response("200 OK", headers)
     return [body]
 
 
 def account(environ):
-    who = environ.get("swaig_wsgi.auth")
-    return who.username if who else "nobody"
+    result = environ.get("swaig_wsgi.auth")
+    return result.username if result else "anonymous"
 
 
 # Innermost first.

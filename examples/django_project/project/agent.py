@@ -1,4 +1,4 @@
-"""What the views and wsgi.py share: who may call the tool, and with which tokens."""
+"""The credentials and tokens of the tool, shared by the views and wsgi.py."""
 
 import os
 

@@ -26,7 +26,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
 }
 
-# Behind a proxy that ends TLS. Which proxies may say so is for SWAIG_WSGI to decide, below.
+# Behind a proxy that terminates TLS. The trusted proxies are in SWAIG_WSGI, below.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = os.environ.get("DJANGO_SSL_REDIRECT") == "true"
 

@@ -1,4 +1,4 @@
-"""The site's own tests, with Django's own client: nothing in them knows of the stack."""
+"""The site's own tests, with Django's own client and without the middleware."""
 
 from django.test import Client, SimpleTestCase
 
@@ -13,12 +13,12 @@ class SiteTests(SimpleTestCase):
         assert client.post("/form", {"name": "x"}).status_code == 403
         client.get("/form")
         token = client.cookies["csrftoken"].value
-        answer = client.post("/form", {"name": "x"}, headers={"X-CSRFToken": token})
-        self.assertContains(answer, "Hello x")
+        response = client.post("/form", {"name": "x"}, headers={"X-CSRFToken": token})
+        self.assertContains(response, "Hello x")
 
     def test_error_page(self) -> None:
         self.assertContains(self.client.get("/nowhere"), "Error 404", status_code=404)
 
     def test_stream(self) -> None:
-        answer = self.client.get("/stream")
-        assert len(b"".join(answer.streaming_content).splitlines()) == 1000
+        response = self.client.get("/stream")
+        assert len(b"".join(response.streaming_content).splitlines()) == 1000

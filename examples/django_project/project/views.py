@@ -49,7 +49,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def swml(request: HttpRequest) -> JsonResponse:
-    """Tell the platform what to say, and where this call's tool is."""
+    """Return the SWML document, with the URL of this call's tool."""
     token = sessions.generate_token("opening_hours", json.loads(request.body)["call_id"])
     tool = {
         "function": "opening_hours",
@@ -65,7 +65,7 @@ def swml(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_POST
 def swaig(request: HttpRequest) -> JsonResponse:
-    """Answer a tool call. Only calls with a valid token of this call and function get here."""
+    """Handle a tool call; the middleware has verified its token for this call and function."""
     day = str(json.loads(request.body)["argument"]["parsed"][0].get("day", "")).lower()
-    answer = FunctionResult(f"We are open {OPENING_HOURS.get(day, 'never')}.")
-    return JsonResponse(answer.to_dict())
+    result = FunctionResult(f"We are open {OPENING_HOURS.get(day, 'never')}.")
+    return JsonResponse(result.to_dict())

@@ -1,4 +1,4 @@
-"""The site, its tool endpoint guarded, and the whole hardened."""
+"""The site, with its tool endpoint protected and all of it hardened."""
 
 import os
 
@@ -13,7 +13,7 @@ application = get_wsgi_application()
 
 from .agent import platform, sessions, settings  # noqa: E402 - needs Django's settings
 
-# Innermost first: a token for the tool, a bearer token for the platform, the rest for everyone.
+# Innermost first: the tool token, the platform's bearer token, then the layers for all requests.
 application = ToolTokenMiddleware(application, sessions, protect=("/swaig",))
 application = AuthMiddleware(application, platform, protect=("/swaig", "/swml"))
 application = harden(application, settings)
