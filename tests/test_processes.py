@@ -12,6 +12,10 @@ import warnings
 import pytest
 
 from swaig_wsgi.processes import (
+    EXPLANATIONS,
+    PASSWORD,
+    SECRET,
+    STORAGE,
     SharedState,
     current,
     default_store,
@@ -19,6 +23,7 @@ from swaig_wsgi.processes import (
     generated_password,
     install,
     is_shared,
+    unshared_variables,
 )
 from swaig_wsgi.stores import MemoryStore, SQLiteStore
 
@@ -177,3 +182,15 @@ def test_which_stores_other_processes_see(tmp_path):
     assert in_child(lambda: is_shared(private)) is True
     memory = MemoryStore()
     assert in_child(lambda: is_shared(memory)) is False
+
+
+def test_variables_to_set_for_what_this_process_generated_alone(tmp_path):
+    mine, parents = os.getpid(), os.getppid()
+    assert unshared_variables() == frozenset()
+    assert unshared_variables(key_pid=mine) == {SECRET}
+    assert unshared_variables(password_pid=mine) == {PASSWORD}
+    assert unshared_variables(store=MemoryStore()) == {STORAGE}
+    shared_store = SQLiteStore(tmp_path / "store.db")
+    assert not unshared_variables(key_pid=parents, password_pid=parents, store=shared_store)
+    every = unshared_variables(key_pid=mine, password_pid=mine, store=MemoryStore())
+    assert every == set(EXPLANATIONS)
