@@ -1,4 +1,4 @@
-"""Handlers under gunicorn's gevent worker, whose greenlets share one thread and its event loop."""
+"""gunicorn's gevent worker, where all handlers are greenlets of one thread."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def keep(key: str):
 
 @app.tool()
 def keep_in_turn(key: str):
-    """Keep something, and see no loop of others."""
+    """Keep something, and see no other request's loop."""
     for n in range(10):
         app.sessions.set_session_metadata(key, {"n": n})
         time.sleep(0.001)
@@ -64,7 +64,7 @@ def keep_in_turn(key: str):
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_async_handlers_side_by_side(
+def test_async_and_plain_handlers_run_concurrently(
     gunicorn: Any, tmp_path: Path, request: pytest.FixtureRequest, store: str
 ) -> None:
     url = "sqlite://" if store == "sqlite" else request.getfixturevalue("valkey_url")
@@ -86,14 +86,14 @@ def test_async_handlers_side_by_side(
         name = ("pay", "keep", "keep_in_turn")[number % 3]
         arguments = {} if name == "pay" else {"key": f"key-{number}"}
         body = {"function": name, "call_id": "call-1", "argument": {"parsed": [arguments]}}
-        answer = server.request(
+        response = server.request(
             "POST", f"/swaig?{query}", body, {"X-Internal": "trusted"}, auth=None
         )
-        return name, answer.status, answer.json["response"]
+        return name, response.status, response.json["response"]
 
     with ThreadPoolExecutor(30) as threads:
-        answers = Counter(threads.map(call, range(30)))
-    assert answers == {
+        results = Counter(threads.map(call, range(30)))
+    assert results == {
         ("pay", 200, "paid"): 10,
         ("keep", 200, "9"): 10,
         ("keep_in_turn", 200, "9"): 10,
@@ -101,10 +101,10 @@ def test_async_handlers_side_by_side(
     assert (tmp_path / "paid").read_text() == "x"
     refused = server.request("GET", "/", headers={"X-Internal": "no"}, auth=None)
     assert refused.status == 401
-    assert "r=968;" in refused.headers["RateLimit"]  # 32 counted, in both processes together
+    assert "r=968;" in refused.headers["RateLimit"]  # both processes counted 32 together
 
 
-def test_tls_with_the_context_that_the_master_made(gunicorn: Any) -> None:
+def test_tls_is_served_with_the_context_of_the_master(gunicorn: Any) -> None:
     server = gunicorn(
         "swaig_wsgi.examples.basic:app",
         *WORKER,
@@ -118,6 +118,6 @@ def test_tls_with_the_context_that_the_master_made(gunicorn: Any) -> None:
     context.verify_mode = ssl.CERT_NONE
     connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=10)
     connection.request("GET", "/health")
-    answer = connection.getresponse()
-    assert (answer.status, answer.read()) == (200, b'{"status": "ok"}')
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b'{"status": "ok"}')
     connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..concurrency import FAULTS_AND_EXIT, resolve
+from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.auth import AuthResult, Decision, parse_authorization, parse_basic
 from ..middleware.auth import AuthHandler
 from ..wsgi import log
@@ -69,6 +69,6 @@ def _confirmed(
         try:
             if resolve(validate(*credentials)) is True:
                 return decision
-        except FAULTS_AND_EXIT:
+        except CALLBACK_ERRORS_AND_EXIT:
             log.exception("validate_basic_auth raised; the request is refused")
     return Decision(None, "refused_by_validate_basic_auth")

@@ -11,7 +11,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request
 from werkzeug.wsgi import get_path_info
 
-from ..concurrency import FAULTS, resolve
+from ..concurrency import CALLBACK_ERRORS, resolve
 from ..core.body_size import BodyError
 from ..core.redaction import filter_sensitive_headers
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
@@ -93,7 +93,7 @@ class Dispatcher:
                 headers=refusal.headers,
                 detail=refusal.detail,
             )
-        except FAULTS:
+        except CALLBACK_ERRORS:
             log.exception("agent %r failed to answer a request", self._agent.name)
             return refuse(
                 environ,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..concurrency import FAULTS, resolve
+from ..concurrency import CALLBACK_ERRORS, resolve
 from ..wsgi import log
 
 #: Seconds for which an answer stands, however often it is asked for.
@@ -110,5 +110,5 @@ class Readiness:
 def _run(name: str, check: Callable[[], Any], outcome: list[bool]) -> None:
     try:
         outcome.append(resolve(check()) is not False)
-    except FAULTS:
+    except CALLBACK_ERRORS:
         log.exception("the readiness check %r raised", name)

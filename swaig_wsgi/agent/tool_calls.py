@@ -6,7 +6,7 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..concurrency import FAULTS_AND_EXIT, resolve
+from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.calls import check_call
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail
@@ -100,6 +100,6 @@ class ToolCalls:
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result))
-        except FAULTS_AND_EXIT:
+        except CALLBACK_ERRORS_AND_EXIT:
             log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

@@ -1,4 +1,4 @@
-"""The result of something that may have been ``async``, for callers that are not."""
+"""Results of callbacks that may be ``async``, for synchronous callers."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from typing import Any
 
 from . import _greenlets as greenlets
 
-#: What other people's code may raise without more being at fault than itself. A task that was
-#: cancelled is no Exception since Python 3.8, and must not look like a worker being shut down.
-FAULTS = (Exception, asyncio.CancelledError)
+__all__ = ["CALLBACK_ERRORS", "CALLBACK_ERRORS_AND_EXIT", "resolve"]
 
-#: The same where ``sys.exit()`` ends what other people's code was asked for, and not the worker.
-FAULTS_AND_EXIT = (*FAULTS, SystemExit)
+#: What a user's callback may raise without ending the worker. Since Python 3.8 the error of a
+#: canceled task is not an Exception, and it must not pass for a worker's shutdown.
+CALLBACK_ERRORS = (Exception, asyncio.CancelledError)
+
+#: The same, where ``sys.exit()`` in a callback ends the callback and not the worker.
+CALLBACK_ERRORS_AND_EXIT = (*CALLBACK_ERRORS, SystemExit)
 
 
 def resolve(value: Any) -> Any:
-    """Return `value`, or what it comes to when it is awaitable.
+    """Return `value`, or its result if it is awaitable.
 
-    An awaitable is run to completion in an event loop of its own; where this thread already runs
-    a loop, or gevent has made greenlets of threads, in a fresh thread, while this one waits.
-    Context variables of the caller can be read in both. A coroutine that a coroutine returns is
-    awaited as well. Generators, asynchronous ones included, are not awaitable and come back as
-    they are.
+    An awaitable runs to completion in an event loop of its own. Where this thread already runs a
+    loop, or gevent has replaced threads, that loop runs in a fresh thread while this one waits.
+    The awaitable can read the caller's context variables either way. A coroutine returned by a
+    coroutine is awaited as well. Generators, including asynchronous ones, are not awaitable and
+    are returned unchanged.
 
     Raises:
-        whatever the awaitable raises; RuntimeError when it belongs to another event loop.
+        RuntimeError: the awaitable belongs to another event loop.
+        BaseException: whatever the awaitable raises.
     """
     if not inspect.isawaitable(value):
         return value
     try:
-        if not greenlets.are_threads():
+        if not greenlets.threads_are_greenlets():
             try:
                 asyncio.get_running_loop()
             except RuntimeError:
@@ -45,13 +48,13 @@ def resolve(value: Any) -> Any:
             raise error
         return result
     finally:
-        # Where no loop or thread could be had, the coroutine never started.
+        # If no loop or thread could be created, the coroutine never started.
         if inspect.iscoroutine(value):
             value.close()
 
 
 def _outcome(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    # An exception that leaves one of its threads is one that gevent prints, secrets and all.
+    # gevent prints an exception that leaves one of its threads, secrets included.
     try:
         return _run(value), None
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Locks that are free in every forked child, whoever held them in the parent."""
+"""Locks that are free in every forked child, even if a thread of the parent held them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import os
 import weakref
 from typing import Protocol
 
+__all__ = ["LockOwner", "renew_in_children"]
 
-class Owner(Protocol):
-    """Has locks."""
+
+class LockOwner(Protocol):
+    """An object that holds locks."""
 
     def renew_locks(self) -> None:
-        """Put fresh locks into the place of those that a thread of the parent may have held."""
+        """Replace all locks: a thread that the child does not have may have held them."""
 
 
-_owners: weakref.WeakSet[Owner] = weakref.WeakSet()
+_owners: weakref.WeakSet[LockOwner] = weakref.WeakSet()
 
 
-def renew_in_children(owner: Owner) -> None:
-    """Call ``owner.renew_locks()`` in each child that this process forks, before it does anything.
+def renew_in_children(owner: LockOwner) -> None:
+    """Call ``owner.renew_locks()`` first thing in each child that this process forks.
 
-    Of the threads only the one that forks lives on in the child: what another one held there is
-    never released. The owner may be garbage at any time.
+    Only the forking thread exists in the child, so nothing there would release a lock that another
+    thread held. The owner is referenced weakly.
     """
     _owners.add(owner)
 

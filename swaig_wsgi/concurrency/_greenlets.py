@@ -1,7 +1,7 @@
-"""The system's own threads, where gevent has put greenlets into the place of Python's.
+"""The operating system's threads, where gevent has replaced Python's with greenlets.
 
-Greenlets share one thread, which can run one event loop. And what gevent puts into the place of
-locks does not reliably keep that thread and others apart.
+All greenlets of an application share one thread, which can run one event loop. gevent's
+replacements for locks do not reliably exclude other threads.
 """
 
 from __future__ import annotations
@@ -13,40 +13,48 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+__all__ = [
+    "outside_main_hub",
+    "system_lock",
+    "system_sleep",
+    "thread_pool",
+    "threads_are_greenlets",
+]
 
-def are_threads() -> bool:
-    """Tell whether what Python calls a thread is a greenlet here."""
+
+def threads_are_greenlets() -> bool:
+    """Return whether gevent has patched :mod:`threading`."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def run_elsewhere() -> bool:
-    """Tell whether this thread is another than the one in which an application's greenlets run.
+def outside_main_hub() -> bool:
+    """Return whether this thread is not the one in which the application's greenlets run.
 
-    What waits by gevent, such as a socket, works only in the thread that made it.
+    Objects that wait through gevent, such as sockets, work only in the thread that created them.
     """
-    return are_threads() and not importlib.import_module("gevent").get_hub().main_hub
+    return threads_are_greenlets() and not importlib.import_module("gevent").get_hub().main_hub
 
 
 def thread_pool() -> ThreadPoolExecutor:
-    """Return a pool of one thread of the system's; who waits for its results lets others run."""
+    """Return a pool of one system thread; waiting for its results lets other greenlets run."""
     executor: Any = ThreadPoolExecutor
-    if are_threads():
+    if threads_are_greenlets():
         executor = importlib.import_module("gevent.threadpool").ThreadPoolExecutor
     pool: ThreadPoolExecutor = executor(max_workers=1)
     return pool
 
 
 def system_lock() -> Any:
-    """Return a lock as of :class:`threading.Lock`, between threads of the system's.
+    """Return a lock like :class:`threading.Lock` that excludes system threads.
 
-    Who holds it must not let another greenlet run, which could wait for it in the same thread.
+    Its holder must not switch to another greenlet, which could wait for it in the same thread.
     """
     return _original("_thread", "allocate_lock", threading.Lock)()
 
 
 def system_sleep(seconds: float) -> None:
-    """Sleep, and let no other greenlet of this thread run."""
+    """Sleep without switching to another greenlet of this thread."""
     _original("time", "sleep", time.sleep)(seconds)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
-from ..concurrency import FAULTS_AND_EXIT, resolve
+from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.auth import (
     AuthResult,
     BasicSecret,
@@ -173,7 +173,7 @@ class AuthHandler:
             if decision.result is not None or self._validator is None:
                 return decision
             passed = resolve(self._validator(AuthRequest(headers, method, url)))
-        except FAULTS_AND_EXIT:
+        except CALLBACK_ERRORS_AND_EXIT:
             log.exception("checking credentials raised; the request is refused")
             return Decision(None, "validator_error")
         if passed is True:
@@ -346,7 +346,7 @@ class AuthMiddleware:
             found = self._authenticate(headers, method=method, url=url)
             if not isinstance(found, Decision):
                 found = resolve(found)
-        except FAULTS_AND_EXIT:
+        except CALLBACK_ERRORS_AND_EXIT:
             log.exception("the authenticator raised; the request is refused")
             return Decision(None, "validator_error")
         if isinstance(found, Decision):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..concurrency import run_elsewhere
+from ..concurrency import outside_main_hub
 from ..core.redaction import escape_control
 from ..core.store_urls import check_store_url, split_prefix
 from ._base import (
@@ -206,7 +206,7 @@ class RedisStore:
 
     def _call(self, work: Callable[[Any], _T]) -> _T:
         with within(self._total):
-            if not run_elsewhere():
+            if not outside_main_hub():
                 client = self._own_client()
                 return self._sound(lambda: work(client))
             client = self._connect()

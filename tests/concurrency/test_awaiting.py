@@ -9,18 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from swaig_wsgi.concurrency import FAULTS, resolve
+from swaig_wsgi.concurrency import CALLBACK_ERRORS, resolve
 
-colour = contextvars.ContextVar("colour", default="none")
+color = contextvars.ContextVar("color", default="none")
 
 
-async def answer(value):
+async def give(value):
     await asyncio.sleep(0)
     return value
 
 
 class Later:
-    """Awaitable, and no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __init__(self, value):
         self.value = value
@@ -36,13 +36,13 @@ def generator_based(value):
     return value
 
 
-def test_what_is_not_awaitable_comes_back_as_it_is():
+def test_a_value_that_is_not_awaitable_is_returned_unchanged():
     value = object()
     assert resolve(value) is value
     assert resolve(None) is None
 
 
-def test_generators_come_back_as_they_are():
+def test_generators_are_returned_unchanged():
     plain = (item for item in [True])
     assert resolve(plain) is plain
 
@@ -53,17 +53,17 @@ def test_generators_come_back_as_they_are():
     assert resolve(generator) is generator
 
 
-@pytest.mark.parametrize("kind", [answer, Later, generator_based])
-def test_an_awaitable_is_run_to_completion(kind):
+@pytest.mark.parametrize("kind", [give, Later, generator_based])
+def test_an_awaitable_runs_to_completion(kind):
     assert resolve(kind(7)) == 7
 
 
-def test_a_coroutine_that_a_coroutine_returns_is_awaited():
-    assert resolve(answer(answer(answer(7)))) == 7
+def test_a_coroutine_returned_by_a_coroutine_is_awaited():
+    assert resolve(give(give(give(7)))) == 7
 
 
-@pytest.mark.parametrize("kind", [answer, Later])
-def test_inside_a_running_loop_a_fresh_thread_does_it(kind):
+@pytest.mark.parametrize("kind", [give, Later])
+def test_inside_a_running_loop_the_awaitable_runs_in_a_fresh_thread(kind):
     async def caller():
         async def where():
             return threading.get_ident(), await kind(7)
@@ -77,19 +77,19 @@ def test_inside_a_running_loop_a_fresh_thread_does_it(kind):
 
 def test_context_variables_can_be_read_with_and_without_a_running_loop():
     async def read():
-        return colour.get()
+        return color.get()
 
     async def caller():
-        colour.set("blue")
+        color.set("blue")
         return resolve(read())
 
-    colour.set("red")
+    color.set("red")
     assert resolve(read()) == "red"
     assert asyncio.run(caller()) == "blue"
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, KeyboardInterrupt])
-def test_what_the_awaitable_raises_is_raised(error):
+def test_the_error_of_an_awaitable_is_raised(error):
     async def fail():
         raise error("reason")
 
@@ -113,10 +113,10 @@ def test_a_future_of_another_loop_is_an_error_and_not_a_hang():
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_coroutine_that_could_not_be_started_leaves_no_warning(monkeypatch, running):
+def test_a_coroutine_that_could_not_start_leaves_no_warning(monkeypatch, running):
     async def caller():
         with pytest.raises(OSError, match="too many open files"):
-            resolve(answer(7))
+            resolve(give(7))
 
     def no_loop(*args, **kwargs):
         raise OSError("too many open files")
@@ -134,12 +134,12 @@ def test_a_coroutine_that_could_not_be_started_leaves_no_warning(monkeypatch, ru
         else:
             monkeypatch.setattr(asyncio.events, "new_event_loop", no_loop)
             with pytest.raises(OSError, match="too many open files"):
-                resolve(answer(7))
+                resolve(give(7))
         gc.collect()
 
 
-def test_greenlets_of_gevent_leave_their_shared_thread(monkeypatch):
-    """Its monkey module is stood in for, as the core's tests run without any package."""
+def test_under_gevent_an_awaitable_runs_in_a_system_thread(monkeypatch):
+    """gevent's monkey module is faked: these tests run without any package."""
     patched = {"threading"}
     monkey = types.SimpleNamespace(is_module_patched=patched.__contains__)
     threads = types.SimpleNamespace(ThreadPoolExecutor=ThreadPoolExecutor)
@@ -147,12 +147,12 @@ def test_greenlets_of_gevent_leave_their_shared_thread(monkeypatch):
     monkeypatch.setitem(sys.modules, "gevent.threadpool", threads)
 
     async def where():
-        return threading.get_ident(), colour.get()
+        return threading.get_ident(), color.get()
 
     async def fail():
         raise LookupError("from the other thread")
 
-    token = colour.set("blue")
+    token = color.set("blue")
     try:
         thread, seen = resolve(where())
         assert (thread != threading.get_ident(), seen) == (True, "blue")
@@ -161,11 +161,11 @@ def test_greenlets_of_gevent_leave_their_shared_thread(monkeypatch):
         patched.clear()
         assert resolve(where()) == (threading.get_ident(), "blue")
     finally:
-        colour.reset(token)
+        color.reset(token)
 
 
-def test_a_cancelled_task_is_a_fault_and_an_end_of_the_process_is_none():
-    assert issubclass(asyncio.CancelledError, FAULTS)
-    assert issubclass(ValueError, FAULTS)
-    assert not issubclass(SystemExit, FAULTS)
-    assert not issubclass(KeyboardInterrupt, FAULTS)
+def test_a_canceled_task_is_a_callback_error_and_an_end_of_the_process_is_not():
+    assert issubclass(asyncio.CancelledError, CALLBACK_ERRORS)
+    assert issubclass(ValueError, CALLBACK_ERRORS)
+    assert not issubclass(SystemExit, CALLBACK_ERRORS)
+    assert not issubclass(KeyboardInterrupt, CALLBACK_ERRORS)

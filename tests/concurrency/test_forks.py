@@ -15,7 +15,7 @@ class Owner:
         self.renewed += 1
 
 
-def test_owners_renew_their_locks_in_each_child_and_only_there(run_python):
+def test_owners_renew_their_locks_in_each_child_and_only_in_children(run_python):
     program = """
 import os
 from swaig_wsgi.concurrency import renew_in_children
@@ -36,7 +36,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), first.renewed, second.re
     assert run_python(program) == "11 0 0\n"
 
 
-def test_an_owner_may_be_forgotten():
+def test_owners_are_referenced_weakly():
     owner = Owner()
     forks.renew_in_children(owner)
     forks._after_fork_in_child()

@@ -1,8 +1,7 @@
-"""The system's own threads and locks; gevent is stood in for, as these tests run without it."""
+"""System threads and locks; gevent is faked, because these tests run without it."""
 
 import sys
 import threading
-import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,7 @@ from swaig_wsgi.concurrency import _greenlets as greenlets
 
 @pytest.fixture
 def gevent(monkeypatch):
-    """Give a stand-in for gevent's monkey, and what was called of the originals that it keeps."""
+    """Return a fake of gevent's monkey module that records calls of the saved originals."""
     calls = []
     originals = {
         ("_thread", "allocate_lock"): lambda: calls.append("lock") or threading.Lock(),
@@ -43,24 +42,24 @@ def without_gevent(monkeypatch):
     monkeypatch.delitem(sys.modules, "gevent.monkey", raising=False)
 
 
-def test_without_gevent_everything_is_pythons_own(monkeypatch):
+def test_without_gevent_threads_and_locks_are_those_of_python(monkeypatch):
     without_gevent(monkeypatch)
-    assert not greenlets.are_threads()
+    assert not greenlets.threads_are_greenlets()
     with greenlets.thread_pool() as pool:
         assert type(pool) is ThreadPoolExecutor
         assert pool.submit(threading.get_ident).result() != threading.get_ident()
     assert type(greenlets.system_lock()) is type(threading.Lock())
 
 
-def test_gevent_that_has_not_touched_threads(gevent):
+def test_gevent_without_patched_threads_changes_nothing(gevent):
     gevent.patched.clear()
-    assert not greenlets.are_threads()
+    assert not greenlets.threads_are_greenlets()
     with greenlets.thread_pool() as pool:
         assert type(pool) is ThreadPoolExecutor
 
 
-def test_gevents_own_pool_and_the_originals_that_it_keeps(gevent):
-    assert greenlets.are_threads()
+def test_gevents_own_pool_and_saved_originals_are_used(gevent):
+    assert greenlets.threads_are_greenlets()
     with greenlets.thread_pool() as pool:
         assert type(pool) is gevent.Pool
         assert pool.submit(threading.get_ident).result() != threading.get_ident()
@@ -70,12 +69,12 @@ def test_gevents_own_pool_and_the_originals_that_it_keeps(gevent):
     assert gevent.calls == ["lock", 0.5]
 
 
-def test_where_greenlets_run(gevent):
-    assert not greenlets.run_elsewhere()
+def test_outside_main_hub_is_true_only_in_other_threads_under_gevent(gevent):
+    assert not greenlets.outside_main_hub()
     gevent.hub.main_hub = False
-    assert greenlets.run_elsewhere()
+    assert greenlets.outside_main_hub()
     gevent.patched.clear()
-    assert not greenlets.run_elsewhere()
+    assert not greenlets.outside_main_hub()
 
 
 @pytest.mark.parametrize("present", [False, True])
@@ -86,11 +85,3 @@ def test_a_lock_excludes_other_threads(monkeypatch, gevent, present):
     with lock, greenlets.thread_pool() as pool:
         assert pool.submit(lock.acquire, False).result() is False
     assert lock.acquire(False)
-
-
-def test_sleep_without_gevent_is_pythons(monkeypatch):
-    without_gevent(monkeypatch)
-    slept = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    greenlets.system_sleep(3)
-    assert slept == [3]

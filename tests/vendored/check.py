@@ -229,7 +229,7 @@ def check_the_concurrency(load):
 
     equal(concurrency.resolve(reply()), "awaited")
     equal(concurrency.resolve("plain"), "plain")
-    equal(concurrency.are_threads(), False)
+    equal(concurrency.threads_are_greenlets(), False)
     with concurrency.system_lock() as held, concurrency.thread_pool() as pool:
         equal(held, True)
         equal(pool.submit(lambda: 2).result(), 2)
