@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .._version import __version__
 from . import _manifest
+from ._bytecode import byte_code_problems
 from ._manifest import Manifest, VendoringError, changes, sums
 
 #: The modules and packages of each part; each part is based on those before it.
@@ -117,17 +118,20 @@ def make_copy(
 def check_copy(dest: str | os.PathLike[str]) -> list[str]:
     """Return how the copy in `dest` differs from its manifest, and from the installed package.
 
-    Each entry is ``changed: PATH``, ``missing: PATH``, ``added: PATH`` or ``outdated: ...``. Byte
-    code in ``__pycache__`` is not checked. An attacker who can write the copy can write its
-    manifest as well; the comparison with an installed package of the same version finds that and
-    reports it as ``outdated``.
+    Each entry is ``changed: PATH``, ``missing: PATH``, ``added: PATH``, ``byte code: PATH ...`` or
+    ``outdated: ...``. Byte code that is not compiled from its source would run in its place; only
+    that of this version of Python can be checked, and other byte code is reported, too. An
+    attacker who can write the copy can write its manifest as well; the comparison with an
+    installed package of the same version finds that and reports it as ``outdated``.
 
     Raises:
         VendoringError: there is no copy.
     """
     root = Path(dest)
     manifest = read_manifest(root)
-    return [*changes(root, manifest), *_staleness(manifest)]
+    changed = changes(root, manifest)
+    trusted = {name for name in manifest.sums if f"changed: {name}" not in changed}
+    return [*changed, *byte_code_problems(root, trusted), *_staleness(manifest)]
 
 
 def read_manifest(root: Path) -> Manifest:
