@@ -228,5 +228,5 @@ def test_sessions_that_are_none(sessions):
     [{"protect": "/swaig"}, {"protect": ["swaig"]}, {"max_bytes": -1}, {"max_bytes": "1"}],
 )
 def test_options_that_are_unusable(options):
-    with pytest.raises(ValueError, match=r"path pattern|max_bytes"):
+    with pytest.raises(ValueError, match=r"protect|path pattern|max_bytes"):
         ToolTokenMiddleware(Recorder(), SESSIONS, **options)
