@@ -18,10 +18,6 @@ __all__ = ["PathScope", "path_scope", "remove_dot_segments"]
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-def _wsgi_str(path: str) -> str:
-    return path.encode("utf-8").decode("latin-1")
-
-
 def remove_dot_segments(path: str) -> str:
     """Return `path` without ``.`` and ``..`` segments (RFC 3986 section 5.2.4)."""
     kept: list[str] = []
@@ -113,29 +109,28 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
     """
     prefixes = []
     for pattern in check_items("protect", protect, "('/api/*',)"):
-        _check_pattern(pattern)
-        prefix = pattern[:-1] if pattern.endswith("/*") else pattern
+        path = _wsgi_path(pattern)
+        prefix = path[:-1] if path.endswith("/*") else path
         if "*" in prefix:
             raise ValueError(f"path pattern {pattern!r}: '*' may only be the last segment")
-        prefixes.append(_wsgi_str(prefix).rstrip("/"))
+        prefixes.append(prefix.rstrip("/"))
     if not prefixes:
         raise ValueError("protect is empty: nothing would be protected; ('/*',) means every path")
-    exact = []
-    for pattern in check_items("exempt", exempt, "('/health',)"):
-        _check_pattern(pattern)
-        if "*" in pattern:
-            raise ValueError(f"exempt path {pattern!r} is matched exactly and cannot contain '*'")
-        exact.append(_wsgi_str(pattern))
-    return PathScope(tuple(prefixes), frozenset(exact))
+    exact = frozenset(map(_wsgi_path, check_items("exempt", exempt, "('/health',)")))
+    for path in exact:
+        if "*" in path:
+            raise ValueError(f"exempt path {path!r} is matched exactly and cannot contain '*'")
+    return PathScope(tuple(prefixes), exact)
 
 
-def _check_pattern(pattern: str) -> None:
+def _wsgi_path(pattern: str) -> str:
+    """Return a valid pattern in the encoding of ``PATH_INFO``."""
     if not check_str("path pattern", pattern).startswith("/"):
         raise ValueError(f"path pattern {pattern!r} must start with '/'")
     # A normalized path has no such segments, so the pattern would protect nothing.
     if "//" in pattern or not {".", ".."}.isdisjoint(pattern.split("/")):
         raise ValueError(f"path pattern {pattern!r} must not contain an empty, '.' or '..' segment")
     try:
-        pattern.encode("utf-8")
+        return pattern.encode("utf-8").decode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"path pattern {pattern!r} cannot be encoded as UTF-8") from None

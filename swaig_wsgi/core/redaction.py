@@ -18,62 +18,18 @@ __all__ = [
 MASK = "****"
 
 # Matched against names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
-_SECRET_PARTS = (
-    "accesscode",
-    "accesskey",
-    "apikey",
-    "assertion",
-    "authorization",
-    "bearer",
-    "cardnumber",
-    "clientcert",
-    "cookie",
-    "credential",
-    "functionskey",
-    "hmac",
-    "jwt",
-    "passcode",
-    "passphrase",
-    "passwd",
-    "password",
-    "privatekey",
-    "secret",
-    "sessionid",
-    "signature",
-    "signingkey",
-    "subscriptionkey",
-    "token",
+_SECRET_PART = re.compile(
+    "accesscode|accesskey|apikey|assertion|authorization|bearer|cardnumber|clientcert|cookie"
+    "|credential|functionskey|hmac|jwt|passcode|passphrase|passwd|password|privatekey|secret"
+    "|sessionid|signature|signingkey|subscriptionkey|token|sig$"
 )
-_SECRET_NAMES = frozenset(
-    {
-        "auth",
-        "authkey",
-        "dpop",
-        "key",
-        "otp",
-        "pass",
-        "pwd",
-        "session",
-        "xauth",
-        "xauthkey",
-        "xsession",
-    }
-)
+_SECRET_NAME = re.compile("auth|authkey|dpop|key|otp|pass|pwd|session|xauth|xauthkey|xsession")
 # Only for parameters, not for headers, and only whole names: as parts they would match "zipcode",
 # "callsid" and "shipping".
-_SECRET_PARAMETERS = frozenset({"code", "pin", "refresh", "sid"})
+_SECRET_PARAMETER = re.compile("code|pin|refresh|sid")
 # Headers whose value is a URL, which may contain secrets.
-_URL_NAMES = frozenset(
-    {
-        "contentlocation",
-        "link",
-        "location",
-        "referer",
-        "xforwardeduri",
-        "xoriginaluri",
-        "xoriginalurl",
-        "xrewriteurl",
-    }
+_URL_NAME = re.compile(
+    "contentlocation|link|location|referer|xforwardeduri|xoriginaluri|xoriginalurl|xrewriteurl"
 )
 
 # Browsers treat a backslash as a slash and drop tabs and newlines.
@@ -104,11 +60,7 @@ def _plain(name: str) -> str:
 
 
 def _is_secret(plain_name: str) -> bool:
-    return (
-        plain_name in _SECRET_NAMES
-        or plain_name.endswith("sig")
-        or any(part in plain_name for part in _SECRET_PARTS)
-    )
+    return bool(_SECRET_PART.search(plain_name) or _SECRET_NAME.fullmatch(plain_name))
 
 
 def filter_sensitive_headers(
@@ -131,7 +83,7 @@ def filter_sensitive_headers(
         plain = _plain(name[5:] if name.startswith("HTTP_") else name)
         if plain in dropped or _is_secret(plain):
             continue
-        kept[name] = redact_url(value) if plain in _URL_NAMES else value
+        kept[name] = redact_url(value) if _URL_NAME.fullmatch(plain) else value
     return kept
 
 
@@ -167,7 +119,9 @@ def _redact(text: str, depth: int) -> str:
             continue
         name, equals, _ = piece.partition("=")
         plain = _plain(unquote_plus(name))
-        masking = bool(equals) and (plain in _SECRET_PARAMETERS or _is_secret(plain))
+        masking = equals != "" and (
+            _is_secret(plain) or _SECRET_PARAMETER.fullmatch(plain) is not None
+        )
         if masking or _hides_secret(piece, depth):
             piece = MASK if _hides_secret(name, depth) else f"{name}={MASK}"
         pieces.append(separator + piece)

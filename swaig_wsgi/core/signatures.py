@@ -16,7 +16,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
 from urllib.parse import unquote_to_bytes
@@ -200,14 +200,14 @@ def verify_request(
     except ValueError:
         return SignatureCheck(False, "bad_url")
     if sha256_signature is not None:
-        signed = _is_hex_signed(ring, urls, body, "sha256", sha256_signature)
+        signed = _is_signed(ring, urls, body, "sha256", bytes.fromhex(sha256_signature))
         return _VALID if signed else SignatureCheck(False, "bad_sha256")
     # check_headers() requires one of the two.
     sha1 = sha1_signature or sha1_alias_signature or ""
     try:
         if _HEX_SHA1.fullmatch(sha1):
             # The same HMAC as the base64 one, in another encoding.
-            if not _is_hex_signed(ring, urls, body, "sha1", sha1):
+            if not _is_signed(ring, urls, body, "sha1", bytes.fromhex(sha1)):
                 return SignatureCheck(False, "bad_sha1")
             moved = _is_hash_moved(urls[0], body)
             return SignatureCheck(False, "body_hash_moved") if moved else _VALID
@@ -228,11 +228,13 @@ def _base64_fault(
     form = None
     if media_type is not None and _UTF_8.fullmatch(media_type[1]):
         form = _form_message(body)
-    if form and _is_form_signed(ring, urls, form, signature):
+    # The encoded text is compared, since several base64 texts decode to the same bytes.
+    given = signature.encode("ascii")
+    if form and _is_signed(ring, urls, form, "sha1", given, base64.b64encode):
         if _is_hash_moved(urls[0], form):
             return "body_hash_moved"
         covered = True
-    elif _is_form_signed(ring, urls, b"", signature):
+    elif _is_signed(ring, urls, b"", "sha1", given, base64.b64encode):
         covered = False
     elif media_type is not None and form is None:
         return "malformed_form"
@@ -252,22 +254,16 @@ def _is_hash_moved(url: bytes, body: bytes) -> bool:
     return any(each.end() > len(url) for each in found)
 
 
-def _is_hex_signed(
-    ring: tuple[bytes, ...], urls: list[bytes], body: bytes, digest: str, signature: str
+def _is_signed(
+    ring: tuple[bytes, ...],
+    urls: list[bytes],
+    body: bytes,
+    digest: str,
+    given: bytes,
+    encode: Callable[[bytes], bytes] = bytes,
 ) -> bool:
-    given = bytes.fromhex(signature)
     return any(
-        hmac.compare_digest(_hmac(key, url + body, digest), given) for url in urls for key in ring
-    )
-
-
-def _is_form_signed(
-    ring: tuple[bytes, ...], urls: list[bytes], form: bytes, signature: str
-) -> bool:
-    # The encoded text is compared, since several base64 texts decode to the same bytes.
-    given = signature.encode("ascii")
-    return any(
-        hmac.compare_digest(base64.b64encode(_hmac(key, url + form, "sha1")), given)
+        hmac.compare_digest(encode(_hmac(key, url + body, digest)), given)
         for url in urls
         for key in ring
     )

@@ -225,10 +225,8 @@ def open_token(
     """
     token, message = _decode(text, signature_length)
     signature = token.signature
-    for key in keys:
-        if hmac.compare_digest(key.hexdigest(message)[: len(signature)], signature):
-            break
-    else:
+    length = len(signature)
+    if not any(hmac.compare_digest(key.hexdigest(message)[:length], signature) for key in keys):
         raise TokenError("bad_signature", token)
     if token.expiry <= now:
         raise TokenError("expired", token)

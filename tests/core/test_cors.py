@@ -77,7 +77,7 @@ IMPOSTORS = [
         ("chrome-extension://aapocclcgogkmnckokdopfmhonfmgoek",) * 2,
     ],
 )
-def test_an_origin_is_read_as_browsers_serialise_it(text, origin):
+def test_an_origin_is_serialized_as_by_browsers(text, origin):
     assert parse_origin(text) == origin
 
 

@@ -109,7 +109,7 @@ def test_a_policy_trusts_its_peers_only(trusted, peer, believed):
         (["::ffff:0:0/96"], "contains every address"),
     ],
 )
-def test_a_bad_policy_is_named_with_what_was_expected(value, message):
+def test_the_error_about_an_invalid_policy_names_it(value, message):
     with pytest.raises(ValueError, match=message):
         trusted_proxies(value)
 
@@ -118,12 +118,12 @@ JUNK = st.text() | st.text("0123456789abcdef.:/%-unix", max_size=20) | st.none()
 
 
 @given(JUNK | st.lists(JUNK) | st.integers() | st.floats())
-def test_a_policy_is_understood_or_named_as_a_mistake(value):
+def test_any_policy_is_compiled_or_rejected(value):
     with contextlib.suppress(ValueError):
         assert trusted_proxies(value) == trusted_proxies(value)
 
 
-def test_nothing_is_believed_of_an_untrusted_peer():
+def test_the_fields_of_an_untrusted_peer_are_ignored():
     everything = {"scheme": "https", "host": "evil.example", "port": "1", "prefix": "/evil"}
     assert resolve("192.0.2.66", peer="203.0.113.9", **everything) == Client()
     forwarded = "for=192.0.2.66;proto=https;host=evil.example"
@@ -187,7 +187,7 @@ def test_addresses_are_canonical_and_ports_dropped(text, address):
         "1" * 100_000,
     ],
 )
-def test_what_is_no_address_is_none(text):
+def test_anything_but_an_address_is_rejected(text):
     assert parse_address(text) is None
 
 
@@ -199,12 +199,12 @@ def test_parsing_an_address_never_raises(text):
 # X-Forwarded-*
 
 
-def test_lists_are_read_from_the_right_and_entries_keep_their_place():
+def test_lists_are_parsed_from_the_right_and_empty_entries_are_kept():
     hops = parse_x_forwarded(addresses="a,, b \t,c", scheme="https", prefix="")
     assert hops == Hops(addresses=("c", "b", "", "a"), schemes=("https",))
 
 
-def test_entries_beyond_the_limit_are_left_out():
+def test_entries_beyond_the_limit_are_ignored():
     hops = parse_x_forwarded(addresses="junk," * 100_000 + ",".join("abcdefgh" * 4))
     assert hops.addresses == tuple("hgfedcba" * 4)
 
@@ -221,10 +221,10 @@ def test_entries_beyond_the_limit_are_left_out():
         ("192.0.2.66, 192.0.2.7, 10.0.0.3, 10.0.0.2", "192.0.2.7"),
         ("192.0.2.7:1234, [::ffff:10.0.0.3]:80", "192.0.2.7"),
         ("10.0.0.66, 192.0.2.7", "192.0.2.7"),
-        # Inside the network of the proxies: the farthest that was named.
+        # Within the network of the proxies: the farthest one.
         ("10.0.0.3", "10.0.0.3"),
         ("10.0.0.4, 10.0.0.3", "10.0.0.4"),
-        # The walk stops at what is malformed; the client is the last good one.
+        # The walk stops at a malformed entry; the client is the last valid one.
         ("unknown", None),
         ("192.0.2.66, ", None),
         (",", None),
@@ -246,7 +246,7 @@ def test_the_first_untrusted_address_from_the_right_is_the_client(addresses, cli
         (1, "192.0.2.7", "192.0.2.7"),
         (2, "192.0.2.66, 192.0.2.7, 198.51.100.2", "192.0.2.7"),
         (2, "192.0.2.7, 198.51.100.2", "192.0.2.7"),
-        # Too short, or malformed within the count: nobody.
+        # Too short, or malformed within the count: unknown.
         (2, "198.51.100.2", None),
         (3, "192.0.2.7, 198.51.100.2", None),
         (1, "192.0.2.66, unknown", None),
@@ -256,7 +256,7 @@ def test_the_first_untrusted_address_from_the_right_is_the_client(addresses, cli
         (1, None, None),
     ],
 )
-def test_a_count_takes_that_entry_from_the_right_or_none(count, addresses, client):
+def test_a_count_selects_that_entry_from_the_right(count, addresses, client):
     assert resolve(addresses, trusted_proxies(count)).address == client
 
 
@@ -648,7 +648,7 @@ def test_no_junk_raises_or_resolves_to_anything_malformed(one, other, count):
         ("evil@a.example:80", None),
     ],
 )
-def test_a_port_takes_the_place_of_another(host, result):
+def test_a_port_replaces_another(host, result):
     assert host_with_port(host, 8443) == result
 
 

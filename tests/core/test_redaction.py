@@ -93,7 +93,7 @@ def test_mask_credentials() -> None:
         "X-My-Key",
     ],
 )
-def test_secret_headers_are_left_out(name: str) -> None:
+def test_secret_headers_are_omitted(name: str) -> None:
     headers = {name: SECRET, "Content-Type": "application/json"}
     assert filter_sensitive_headers(headers, ["x-my-KEY"]) == {"Content-Type": "application/json"}
 
@@ -246,7 +246,7 @@ def test_parameters_that_only_look_like_secrets(name: str) -> None:
     assert redact_url(f"/x?{name}=1") == f"/x?{name}=1"
 
 
-def test_a_secret_encoded_very_often_is_masked() -> None:
+def test_a_secret_encoded_many_times_is_masked() -> None:
     value = f"?__token={SECRET}"
     for _ in range(9):
         value = quote(value, safe="")
@@ -259,13 +259,13 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES).map("".join), st.lists(PIECES).map("".join))
-def test_no_surroundings_bring_a_token_to_light(before: str, after: str) -> None:
+def test_no_surroundings_reveal_a_token(before: str, after: str) -> None:
     for separator in "?&;#":
         assert SECRET not in redact_url(f"{before}{separator}__token={SECRET}{after}")
 
 
 @given(st.text(st.characters(exclude_characters="/?#\\@"), max_size=20), st.text(max_size=20))
-def test_no_userinfo_comes_to_light(user: str, rest: str) -> None:
+def test_no_userinfo_is_revealed(user: str, rest: str) -> None:
     assert SECRET not in redact_url(f"https://{user}:{SECRET}@h.example/{rest}")
 
 
@@ -274,7 +274,7 @@ def test_no_userinfo_comes_to_light(user: str, rest: str) -> None:
         lambda text: quote(f"x{text}", safe="")
     )
 )
-def test_an_encoded_password_never_comes_to_light(password: str) -> None:
+def test_an_encoded_password_is_never_revealed(password: str) -> None:
     assert redact_url(f"https://user:{password}@h.example/") == "https://****@h.example/"
 
 
@@ -286,6 +286,6 @@ def test_anything_is_redacted_to_one_line(url: str | bytes) -> None:
 @pytest.mark.parametrize(
     "unit", ["//", "/\t", "https://a:x", "?__token", "%2525", "@", "?a=", "?=%3F"]
 )
-def test_work_grows_with_length_alone(unit: str) -> None:
+def test_the_work_is_linear_in_the_length(unit: str) -> None:
     # Quadratic work on a line of this length would take minutes.
     assert redact_url("https://u:p" + unit * 40_000).isprintable()

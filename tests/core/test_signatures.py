@@ -96,7 +96,7 @@ def test_signing_is_the_hmac_of_url_and_body(digest: str) -> None:
 
 
 @given(TEXT.filter(bool), st.binary(), st.sampled_from(["sha256", "sha1"]))
-def test_what_is_signed_verifies(key: str, body: bytes, digest: str) -> None:
+def test_a_signed_body_verifies(key: str, body: bytes, digest: str) -> None:
     signature = {f"{digest}_signature": sign_body(key, URL, body, digest=digest)}
     assert verify_request(key, URL, body, **signature)
     assert not verify_request(key + "x", URL, body, **signature)
@@ -105,7 +105,7 @@ def test_what_is_signed_verifies(key: str, body: bytes, digest: str) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["", JSON, FORM, "text/plain"])
-def test_sha256_of_the_body_counts_for_any_type(content_type: str) -> None:
+def test_sha256_of_the_body_is_valid_for_any_type(content_type: str) -> None:
     signature = sign_body(KEY, URL, BODY)
     assert verify_request(KEY, URL, BODY, sha256_signature=signature, content_type=content_type)
 
@@ -130,17 +130,17 @@ def test_a_wrong_sha256_signature_is_final() -> None:
         assert check == SignatureCheck(False, reason)
 
 
-def test_a_right_sha256_signature_needs_no_other() -> None:
+def test_a_valid_sha256_signature_needs_no_other() -> None:
     signature = sign_body(KEY, URL, BODY)
     assert verify_request(KEY, URL, BODY, sha256_signature=signature, sha1_signature="junk")
 
 
-def test_no_signature_is_refused() -> None:
+def test_a_missing_signature_is_rejected() -> None:
     assert verify_request(KEY, URL, BODY) == SignatureCheck(False, "missing_signature")
     assert verify_request(KEY, URL, b"") == SignatureCheck(False, "missing_signature")
 
 
-def test_the_alias_counts_and_must_agree() -> None:
+def test_the_alias_is_valid_and_must_agree() -> None:
     good = sign_body(KEY, URL, BODY, digest="sha1")
     wrong = "0" * 40
     assert verify_request(KEY, URL, BODY, sha1_alias_signature=good)
@@ -153,7 +153,7 @@ def test_the_alias_counts_and_must_agree() -> None:
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha1"])
-def test_other_spellings_of_a_signature_are_malformed(digest: str) -> None:
+def test_other_encodings_of_a_signature_are_malformed(digest: str) -> None:
     good = sign_body(KEY, URL, BODY, digest=digest)
     for spelling in [
         "",
@@ -189,7 +189,7 @@ def test_no_header_raises_or_verifies(
     )
 
 
-def test_headers_are_judged_before_a_body_is_read() -> None:
+def test_headers_are_checked_without_a_body() -> None:
     assert check_headers(None, None, None) == "missing_signature"
     assert check_headers("0" * 64, "junk", "other junk") == ""
     assert check_headers(None, "0" * 40, None) == ""
@@ -213,7 +213,7 @@ def test_headers_are_judged_before_a_body_is_read() -> None:
         ("https://[::443]/x", "https://[::443]:443/x"),
     ],
 )
-def test_the_default_port_may_be_there_or_not(signed: str, received: str) -> None:
+def test_the_default_port_is_optional(signed: str, received: str) -> None:
     assert verify_request(KEY, received, BODY, sha256_signature=sign_body(KEY, signed, BODY))
     sha1 = sign_body(KEY, signed, BODY, digest="sha1")
     assert verify_request(KEY, received, BODY, sha1_signature=sha1)
@@ -263,7 +263,7 @@ def test_no_other_url_is_the_signed_one(signed: str, received: str) -> None:
         "https://h.example/\ud800",
     ],
 )
-def test_unusable_urls_are_refused(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     signature = hex_hmac(KEY, url.encode("utf-8", "surrogatepass") + BODY, "sha256")
     check = verify_request(KEY, url, BODY, sha256_signature=signature)
     assert check == SignatureCheck(False, "bad_url")
@@ -314,7 +314,7 @@ def test_a_signed_form_verifies(parameters: list[tuple[str, str]]) -> None:
 
 
 @given(st.text("ab=&;+%20\xff{").map(lambda text: text.encode("latin-1")))
-def test_a_form_that_is_covered_reads_as_python_reads_it(body: bytes) -> None:
+def test_a_covered_form_has_the_same_parameters_in_python(body: bytes) -> None:
     text = body.decode("latin-1")
     pairs = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
     message = "".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))
@@ -370,7 +370,7 @@ def test_forms_that_parsers_may_interpret_differently_are_rejected(
     assert not check
 
 
-def test_a_thousand_parameters_are_read() -> None:
+def test_a_thousand_parameters_are_accepted() -> None:
     body = b"&".join([b"a=1"] * 1000)
     assert form_check(body, base64_hmac(KEY, URL.encode() + b"a1" * 1000))
 
@@ -409,7 +409,7 @@ def test_other_types_are_not_forms(content_type: str, reason: str) -> None:
     assert check == SignatureCheck(False, reason)
 
 
-def test_base64_has_one_spelling() -> None:
+def test_base64_has_one_encoding() -> None:
     good = sign_form(KEY, URL, [("a", "1")])
     # The last two bits of the last letter belong to no byte.
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -448,7 +448,7 @@ def test_a_hash_in_the_url_covers_that_body_and_no_other(content_type: str, body
         assert check == SignatureCheck(False, "body_hash_mismatch")
 
 
-def test_an_empty_form_does_not_escape_the_hash_in_the_url() -> None:
+def test_an_empty_form_does_not_evade_the_hash_in_the_url() -> None:
     url = hashed(URL, BODY)
     check = form_check(b"", sign_form(KEY, url, ()), url)
     assert check == SignatureCheck(False, "body_hash_mismatch")
@@ -524,7 +524,7 @@ def test_the_hash_of_a_json_body_cannot_be_moved_into_a_form() -> None:
     assert refused == {"body_hash_moved"}
 
 
-def test_nor_with_the_signature_in_another_spelling() -> None:
+def test_the_hash_cannot_be_moved_with_the_signature_in_hex_either() -> None:
     query = hashed("https://h.example/hook?CallSid=CA1&Digits=5", BODY).partition("?")[2]
     signature = base64.b64decode(sign_form(KEY, f"https://h.example/hook?{query}", ())).hex()
     for end in range(len(query)):
@@ -535,7 +535,7 @@ def test_nor_with_the_signature_in_another_spelling() -> None:
         assert not check or b"&" not in form
 
 
-def test_a_form_may_hold_the_name_of_the_hash() -> None:
+def test_a_form_may_contain_the_name_of_the_hash() -> None:
     parameters = [
         ("bodySHA256", "0" * 64),
         ("q", "see bodySHA256=abc"),
@@ -611,7 +611,7 @@ def test_invalid_keys_are_rejected(keys: object) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_no_error_holds_the_key() -> None:
+def test_no_error_contains_the_key() -> None:
     with pytest.raises(ValueError, match="valid Unicode") as caught:
         signing_keys("hunter2\ud800")
     assert "hunter2" not in str(caught.value)

@@ -33,12 +33,12 @@ def what(body: bytes) -> str:
 
 
 def nested(depth: int, inner: bytes = b"1") -> bytes:
-    """An object in which `depth` arrays and objects stand in one another."""
+    """Return an object with arrays nested to `depth`."""
     return b'{"a":' + b"[" * (depth - 1) + inner + b"]" * (depth - 1) + b"}"
 
 
 @given(OBJECTS, st.booleans())
-def test_an_object_comes_back_as_it_was(value, ascii_only):
+def test_an_object_survives_a_round_trip(value, ascii_only):
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert loads_object(body) == value
 
@@ -54,12 +54,12 @@ def test_nothing_else_is_raised(body):
 
 
 @given(st.text() | st.text('aplictonjs/+;= "chruf8-', max_size=40))
-def test_judging_a_type_never_raises(content_type):
+def test_checking_a_type_never_raises(content_type):
     assert is_json_type(content_type) in (True, False)
 
 
 @given(st.text('{}[]",:\\1aeE.-u0', max_size=40))
-def test_what_is_accepted_is_what_the_json_module_reads(text):
+def test_accepted_bodies_have_the_same_value_in_the_json_module(text):
     try:
         found = loads_object(text.encode())
     except JSONBodyError:
@@ -125,7 +125,7 @@ def test_what_is_accepted_is_what_the_json_module_reads(text):
         (b'{"": 1, "": 2}', "duplicate key"),
     ],
 )
-def test_bodies_that_are_refused(body, expected):
+def test_rejected_bodies(body, expected):
     assert what(body) == expected
 
 
@@ -148,7 +148,7 @@ def test_bodies_that_are_refused(body, expected):
         (b'{"a": {"b": 1}, "c": {"b": 1}}', {"a": {"b": 1}, "c": {"b": 1}}),
     ],
 )
-def test_bodies_that_are_read(body, expected):
+def test_accepted_bodies(body, expected):
     assert loads_object(body) == expected
 
 
@@ -173,7 +173,7 @@ def test_nesting_has_a_limit():
         b"\\/[" * 100,
     ],
 )
-def test_brackets_in_strings_nest_nothing(string):
+def test_brackets_in_strings_do_not_nest(string):
     body = b'{"a": "' + string + b'", "b": [1], "' + string + b'": {}}'
     assert loads_object(body) == json.loads(body)
 
@@ -184,7 +184,7 @@ def test_no_string_hides_brackets_behind_it(string):
     assert what(deep) == "nested too deeply"
 
 
-def test_many_brackets_side_by_side_nest_nothing():
+def test_many_brackets_side_by_side_do_not_nest():
     body = json.dumps({"a": [[], {}, [[]]] * 1_000}).encode()
     assert loads_object(body) == json.loads(body)
 
@@ -210,8 +210,8 @@ def test_many_brackets_side_by_side_nest_nothing():
     ],
     ids=lambda body: repr(body[:12]),
 )
-def test_a_megabyte_of_malice_costs_neither_stack_nor_quadratic_time(body):
-    # Quadratic time would be minutes, and a stack of that depth the end of the process.
+def test_a_malicious_megabyte_needs_neither_stack_nor_quadratic_time(body):
+    # Quadratic time would take minutes, and a stack of that depth would end the process.
     assert what(body)
 
 
@@ -235,7 +235,7 @@ def test_no_recursion_however_little_of_the_stack_is_left():
         "application/json;",
     ],
 )
-def test_types_that_are_json(content_type):
+def test_json_types(content_type):
     assert is_json_type(content_type)
 
 
@@ -259,5 +259,5 @@ def test_types_that_are_json(content_type):
         "multipart/form-data; boundary=application/json",
     ],
 )
-def test_types_that_are_not(content_type):
+def test_other_types(content_type):
     assert not is_json_type(content_type)

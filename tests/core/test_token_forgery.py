@@ -18,7 +18,7 @@ from swaig_wsgi.core.tokens import (
 
 
 @pytest.mark.parametrize("length", [16, 17, 18, 64])
-def test_no_other_spelling_of_a_token_passes(length):
+def test_no_other_encoding_of_a_token_is_valid(length):
     text = token(length=length)
     for position in range(len(text)):
         for char in BASE64URL + "+/=.!\0 é":
@@ -28,7 +28,7 @@ def test_no_other_spelling_of_a_token_passes(length):
 
 
 @given(st.data())
-def test_no_insertion_or_cut_passes(data):
+def test_no_insertion_or_cut_is_valid(data):
     text = token()
     position = data.draw(st.integers(0, len(text) - 1))
     junk = data.draw(st.sampled_from(["\0", "\n", " ", "=", "==", "\r\n", "-", "A", "\ud800", "%"]))
@@ -73,7 +73,7 @@ def test_junk_is_malformed(junk):
     assert reason(junk) == "malformed"
 
 
-def test_a_subclass_of_text_cannot_answer_for_itself():
+def test_a_subclass_of_str_cannot_claim_to_be_equal():
     class Chameleon(str):
         __slots__ = ()
 
@@ -83,13 +83,13 @@ def test_a_subclass_of_text_cannot_answer_for_itself():
         def __hash__(self):
             return hash(token())
 
-    verify(token())  # it is remembered now
+    verify(token())  # Now it is cached.
     assert reason(Chameleon("junk")) == "malformed"
     assert reason(token(), call_id=Chameleon("call-2")) == "wrong_call"
     assert reason(token(), function_name=Chameleon("other")) == "wrong_function"
 
 
-def test_claims_that_are_not_text_prove_nothing():
+def test_claims_that_are_not_strings_are_wrong():
     class Yes:
         def __eq__(self, other):
             return True
@@ -107,17 +107,17 @@ def test_claims_that_are_not_text_prove_nothing():
         assert reason(token(), function_name=claim) == "wrong_function"
 
 
-def test_the_standard_alphabet_is_refused():
+def test_the_standard_alphabet_is_malformed():
     text = token(call_id="~~~???~")
     standard = text.replace("-", "+").replace("_", "/")
     assert standard != text
     assert verify(text, "~~~???~")
     assert reason(standard, "~~~???~") == "malformed"
-    # The same where the characters are not needed for the length to come out right.
+    # Also if the length is right without them.
     assert reason(text + "+", "~~~???~") == "malformed"
 
 
-def test_bits_that_mean_nothing_are_refused():
+def test_unused_bits_that_are_set_are_malformed():
     text = next(text for text in (token("c" * n) for n in range(1, 4)) if len(text) % 4 == 2)
     call_id = decode_token(text).call_id
     changed = text[:-1] + BASE64URL[BASE64URL.index(text[-1]) + 1]
@@ -125,7 +125,7 @@ def test_bits_that_mean_nothing_are_refused():
     assert reason(changed, call_id) == "malformed"
 
 
-def test_padding_is_whole_or_absent():
+def test_padding_is_complete_or_absent():
     text = next(text for text in (token("c" * n) for n in range(1, 4)) if len(text) % 4 == 2)
     call_id = decode_token(text).call_id
     assert verify(text + "==", call_id)
@@ -161,7 +161,7 @@ def test_padding_is_whole_or_absent():
         "1\x00",
     ],
 )
-def test_expiries_that_are_no_plain_decimals_are_malformed_though_signed(expiry):
+def test_signed_expiries_that_are_not_plain_decimals_are_malformed(expiry):
     assert reason(hand_signed("call-1", "transfer_funds", expiry)) == "malformed"
 
 
@@ -171,25 +171,25 @@ def test_zero_and_the_last_expiry_are_plain_decimals():
 
 
 @pytest.mark.parametrize("nonce", ["", "g", "A1B2C3D4", "a1 ", "-1", "a:b", "ａ", "a1b2c3d4\n"])
-def test_nonces_that_are_no_hex_are_malformed_though_signed(nonce):
+def test_signed_nonces_that_are_not_hex_are_malformed(nonce):
     assert reason(hand_signed("call-1", "transfer_funds", EXPIRY, nonce)) == "malformed"
 
 
 @pytest.mark.parametrize(
     "name", ["", "1a", "a-b", "a b", "a:b", "é", "ａ", "a\n", "a" * 129, "a\0", "٣"]
 )
-def test_names_that_are_no_identifiers(name):
+def test_names_that_are_not_identifiers_are_malformed(name):
     assert not is_function_name(name)
     assert reason(hand_signed("call-1", name, EXPIRY), function_name=name) == "malformed"
     with pytest.raises(ValueError, match="function name"):
         sign_token(KEY, name, "call-1", EXPIRY, "a1")
 
 
-def test_an_empty_call_id_is_malformed_though_signed():
+def test_a_signed_empty_call_id_is_malformed():
     assert reason(hand_signed("", "transfer_funds", EXPIRY), call_id="") == "malformed"
 
 
-def test_a_signature_is_compared_as_far_as_it_goes():
+def test_a_signature_is_compared_in_full():
     full = hand_signed("call-1", "transfer_funds", EXPIRY, length=64)
     assert verify(full, length=16)
     content = base64.urlsafe_b64decode(full + "=" * (-len(full) % 4)).decode()
@@ -208,7 +208,7 @@ def test_a_short_signature_is_malformed(shown, required, expected):
     assert reason(text, length=required) == expected
 
 
-def test_no_length_that_a_caller_asks_for_makes_a_short_signature_do():
+def test_a_short_signature_is_malformed_whatever_the_required_length():
     for shown in range(16):
         text = hand_signed("call-1", "transfer_funds", EXPIRY, length=shown)
         assert reason(text, length=0) == "malformed"
@@ -234,7 +234,7 @@ def test_the_longest_call_id():
         assert reason(signed, "c" * (fitting + longer)) == "malformed"
 
 
-def test_a_padded_token_of_the_longest_kind_verifies():
+def test_a_padded_token_of_maximum_length_verifies():
     fitting = 3 * MAX_TOKEN_LENGTH // 4 - len(".transfer_funds.1700003600.a1b2c3d4.") - 16
     for shorter in range(3):
         call_id = "c" * (fitting - shorter)
@@ -243,7 +243,7 @@ def test_a_padded_token_of_the_longest_kind_verifies():
 
 
 @given(st.text() | st.text(BASE64URL))
-def test_text_that_nobody_signed_is_malformed_and_raises_nothing_else(text):
+def test_unsigned_text_is_malformed_and_raises_nothing_else(text):
     with pytest.raises(TokenError, match="malformed"):
         decode_token(text)
 
@@ -252,7 +252,7 @@ FIELDS = st.text(st.sampled_from("f_0159.:é"), max_size=17)
 
 
 @given(st.tuples(FIELDS, FIELDS, FIELDS, FIELDS, FIELDS))
-def test_what_decodes_has_one_spelling(fields):
+def test_a_token_has_one_encoding(fields):
     text = encode(".".join(fields))
     try:
         found = decode_token(text)

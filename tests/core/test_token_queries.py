@@ -57,14 +57,14 @@ def test_the_token_of_a_query_string(query, expected):
         "x;__token=a;__token=b",
     ],
 )
-def test_two_tokens_in_a_query_string_are_refused(query):
+def test_two_tokens_in_a_query_string_are_rejected(query):
     with pytest.raises(TokenError) as caught:
         token_from_query(query)
     assert caught.value.reason == "repeated"
 
 
 @given(st.text())
-def test_reading_a_query_string_raises_nothing_else(query):
+def test_parsing_a_query_string_raises_nothing_else(query):
     try:
         found = token_from_query(query)
     except TokenError as error:

@@ -27,7 +27,7 @@ from swaig_wsgi.core.urls import UrlError, join_url, parse_base_url, with_creden
         ("http://my_service:80", "http://my_service"),
     ],
 )
-def test_base_url_is_normalised(text: str, expected: str) -> None:
+def test_base_url_is_normalized(text: str, expected: str) -> None:
     assert parse_base_url(text) == expected
     assert parse_base_url(expected) == expected
 
@@ -77,13 +77,13 @@ def test_base_url_is_normalised(text: str, expected: str) -> None:
         ("https://agent.example.com:80:80", "bad_host"),
     ],
 )
-def test_base_url_is_refused(text: str, reason: str) -> None:
+def test_base_url_is_rejected(text: str, reason: str) -> None:
     with pytest.raises(UrlError, match="expected") as caught:
         parse_base_url(text)
     assert caught.value.reason == reason
 
 
-def test_base_url_must_be_text() -> None:
+def test_base_url_must_be_a_string() -> None:
     with pytest.raises(ValueError, match="expected a URL"):
         parse_base_url(None)  # type: ignore[arg-type]
 
@@ -111,7 +111,7 @@ def test_base_url_error_never_repeats_a_password(text: str) -> None:
 
 
 @given(st.text() | st.from_regex(r"\Ahttps?://[ -~]{0,40}\Z"))
-def test_base_url_is_parsed_stably_or_refused(text: str) -> None:
+def test_base_url_is_parsed_stably_or_rejected(text: str) -> None:
     try:
         base = parse_base_url(text)
     except UrlError:
@@ -138,7 +138,7 @@ def test_credentials_with_every_reserved_character() -> None:
     st.text(st.characters(exclude_categories=["Cs"])),
     st.text(st.characters(exclude_categories=["Cs"])),
 )
-def test_credentials_come_back_and_move_nothing(user: str, password: str) -> None:
+def test_credentials_survive_and_change_nothing_else(user: str, password: str) -> None:
     url = with_credentials("https://agent.example.com:3000/swaig?x=1", user, password)
     assert url.isascii()
     parts = urlsplit(url)
@@ -148,12 +148,12 @@ def test_credentials_come_back_and_move_nothing(user: str, password: str) -> Non
 
 
 @pytest.mark.parametrize("url", ["https://a@b.example/", "https://a:b@c.example", "https://@x"])
-def test_existing_credentials_are_refused(url: str) -> None:
+def test_existing_credentials_are_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="already"):
         with_credentials(url, "user", "password")
 
 
-def test_an_at_sign_in_the_path_is_no_credential() -> None:
+def test_an_at_sign_in_the_path_is_not_a_credential() -> None:
     assert with_credentials("https://h/@x", "u", "p") == "https://u:p@h/@x"
 
 
@@ -164,7 +164,9 @@ def test_credentials_need_an_absolute_url(url: str) -> None:
 
 
 @pytest.mark.parametrize(("user", "password"), [("u", "hunter2\ud800"), ("hunter2\udc80", "p")])
-def test_a_lone_surrogate_in_credentials_is_refused_without_them(user: str, password: str) -> None:
+def test_a_lone_surrogate_in_credentials_is_rejected_without_showing_them(
+    user: str, password: str
+) -> None:
     with pytest.raises(ValueError, match="valid Unicode") as caught:
         with_credentials("https://h", user, password)
     assert "hunter2" not in str(caught.value)

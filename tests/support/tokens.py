@@ -1,4 +1,4 @@
-"""Tokens, well-formed or not, and why they are refused."""
+"""Tokens, valid and invalid, and the reasons of their rejection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encode(content: str | bytes) -> str:
 
 
 def hand_signed(call_id, function_name, expiry, nonce="a1b2c3d4", length=16, secret=SECRET):
-    """A token that whoever holds the key can make, well-formed or not."""
+    """Return a token signed with the key, well-formed or not."""
     message = f"{call_id}:{function_name}:{expiry}:{nonce}".encode()
     signature = hmac.new(secret, message, hashlib.sha256).hexdigest()[:length]
     return encode(f"{call_id}.{function_name}.{expiry}.{nonce}.{signature}")

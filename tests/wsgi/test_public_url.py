@@ -23,7 +23,7 @@ def both(values: dict[str, Any], base_url: str | None = None) -> tuple[str, str]
     return public_base_url(values, base_url), public_request_url(values, base_url)
 
 
-def test_of_the_request_alone() -> None:
+def test_the_url_of_the_request_alone() -> None:
     assert both(requested()) == ("http://h.example", "http://h.example/swaig")
     assert both(requested(wsgi_url_scheme="https", HTTP_HOST="h.example:8443")) == (
         "https://h.example:8443",
@@ -44,7 +44,7 @@ def test_of_the_request_alone() -> None:
         ("HTTPS", "h.example", "https://h.example"),
     ],
 )
-def test_the_base_is_normalised(scheme: str, host: str, expected: str) -> None:
+def test_the_base_is_normalized(scheme: str, host: str, expected: str) -> None:
     assert public_base_url(requested(wsgi_url_scheme=scheme, HTTP_HOST=host)) == expected
 
 
@@ -62,7 +62,7 @@ def test_the_host_of_a_signed_url_is_the_one_that_was_sent() -> None:
         ("[::1]", "80", "http://[::1]"),
     ],
 )
-def test_without_host_the_server_names_itself(name: str, port: str, expected: str) -> None:
+def test_without_host_the_name_of_the_server_is_used(name: str, port: str, expected: str) -> None:
     values = requested(HTTP_HOST=None, SERVER_NAME=name, SERVER_PORT=port)
     values.pop("HTTP_HOST", None)
     assert both(values) == (expected, expected + "/swaig")
@@ -101,7 +101,7 @@ def test_no_other_scheme() -> None:
             function(values)
 
 
-def test_a_configured_base_decides_alone() -> None:
+def test_a_configured_base_overrides_the_host() -> None:
     values = requested(HTTP_HOST="evil.example", RAW_URI="/swaig?x")
     assert both(values, BASE) == (BASE, BASE + "/swaig?x")
 
@@ -159,13 +159,13 @@ def test_a_mount_that_merely_begins_like_the_prefix_stays_whole() -> None:
         ("swaig", "/swaig"),
     ],
 )
-def test_the_target_is_taken_byte_for_byte(key: str, target: str, expected: str) -> None:
+def test_the_target_is_kept_byte_for_byte(key: str, target: str, expected: str) -> None:
     values = requested(**{key: target})
     assert public_request_url(values) == "http://h.example" + expected
     assert public_request_url(values, BASE) == BASE + expected
 
 
-def test_a_target_that_is_no_text_is_ignored() -> None:
+def test_a_target_that_is_not_a_string_is_ignored() -> None:
     values = requested(RAW_URI=b"/raw", REQUEST_URI="/swaig?x")
     assert public_request_url(values) == "http://h.example/swaig?x"
 
@@ -176,13 +176,13 @@ def test_raw_bytes_survive() -> None:
     assert url.encode("utf-8", "surrogateescape") == b"http://h.example" + raw
 
 
-def test_a_header_of_the_client_is_no_target() -> None:
+def test_a_header_of_the_client_is_not_a_target() -> None:
     values = requested(HTTP_RAW_URI="/evil", HTTP_REQUEST_URI="/evil", HTTP_X_ORIGINAL_URL="/evil")
     assert public_request_url(values) == "http://h.example/swaig"
 
 
 @given(st.binary().map(lambda path: "/" + path.decode("latin-1")), st.sampled_from(["", "a=%2F&b"]))
-def test_a_rebuilt_url_is_ascii_and_holds_the_path(path: str, query: str) -> None:
+def test_a_rebuilt_url_is_ascii_and_contains_the_path(path: str, query: str) -> None:
     url = public_request_url(requested(PATH_INFO=path, QUERY_STRING=query))
     assert url.isascii()
     rebuilt, _, rest = url.partition("?")

@@ -11,7 +11,7 @@ ENVIRON = {
     "CONTENT_LENGTH": "3",
     "HTTP_HOST": "example.com",
     "HTTP_X_API_KEY": "k",
-    # A client spelt these with an underscore, or a server did not spell as CGI does.
+    # From a client that used an underscore, or a server that does not follow CGI.
     "HTTP_CONTENT_TYPE": "text/html",
     "HTTP_CONTENT_LENGTH": "9",
     "HTTP_": "nameless",
@@ -47,7 +47,7 @@ def test_a_client_cannot_forge_the_two_that_have_no_prefix():
     assert dict(without) == {}
 
 
-def test_the_view_is_a_mapping_of_what_can_be_found_in_it():
+def test_the_view_iterates_over_the_headers_that_it_finds():
     headers = EnvironHeaders(ENVIRON)
     assert isinstance(headers, Mapping)
     assert dict(headers) == {
@@ -67,7 +67,7 @@ def test_the_view_copies_nothing():
     assert headers["A"] == "2"
 
 
-def test_other_mappings_are_read_once_whatever_they_hold():
+def test_other_mappings_are_copied_with_values_of_any_type():
     headers = FoldedHeaders(
         {"A": "1", b"B": b"\xff", "C": 5, "None": None, "É": "x", 7: "seven"},
     )
@@ -83,11 +83,11 @@ class Several:
         return iter(self._items)
 
 
-def test_repeated_headers_are_joined_as_a_server_joins_them():
+def test_repeated_headers_are_joined():
     assert FoldedHeaders(Several(("A", "1"), ("B", "2"), ("A", "3")))["a"] == "1, 3"
 
 
 @pytest.mark.parametrize("values", [("1", "2"), ("1", "1")])
-def test_a_header_in_two_spellings_is_refused(values):
+def test_a_header_in_two_spellings_is_rejected(values):
     with pytest.raises(ValueError, match="two spellings"):
         FoldedHeaders({"X-Key": values[0], "x-key": values[1]})
