@@ -1,6 +1,6 @@
-"""What holds a copy to its promises, and what makes an interpreter refuse SHA-1 and MD5.
+"""A guard that restricts the imports of a copy, and a simulation of FIPS mode.
 
-Run by any Python from 3.9 on, without anything but its standard library.
+Needs only the standard library of Python 3.9 or later.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ WEAK = frozenset({"md5", "sha1", "md5-sha1", "sha1withrsa", "ripemd160", "md4"})
 
 
 def hold_to_standard_library(package: str) -> None:
-    """Let no statement in `package` import anything but its own modules and the standard library.
+    """Make `package` import only its own modules and the standard library.
 
-    What is loaded already is looked at as well, unlike by a finder.
+    Unlike a finder, this also covers modules that are already loaded.
     """
     original = builtins.__import__
 
@@ -57,7 +57,7 @@ def is_standard(name: str) -> bool:
 
 
 def refuse_weak_digests() -> None:
-    """Behave as OpenSSL in FIPS mode: MD5 and SHA-1 raise ValueError wherever they are named."""
+    """Behave like OpenSSL in FIPS mode: every use of MD5 and SHA-1 raises ValueError."""
     import _hashlib
 
     sha1 = hashlib.sha1
@@ -66,7 +66,7 @@ def refuse_weak_digests() -> None:
         raise ValueError("[digital envelope routines] unsupported")
 
     def refuse_sha1(*args: Any, **options: Any) -> Any:
-        # Hypothesis names its own files by SHA-1.
+        # Hypothesis uses SHA-1 for the names of its own files.
         if sys._getframe(1).f_globals.get("__name__", "").startswith("hypothesis."):
             return sha1(*args, **options)
         return refuse()
@@ -104,4 +104,4 @@ def refuse_weak_digests() -> None:
             attempt()
         except ValueError:
             continue
-        raise AssertionError("SHA-1 or MD5 is still there")
+        raise AssertionError("SHA-1 or MD5 is still available")

@@ -77,7 +77,7 @@ class Selection:
 
     def pytest_ignore_collect(self, collection_path, config):
         if self.fips and collection_path.name == "test_signatures.py":
-            return True  # It computes SHA-1 itself; check.py covers what is left of signatures.
+            return True  # It computes SHA-1 itself; check.py covers signatures without SHA-1.
         if collection_path.suffix != ".py" or not self.needs_others(collection_path):
             return None
         if collection_path.parent != ROOT / "tests":
@@ -87,10 +87,10 @@ class Selection:
     def pytest_terminal_summary(self, terminalreporter):
         if self.left_out:
             names = ", ".join(sorted(self.left_out))
-            terminalreporter.line(f"left out, for what they import: {names}")
+            terminalreporter.line(f"left out, because of their imports: {names}")
 
     def needs_others(self, path):
-        """Return whether a test module imports at its top level what is not available."""
+        """Return whether a test module has top-level imports that are not available."""
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
