@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ._actions.checks import url as check_url
 from ._arguments import check_arguments
 from ._registry import Tool, ToolRegistry, tool_name
 from ._requests import (
@@ -14,7 +13,15 @@ from ._requests import (
     summary_of,
 )
 from ._results import FunctionResult, to_response
-from ._values import given, json_copy, json_object
+from ._validation import (
+    check_choice,
+    check_strings,
+    check_url,
+    drop_empty,
+    json_copy,
+    json_object,
+    optional,
+)
 
 __all__ = [
     "FunctionCall",
@@ -23,10 +30,13 @@ __all__ = [
     "ToolRegistry",
     "call_id_of",
     "check_arguments",
+    "check_choice",
+    "check_strings",
     "check_url",
-    "given",
+    "drop_empty",
     "json_copy",
     "json_object",
+    "optional",
     "parse_function_call",
     "requested_functions",
     "sip_username",

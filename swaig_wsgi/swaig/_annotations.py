@@ -1,4 +1,4 @@
-"""Python annotations as JSON schemas, and JSON values as what the annotations say."""
+"""Conversion of Python annotations to JSON schemas, and of JSON values to the annotated types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from ._arguments import canonical, find_fault
 from ._docstrings import parameter_descriptions
 from ._keywords import check_schema
-from ._values import json_object
+from ._validation import json_object
 
 Convert = Callable[[Any], Any]
 
@@ -31,7 +31,7 @@ _DICTS = (dict, Mapping, MutableMapping)
 
 
 class Described(NamedTuple):
-    """A JSON schema, and how a value that fits it becomes what the annotation says."""
+    """A JSON schema, and a converter from its values to the annotated type."""
 
     schema: dict[str, Any]
     convert: Convert
@@ -42,12 +42,12 @@ class UnsupportedAnnotation(ValueError):
 
 
 def describe(annotation: Any, where: str, within: tuple[type, ...] = ()) -> Described:
-    """Describe what `annotation` allows.
+    """Return the schema and the converter of `annotation`.
 
     Args:
         annotation: resolved, not a string.
-        where: what is annotated, for error messages.
-        within: the dataclasses round it.
+        where: the annotated object, for error messages.
+        within: the enclosing dataclasses.
 
     Raises:
         UnsupportedAnnotation: there is no schema for it.
@@ -82,11 +82,11 @@ def describe_parameters(
     where: Callable[[str], str],
     within: tuple[type, ...] = (),
 ) -> tuple[dict[str, Any], dict[str, Convert]]:
-    """Describe an object with a member for each parameter, and how each member is converted.
+    """Return the schema of an object with a member for each parameter, and their converters.
 
     Raises:
-        ValueError: a parameter has no annotation, one for which there is no schema, or a default
-            that does not fit it.
+        ValueError: a parameter has no annotation, an annotation without a schema, or a default
+            that does not fit.
     """
     properties: dict[str, Any] = {}
     converters: dict[str, Convert] = {}
@@ -107,10 +107,7 @@ def describe_parameters(
 
 
 def guarded(described: Described, where: str) -> Convert:
-    """Return a converter for values that were checked against some other schema.
-
-    It raises ValueError for one that does not fit.
-    """
+    """Return a converter that raises ValueError for values that do not fit the schema."""
 
     def convert(value: Any) -> Any:
         fault = find_fault(described.schema, value)
@@ -146,8 +143,8 @@ def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Describ
         if isinstance(note, str):
             _set_description(schema, note, replace="anyOf" not in schema)
         elif isinstance(note, dict):
-            keywords = json_object(note, f"{where}: the keywords")
-            # Keywords that are added only narrow; these may let through what cannot be converted.
+            keywords = json_object(f"{where}: the keywords", note)
+            # Additional keywords only narrow; these may allow values that cannot be converted.
             if "nullable" in keywords or keywords.keys() & base.schema.keys():
                 convert = guarded(base, where)
             schema.update(keywords)
@@ -175,7 +172,7 @@ def _any_of(branches: list[Described]) -> Described:
 def _nullable(described: Described) -> Described:
     schema, inner = described
     if "anyOf" in schema:
-        # The platform's own schema demands a description of null.
+        # The platform's schema requires a description of null.
         null = {"type": "null", "description": "No value"}
         schema = {**schema, "anyOf": [*schema["anyOf"], null]}
     elif schema:
@@ -184,7 +181,7 @@ def _nullable(described: Described) -> Described:
 
 
 def _choices(pairs: list[tuple[Any, Any]], where: str) -> Described:
-    """Describe the JSON values of `pairs`, which stand for the Python values beside them."""
+    """Describe pairs of a JSON value and the Python value that it represents."""
     texts = [value for value, _ in pairs if isinstance(value, str)]
     flags = [value for value, _ in pairs if isinstance(value, bool)]
     numbers = [
@@ -212,7 +209,7 @@ def _choices(pairs: list[tuple[Any, Any]], where: str) -> Described:
 
 
 def _list(args: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Described:
-    # A list says what it holds: some models' providers refuse schemas without "items".
+    # Always with "items", because some providers of models reject lists without it.
     item = describe(args[0] if args else Any, where, within)
 
     def convert(value: Any) -> Any:
@@ -266,7 +263,7 @@ def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
 
 def _with_default(described: Described, default: Any, where: str) -> Described:
     if default is None:
-        # As type checkers once read it, and Python's own get_type_hints before 3.11.
+        # An implicit Optional, as in typing.get_type_hints() before Python 3.11.
         return described if _allows_null(described.schema) else _nullable(described)
     try:
         value = json.loads(json.dumps(default, default=_value, allow_nan=False))
@@ -285,14 +282,14 @@ def _allows_null(schema: dict[str, Any]) -> bool:
 
 
 def _set_description(schema: dict[str, Any], text: str, *, replace: bool = False) -> None:
-    # Beside anyOf, the platform's own schema allows nothing.
+    # The platform's schema allows no other keywords beside anyOf.
     for branch in schema.get("anyOf", [schema]):
         if replace or "description" not in branch:
             branch["description"] = text
 
 
 def _value(value: Any) -> Any:
-    """Return the JSON value that stands for an Enum's member or a dataclass's instance."""
+    """Return the JSON value for an Enum's member or a dataclass's instance."""
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -305,9 +302,9 @@ def _unchanged(value: Any) -> Any:
 
 
 def _unsupported(annotation: Any, where: str) -> UnsupportedAnnotation:
-    shown = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
+    name = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
     return UnsupportedAnnotation(
-        f"{where}: there is no JSON schema for the annotation {shown or annotation!r}; use str, "
+        f"{where}: there is no JSON schema for the annotation {name or annotation!r}; use str, "
         "int, float, bool, list, dict, Literal, Enum, Optional, Annotated, Any or a dataclass, "
         "or give `parameters`"
     )

@@ -1,11 +1,11 @@
-"""Arguments of a tool call, checked against the tool's JSON schema.
+"""Validation of a tool call's arguments against the tool's JSON schema.
 
 Checked: ``type``, ``enum``, ``const``, ``minimum``, ``maximum``, ``exclusiveMinimum``,
 ``exclusiveMaximum``, ``multipleOf``, ``minLength``, ``maxLength``, ``pattern``, ``items``,
 ``minItems``, ``maxItems``, ``uniqueItems``, ``properties``, ``required``, ``additionalProperties``,
 ``minProperties``, ``maxProperties``, ``anyOf``, ``oneOf``, ``allOf`` and OpenAPI's ``nullable``.
-Keywords that only describe, and ``format``, are not looked at. Keywords that would allow or forbid
-more than these say are refused by :func:`~.keywords.check_schema`.
+Annotations and ``format`` are ignored. :func:`check_schema` rejects schemas with other keywords of
+JSON Schema, which would allow or forbid more than these.
 """
 
 from __future__ import annotations
@@ -17,38 +17,29 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ._keywords import TYPES, check_schema, compiled_pattern, is_type
+from ._keywords import TYPES, compiled_pattern, is_type
 
-__all__ = [
-    "MAX_PATTERN_TEXT",
-    "Fault",
-    "canonical",
-    "check_arguments",
-    "check_schema",
-    "find_fault",
-]
-
-#: Longer text is refused where a pattern applies, so that a caller cannot choose how long the
-#: search for a match takes.
+#: The longest text, in characters, to which a pattern is applied. The limit bounds the time that a
+#: caller can make the search take.
 MAX_PATTERN_TEXT = 10_000
 
 
 class Fault(NamedTuple):
-    """What is wrong with a value, and where in it."""
+    """A reason why a value does not fit a schema, and the path of the offending part."""
 
     path: str
     problem: str
 
 
 def check_arguments(schema: Mapping[str, Any], args: Any) -> str | None:
-    """Return None when `args` fit `schema`, else a sentence for the AI.
+    """Return None if `args` fit `schema`, else a sentence for the AI.
 
-    The sentence names the argument, such as ``to.account`` or ``items[2]``, and what it must be.
-    It has at most 500 characters and repeats no value that was given. Nothing is coerced: ``"5"``
-    is no number.
+    The sentence names the argument, such as ``to.account`` or ``items[2]``, and the expected value.
+    It has at most 500 characters and contains no value from `args`. Nothing is coerced: ``"5"`` is
+    not a number.
 
     Args:
-        schema: one that :func:`check_schema` passed.
+        schema: as accepted by :func:`check_schema`.
         args: the arguments as parsed from JSON.
     """
     if not isinstance(args, Mapping):
@@ -64,7 +55,7 @@ def check_arguments(schema: Mapping[str, Any], args: Any) -> str | None:
 
 
 def find_fault(schema: Mapping[str, Any], value: Any) -> Fault | None:
-    """Return the first thing that keeps `value` from fitting `schema`, or None."""
+    """Return the first reason why `value` does not fit `schema`, or None if it fits."""
     if value is None and schema.get("nullable") is True:
         return None
     problem = _wrong_value(schema, value)
@@ -83,10 +74,10 @@ def find_fault(schema: Mapping[str, Any], value: Any) -> Fault | None:
 
 
 def canonical(value: Any) -> str:
-    """Return a text that is the same for equal JSON values: 1 and 1.0 are, 1 and true are not."""
+    """Return text that is equal for equal JSON values: 1 equals 1.0, but not true."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    # As text and not as a number: numbers with colliding hashes can be chosen, texts cannot.
+    # As text, because a caller can choose numbers with colliding hashes, but not strings.
     if isinstance(value, int) and not isinstance(value, bool):
         return format(value, "x")
     if isinstance(value, list):
@@ -149,7 +140,7 @@ def _wrong_number(schema: Mapping[str, Any], value: float) -> str | None:
     if "exclusiveMaximum" in schema and not value < schema["exclusiveMaximum"]:
         return f"must be less than {schema['exclusiveMaximum']}"
     if "multipleOf" in schema:
-        # In decimal, as both were written: 0.3 is a multiple of 0.1.
+        # Exact decimals: 0.3 is a multiple of 0.1.
         quotient = Fraction(str(value)) / Fraction(str(schema["multipleOf"]))
         if quotient.denominator != 1:
             return f"must be a multiple of {schema['multipleOf']}"
@@ -217,14 +208,14 @@ def _wrong_combination(schema: Mapping[str, Any], value: Any) -> Fault | None:
             continue
         faults = [find_fault(branch, value) for branch in schema[keyword]]
         if None not in faults:
-            return _meant(schema[keyword], faults, value)
+            return _closest(schema[keyword], faults, value)
         if keyword == "oneOf" and faults.count(None) > 1:
             return Fault("", "must fit one of its alternatives only")
     return None
 
 
-def _meant(branches: list[Any], faults: list[Fault | None], value: Any) -> Fault | None:
-    """The fault in the branch that was meant, when only one is of the value's type."""
+def _closest(branches: list[Any], faults: list[Fault | None], value: Any) -> Fault | None:
+    """Return the fault in the only branch of the value's type; otherwise list the branches."""
     near = [fault for branch, fault in zip(branches, faults) if _has_type(branch, value)]
     if len(near) == 1:
         return near[0]
@@ -233,12 +224,12 @@ def _meant(branches: list[Any], faults: list[Fault | None], value: Any) -> Fault
 
 
 def _expected(schema: Mapping[str, Any]) -> str:
-    """Say in a few words what fits; empty where the schema does not tell."""
+    """Describe what fits in a few words; return "" if the schema does not specify it."""
     if "const" in schema:
-        return _shown(schema["const"])
+        return _as_json(schema["const"])
     if "enum" in schema:
         allowed = schema["enum"]
-        return _shown(allowed[0]) if len(allowed) == 1 else f"one of {_listed(allowed)}"
+        return _as_json(allowed[0]) if len(allowed) == 1 else f"one of {_listed(allowed)}"
     if "type" in schema:
         names = schema["type"]
         return " or ".join([TYPES[name] for name in ([names] if isinstance(names, str) else names)])
@@ -255,16 +246,16 @@ def _listed(values: Any) -> str:
     for value in values:
         if sum(map(len, shown)) > 150:
             return f"{', '.join(shown)} and {len(values) - len(shown)} more"
-        shown.append(_shown(value))
+        shown.append(_as_json(value))
     return ", ".join(shown)
 
 
-def _shown(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return _clipped(json.dumps(value, ensure_ascii=False), 80)
 
 
 def _named(name: str) -> str:
-    # The name of an unknown member comes from outside.
+    # Clients choose the names of unknown members.
     return _clipped(name if name and name.isprintable() else json.dumps(name), 60)
 
 

@@ -1,4 +1,4 @@
-"""Methods that are functions with a place to put what they return."""
+"""Methods made of functions that return an action."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 
 class HasActions(Protocol):
-    """Something that collects actions."""
+    """An object that collects actions."""
 
     action: list[dict[str, Any]]
 
@@ -19,9 +19,9 @@ Owner = TypeVar("Owner", bound=HasActions)
 
 
 def adds(make: Callable[P, dict[str, Any]]) -> Callable[Concatenate[Owner, P], Owner]:
-    """Return a method that appends what `make` returns to ``action``, and returns its object.
+    """Return a method that appends the result of `make` to ``action``, and returns its object.
 
-    Parameters and docstring are those of `make`.
+    It has the parameters and the docstring of `make`.
     """
 
     @functools.wraps(make)
@@ -29,7 +29,7 @@ def adds(make: Callable[P, dict[str, Any]]) -> Callable[Concatenate[Owner, P], O
         self.action.append(make(*args, **kwargs))
         return self
 
-    # help() and editors would take the first parameter of `make` for self.
+    # Otherwise help() and editors would take the first parameter of `make` for self.
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     signature = inspect.signature(make)
     parameters = [own, *signature.parameters.values()]

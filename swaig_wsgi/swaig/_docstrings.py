@@ -1,4 +1,4 @@
-"""Descriptions of parameters in docstrings: Google's, NumPy's and Sphinx's way of writing them."""
+"""Descriptions of parameters in docstrings in the style of Google, NumPy or Sphinx."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def first_paragraph(doc: str) -> str:
 
 
 def parameter_descriptions(doc: str) -> dict[str, str]:
-    """Return what a cleaned docstring says about parameters, by name."""
+    """Return the descriptions of parameters in a cleaned docstring, by name."""
     found: dict[str, list[str]] = {}
     lines = doc.splitlines()
     for index, line in enumerate(lines):
@@ -72,7 +72,7 @@ def parameter_descriptions(doc: str) -> dict[str, str]:
 
 
 def _section_at(lines: list[str], index: int) -> str:
-    """Return the style of the section that starts here; empty when none does."""
+    """Return the style of the section that starts here; "" if there is none."""
     line = lines[index].strip()
     if line.endswith(":") and _title(line) in _PARAMETER_SECTIONS | _OTHER_SECTIONS:
         return "google"
@@ -101,7 +101,7 @@ def _until_section(lines: list[str], start: int) -> Iterator[str]:
 
 
 def _read(body: Iterator[str], entry: re.Pattern[str], found: dict[str, list[str]]) -> None:
-    """Read entries at the indentation of the first; what stands deeper goes on with an entry."""
+    """Read entries at the indentation of the first; deeper lines continue an entry."""
     base: int | None = None
     current: list[str] = []
     for line in body:

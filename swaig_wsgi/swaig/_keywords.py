@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema that arguments are checked against, and the values they may have."""
+"""The supported keywords of JSON Schema, and their valid values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-#: How deep schemas may nest; checking an argument recurses no deeper than its schema.
+#: The greatest depth of a schema, which also bounds the recursion when checking an argument.
 MAX_SCHEMA_DEPTH = 64
 
-#: The types, in words.
+#: Descriptions of the types, for the AI.
 TYPES = {
     "string": "a string",
     "integer": "a whole number",
@@ -22,7 +22,7 @@ TYPES = {
     "object": "an object",
     "null": "null",
 }
-_REFUSED = frozenset(
+_UNSUPPORTED = frozenset(
     {
         "$dynamicRef",
         "$recursiveRef",
@@ -48,18 +48,18 @@ _REFUSED = frozenset(
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Check that arguments can be checked against `schema`.
+    """Check that arguments can be validated against `schema`.
 
     Raises:
-        ValueError: a keyword has a value that it cannot have, or is one that is not understood
-            and without which arguments would pass that must not. The message starts with the
-            keyword's path, such as ``properties.city.pattern``.
+        ValueError: a keyword has an invalid value, or is unsupported, so that ignoring it would
+            accept invalid arguments. The message starts with the keyword's path, such as
+            ``properties.city.pattern``.
     """
     _check_schema(schema, "", 0)
 
 
 def is_type(name: str, value: Any) -> bool:
-    """Tell whether a JSON value is of a type: 1.0 is an integer, and true is no number."""
+    """Return whether a JSON value is of a type: 1.0 is an integer, and true is not a number."""
     if name == "string":
         return isinstance(value, str)
     if name == "array":
@@ -77,15 +77,15 @@ def is_type(name: str, value: Any) -> bool:
 
 @lru_cache(maxsize=512)
 def compiled_pattern(pattern: str) -> re.Pattern[str]:
-    r"""Compile a pattern of JSON Schema, whose dialect is ECMAScript's.
+    r"""Compile a pattern of JSON Schema, which uses the syntax of ECMAScript.
 
-    There, ``$`` does not match before a final newline, and ``\d`` is 0 to 9. Read Python's way, a
-    pattern would let text through that a handler which relies on it does not expect.
+    There, ``$`` does not match before a final newline, and ``\d`` is 0 to 9. With Python's meaning,
+    a pattern would accept text that handlers do not expect.
     """
     return re.compile(_ANCHORS.sub(_python_anchor, pattern), re.ASCII)
 
 
-# Escapes and character classes are stepped over, where a dollar is no anchor.
+# Escapes and character classes are matched too, because a dollar in them is not an anchor.
 _ANCHORS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 
 
@@ -100,9 +100,9 @@ def _check_schema(schema: Any, path: str, depth: int) -> None:
         raise ValueError(f"a schema must not be nested deeper than {MAX_SCHEMA_DEPTH} levels")
     prefix = f"{path}." if path else ""
     for keyword, value in schema.items():
-        if keyword in _REFUSED:
+        if keyword in _UNSUPPORTED:
             raise ValueError(
-                f"{prefix}{keyword} is not supported: arguments cannot be checked against it"
+                f"{prefix}{keyword} is not supported: arguments cannot be validated against it"
             )
         fits, expected = _KEYWORDS.get(keyword, (_anything, ""))
         if not fits(value):
@@ -159,7 +159,7 @@ def _is_pattern(value: Any) -> bool:
 
 
 _NUMBER: tuple[Callable[[Any], bool], str] = (_is_number, "a number")
-_COUNT: tuple[Callable[[Any], bool], str] = (_is_count, "a whole number from 0")
+_COUNT: tuple[Callable[[Any], bool], str] = (_is_count, "an integer from 0")
 _SCHEMAS: tuple[Callable[[Any], bool], str] = (_is_filled_list, "a list of schemas")
 _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "type": (_is_types, f"one or a list of {', '.join(TYPES)}"),

@@ -1,4 +1,4 @@
-"""The tools of an agent: what the AI may call."""
+"""The tools of an agent: the functions that the AI may call."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core._validation import check_bool, check_str, shorten
 from ..core.tokens import is_function_name
-from ._actions.checks import url
-from ._arguments import check_schema
 from ._schema import inspect_handler, object_schema
-from ._values import flag, json_copy, json_object, text, texts
+from ._validation import check_strings, check_url, json_copy, json_object
 
-#: Names that the library signs tokens for itself.
+#: Names for which the library itself signs tokens.
 RESERVED_NAMES = frozenset({"post_prompt"})
 
-#: Seconds of the longest window in which a call is a repeat: a day.
+#: The longest `once`, in seconds: a day.
 MAX_ONCE = 86_400
 
 Handler = Callable[..., Any]
@@ -24,45 +23,38 @@ Handler = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Tool:
-    """One function that the AI may call. Made by :class:`ToolRegistry`."""
+    """A function that the AI may call, made by :class:`ToolRegistry`."""
 
     name: str
-    #: The function as the document describes it, without a URL.
+    #: The function's description in the document, without a URL.
     definition: dict[str, Any]
-    #: Calls the handler with (arguments, raw request); None when it runs elsewhere.
+    #: Calls the handler with (arguments, raw request); None if it runs elsewhere.
     call: Callable[[dict[str, Any], dict[str, Any]], Any] | None = field(repr=False)
-    #: Whether a call must prove with a token which call it belongs to.
+    #: Whether a request needs a token that is bound to its call.
     secure: bool = False
-    #: Seconds in which the same call is a repeat that does not run; None to run every call.
+    #: Seconds in which a repeat of the same call does not run; None to run every call.
     once: float | None = None
 
     @property
     def signature(self) -> dict[str, Any]:
-        """The definition with ``parameters.required``, which clients of signatures rely on."""
+        """The definition with ``parameters.required``, which clients expect in signatures."""
         parameters = self.definition.get("parameters", {})
-        return {
-            **self.definition,
-            "parameters": {
-                "type": "object",
-                "properties": {},
-                "required": [],
-                **parameters,
-            },
-        }
+        required = {"type": "object", "properties": {}, "required": [], **parameters}
+        return {**self.definition, "parameters": required}
 
 
 class ToolRegistry:
     """Tools by name, in the order of their definition.
 
-    No method changes the dictionary in place, so that a shallow copy stands alone, and a document
-    may be rendered while another thread defines a tool.
+    No method changes the dictionary in place, so that a shallow copy is independent, and a document
+    can be rendered while another thread defines a tool.
 
     Args:
-        secure_by_default: whether a tool is secure when its definition does not say.
+        secure_by_default: whether a tool is secure if its definition does not specify it.
     """
 
     def __init__(self, *, secure_by_default: bool = False) -> None:
-        self._secure_by_default = flag(secure_by_default, "secure_by_default")
+        self._secure_by_default = check_bool("secure_by_default", secure_by_default)
         self._tools: dict[str, Tool] = {}
 
     def define(
@@ -84,35 +76,35 @@ class ToolRegistry:
 
         Args:
             name: an identifier of at most 128 ASCII characters.
-            description: when to use the tool, and how, in words for the AI.
+            description: when and how to use the tool, for the AI.
             parameters: a JSON schema of type object, or just its properties; None takes it from
                 the handler's annotations.
-            handler: called with (arguments, raw request), or with the arguments by name when it
-                is written that way. It returns a FunctionResult, text or a dictionary, and may
-                be ``async``.
-            secure: whether a call needs a token bound to its call id and to this function.
+            handler: called with (arguments, raw request), or with each argument by name; see
+                :func:`inspect_handler`. It returns a FunctionResult, text or a dictionary, and
+                may be ``async``.
+            secure: whether a request needs a token bound to its call id and to this function.
             fillers: what to say while the tool runs, by language.
-            webhook_url: where the platform calls the tool instead of here: an absolute http or
-                https URL.
-            required: names of arguments that must be there.
-            once: seconds in which the same call (call, function, arguments, token) is a repeat:
-                it gets the first one's answer, and does not run. Needs a secure tool.
+            webhook_url: an absolute http or https URL that the platform calls instead of this
+                application.
+            required: names of required arguments.
+            once: seconds in which a repeat (same call, function, arguments and token) does not
+                run, but returns the first result. Needs a secure tool.
             extra: further members of the definition, such as ``wait_file``.
 
         Raises:
-            ValueError: the name is taken, reserved or no identifier; the schema is wrong; or a
-                tool that runs elsewhere has a handler or is to be secured here.
+            ValueError: the name is taken, reserved or invalid; the schema is invalid; a tool with a
+                `webhook_url` has a handler or is secure; or another argument is invalid.
         """
         self._check_name(name)
         if secure is not None:
-            flag(secure, f"tool {name!r}: secure")
+            check_bool(f"tool {name!r}: secure", secure)
         if required is not None:
-            required = texts(required, f"tool {name!r}: required")
+            required = check_strings(f"tool {name!r}: required", required)
         if webhook_url is not None:
             if handler is not None or secure:
                 raise ValueError(
-                    f"tool {name!r} has a webhook_url, so it never runs here: "
-                    "it takes no handler and cannot be secure"
+                    f"tool {name!r} has a webhook_url, so it does not run here: "
+                    "it cannot have a handler or be secure"
                 )
         elif not callable(handler):
             raise ValueError(f"tool {name!r} needs a callable handler, not {handler!r}")
@@ -121,46 +113,45 @@ class ToolRegistry:
             schema = object_schema(parameters, required)
         else:
             if parameters is None and required is not None:
-                raise ValueError(f"tool {name!r}: required= belongs to explicit parameters")
+                raise ValueError(f"tool {name!r}: required= needs explicit parameters")
             explicit = None if parameters is None else object_schema(parameters, required)
             described = inspect_handler(handler, explicit)
             schema = described.parameters if explicit is None else explicit
             description = description or described.description
             call = _caller(handler, described.bind)
-        check_schema(schema)
         definition: dict[str, Any] = {
             "function": name,
-            "description": text(description, f"the description of tool {name!r}"),
+            "description": check_str(f"the description of tool {name!r}", description),
             "parameters": _without_empty_required(schema),
         }
         if fillers:
-            definition["fillers"] = json_object(fillers, f"the fillers of tool {name!r}")
+            definition["fillers"] = json_object(f"the fillers of tool {name!r}", fillers)
         if webhook_url is not None:
-            definition["web_hook_url"] = url(webhook_url, f"the webhook_url of tool {name!r}")
+            definition["web_hook_url"] = check_url(f"the webhook_url of tool {name!r}", webhook_url)
         for member, value in extra.items():
             if member in definition or member == "web_hook_url":
-                raise ValueError(f"tool {name!r}: {member} cannot be given as a further member")
+                raise ValueError(f"tool {name!r}: {member} cannot be a further member")
             if value is not None:
-                definition[member] = json_copy(value, f"{member} of tool {name!r}")
+                definition[member] = json_copy(f"{member} of tool {name!r}", value)
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
         _check_once(name, once, secure)
         self._tools = {**self._tools, name: Tool(name, definition, call, secure, once)}
 
     def register(self, function_dict: Mapping[str, Any]) -> None:
-        """Add a function that the platform runs by itself, such as a DataMap, as it is.
+        """Add the definition of a function that the platform runs, such as a DataMap, as it is.
 
         Raises:
-            ValueError: the name is taken, reserved or no identifier, or it is no dictionary that
-                JSON can say.
+            ValueError: it is not a JSON-serializable dictionary, or its name is taken, reserved or
+                invalid.
         """
-        copied = json_object(function_dict, "a function definition")
+        copied = json_object("a function definition", function_dict)
         name = copied.get("function")
         self._check_name(name)
         self._tools = {**self._tools, str(name): Tool(str(name), copied, None)}
 
     def get(self, name: str) -> Tool | None:
-        """Return the tool of this name, or None."""
+        """Return the tool of this name, or None if there is none."""
         return self._tools.get(name)
 
     def __iter__(self) -> Iterator[Tool]:
@@ -172,12 +163,12 @@ class ToolRegistry:
     def _check_name(self, name: Any) -> None:
         if not is_function_name(name):
             raise ValueError(
-                f"a tool's name must match [A-Za-z_][A-Za-z0-9_]{{0,127}}, which {name!r} does not"
+                f"a tool's name must match [A-Za-z_][A-Za-z0-9_]{{0,127}}, not be {shorten(name)}"
             )
         if name in RESERVED_NAMES:
-            raise ValueError(f"the name {name!r} is reserved and cannot be a tool's")
+            raise ValueError(f"the tool name {name!r} is reserved")
         if name in self._tools:
-            raise ValueError(f"there is a tool {name!r} already")
+            raise ValueError(f"there already is a tool {name!r}")
 
 
 def _caller(handler: Handler, bind: Any) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
@@ -192,7 +183,9 @@ def _check_once(name: str, once: Any, secure: bool) -> None:
     if once is None:
         return
     if not secure:
-        raise ValueError(f"tool {name!r}: once= needs secure=True, which says whose call it is")
+        raise ValueError(
+            f"tool {name!r}: once= needs secure=True, because only tokens identify calls"
+        )
     if isinstance(once, bool) or not isinstance(once, (int, float)) or not 0 < once <= MAX_ONCE:
         raise ValueError(f"tool {name!r}: once must be seconds, more than 0 and up to {MAX_ONCE}")
 
@@ -204,6 +197,5 @@ def _without_empty_required(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def tool_name(handler: Handler) -> str:
-    """Return the name under which a decorated handler is offered: that of the function."""
-    name = getattr(inspect.unwrap(handler), "__name__", "")
-    return str(name)
+    """Return the default name of a handler's tool: that of the function, behind decorators."""
+    return str(getattr(inspect.unwrap(handler), "__name__", ""))

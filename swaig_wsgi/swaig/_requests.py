@@ -1,4 +1,4 @@
-"""What the platform's requests say."""
+"""Parsing of the platform's requests."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from ..core.strict_json import JSONBodyError, loads_object
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A tool call as the platform sent it; nothing of it is proved."""
+    """A tool call as received; untrusted until its token is verified."""
 
     name: str
     arguments: dict[str, Any]
 
 
 def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
-    """Return the call id: ``call_id``, else ``call.call_id``, else the query's; None without.
+    """Return ``call_id``, else ``call.call_id``, else the query's call id, else None.
 
     Raises:
-        JSONBodyError: an id is there but is not text, or is too long.
+        JSONBodyError: an id is not a string, or is too long.
     """
     call_id = call_id_in(body)
     return check_call_id(query) if call_id is None and query else call_id
 
 
 def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
-    """Read the name and the arguments of a tool call.
+    """Return the name and the arguments of a tool call.
 
-    The arguments are ``argument.parsed[0]`` when that is an object, else ``argument.raw``
+    The arguments are ``argument.parsed[0]`` if that is an object, else ``argument.raw``
     parsed, else ``argument`` itself.
 
     Raises:
-        JSONBodyError: there is no name, or the arguments are not an object.
+        JSONBodyError: the name is missing, or the arguments are not an object.
     """
     name = body.get("function")
     if not isinstance(name, str) or not name:
@@ -67,7 +67,7 @@ def _arguments(argument: Any) -> dict[str, Any]:
 
 
 def requested_functions(body: Mapping[str, Any]) -> list[str] | None:
-    """Return the names that a request for signatures asks for; None or empty asks for all.
+    """Return the names in a request for signatures; None or an empty list means all.
 
     Raises:
         JSONBodyError: ``functions`` is not a list of strings.
@@ -92,10 +92,10 @@ def summary_of(body: Mapping[str, Any]) -> Any:
 
 
 def sip_username(body: Mapping[str, Any]) -> str | None:
-    """Return whom a call is for, from ``call.to``; None when that says nothing.
+    """Return the user name or number of the called party, from ``call.to``, or None without one.
 
-    Of a SIP or SIPS URI that is the user part, without password and parameters (RFC 3261 section
-    19.1), of a tel URI the number without parameters (RFC 3966); anything else is returned whole.
+    For a SIP or SIPS URI that is the user part, without password and parameters (RFC 3261 section
+    19.1); for a tel URI the number without parameters (RFC 3966); else the whole of ``call.to``.
     """
     call = body.get("call")
     to = call.get("to") if isinstance(call, dict) else None

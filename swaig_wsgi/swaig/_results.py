@@ -1,35 +1,33 @@
-"""What a tool answers."""
+"""Results of tools."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core._validation import check_bool, check_str
 from ._actions import call, media, messaging, payment, rpc, state
-from ._actions.checks import objects, string
 from ._chaining import adds
-from ._values import flag, json_copy, json_object, text
+from ._validation import check_text, json_copy, json_object, json_objects
 
 
 class FunctionResult:
-    """The answer of a tool: what the AI is told, and actions for the platform to carry out.
+    """The result of a tool: a message returned to the AI, and actions for the platform.
 
-    Every action of the platform is a method, in whose docstring its arguments are described; the
-    functions behind them are in :mod:`swaig_wsgi.swaig._actions`. What they are given is checked
-    and copied: a ValueError names the argument and what was expected of it.
+    Every action of the platform is a method. Each validates and copies its arguments, and returns
+    the result itself, for chaining; only :meth:`to_dict` and the ``create_payment_`` methods return
+    something else.
 
     Args:
         response: text for the AI to speak or use; a dictionary is passed on as it is.
-        post_process: let the AI take one more turn before the actions are carried out. Needed
-            where the caller should hear something before a transfer, a hold or the end.
+        post_process: whether the AI takes one more turn before the actions are carried out, so
+            that it can speak before a transfer, a hold or the end of the call.
         tool_result: as for :meth:`set_tool_response`, in place of `response`.
         tool_prompt: as for :meth:`set_tool_response`, in place of `response`.
 
     Raises:
-        ValueError: a part cannot be said in JSON, or `post_process` is no bool.
-
-    Every method but :meth:`to_dict` and the ``create_payment_`` ones returns the result itself,
-    for chaining.
+        ValueError: here and in every method: an argument is invalid. The message names it. For a
+            wrong type the exception is a TypeError as well.
     """
 
     def __init__(
@@ -41,54 +39,50 @@ class FunctionResult:
     ) -> None:
         self.response: str | dict[str, Any] = ""
         self.action: list[dict[str, Any]] = []
-        self.post_process = flag(post_process, "post_process")
+        self.post_process = check_bool("post_process", post_process)
         if response is not None:
             self.set_response(response)
         if tool_result is not None or tool_prompt is not None:
             self.set_tool_response(tool_result, tool_prompt)
 
     def set_response(self, response: str | dict[str, Any]) -> FunctionResult:
-        """Set what the AI is told."""
+        """Set the message returned to the AI."""
         if isinstance(response, str):
             self.response = response
         else:
-            self.response = json_object(response, "a response that is not text")
+            self.response = json_object("a response that is not a string", response)
         return self
 
     def set_tool_response(
         self, tool_result: str | None = None, tool_prompt: str | None = None
     ) -> FunctionResult:
-        """Set what the AI is told, facts apart from instructions.
+        """Set the message returned to the AI, with facts apart from instructions.
 
         Args:
             tool_result: what the tool did.
             tool_prompt: what the AI should say or do now.
         """
         self.response = {
-            name: string(value, name)
+            name: check_text(name, value)
             for name, value in (("tool_result", tool_result), ("tool_prompt", tool_prompt))
             if value is not None
         }
         return self
 
     def set_post_process(self, post_process: bool) -> FunctionResult:
-        """Choose whether the AI takes one more turn before the actions are carried out.
-
-        Raises:
-            ValueError: `post_process` is no bool.
-        """
-        self.post_process = flag(post_process, "post_process")
+        """Choose whether the AI takes one more turn before the actions are carried out."""
+        self.post_process = check_bool("post_process", post_process)
         return self
 
     def add_action(self, name: str, data: Any) -> FunctionResult:
-        """Append the action `name` with `data`, any JSON value; for one that has no method."""
-        action = {text(name, "the name of an action"): json_copy(data, f"action {name!r}")}
+        """Append the action `name` with `data`, any JSON value, if it has no method."""
+        action = {check_str("the name of an action", name): json_copy(f"action {name!r}", data)}
         self.action.append(action)
         return self
 
     def add_actions(self, actions: Sequence[Mapping[str, Any]]) -> FunctionResult:
-        """Append actions that are dictionaries already."""
-        self.action.extend(objects(actions, "actions"))
+        """Append actions that are dictionaries."""
+        self.action.extend(json_objects("actions", actions))
         return self
 
     # -- the call
@@ -104,17 +98,14 @@ class FunctionResult:
         step: str | None = None,
         timeout_step: str | None = None,
     ) -> FunctionResult:
-        """Put the call on hold, during which the AI neither hears nor speaks.
+        """Put the call on hold, during which the AI neither listens nor speaks.
 
         Args:
-            prompt: what the AI should tell the caller before; it becomes the response, and
-                `post_process` is set so that it is said. A number is taken for `timeout`.
-            timeout: seconds, at most 900; what is above or below 0 is cut off.
-            step: the step in which the caller is when taken off hold.
-            timeout_step: the step in which the caller is when nobody did that in time.
-
-        Raises:
-            ValueError: a type is wrong.
+            prompt: what the AI should tell the caller first; it becomes the response, and sets
+                `post_process`. A number is taken as `timeout`.
+            timeout: seconds, limited to the range from 0 to 900; or a variable.
+            step: the step to go to when the call is taken off hold.
+            timeout_step: the step to go to after the timeout.
         """
         if prompt is not None and not isinstance(prompt, str):
             return self.hold(None, prompt, step, timeout_step)
@@ -129,7 +120,7 @@ class FunctionResult:
     join_room = adds(call.join_room)
     join_conference = adds(call.join_conference)
 
-    # -- what is heard
+    # -- speech and sound
 
     say = adds(media.say)
     play_background_file = adds(media.play_background_file)
@@ -144,7 +135,7 @@ class FunctionResult:
     tap = adds(media.tap)
     stop_tap = adds(media.stop_tap)
 
-    # -- what the AI knows and may do
+    # -- the data, functions and prompts of the AI
 
     update_global_data = adds(state.update_global_data)
     remove_global_data = adds(state.remove_global_data)
@@ -170,7 +161,7 @@ class FunctionResult:
     create_payment_action = staticmethod(payment.create_payment_action)
     create_payment_parameter = staticmethod(payment.create_payment_parameter)
 
-    # -- beyond the call
+    # -- SWML and other calls
 
     execute_swml = adds(rpc.execute_swml)
     execute_rpc = adds(rpc.execute_rpc)
@@ -180,9 +171,9 @@ class FunctionResult:
     rpc_ai_unhold = adds(rpc.rpc_ai_unhold)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as the platform reads it.
+        """Return the JSON object for the platform.
 
-        At least one of ``response`` and ``action`` is there; ``post_process`` only beside actions.
+        It has a ``response``, an ``action`` or both; ``post_process`` only with actions.
         """
         result: dict[str, Any] = {}
         if self.response:
@@ -195,14 +186,13 @@ class FunctionResult:
 
 
 def to_response(result: Any) -> dict[str, Any]:
-    """Turn what a handler returned into the answer's object.
+    """Return the JSON object for what a handler returned.
 
-    A :class:`FunctionResult`, a dictionary with ``response`` or ``action``, and text are
-    understood.
+    That is a :class:`FunctionResult`, a dictionary with ``response`` or ``action``, or text.
 
     Raises:
-        TypeError: anything else. A handler that returns nothing has not said whether it worked,
-            so the AI must not be told that it did.
+        TypeError: it is anything else. None does not show whether the tool worked, so the AI must
+            not be told that it did.
     """
     if isinstance(result, FunctionResult):
         return result.to_dict()

@@ -1,4 +1,4 @@
-"""What a handler takes: the JSON schema of its arguments, and how they are handed to it."""
+"""The JSON schema of a handler's arguments, and how they are passed to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from ._annotations import Convert, UnsupportedAnnotation, describe, describe_parameters, guarded
 from ._docstrings import first_paragraph, parameter_descriptions
 from ._keywords import check_schema
-from ._values import json_object, text
+from ._validation import check_strings, json_object
 
 Bind = Callable[[dict[str, Any], dict[str, Any]], "tuple[tuple[Any, ...], dict[str, Any]]"]
 
@@ -26,36 +26,38 @@ _POSITIONAL = (
 class HandlerSignature:
     """How a handler is described and called."""
 
-    #: JSON schema of type object; ``required`` is always there.
+    #: JSON schema of type object, always with ``required``.
     parameters: dict[str, Any]
-    #: First paragraph of the handler's docstring, in one line; empty without one.
+    #: First paragraph of the handler's docstring, in one line; empty without a docstring.
     description: str
     #: Turns (checked arguments, raw request) into the positional and keyword arguments of the
-    #: call. Raises ValueError where explicit `parameters` let through what an annotation does not.
+    #: call. Raises ValueError for a value that explicit `parameters` allow and an annotation does
+    #: not.
     bind: Bind
 
 
 def inspect_handler(
     handler: Callable[..., Any], parameters: Mapping[str, Any] | None = None
 ) -> HandlerSignature:
-    """Find out what `handler` takes, and in which of two styles it is called.
+    """Return how to describe `handler` and in which of two styles to call it.
 
     A plain handler is called with (arguments, raw request), a typed one with each argument under
-    its name, as what its annotation says. A parameter ``raw_data`` of a typed handler gets the raw
-    request. A handler is plain when its first parameter is ``args``, ``_args`` or ``_``; with
-    `parameters` also when it is ``(anything, raw_data)`` without an annotation, and whenever they
-    do not have all its parameters among their properties. Arguments that a typed handler does not
-    know are dropped.
+    its name, converted to its annotation. A parameter ``raw_data`` of a typed handler gets the raw
+    request. A handler is plain if its first parameter is ``args``, ``_args`` or ``_``. With
+    `parameters`, it is also plain if its parameters are ``(anything, raw_data)``, the first without
+    an annotation, or if none of them is a property. Arguments without a parameter in a typed
+    handler are dropped.
 
-    What :func:`functools.partial` bound is neither described to the AI nor taken from it.
+    Parameters bound by :func:`functools.partial` are not described to the AI, and its values for
+    them are ignored.
 
     Args:
-        parameters: as :func:`object_schema` takes them; they win over annotations.
+        parameters: as for :func:`object_schema`; they take precedence over annotations.
 
     Raises:
         ValueError: the handler cannot be called in either style; an annotation is missing, cannot
             be resolved or has no schema; a default does not fit its annotation; or `parameters`
-            are wrong.
+            are invalid.
     """
     if not callable(handler):
         raise ValueError(f"a handler must be callable, not {handler!r}")
@@ -65,7 +67,7 @@ def inspect_handler(
     subject = f"handler {_name(function)!r}"
     try:
         signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # a builtin that does not tell
+    except (TypeError, ValueError):  # a builtin without a signature
         return HandlerSignature(explicit or object_schema(None), first_paragraph(doc), _both)
     taken = [
         parameter
@@ -102,13 +104,13 @@ def object_schema(
 
     Args:
         parameters: a JSON schema of type object, or just its properties; None for no arguments.
-        required: names of properties, beside those that the schema itself requires.
+        required: names of properties, in addition to those that the schema requires.
 
     Raises:
-        ValueError: it is neither, cannot be said in JSON, has keywords that arguments cannot be
-            checked against, or requires what is no property.
+        ValueError: `parameters` are neither, are not JSON-serializable, have unsupported keywords,
+            or require an unknown property.
     """
-    given = {} if parameters is None else json_object(parameters, "parameters")
+    given = {} if parameters is None else json_object("parameters", parameters)
     schema = {"type": "object", "properties": {}, "required": []}
     if "type" in given and not isinstance(given["type"], dict):
         if given["type"] != "object":
@@ -122,11 +124,7 @@ def object_schema(
     else:
         schema["properties"] = given
     check_schema(schema)
-    if isinstance(required, str):
-        raise ValueError("required must be a list of names, not one string")
-    names = list(
-        dict.fromkeys([*schema["required"], *(text(n, "a required name") for n in required or ())])
-    )
+    names = list(dict.fromkeys([*schema["required"], *check_strings("required", required or ())]))
     for name in names:
         if name not in schema["properties"]:
             raise ValueError(f"required names {name!r}, which is not among the properties")
@@ -135,13 +133,13 @@ def object_schema(
 
 
 def _lacks_type(given: dict[str, Any]) -> bool:
-    # A property's schema has no keyword whose value is a dictionary alone, so this is no property.
+    # In a property's schema, no keyword has a dictionary of dictionaries as its value.
     properties = given.get("properties")
     return isinstance(properties, dict) and all(isinstance(v, dict) for v in properties.values())
 
 
 def _function(handler: Any) -> tuple[Any, set[str]]:
-    """Return the function that was written, and the names that partials have bound in it."""
+    """Return the function behind wrappers and partials, and the names that partials bind."""
     bound: set[str] = set()
     while True:
         if isinstance(handler, functools.partial):
@@ -175,7 +173,7 @@ def _is_typed(
         and taken[0].kind in _POSITIONAL
         and taken[0].annotation is inspect.Parameter.empty
     ):
-        # (parameters, raw_data): called with all arguments, though one may have that name, too.
+        # Plain, even if an argument has the name of the first parameter.
         return False
     names = {parameter.name for parameter in taken} - {"raw_data"}
     known = names & explicit["properties"].keys()
@@ -184,7 +182,7 @@ def _is_typed(
     if known:
         raise ValueError(
             f"{subject} takes {_listed(known)} by name, but {_listed(names - known)} is not among "
-            "the parameters; a handler of (arguments, raw request) names its first parameter args"
+            "the parameters; to take (arguments, raw request), name the first parameter args"
         )
     return False
 
@@ -194,14 +192,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _plain(signature: inspect.Signature, subject: str) -> Bind:
-    """Return the first way in which the handler can take arguments and raw request."""
-    for way in (_both, _raw_by_name, _arguments_only, _both_by_name):
-        positional, named = way({}, {})
+    """Return the first way to pass arguments and raw request that the signature allows."""
+    for bind in (_both, _raw_by_name, _arguments_only, _both_by_name):
+        positional, named = bind({}, {})
         try:
             signature.bind(*positional, **named)
         except TypeError:
             continue
-        return way
+        return bind
     raise ValueError(
         f"{subject} must take (arguments, raw request), or each argument under its name; "
         f"it takes {signature}"
@@ -248,19 +246,19 @@ def _by_name(taken: list[inspect.Parameter], converters: Mapping[str, Convert]) 
 
 
 def _resolved(parameter: inspect.Parameter, function: Any, where: str) -> Any:
-    """Return the parameter's annotation, evaluated where it is, or holds, a string."""
+    """Return the parameter's annotation, with strings in it evaluated."""
     if parameter.annotation is parameter.empty:
         return parameter.empty
 
-    # A function of its own: other annotations of the handler, such as that of what it returns,
-    # may name what exists for type checkers alone.
+    # A separate function, because the handler's other annotations, such as the return type, may
+    # name what exists only for type checkers.
     def holder() -> None: ...
 
     holder.__annotations__ = {parameter.name: parameter.annotation}
-    written: Any = function
+    owner: Any = function
     if inspect.isclass(function):
-        written = getattr(function, "__init__", None)
-    namespace = getattr(inspect.unwrap(written), "__globals__", {})
+        owner = getattr(function, "__init__", None)
+    namespace = getattr(inspect.unwrap(owner), "__globals__", {})
     try:
         return get_type_hints(holder, namespace, include_extras=True)[parameter.name]
     except Exception as error:
@@ -270,7 +268,7 @@ def _resolved(parameter: inspect.Parameter, function: Any, where: str) -> Any:
 
 
 def _converter(annotation: Any, where: str) -> Convert:
-    """Return a converter for what explicit `parameters` let through."""
+    """Return a converter for values that were checked against explicit `parameters`."""
     try:
         return guarded(describe(annotation, where), where)
     except UnsupportedAnnotation:

@@ -1,19 +1,22 @@
-"""Settings of the AI that are not its prompt."""
+"""Settings of the AI besides its prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..swaig._actions.checks import url as absolute_url
-from ..swaig._values import flag, given, json_copy, json_object, text, texts
+from ..core._validation import check_bool, check_int, check_str
+from ..swaig import check_strings, check_url, drop_empty, json_copy, json_object, optional
 
 
 class AISettings:
-    """Parameters, speech hints, languages, and data that the AI knows from the start.
+    """Parameters, speech hints, languages and initial data of the AI.
 
-    No method changes a list or dictionary in place: each makes a new one, so that a shallow copy
-    stands alone and a document that was rendered never changes.
+    No method changes a list or dictionary in place, so that a shallow copy is independent and a
+    rendered document never changes.
+
+    Raises:
+        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
     """
 
     def __init__(self) -> None:
@@ -29,30 +32,30 @@ class AISettings:
 
     def set_param(self, key: str, value: Any) -> None:
         """Set one parameter of the AI, such as ``end_of_speech_timeout``."""
-        param = {text(key, "the name of a parameter"): json_copy(value, f"param {key!r}")}
+        param = {check_str("the name of a parameter", key): json_copy(f"param {key!r}", value)}
         self._params = {**self._params, **param}
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Set several parameters; those that are not named stay."""
-        self._params = {**self._params, **json_object(params, "params")}
+        """Set several parameters; others are kept."""
+        self._params = {**self._params, **json_object("params", params)}
 
     def add_hint(self, hint: str) -> None:
         """Add a word that speech recognition should expect."""
-        self.add_hints([text(hint, "a hint")])
+        self.add_hints([check_str("a hint", hint)])
 
     def add_hints(self, hints: Iterable[str]) -> None:
         """Add words that speech recognition should expect."""
-        self._hints = [*self._hints, *texts(hints, "hints")]
+        self._hints = [*self._hints, *check_strings("hints", hints)]
 
     def add_pattern_hint(
         self, hint: str, pattern: str, replace: str, ignore_case: bool = False
     ) -> None:
-        """Replace what speech recognition heard, where it matches the regular expression."""
+        """Replace recognized speech where it matches the regular expression."""
         rule = {
-            "hint": text(hint, "a hint"),
-            "pattern": text(pattern, "the pattern of a hint"),
-            "replace": text(replace, "the replacement of a hint"),
-            "ignore_case": flag(ignore_case, "ignore_case"),
+            "hint": check_str("a hint", hint),
+            "pattern": check_str("the pattern of a hint", pattern),
+            "replace": check_str("the replacement of a hint", replace),
+            "ignore_case": check_bool("ignore_case", ignore_case),
         }
         self._hints = [*self._hints, rule]
 
@@ -76,108 +79,107 @@ class AISettings:
             code: such as ``en-US``.
             voice: its name, or ``engine.voice:model`` in one.
             speech_fillers: what the AI says while it thinks.
-            function_fillers: what it says while a function runs. Fillers of one kind alone serve
-                for both.
-            engine: of the voice.
-            model: of the voice.
-            params: of the engine.
-            options: further members, as the platform reads them.
+            function_fillers: what it says while a function runs. If only one kind of fillers is
+                given, it is used for both.
+            engine: the engine of the voice.
+            model: the model of the voice.
+            params: parameters of the engine.
+            options: further members, passed to the platform as they are.
         """
         language: dict[str, Any] = {
-            "name": text(name, "the name of a language"),
-            "code": text(code, "the code of a language"),
-            "voice": text(voice, "the voice of a language"),
+            "name": check_str("the name of a language", name),
+            "code": check_str("the code of a language", code),
+            "voice": check_str("the voice of a language", voice),
         }
         spoken, colon, its_model = voice.partition(":")
         its_engine, dot, its_voice = spoken.partition(".")
         if colon and dot and not engine and not model:
             language.update(voice=its_voice, engine=its_engine, model=its_model)
-        fillers = given(
-            speech_fillers=texts(speech_fillers or [], "speech_fillers"),
-            function_fillers=texts(function_fillers or [], "function_fillers"),
+        fillers = drop_empty(
+            speech_fillers=check_strings("speech_fillers", speech_fillers or []),
+            function_fillers=check_strings("function_fillers", function_fillers or []),
         )
         if len(fillers) == 1:
             fillers = {"fillers": next(iter(fillers.values()))}
         members = {
-            **given(
-                engine=_optional_text(engine, f"the engine of language {name!r}"),
-                model=_optional_text(model, f"the model of language {name!r}"),
+            **drop_empty(
+                engine=optional(check_str, f"the engine of language {name!r}", engine),
+                model=optional(check_str, f"the model of language {name!r}", model),
                 params=json_object(
-                    {} if params is None else params, f"the params of language {name!r}"
+                    f"the params of language {name!r}", {} if params is None else params
                 ),
             ),
             **options,
         }
-        said = {key: value for key, value in members.items() if value is not None}
-        language.update(json_object({**fillers, **said}, f"language {name!r}"))
+        given = {key: value for key, value in members.items() if value is not None}
+        language.update(json_object(f"language {name!r}", {**fillers, **given}))
         self._languages = [*self._languages, language]
 
     def add_pronunciation(self, replace: str, with_text: str, ignore_case: bool = False) -> None:
         """Speak `with_text` where `replace` is written."""
         rule: dict[str, Any] = {
-            "replace": text(replace, "the text to pronounce"),
-            "with": text(with_text, "a pronunciation"),
+            "replace": check_str("the text to pronounce", replace),
+            "with": check_str("a pronunciation", with_text),
         }
-        if flag(ignore_case, "ignore_case"):
+        if check_bool("ignore_case", ignore_case):
             rule["ignore_case"] = True
         self._pronunciations = [*self._pronunciations, rule]
 
     def set_global_data(self, data: Mapping[str, Any]) -> None:
-        """Set members of the data that the AI knows from the start; those not named stay."""
-        self._global_data = {**self._global_data, **json_object(data, "global data")}
+        """Set members of the data that the AI starts with; others are kept."""
+        self._global_data = {**self._global_data, **json_object("global data", data)}
 
     def update_global_data(self, data: Mapping[str, Any]) -> None:
-        """Do the same as :meth:`set_global_data`; the signalwire-sdk package has both names."""
+        """Do the same as :meth:`set_global_data`; signalwire-sdk has both names."""
         self.set_global_data(data)
 
     def set_native_functions(self, function_names: Iterable[str]) -> None:
-        """Enable functions that the platform itself offers, such as ``check_time``."""
-        self._native_functions = texts(function_names, "native functions")
+        """Enable functions of the platform, such as ``check_time``."""
+        self._native_functions = check_strings("native functions", function_names)
 
     def add_function_include(
         self, url: str, functions: Iterable[str], meta_data: Mapping[str, Any] | None = None
     ) -> None:
-        """Let the platform ask `url` for the signatures of further functions.
+        """Let the platform fetch the signatures of further functions.
 
-        Raises:
-            ValueError: `url` is no absolute http or https URL and no variable, or another
-                argument is of a wrong type.
+        Args:
+            url: an absolute http or https URL, or a variable.
+            functions: their names.
+            meta_data: data to send to `url`.
         """
         include: dict[str, Any] = {
-            "url": absolute_url(url, "the URL of an include"),
-            "functions": texts(functions, "included functions"),
+            "url": check_url("the URL of an include", url),
+            "functions": check_strings("included functions", functions),
         }
         if meta_data:
-            include["meta_data"] = json_object(meta_data, "the meta data of an include")
+            include["meta_data"] = json_object("the meta data of an include", meta_data)
         self._includes = [*self._includes, include]
 
     def set_internal_fillers(self, internal_fillers: Mapping[str, Any]) -> None:
-        """Set what is said while the platform's own functions run, by function and language."""
-        checked = json_object(internal_fillers, "internal fillers")
+        """Set what is said while functions of the platform run, by function and language."""
+        checked = json_object("internal fillers", internal_fillers)
         self._internal_fillers = {**self._internal_fillers, **checked}
 
     def enable_debug_events(self, level: int = 1) -> None:
-        """Ask the platform for debug events; 1 is events of note, 2 and more is everything."""
-        if isinstance(level, bool) or not isinstance(level, int) or level < 1:
-            raise ValueError(f"the debug level must be a whole number from 1, not {level!r}")
-        self._debug_level = level
+        """Ask the platform for debug events: 1 for notable ones, 2 or more for all."""
+        self._debug_level = check_int("the debug level", level, 1)
 
     def function_names(self) -> Iterator[str]:
-        """Yield the functions that these settings let the AI call: the platform's, and included."""
+        """Yield the names of the enabled and the included functions."""
         yield from self._native_functions
         for include in self._includes:
             yield from include["functions"]
 
     def render_swaig(self) -> dict[str, Any]:
-        """Return what these settings add to ``ai.SWAIG``."""
-        return given(
+        """Return the members of ``ai.SWAIG``."""
+        return drop_empty(
             native_functions=self._native_functions,
             includes=self._includes,
             internal_fillers=self._internal_fillers,
         )
 
     def render(self, debug_url: str) -> dict[str, Any]:
-        """Return what these settings add to the ``ai`` verb."""
+        """Return the members of the ``ai`` verb."""
         params = self._params
         if self._debug_level is not None:
             params = {
@@ -185,14 +187,10 @@ class AISettings:
                 "debug_webhook_url": debug_url,
                 "debug_webhook_level": self._debug_level,
             }
-        return given(
+        return drop_empty(
             params=params,
             hints=self._hints,
             languages=self._languages,
             pronounce=self._pronunciations,
             global_data=self._global_data,
         )
-
-
-def _optional_text(value: str | None, what: str) -> str | None:
-    return None if value is None or value == "" else text(value, what)

@@ -1,4 +1,4 @@
-"""Whether contexts and steps hang together: what they name must be there."""
+"""Validation of contexts and steps: every name that they refer to must exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 State = Mapping[str, Any]
 
-#: Functions that the platform itself adds where there are steps.
+#: Functions that the platform adds where there are steps.
 NAVIGATION_FUNCTIONS = frozenset({"change_context", "gather_submit", "next_step"})
 
 
@@ -15,11 +15,11 @@ def check_contexts(contexts: Mapping[str, State], functions: Collection[str] | N
     """Check all contexts of an agent.
 
     Args:
-        contexts: what each context was told, by name.
-        functions: what the AI can call; None leaves the names of functions unchecked.
+        contexts: the state of each context, by name.
+        functions: the functions that the AI may call; None to not check their names.
 
     Raises:
-        ValueError: something that is named is not there; the message says who names it.
+        ValueError: a name is unknown; the message says which context or step refers to it.
     """
     if not contexts:
         raise ValueError("there must be at least one context")
@@ -28,19 +28,15 @@ def check_contexts(contexts: Mapping[str, State], functions: Collection[str] | N
     taken = sorted(NAVIGATION_FUNCTIONS.intersection(functions or ()))
     if taken:
         raise ValueError(
-            f"where there are contexts, the platform has functions of its own named "
-            f"{', '.join(taken)}; a tool needs another name"
+            f"with contexts, the platform reserves the function names {', '.join(taken)}; "
+            "rename the tool"
         )
     for name, context in contexts.items():
         _check_context(name, context, contexts, functions)
 
 
-def check_text(who: str, step: State) -> None:
-    """Check that a step tells the AI something.
-
-    Raises:
-        ValueError: it does not.
-    """
+def check_instructions(who: str, step: State) -> None:
+    """Raise ValueError if a step has neither a text nor sections."""
     if not step.get("text") and not step.get("sections"):
         raise ValueError(f"{who} has neither a text nor sections")
 
@@ -54,13 +50,13 @@ def _check_context(
         raise ValueError(f"{who} has no steps; it must have at least one")
     initial = context.get("initial_step")
     _check_names(f"{who} starts at", "step", () if initial is None else (initial,), steps)
-    _check_names(f"{who} names", "step", context.get("valid_steps"), {"next", *steps})
-    _check_names(f"{who} names", "context", context.get("valid_contexts"), contexts)
+    _check_names(f"{who} refers to", "step", context.get("valid_steps"), {"next", *steps})
+    _check_names(f"{who} refers to", "context", context.get("valid_contexts"), contexts)
     for step_name, step in steps.items():
         whose = f"step {step_name!r} of context {name!r}"
-        check_text(whose, step)
-        _check_names(f"{whose} names", "step", step.get("valid_steps"), {"next", *steps})
-        _check_names(f"{whose} names", "context", step.get("valid_contexts"), contexts)
+        check_instructions(whose, step)
+        _check_names(f"{whose} refers to", "step", step.get("valid_steps"), {"next", *steps})
+        _check_names(f"{whose} refers to", "context", step.get("valid_contexts"), contexts)
         _check_functions(whose, step.get("functions"), functions)
         gather = step.get("gather_info")
         if gather is not None:
@@ -70,7 +66,7 @@ def _check_context(
 
 def _check_gather(who: str, gather: State, functions: Collection[str] | None) -> None:
     if not gather["questions"]:
-        raise ValueError(f"{who} gathers information, but has no question to ask")
+        raise ValueError(f"{who} gathers information, but has no questions")
     keys = set()
     for question in gather["questions"]:
         if question["key"] in keys:
@@ -85,20 +81,20 @@ def _check_completion(who: str, step_name: str, action: str | None, steps: list[
     if action is None:
         return
     if action != "next_step":
-        _check_names(f"{who} goes on, when it has gathered, to", "step", (action,), steps)
+        _check_names(f"{who} continues, when it has gathered, with", "step", (action,), steps)
     elif step_name == steps[-1]:
-        raise ValueError(f"{who} goes on to the next step, but is the last of its context")
+        raise ValueError(f"{who} continues with the next step, but is the last of its context")
 
 
 def _check_functions(
     who: str, named: Iterable[str] | str | None, functions: Collection[str] | None
 ) -> None:
     if functions is not None and named != "none":
-        _check_names(f"{who} names", "function", named, {*functions, *NAVIGATION_FUNCTIONS})
+        _check_names(f"{who} refers to", "function", named, {*functions, *NAVIGATION_FUNCTIONS})
 
 
 def _check_names(who: str, what: str, named: Iterable[str] | None, known: Collection[str]) -> None:
     for name in named or ():
         if name not in known:
-            there = ", ".join(repr(each) for each in sorted(known)) or "none"
-            raise ValueError(f"{who} the unknown {what} {name!r}; there are: {there}")
+            names = ", ".join(repr(each) for each in sorted(known)) or "none"
+            raise ValueError(f"{who} the unknown {what} {name!r}; known are: {names}")

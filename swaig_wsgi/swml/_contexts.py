@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ..swaig._values import flag, text, texts
-from ._context_checks import check_contexts, check_text
+from ..core._validation import ArgumentTypeError, check_bool, check_str, shorten
+from ..swaig import check_strings
+from ._context_checks import check_contexts, check_instructions
 from ._sections import markdown
-from ._steps import State, Step, filled, filled_section, history_mode, render_step
+from ._steps import Step, render_step
+from ._views import State, View, drop_unset
 
 MAX_CONTEXTS = 50
 MAX_STEPS = 100
 
 
-class Context:
-    """A context; :meth:`ContextBuilder.add_context` makes it. Every ``set_`` and ``add_`` method
-    but :meth:`add_step` returns the context.
+class Context(View):
+    """A context, made by :meth:`ContextBuilder.add_context`.
 
-    As a :class:`Step`, it is a view: to change the context of a copy, ask the copy for it.
+    Every method but :meth:`add_step`, :meth:`get_step` and :meth:`to_dict` returns the context, for
+    chaining. To change the context of a copied agent, get it from the copy.
+
+    Raises:
+        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
     """
 
-    def __init__(
-        self, name: str, read: Callable[[], State], write: Callable[[State], None]
-    ) -> None:
-        self.name = name
-        self._read = read
-        self._write = write
-
-    def _set(self, **members: Any) -> Context:
-        self._write({**self._read(), **members})
-        return self
+    _kind = "context"
+    _text = "prompt"
+    _sections = "pom"
 
     # -- steps
 
@@ -49,7 +47,7 @@ class Context:
         """Append a step and return it.
 
         Args:
-            name: its name in this context; not ``next``, which stands for the step in order.
+            name: its name in this context; not ``next``, which means the next step in order.
             task: the body of a section "Task".
             bullets: the bullets of a section "Process".
             criteria: as for :meth:`Step.set_step_criteria`.
@@ -57,16 +55,16 @@ class Context:
             valid_steps: as for :meth:`Step.set_valid_steps`.
 
         Raises:
-            ValueError: the name is taken, or there are too many steps, or an argument is wrong.
+            ValueError: the name is taken, there are too many steps, or an argument is invalid.
         """
         steps = self._steps()
-        if text(name, "the name of a step") == "next":
-            raise ValueError("a step cannot be named 'next', which stands for the step in order")
+        if check_str("the name of a step", name) == "next":
+            raise ValueError("a step cannot be named 'next', which means the next step in order")
         if name in steps:
-            raise ValueError(f"context {self.name!r} has a step {name!r} already")
+            raise ValueError(f"{self} already has a step {name!r}")
         if len(steps) >= MAX_STEPS:
-            raise ValueError(f"context {self.name!r} has {MAX_STEPS} steps, and cannot have more")
-        # Made apart and put in whole, so that a wrong argument leaves no half a step behind.
+            raise ValueError(f"{self} already has {MAX_STEPS} steps, the maximum")
+        # Complete before it is added, so that an invalid argument leaves no partial step behind.
         made: dict[str, State] = {name: {}}
         step = Step(name, partial(made.__getitem__, name), partial(made.__setitem__, name))
         if task is not None:
@@ -83,15 +81,15 @@ class Context:
         return self._view(name)
 
     def get_step(self, name: str) -> Step | None:
-        """Return a step of this context, or None."""
+        """Return a step of this context, or None if there is none of this name."""
         return self._view(name) if name in self._steps() else None
 
     def remove_step(self, name: str) -> Context:
-        """Remove a step, if it is there."""
+        """Remove a step, if it exists."""
         return self._set(steps={key: each for key, each in self._steps().items() if key != name})
 
     def move_step(self, name: str, position: int) -> Context:
-        """Move a step to a place in the order; 0 is the first.
+        """Move a step to a position in the order; 0 is the first.
 
         Raises:
             ValueError: there is no such step.
@@ -110,119 +108,71 @@ class Context:
     def _read_step(self, name: str) -> State:
         steps = self._steps()
         if name not in steps:
-            raise ValueError(f"context {self.name!r} has no step {name!r}")
+            raise ValueError(f"{self} has no step {name!r}")
         return steps[name]
 
     def _write_step(self, name: str, state: State) -> None:
         self._set(steps={**self._steps(), name: state})
 
-    # -- where to go
-
-    def set_valid_contexts(self, contexts: Iterable[str]) -> Context:
-        """Limit which contexts may follow."""
-        what = f"the valid contexts of context {self.name!r}"
-        return self._set(valid_contexts=texts(contexts, what))
-
-    def set_valid_steps(self, steps: Iterable[str]) -> Context:
-        """Limit which of its steps may follow any of them; ``"next"`` is the next in order."""
-        return self._set(valid_steps=texts(steps, f"the valid steps of context {self.name!r}"))
-
     def set_initial_step(self, step_name: str) -> Context:
         """Start at this step; by default at the first."""
-        return self._set(initial_step=text(step_name, "the initial step"))
+        return self._set(initial_step=check_str("the initial step", step_name))
 
     # -- prompts
 
     def set_prompt(self, prompt: str) -> Context:
-        """Tell the AI this in all steps of the context.
+        """Set the AI's instructions for all steps of the context as one text.
 
         Raises:
-            ValueError: there are sections already.
+            ValueError: there are sections, which the text would silently hide.
         """
-        if self._read().get("pom"):
-            raise ValueError(f"context {self.name!r} has sections already; it is text or sections")
-        return self._set(prompt=text(prompt, f"the prompt of context {self.name!r}"))
-
-    def add_section(self, title: str, body: str) -> Context:
-        """Append a section to the prompt of the context.
-
-        Raises:
-            ValueError: the prompt is a text already.
-        """
-        return self._append("pom", "prompt", filled_section(title, body=body))
-
-    def add_bullets(self, title: str, bullets: Iterable[str]) -> Context:
-        """Append a section of bullets to the prompt of the context.
-
-        Raises:
-            ValueError: the prompt is a text already.
-        """
-        return self._append("pom", "prompt", filled_section(title, bullets=bullets))
+        return self._set_text(self._text, self._sections, prompt)
 
     def set_system_prompt(self, system_prompt: str) -> Context:
-        """Take this system prompt on entering.
+        """Use this system prompt on entering.
 
         Raises:
-            ValueError: it has sections already.
+            ValueError: the system prompt has sections, which the text would silently hide.
         """
-        if self._read().get("system_sections"):
-            raise ValueError(
-                f"the system prompt of context {self.name!r} has sections already; "
-                "it is text or sections"
-            )
-        return self._set(system_prompt=text(system_prompt, "a system prompt"))
+        return self._set_text("system_prompt", "system_sections", system_prompt)
 
     def add_system_section(self, title: str, body: str) -> Context:
         """Append a section to the system prompt.
 
         Raises:
-            ValueError: the system prompt is a text already.
+            ValueError: the system prompt is a text, or an argument is invalid.
         """
-        return self._append("system_sections", "system_prompt", filled_section(title, body=body))
+        return self._append("system_prompt", "system_sections", title, body=body)
 
     def add_system_bullets(self, title: str, bullets: Iterable[str]) -> Context:
         """Append a section of bullets to the system prompt.
 
         Raises:
-            ValueError: the system prompt is a text already.
+            ValueError: the system prompt is a text, or an argument is invalid.
         """
-        added = filled_section(title, bullets=bullets)
-        return self._append("system_sections", "system_prompt", added)
-
-    def _append(self, sections: str, or_text: str, added: State) -> Context:
-        state = self._read()
-        if state.get(or_text) is not None:
-            raise ValueError(
-                f"the {or_text.replace('_', ' ')} of context {self.name!r} is a text already; "
-                "it is text or sections"
-            )
-        return self._set(**{sections: [*state.get(sections, ()), added]})
+        return self._append("system_prompt", "system_sections", title, bullets=bullets)
 
     def set_post_prompt(self, post_prompt: str) -> Context:
         """Ask for a summary in these words while in this context."""
-        return self._set(post_prompt=text(post_prompt, "a post-prompt"))
+        return self._set(post_prompt=check_str("a post-prompt", post_prompt))
 
     def set_user_prompt(self, user_prompt: str) -> Context:
-        """Add this on entering, as if the caller had said it."""
-        return self._set(user_prompt=text(user_prompt, "a user prompt"))
+        """Add this as the caller's words on entering."""
+        return self._set(user_prompt=check_str("a user prompt", user_prompt))
 
-    # -- what is left of the conversation on entering
+    # -- the conversation so far, on entering
 
     def set_consolidate(self, consolidate: bool) -> Context:
-        """Sum up the conversation on entering."""
-        return self._set(consolidate=flag(consolidate, "consolidate"))
+        """Summarize the conversation on entering."""
+        return self._set(consolidate=check_bool("consolidate", consolidate))
 
     def set_full_reset(self, full_reset: bool) -> Context:
         """Replace the system prompt on entering, not add to it."""
-        return self._set(full_reset=flag(full_reset, "full_reset"))
+        return self._set(full_reset=check_bool("full_reset", full_reset))
 
     def set_isolated(self, isolated: bool) -> Context:
-        """Forget the conversation on entering, unless it is summed up or reset."""
-        return self._set(isolated=flag(isolated, "isolated"))
-
-    def set_history(self, history: str) -> Context:
-        """Choose for all steps that do not say what :meth:`Step.set_history` does."""
-        return self._set(history=history_mode(history))
+        """Forget the conversation on entering, unless it is summarized or reset."""
+        return self._set(isolated=check_bool("isolated", isolated))
 
     # -- fillers
 
@@ -237,31 +187,31 @@ class Context:
     def add_enter_filler(self, language_code: str, fillers: Iterable[str]) -> Context:
         """Set what may be said on entering in one language."""
         added = _fillers({language_code: fillers}, "enter fillers")
-        return self._set(enter_fillers={**(self._read().get("enter_fillers") or {}), **added})
+        return self._set(enter_fillers={**self._read().get("enter_fillers", {}), **added})
 
     def add_exit_filler(self, language_code: str, fillers: Iterable[str]) -> Context:
         """Set what may be said on leaving in one language."""
         added = _fillers({language_code: fillers}, "exit fillers")
-        return self._set(exit_fillers={**(self._read().get("exit_fillers") or {}), **added})
+        return self._set(exit_fillers={**self._read().get("exit_fillers", {}), **added})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the context as the document holds it, without a look at what it names.
+        """Return the context as in the document, without validating the names it refers to.
 
         Raises:
             ValueError: it has no steps, or a step has neither a text nor sections.
         """
         if not self._steps():
-            raise ValueError(f"context {self.name!r} has no steps")
+            raise ValueError(f"{self} has no steps")
         for name, step in self._steps().items():
-            check_text(f"step {name!r} of context {self.name!r}", step)
+            check_instructions(f"step {name!r} of {self}", step)
         return copy.deepcopy(_render_context(self._read()))
 
 
 class ContextBuilder:
     """The contexts of an agent, by name, in the order in which they were added.
 
-    Contexts and steps are kept in dictionaries that no method changes in place: a shallow copy
-    stands alone, and costs the same however many steps there are.
+    No method changes the dictionaries of contexts and steps in place: a shallow copy is
+    independent, and takes constant time.
     """
 
     def __init__(self) -> None:
@@ -274,15 +224,15 @@ class ContextBuilder:
         Raises:
             ValueError: the name is taken, or there are too many contexts.
         """
-        if text(name, "the name of a context") in self._contexts:
-            raise ValueError(f"there is a context {name!r} already")
+        if check_str("the name of a context", name) in self._contexts:
+            raise ValueError(f"there already is a context {name!r}")
         if len(self._contexts) >= MAX_CONTEXTS:
-            raise ValueError(f"there are {MAX_CONTEXTS} contexts, and there cannot be more")
+            raise ValueError(f"there already are {MAX_CONTEXTS} contexts, the maximum")
         self._write(name, {})
         return self._view(name)
 
     def get_context(self, name: str) -> Context | None:
-        """Return a context, or None."""
+        """Return a context, or None if there is none of this name."""
         return self._view(name) if name in self._contexts else None
 
     def reset(self) -> ContextBuilder:
@@ -291,19 +241,19 @@ class ContextBuilder:
         return self
 
     def validate(self, functions: Iterable[str] | None = None) -> None:
-        """Check that what contexts and steps name is there.
+        """Check that contexts and steps are complete, and that every name they refer to exists.
 
         Args:
-            functions: what the AI can call; None leaves the names of functions unchecked.
+            functions: the functions that the AI may call; None to not check their names.
 
         Raises:
-            ValueError: a context has no steps, a step has nothing to say, a name is unknown, or a
-                function has a name that the platform needs for its own.
+            ValueError: a context has no steps, a step has no instructions, a name is unknown, or a
+                function has a name that the platform reserves.
         """
         check_contexts(self._contexts, None if functions is None else frozenset(functions))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the contexts as the document holds them, independent of these.
+        """Return a copy of the contexts as in the document.
 
         Raises:
             ValueError: as :meth:`validate`.
@@ -311,7 +261,7 @@ class ContextBuilder:
         return copy.deepcopy(self.render())
 
     def render(self, functions: Iterable[str] | None = None) -> dict[str, Any]:
-        """Like :meth:`to_dict`, to be sent and not changed: it is kept until something changes.
+        """Like :meth:`to_dict`, but cached until a context changes; do not modify the result.
 
         Args:
             functions: as for :meth:`validate`.
@@ -319,10 +269,10 @@ class ContextBuilder:
         Raises:
             ValueError: as :meth:`validate`.
         """
-        contexts, kept = self._contexts, self._rendered
+        contexts, cached = self._contexts, self._rendered
         known = None if functions is None else frozenset(functions)
-        if kept is not None and kept[0] is contexts and kept[1] == known:
-            return kept[2]
+        if cached is not None and cached[0] is contexts and cached[1] == known:
+            return cached[2]
         check_contexts(contexts, known)
         rendered = {name: _render_context(state) for name, state in contexts.items()}
         self._rendered = (contexts, known, rendered)
@@ -344,7 +294,7 @@ class ContextBuilder:
 
 
 def _render_context(state: State) -> State:
-    rendered = filled(state)
+    rendered = drop_unset(state)
     system_sections = rendered.pop("system_sections", None)
     if system_sections:
         rendered["system_prompt"] = markdown(system_sections)
@@ -353,12 +303,15 @@ def _render_context(state: State) -> State:
 
 
 def _fillers(value: Any, what: str) -> dict[str, list[str]]:
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(f"{what} must be a dictionary of lists by language, not {value!r}")
+    if not isinstance(value, Mapping):
+        expected = "a dictionary of lists by language"
+        raise ArgumentTypeError(f"{what} must be {expected}, not {shorten(value)}")
     made = {
-        text(code, f"the language of {what}"): texts(fillers, f"the {what} for {code!r}")
+        check_str(f"the language of {what}", code): check_strings(
+            f"the {what} for {code!r}", fillers
+        )
         for code, fillers in value.items()
     }
-    if not all(made.values()):
-        raise ValueError(f"{what} must have something to say in each language")
+    if not made or not all(made.values()):
+        raise ValueError(f"{what} must have at least one language, and text in each")
     return made

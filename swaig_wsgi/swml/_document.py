@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from ..swaig._registry import Tool
+from ..swaig import Tool
 from ._ai import AISettings
 from ._call_flow import CallFlow
 from ._prompt import Prompt
@@ -15,7 +15,7 @@ from ._prompt import Prompt
 
 @dataclass(frozen=True, repr=False)
 class Endpoints:
-    """Where the platform calls back; absolute URLs that carry the agent's credentials."""
+    """The URLs that the platform calls: absolute, with the agent's credentials."""
 
     swaig: str
     post_prompt: str
@@ -30,15 +30,15 @@ def render_document(
     endpoints: Endpoints,
     token_for: Callable[[str], str],
 ) -> dict[str, Any]:
-    """Render the document of one call.
+    """Return the document of one call.
+
+    It shares parts with the agent, so do not modify it.
 
     Args:
-        token_for: gives a token for a function name, bound to this call.
+        token_for: returns a token for a function name, bound to this call.
 
     Raises:
-        ValueError: the contexts do not hang together.
-
-    The document shares parts with the agent: it is to be sent, not to be changed.
+        ValueError: the contexts are incomplete, or refer to unknown names.
     """
     functions = [_function(tool, endpoints.swaig, token_for) for tool in tools]
     callable_names = chain((each["function"] for each in functions), ai.function_names())
@@ -53,26 +53,26 @@ def render_document(
         swaig["functions"] = functions
     if swaig:
         verb["SWAIG"] = swaig
-    # Always there in documents of the signalwire-sdk package, too.
+    # Documents of signalwire-sdk always have this member.
     verb["params"] = {}
     verb.update(ai.render(endpoints.debug_events))
     return {"version": "1.0.0", "sections": {"main": call_flow.render(verb)}}
 
 
 def merge_changes(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `document` with `changes` in its ``ai`` verb.
+    """Return a copy of `document` with `changes` in its ``ai`` verb.
 
-    An object is merged with the object that is there, member by member; anything else replaces
-    what is there. Nothing that the document shares with the agent is changed.
+    An object is merged with an existing object, member by member; any other value replaces the
+    existing one. Parts that the document shares with the agent are not modified.
     """
     main = []
     for verb in document["sections"]["main"]:
         if "ai" in verb:
             ai = dict(verb["ai"])
             for name, value in changes.items():
-                there = ai.get(name)
-                if isinstance(there, dict) and isinstance(value, dict):
-                    value = {**there, **value}
+                existing = ai.get(name)
+                if isinstance(existing, dict) and isinstance(value, dict):
+                    value = {**existing, **value}
                 ai[name] = value
             verb = {"ai": ai}
         main.append(verb)
@@ -80,12 +80,12 @@ def merge_changes(document: dict[str, Any], changes: dict[str, Any]) -> dict[str
 
 
 def signature(tool: Tool, endpoints: Endpoints) -> dict[str, Any]:
-    """Return a function as a request for signatures is told of it: without any token."""
+    """Return a tool's entry in a response to a request for signatures; it has no token."""
     return {"web_hook_url": endpoints.swaig, **tool.signature}
 
 
 def with_token(url: str, token: str) -> str:
-    """Return `url`, which has no query yet, with the token; base64url needs no escaping."""
+    """Return `url`, which must not have a query, with a token, which is base64url."""
     return f"{url}?__token={token}"
 
 

@@ -1,4 +1,4 @@
-"""What the AI is told about its task."""
+"""The instructions for the AI."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..swaig import _values as values
-from ..swaig._values import flag, json_copy
+from ..core._validation import ArgumentTypeError, check_bool, check_str
+from ..swaig import json_copy
 from ._contexts import ContextBuilder
 from ._sections import Section, declared_sections, make_section, make_subsection
 
 
 class Prompt:
-    """The prompt, either one text or titled sections, what each context adds to it, and the
-    prompt for the summary.
+    """The prompt (one text or titled sections), the contexts, and the prompt for the summary.
 
-    No method changes a section, list or dictionary in place: each makes a new one, so that a
-    shallow copy stands alone and a document that was rendered never changes.
+    No method changes a section, list or dictionary in place, so that a shallow copy is independent
+    and a rendered document never changes.
 
     Args:
-        default: the text while neither a text nor a section was set.
+        default: the prompt until a text or a section is set.
+
+    Raises:
+        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
     """
 
     def __init__(self, default: str) -> None:
@@ -34,7 +36,7 @@ class Prompt:
 
     def __copy__(self) -> Prompt:
         copied = type(self).__new__(type(self))
-        # Who defines contexts holds on to their builder, so each copy needs one of its own.
+        # Applications keep references to the builder, so each copy needs its own.
         copied.__dict__.update(self.__dict__, _contexts=copy.copy(self._contexts))
         return copied
 
@@ -42,11 +44,11 @@ class Prompt:
         """Use one text as the prompt.
 
         Raises:
-            ValueError: there are sections already, which the text would silently hide.
+            ValueError: there are sections, which the text would silently hide.
         """
         if self._sections:
-            raise ValueError("the prompt has sections already; it is either text or sections")
-        self._text = values.text(text, "the prompt")
+            raise ValueError("the prompt already has sections; use either text or sections")
+        self._text = check_str("the prompt", text)
 
     def add_section(
         self,
@@ -61,19 +63,18 @@ class Prompt:
         """Append a section; `numbered` numbers it among its siblings.
 
         Raises:
-            ValueError: the prompt is a text already, a title is missing, or a part is of a
-                wrong type.
+            ValueError: the prompt is a text, a title is missing, or an argument is invalid.
         """
         if self._text is not None:
-            raise ValueError("the prompt is a text already; it is either text or sections")
+            raise ValueError("the prompt already is a text; use either text or sections")
         section = make_section(title, body, bullets)
         if subsections:
             if isinstance(subsections, (str, Mapping)) or not isinstance(subsections, Iterable):
-                raise ValueError(f"the subsections of section {title!r} must be a list")
+                raise ArgumentTypeError(f"the subsections of section {title!r} must be a list")
             section["subsections"] = [make_subsection(sub, title) for sub in subsections]
-        if flag(numbered, "numbered"):
+        if check_bool("numbered", numbered):
             section["numbered"] = True
-        if flag(numbered_bullets, "numbered_bullets"):
+        if check_bool("numbered_bullets", numbered_bullets):
             section["numberedBullets"] = True
         self._sections = [*self._sections, section]
 
@@ -96,10 +97,10 @@ class Prompt:
         bullet: str | None = None,
         bullets: Sequence[str] | None = None,
     ) -> None:
-        """Append to the section `title`, which is made when it is not there yet."""
+        """Append to the section `title`; add it if it does not exist."""
         addition = make_section(title, body, bullets)
         if bullet:
-            first = values.text(bullet, f"a bullet of section {title!r}")
+            first = check_str(f"a bullet of section {title!r}", bullet)
             addition["bullets"] = [first, *addition.get("bullets", [])]
         section = self._find(title)
         if section is None:
@@ -110,7 +111,7 @@ class Prompt:
             changed["body"] = f"{section['body']}\n\n{body}" if section.get("body") else body
         if "bullets" in addition:
             changed["bullets"] = [*section.get("bullets", []), *addition["bullets"]]
-        self._exchange(section, changed)
+        self._replace(section, changed)
 
     def add_subsection(
         self,
@@ -119,45 +120,45 @@ class Prompt:
         body: str | None = None,
         bullets: Sequence[str] | None = None,
     ) -> None:
-        """Append a subsection to the section `parent_title`, made when it is not there yet."""
+        """Append a subsection to the section `parent_title`; add that if it does not exist."""
         subsection = make_section(title, body, bullets)
         parent = self._find(parent_title)
         if parent is None:
             self.add_section(parent_title)
             parent = self._sections[-1]
         siblings = parent.get("subsections", [])
-        self._exchange(parent, {**parent, "subsections": [*siblings, subsection]})
+        self._replace(parent, {**parent, "subsections": [*siblings, subsection]})
 
     def has_section(self, title: str) -> bool:
-        """Tell whether there is a section of this title."""
+        """Return whether there is a section of this title."""
         return self._find(title) is not None
 
     def set_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model, such as ``temperature``.
 
         Raises:
-            ValueError: one has the name of a part of the prompt, ``text``, ``pom`` or
-                ``contexts``, which it would silently replace; or cannot be said in JSON.
+            ValueError: one is named ``text``, ``pom`` or ``contexts``, parts of the prompt that it
+                would silently replace; or is not JSON-serializable.
         """
         given = _llm_params(params, "prompt parameters", {"text", "pom", "contexts"})
         self._llm_params = {**self._llm_params, **given}
 
     def set_post_prompt(self, text: str) -> None:
         """Ask for a summary after the call, in these words."""
-        self._post_prompt = values.text(text, "the post-prompt")
+        self._post_prompt = check_str("the post-prompt", text)
 
     def set_post_prompt_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model for the summary.
 
         Raises:
-            ValueError: one is named ``text`` or ``pom``, as the words are; or cannot be said in
-                JSON.
+            ValueError: one is named ``text`` or ``pom``, parts of the prompt that it would silently
+                replace; or is not JSON-serializable.
         """
         given = _llm_params(params, "post-prompt parameters", {"text", "pom"})
         self._post_prompt_llm_params = {**self._post_prompt_llm_params, **given}
 
     def define_contexts(self) -> ContextBuilder:
-        """Return the contexts, to be added to; the prompt stays what all of them share."""
+        """Return the builder of contexts; all of them share the rest of the prompt."""
         return self._contexts
 
     def reset_contexts(self) -> None:
@@ -168,22 +169,21 @@ class Prompt:
         """Return the value of ``ai.prompt``.
 
         Args:
-            functions: what the AI can call; None leaves unchecked what steps say of functions.
+            functions: the functions that the AI may call; None to not check the names in steps.
 
         Raises:
-            ValueError: the contexts do not hang together.
+            ValueError: the contexts are incomplete, or refer to unknown names.
         """
-        rendered: dict[str, Any]
-        if self._sections:
-            rendered = {"pom": self._sections, **self._llm_params}
-        else:
-            rendered = {"text": self._text or self._default, **self._llm_params}
+        rendered: dict[str, Any] = (
+            {"pom": self._sections} if self._sections else {"text": self._text or self._default}
+        )
+        rendered.update(self._llm_params)
         if self._contexts:
             rendered["contexts"] = self._contexts.render(functions)
         return rendered
 
     def render_post_prompt(self) -> dict[str, Any] | None:
-        """Return the value of ``ai.post_prompt``, or None when no summary was asked for."""
+        """Return the value of ``ai.post_prompt``, or None without a prompt for a summary."""
         if self._post_prompt is None:
             return None
         return {"text": self._post_prompt, **self._post_prompt_llm_params}
@@ -191,7 +191,7 @@ class Prompt:
     def _find(self, title: str) -> Section | None:
         return next((each for each in self._sections if each["title"] == title), None)
 
-    def _exchange(self, old: Section, new: Section) -> None:
+    def _replace(self, old: Section, new: Section) -> None:
         self._sections = [new if each is old else each for each in self._sections]
 
 
@@ -199,4 +199,4 @@ def _llm_params(params: dict[str, Any], what: str, parts: set[str]) -> dict[str,
     taken = sorted(parts & params.keys())
     if taken:
         raise ValueError(f"{what} cannot have the name {taken[0]!r}, which is a part of the prompt")
-    return json_copy(params, what)  # type: ignore[no-any-return]
+    return json_copy(what, params)  # type: ignore[no-any-return]

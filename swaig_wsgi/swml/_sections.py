@@ -1,11 +1,12 @@
-"""Titled sections of a prompt: made, read from a class, and written as Markdown."""
+"""Titled sections of a prompt: their construction, declaration in a class, and Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..swaig._values import text, texts
+from ..core._validation import ArgumentTypeError, check_str, shorten
+from ..swaig import check_strings
 
 Section = dict[str, Any]
 
@@ -14,30 +15,30 @@ _SUBSECTION_MEMBERS = {"title", "body", "bullets"}
 
 
 def make_section(title: Any, body: Any = None, bullets: Any = None) -> Section:
-    """Return a section, independent of what it is made from.
+    """Return a section, a copy of its parts.
 
     Raises:
-        ValueError: the title is missing, or a part is of a wrong type.
+        ValueError: the title is missing or empty, or a part is invalid.
     """
-    made: Section = {"title": text(title, "the title of a prompt section")}
+    made: Section = {"title": check_str("the title of a prompt section", title)}
     if body:
-        made["body"] = text(body, f"the body of section {title!r}")
+        made["body"] = check_str(f"the body of section {title!r}", body)
     if bullets:
-        listed = texts(bullets, f"the bullets of section {title!r}")
+        listed = check_strings(f"the bullets of section {title!r}", bullets)
         if listed:
             made["bullets"] = listed
     return made
 
 
 def make_subsection(value: Any, parent: str) -> Section:
-    """Like :func:`make_section`, from a dictionary inside the section `parent`."""
+    """Like :func:`make_section`, from a dictionary in the section `parent`."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"a subsection of section {parent!r} must be a dictionary")
+        raise ArgumentTypeError(f"a subsection of section {parent!r} must be a dictionary")
     return make_section(value.get("title"), value.get("body"), value.get("bullets"))
 
 
 def markdown(sections: Iterable[Section]) -> str:
-    """Return sections of a title with a body or bullets as one text."""
+    """Return sections, each with a body or bullets, as Markdown."""
     return "\n\n".join(_as_markdown(each) for each in sections).strip()
 
 
@@ -59,7 +60,7 @@ def declared_sections(declared: Any) -> list[dict[str, Any]]:
         makes no section.
 
     Raises:
-        ValueError: it is something else, or has a member that is not known.
+        ValueError: it is anything else, or has an unknown member.
     """
     if declared is None:
         return []
@@ -68,7 +69,7 @@ def declared_sections(declared: Any) -> list[dict[str, Any]]:
     elif isinstance(declared, (list, tuple)):
         pairs = [(_title(each), each) for each in declared]
     else:
-        raise ValueError(f"it must be a dictionary or a list, not {declared!r}")
+        raise ArgumentTypeError(f"it must be a dictionary or a list, not {shorten(declared)}")
     read = (_declared(title, content) for title, content in pairs)
     return [arguments for arguments in read if arguments is not None]
 
@@ -76,7 +77,7 @@ def declared_sections(declared: Any) -> list[dict[str, Any]]:
 def _title(content: Any) -> Any:
     if not isinstance(content, Mapping) or "title" not in content:
         raise ValueError(
-            f"each section of a list must be a dictionary with a title, which {content!r} is not"
+            f"each section of a list must be a dictionary with a title, not {shorten(content)}"
         )
     return content["title"]
 
@@ -87,16 +88,16 @@ def _declared(title: Any, content: Any) -> dict[str, Any] | None:
     if isinstance(content, (list, tuple)):
         return {"title": title, "bullets": content} if content else None
     if not isinstance(content, Mapping):
-        raise ValueError(
-            f"section {title!r} must be a string, a list or a dictionary, not {content!r}"
+        raise ArgumentTypeError(
+            f"section {title!r} must be a string, a list or a dictionary, not {shorten(content)}"
         )
-    _refuse_others(content, _SECTION_MEMBERS, title)
+    _check_members(content, _SECTION_MEMBERS, title)
     subsections = content.get("subsections") or []
     if not isinstance(subsections, (list, tuple)):
-        raise ValueError(f"the subsections of {title!r} must be a list")
+        raise ArgumentTypeError(f"the subsections of {title!r} must be a list")
     for each in subsections:
         if isinstance(each, Mapping):
-            _refuse_others(each, _SUBSECTION_MEMBERS, title)
+            _check_members(each, _SUBSECTION_MEMBERS, title)
     filled = [
         each
         for each in subsections
@@ -114,8 +115,8 @@ def _declared(title: Any, content: Any) -> dict[str, Any] | None:
     }
 
 
-def _refuse_others(content: Mapping[Any, Any], known: set[str], title: Any) -> None:
-    # A misspelt member would lose an instruction without a word.
+def _check_members(content: Mapping[Any, Any], known: set[str], title: Any) -> None:
+    # A misspelled member would silently lose an instruction.
     for member in content:
         if member not in known:
             raise ValueError(

@@ -3,134 +3,84 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from ..swaig._values import flag, texts
-from ..swaig._values import text as nonempty
-from ._context_checks import check_text
-from ._sections import make_section, markdown
-
-#: What a context or a step was told; replaced as a whole, never changed in place.
-State = dict[str, Any]
-
-#: How much of what came before the model still sees: all of it, the dialogue without the
-#: instructions of earlier steps, or nothing.
-HISTORY_MODES = ("keep", "default", "hide")
+from ..core._validation import check_bool, check_str
+from ..swaig import check_choice, check_strings
+from ._context_checks import check_instructions
+from ._sections import markdown
+from ._views import State, View, drop_unset
 
 ANSWER_TYPES = ("string", "integer", "number", "boolean")
 
 
-class Step:
-    """A step of a context; :meth:`Context.add_step` makes it. Every ``set_`` and ``add_`` method
-    returns the step.
+class Step(View):
+    """A step of a context, made by :meth:`Context.add_step`.
 
-    A step is a view: it keeps its name, and looks for its state where its context is. To change
-    the step of a copy, ask the copy for it.
+    Every method but :meth:`to_dict` returns the step, for chaining. To change the step of a copied
+    agent, get it from the copy.
+
+    Raises:
+        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
     """
 
-    def __init__(
-        self, name: str, read: Callable[[], State], write: Callable[[State], None]
-    ) -> None:
-        self.name = name
-        self._read = read
-        self._write = write
-
-    def _set(self, **members: Any) -> Step:
-        self._write({**self._read(), **members})
-        return self
+    _kind = "step"
+    _text = "text"
+    _sections = "sections"
 
     def set_text(self, text: str) -> Step:
-        """Say in one text what to do.
+        """Set the instructions as one text.
 
         Raises:
-            ValueError: there are sections already, which the text would silently hide.
+            ValueError: there are sections, which the text would silently hide.
         """
-        if self._read().get("sections"):
-            raise ValueError(f"step {self.name!r} has sections already; it is text or sections")
-        return self._set(text=nonempty(text, f"the text of step {self.name!r}"))
-
-    def add_section(self, title: str, body: str) -> Step:
-        """Append a section with a body.
-
-        Raises:
-            ValueError: the step has a text already.
-        """
-        return self._append(filled_section(title, body=body))
-
-    def add_bullets(self, title: str, bullets: Iterable[str]) -> Step:
-        """Append a section of bullets.
-
-        Raises:
-            ValueError: the step has a text already.
-        """
-        return self._append(filled_section(title, bullets=bullets))
-
-    def _append(self, added: State) -> Step:
-        state = self._read()
-        if state.get("text") is not None:
-            raise ValueError(f"step {self.name!r} has a text already; it is text or sections")
-        return self._set(sections=[*state.get("sections", ()), added])
+        return self._set_text(self._text, self._sections, text)
 
     def clear_sections(self) -> Step:
-        """Drop text and sections."""
+        """Remove text and sections."""
         return self._set(text=None, sections=[])
 
     def set_step_criteria(self, criteria: str) -> Step:
-        """Say when the step is done."""
-        return self._set(step_criteria=nonempty(criteria, f"the criteria of step {self.name!r}"))
+        """Set the criteria by which the AI decides that the step is done."""
+        return self._set(step_criteria=check_str(f"the criteria of {self}", criteria))
 
     def set_functions(self, functions: Iterable[str] | str) -> Step:
         """Limit which functions may be called during the step; none with ``[]`` or ``"none"``.
 
-        A step that does not say keeps the functions of the step before it.
+        A step without a limit keeps the functions of the step before it.
         """
         if functions == "none":
             return self._set(functions="none")
-        return self._set(functions=texts(functions, f"the functions of step {self.name!r}"))
-
-    def set_valid_steps(self, steps: Iterable[str]) -> Step:
-        """Limit which steps may follow; ``"next"`` is the next in order."""
-        return self._set(valid_steps=texts(steps, f"the valid steps of step {self.name!r}"))
-
-    def set_valid_contexts(self, contexts: Iterable[str]) -> Step:
-        """Limit which contexts may follow."""
-        what = f"the valid contexts of step {self.name!r}"
-        return self._set(valid_contexts=texts(contexts, what))
+        return self._set(functions=check_strings(f"the functions of {self}", functions))
 
     def set_end(self, end: bool) -> Step:
-        """Leave the steps after this one. The call goes on, led by the prompts alone."""
-        return self._set(end=flag(end, "end"))
+        """Leave the steps after this one. The call continues with the prompts alone."""
+        return self._set(end=check_bool("end", end))
 
     def set_skip_user_turn(self, skip: bool) -> Step:
         """Do not wait for the caller to speak after this step."""
-        return self._set(skip_user_turn=flag(skip, "skip"))
+        return self._set(skip_user_turn=check_bool("skip", skip))
 
     def set_skip_to_next_step(self, skip: bool) -> Step:
-        """Go on to the next step at once."""
-        return self._set(skip_to_next_step=flag(skip, "skip"))
-
-    def set_history(self, history: str) -> Step:
-        """Choose what the model still sees of what came before: ``keep`` is everything,
-        ``default`` is without the instructions of earlier steps, ``hide`` is nothing.
-        """
-        return self._set(history=history_mode(history))
+        """Go to the next step at once."""
+        return self._set(skip_to_next_step=check_bool("skip", skip))
 
     def set_reset_system_prompt(self, system_prompt: str) -> Step:
-        """Take this system prompt when the step leads into another context."""
-        return self._reset(system_prompt=nonempty(system_prompt, "the system prompt of a reset"))
+        """Use this system prompt when the step leads into another context."""
+        return self._reset(system_prompt=check_str("the system prompt of a reset", system_prompt))
 
     def set_reset_user_prompt(self, user_prompt: str) -> Step:
-        """Add this, as if the caller had said it, when the step leads into another context."""
-        return self._reset(user_prompt=nonempty(user_prompt, "the user prompt of a reset"))
+        """Add this as the caller's words when the step leads into another context."""
+        return self._reset(user_prompt=check_str("the user prompt of a reset", user_prompt))
 
     def set_reset_consolidate(self, consolidate: bool) -> Step:
-        """Sum up the conversation when the step leads into another context."""
-        return self._reset(consolidate=flag(consolidate, "consolidate"))
+        """Summarize the conversation when the step leads into another context."""
+        return self._reset(consolidate=check_bool("consolidate", consolidate))
 
     def set_reset_full_reset(self, full_reset: bool) -> Step:
         """Replace the system prompt, not add to it, when the step leads into another context."""
-        return self._reset(full_reset=flag(full_reset, "full_reset"))
+        return self._reset(full_reset=check_bool("full_reset", full_reset))
 
     def _reset(self, **members: Any) -> Step:
         return self._set(reset={**self._read().get("reset", {}), **members})
@@ -142,31 +92,30 @@ class Step:
         prompt: str | None = None,
         isolated: bool = False,
     ) -> Step:
-        """Ask questions one by one, to be added with :meth:`add_gather_question`.
+        """Ask questions one by one; add them with :meth:`add_gather_question`.
 
         Args:
-            output_key: where in the global data the answers go; by default at its top.
+            output_key: where in the global data the caller's answers go; by default at its top.
             completion_action: where to go then: ``next_step``, or a step of this context; by
-                default the step goes on.
+                default the step continues.
             prompt: how to ask.
             isolated: hide earlier questions and answers while one is asked.
         """
-        return self._set(
-            gather_info={
-                "questions": [],
-                "prompt": prompt and nonempty(prompt, "the prompt of gather_info"),
-                "output_key": output_key and nonempty(output_key, "output_key"),
-                "completion_action": completion_action
-                and nonempty(completion_action, "completion_action"),
-                "isolated": flag(isolated, "isolated"),
-            }
-        )
+        gather: State = {
+            "questions": [],
+            "prompt": prompt and check_str("the prompt of gather_info", prompt),
+            "output_key": output_key and check_str("output_key", output_key),
+            "completion_action": completion_action
+            and check_str("completion_action", completion_action),
+            "isolated": check_bool("isolated", isolated),
+        }
+        return self._set(gather_info=gather)
 
     def add_gather_question(
         self,
         key: str,
         question: str,
-        type: str = "string",  # noqa: A002 - the name that users of the platform know
+        type: str = "string",  # noqa: A002 - the platform's own word
         confirm: bool = False,
         prompt: str | None = None,
         functions: Iterable[str] | None = None,
@@ -175,80 +124,55 @@ class Step:
         """Add a question.
 
         Args:
-            key: names the answer in the global data.
+            key: names the caller's answer in the global data.
             question: what to ask.
             type: ``string``, ``integer``, ``number`` or ``boolean``.
-            confirm: read the answer back before it counts.
+            confirm: read the answer back before it is accepted.
             prompt: further instructions for this question.
-            functions: what may be called during this question; nothing else may be.
-            isolated: hide earlier questions and answers; by default as the step says.
+            functions: the only functions that may be called during this question.
+            isolated: hide earlier questions and answers; by default as the step does.
 
         Raises:
-            ValueError: :meth:`set_gather_info` was not called, or an argument is wrong.
+            ValueError: :meth:`set_gather_info` was not called, or an argument is invalid.
         """
         gather = self._read().get("gather_info")
         if gather is None:
-            raise ValueError(f"step {self.name!r} gathers nothing; call set_gather_info() first")
-        if type not in ANSWER_TYPES:
-            raise ValueError(f"type must be one of {', '.join(ANSWER_TYPES)}, not {type!r}")
-        added: State = {
-            "key": nonempty(key, "the key of a question"),
-            "question": nonempty(question, "a question"),
-            "type": None if type == "string" else type,
-            "confirm": flag(confirm, "confirm"),
-            "prompt": prompt and nonempty(prompt, f"the prompt of question {key!r}"),
-            "functions": texts(functions, f"the functions of question {key!r}")
-            if functions
-            else None,
-        }
-        added = filled(added)
+            raise ValueError(f"{self} gathers no information; call set_gather_info() first")
+        kind = check_choice("type", type, ANSWER_TYPES)
+        what = f"the functions of question {key!r}"
+        added = drop_unset(
+            {
+                "key": check_str("the key of a question", key),
+                "question": check_str("a question", question),
+                "type": None if kind == "string" else kind,
+                "confirm": check_bool("confirm", confirm),
+                "prompt": prompt and check_str(f"the prompt of question {key!r}", prompt),
+                "functions": check_strings(what, functions) if functions else None,
+            }
+        )
         if isolated is not None:
-            # Said even when False: it overrides what the step says.
-            added["isolated"] = flag(isolated, "isolated")
+            # Kept even when False, because it overrides the step's.
+            added["isolated"] = check_bool("isolated", isolated)
         return self._set(gather_info={**gather, "questions": [*gather["questions"], added]})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the step as the document holds it, without a look at what it names.
+        """Return the step as in the document, without validating the names it refers to.
 
         Raises:
             ValueError: it has neither a text nor sections.
         """
-        check_text(f"step {self.name!r}", self._read())
+        check_instructions(str(self), self._read())
         return copy.deepcopy(render_step(self.name, self._read()))
 
 
 def render_step(name: str, state: State) -> State:
-    """Return a step, checked before, as the document holds it."""
-    members = filled(state)
+    """Return a valid step as in the document."""
+    members = drop_unset(state)
     sections = members.pop("sections", ())
     rendered = {"name": name, "text": markdown(sections), **members}
     for part in ("reset", "gather_info"):
         if part in rendered:
-            rendered[part] = filled(rendered[part])
+            rendered[part] = drop_unset(rendered[part])
     if not rendered.get("reset", True):
         del rendered["reset"]
     return rendered
-
-
-def filled(state: State) -> State:
-    """Return the members that say something; an empty list does, None, False and "" do not."""
-    return {name: value for name, value in state.items() if value not in (None, False, "")}
-
-
-def filled_section(title: str, **content: Any) -> State:
-    """Return a section that must have what is given."""
-    made = make_section(title, **content)
-    if len(made) == 1:
-        raise ValueError(f"section {title!r} has no {' or '.join(content)}")
-    return made
-
-
-def history_mode(value: Any) -> str:
-    """Return `value` when it is one of `HISTORY_MODES`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if value not in HISTORY_MODES:
-        raise ValueError(f"history must be one of {', '.join(HISTORY_MODES)}, not {value!r}")
-    return str(value)

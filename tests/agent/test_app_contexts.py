@@ -54,14 +54,14 @@ def test_a_step_that_names_what_is_not_there_is_an_error_that_says_so() -> None:
     step = agent.define_contexts().add_context("default").add_step("one", task="Help.")
     step.set_functions(["pay"])
     with pytest.raises(
-        ValueError, match=r"^step 'one' of context 'default' names the unknown function 'pay'"
+        ValueError, match=r"^step 'one' of context 'default' refers to the unknown function 'pay'"
     ):
         agent.render_swml("a-call")
     agent.define_tool("pay", "A tool.", {}, lambda args, raw_data: "done")
     agent.render_swml("a-call")
     step.set_valid_steps(["two"])
     with pytest.raises(
-        ValueError, match=r"^step 'one' of context 'default' names the unknown step 'two'"
+        ValueError, match=r"^step 'one' of context 'default' refers to the unknown step 'two'"
     ):
         agent.render_swml("a-call")
 

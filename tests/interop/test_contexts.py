@@ -14,7 +14,7 @@ from swaig_wsgi import AgentApp
 from swaig_wsgi.swml import Context, ContextBuilder, Step
 
 _GOLDEN = runpy.run_path(
-    str(Path(__file__).parents[1] / "swaig" / "test_contexts_golden.py"), run_name="golden"
+    str(Path(__file__).parents[1] / "swml" / "test_contexts_golden.py"), run_name="golden"
 )
 SCENARIOS = _GOLDEN["SCENARIOS"]
 TOOLS = _GOLDEN["TOOLS"]

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig._arguments import MAX_PATTERN_TEXT, canonical, check_arguments, check_schema
+from swaig_wsgi.swaig import check_arguments
+from swaig_wsgi.swaig._arguments import MAX_PATTERN_TEXT, canonical
+from swaig_wsgi.swaig._keywords import check_schema
 
 scalars = (
     st.none()

@@ -79,9 +79,9 @@ def test_names_that_are_refused(name: Any) -> None:
 def test_a_name_is_taken_once() -> None:
     registry = ToolRegistry()
     registry.define("a", "x", {}, handler)
-    with pytest.raises(ValueError, match="tool 'a' already"):
+    with pytest.raises(ValueError, match="there already is a tool 'a'"):
         registry.define("a", "x", {}, handler)
-    with pytest.raises(ValueError, match="tool 'a' already"):
+    with pytest.raises(ValueError, match="there already is a tool 'a'"):
         registry.register({"function": "a"})
 
 

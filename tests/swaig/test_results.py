@@ -66,14 +66,14 @@ def test_methods_chain():
 
 @pytest.mark.parametrize("response", [5, ["text"], b"text", {"when": object()}])
 def test_a_response_that_is_no_json_object_is_refused(response):
-    with pytest.raises(ValueError, match=r"^a response that is not text"):
+    with pytest.raises(ValueError, match=r"^a response that is not a string"):
         FunctionResult(response)
 
 
 def test_an_action_needs_a_name_and_a_json_value():
     with pytest.raises(ValueError, match="the name of an action"):
         FunctionResult().add_action("", 1)
-    with pytest.raises(ValueError, match=r"^action 'say' cannot be sent as JSON"):
+    with pytest.raises(ValueError, match=r"^action 'say' must be JSON-serializable"):
         FunctionResult().add_action("say", {1, 2})
 
 

@@ -404,7 +404,7 @@ def test_a_schema_that_no_document_can_carry_is_refused():
     def handler(odd: Odd):
         pass
 
-    with pytest.raises(ValueError, match="cannot be sent as JSON"):
+    with pytest.raises(ValueError, match="must be JSON-serializable"):
         inspect_handler(handler)
 
 
@@ -453,7 +453,7 @@ def test_required_names_are_joined():
         ({"city": {"type": "str"}}, None, r"properties\.city\.type must be one"),
         ({"city": {"$ref": "#/x"}}, None, r"properties\.city\.\$ref is not supported"),
         ({"city": {"pattern": "["}}, None, r"properties\.city\.pattern must be a regular"),
-        ({"city": {"default": object()}}, None, "parameters cannot be sent as JSON"),
+        ({"city": {"default": object()}}, None, "parameters must be JSON-serializable"),
         ({"type": "string"}, None, 'parameters must be a JSON schema of type "object"'),
         ({"type": ["object"]}, None, 'parameters must be a JSON schema of type "object"'),
         ({"type": "object", "properties": []}, None, "properties must be a dictionary"),
@@ -461,9 +461,9 @@ def test_required_names_are_joined():
         ({"type": "object", "required": ["city"]}, None, "required names 'city', which is not"),
         ({"properties": CITY}, None, 'parameters have "properties" but lack "type": "object"'),
         ({"properties": CITY, "required": []}, None, 'but lack "type": "object"'),
-        (CITY, "city", "required must be a list of names, not one string"),
+        (CITY, "city", "required must be a list of strings, not str"),
         (CITY, ["town"], "required names 'town', which is not among the properties"),
-        (CITY, [["city"]], "a required name must be a non-empty string"),
+        (CITY, [["city"]], "each of required must be a non-empty string"),
         (None, ["city"], "required names 'city'"),
     ],
 )

@@ -37,7 +37,7 @@ def test_hints():
 
 def test_a_bad_hint_leaves_none_of_its_kin_behind():
     settings = AISettings()
-    with pytest.raises(ValueError, match="each of hints must be"):
+    with pytest.raises(ValueError, match="each of hints must"):
         settings.add_hints(["good", ""])
     assert settings.render(URL) == {}
 
@@ -168,7 +168,7 @@ def test_debug_events_go_to_this_request_s_url_and_stay_out_of_the_settings():
 
 @pytest.mark.parametrize("level", [0, -1, True, 1.0, "1", None])
 def test_the_debug_level_is_a_whole_number_from_1(level):
-    with pytest.raises(ValueError, match="the debug level must be a whole number from 1"):
+    with pytest.raises(ValueError, match="the debug level must be an integer 1 or more"):
         AISettings().enable_debug_events(level)
 
 
@@ -190,19 +190,19 @@ def test_settings_do_not_follow_what_they_came_from():
     ("method", "arguments", "complaint"),
     [
         ("set_param", ("", 1), "the name of a parameter"),
-        ("set_param", ("a", {1}), "param 'a' cannot be sent as JSON"),
+        ("set_param", ("a", {1}), "param 'a' must be JSON-serializable"),
         ("set_params", (["ab"],), "params must be a dictionary"),
-        ("set_params", ({"a": b""},), "params cannot be sent as JSON"),
+        ("set_params", ({"a": b""},), "params must be JSON-serializable"),
         ("set_global_data", (["ab"],), "global data must be a dictionary"),
         ("update_global_data", ("ab",), "global data must be a dictionary"),
         ("set_internal_fillers", (["ab"],), "internal fillers must be a dictionary"),
-        ("add_hint", ("",), "a hint must be"),
+        ("add_hint", ("",), "a hint must"),
         ("add_hints", ("hint",), "hints must be a list"),
-        ("add_hints", ([5],), "each of hints must be"),
+        ("add_hints", ([5],), "each of hints must"),
         ("add_hints", (None,), "hints must be a list"),
         ("add_hints", (5,), "hints must be a list"),
         ("add_hints", ({"a": 1},), "hints must be a list"),
-        ("add_pattern_hint", ("", "p", "r"), "a hint must be"),
+        ("add_pattern_hint", ("", "p", "r"), "a hint must"),
         ("add_pattern_hint", ("h", "", "r"), "the pattern of a hint"),
         ("add_pattern_hint", ("h", "p", None), "the replacement of a hint"),
         ("add_language", ("", "en", "v"), "the name of a language"),
@@ -236,7 +236,7 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(method, arguments, 
 
 
 def test_a_language_s_options_must_be_json():
-    with pytest.raises(ValueError, match="language 'English' cannot be sent as JSON"):
+    with pytest.raises(ValueError, match="language 'English' must be JSON-serializable"):
         AISettings().add_language("English", "en", "v", emotion=object())
 
 
@@ -246,7 +246,7 @@ def test_a_language_s_options_must_be_json():
         ({"params": 0}, "the params of language 'English' must be a dictionary"),
         ({"params": 5}, "the params of language 'English' must be a dictionary"),
         ({"params": ["ab"]}, "the params of language 'English' must be a dictionary"),
-        ({"params": {"a": b""}}, "the params of language 'English' cannot be sent as JSON"),
+        ({"params": {"a": b""}}, "the params of language 'English' must be JSON-serializable"),
         ({"engine": 0}, "the engine of language 'English' must be"),
         ({"engine": 5}, "the engine of language 'English' must be"),
         ({"model": ["a"]}, "the model of language 'English' must be"),

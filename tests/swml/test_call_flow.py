@@ -73,7 +73,7 @@ def test_recording(record_format):
 
 @pytest.mark.parametrize("record_format", ["MP4", "ogg", "", None])
 def test_an_unknown_format_is_refused_even_where_nothing_is_recorded(record_format):
-    with pytest.raises(ValueError, match="record_format must be mp4, mp3 or wav"):
+    with pytest.raises(ValueError, match="record_format must be one of mp4, mp3, wav"):
         CallFlow(record_format=record_format)
 
 
@@ -86,7 +86,7 @@ def test_verbs_are_copied_and_checked(method):
     assert {"play": {"urls": ["a"]}} in flow.render(AI)
     with pytest.raises(ValueError, match="the name of a verb"):
         getattr(flow, method)("", {})
-    with pytest.raises(ValueError, match=r"^verb 'play' cannot be sent as JSON"):
+    with pytest.raises(ValueError, match=r"^verb 'play' must be JSON-serializable"):
         getattr(flow, method)("play", {"url": object()})
     assert len(flow.render(AI)) == 2
 

@@ -54,33 +54,34 @@ def test_a_step_must_have_something_to_say(contexts):
     [
         (
             lambda contexts: step(contexts).set_valid_steps(["next", "c"]),
-            "step 'a' of context 'default' names the unknown step 'c'; there are: 'a', 'b', 'next'",
+            "step 'a' of context 'default' refers to the unknown step 'c'; "
+            "known are: 'a', 'b', 'next'",
         ),
         (
             lambda contexts: step(contexts).set_valid_contexts(["other", "third"]),
-            "step 'a' of context 'default' names the unknown context 'third'; "
-            "there are: 'default', 'other'",
+            "step 'a' of context 'default' refers to the unknown context 'third'; "
+            "known are: 'default', 'other'",
         ),
         (
             lambda contexts: step(contexts).set_functions(["lookup", "pay"]),
-            "step 'a' of context 'default' names the unknown function 'pay'; there are: "
+            "step 'a' of context 'default' refers to the unknown function 'pay'; known are: "
             "'change_context', 'gather_submit', 'lookup', 'next_step'",
         ),
         (
             lambda contexts: contexts.get_context("other").set_valid_steps(["next", "a"]),
-            "context 'other' names the unknown step 'a'",
+            "context 'other' refers to the unknown step 'a'",
         ),
         (
             lambda contexts: contexts.get_context("other").set_valid_contexts(["third"]),
-            "context 'other' names the unknown context 'third'",
+            "context 'other' refers to the unknown context 'third'",
         ),
         (
             lambda contexts: contexts.get_context("other").set_initial_step("next"),
-            "context 'other' starts at the unknown step 'next'; there are: 'c'",
+            "context 'other' starts at the unknown step 'next'; known are: 'c'",
         ),
         (
             lambda contexts: step(contexts).set_gather_info(),
-            "step 'a' of context 'default' gathers information, but has no question to ask",
+            "step 'a' of context 'default' gathers information, but has no questions",
         ),
         (
             lambda contexts: gather(contexts).add_gather_question("key", "Again?"),
@@ -88,15 +89,16 @@ def test_a_step_must_have_something_to_say(contexts):
         ),
         (
             lambda contexts: gather(contexts).add_gather_question("k", "?", functions=["pay"]),
-            "step 'a' of context 'default', question 'k', names the unknown function 'pay'",
+            "step 'a' of context 'default', question 'k', refers to the unknown function 'pay'",
         ),
         (
             lambda contexts: gather(contexts, completion_action="c"),
-            "step 'a' of context 'default' goes on, when it has gathered, to the unknown step 'c'",
+            "step 'a' of context 'default' continues, when it has gathered, with the unknown "
+            "step 'c'",
         ),
         (
             lambda contexts: gather(contexts, "b", completion_action="next_step"),
-            "step 'b' of context 'default' goes on to the next step, but is the last",
+            "step 'b' of context 'default' continues with the next step, but is the last",
         ),
     ],
 )
@@ -111,7 +113,7 @@ def test_a_step_that_is_removed_is_missed(contexts):
     step(contexts).set_valid_steps(["b"])
     contexts.validate()
     contexts.get_context("default").remove_step("b")
-    with pytest.raises(ValueError, match="the unknown step 'b'; there are: 'a', 'next'"):
+    with pytest.raises(ValueError, match="the unknown step 'b'; known are: 'a', 'next'"):
         contexts.validate()
 
 
@@ -138,5 +140,5 @@ def test_functions_are_checked_only_where_they_are_known(contexts):
 
 @pytest.mark.parametrize("name", ["next_step", "change_context", "gather_submit"])
 def test_the_names_of_navigation_are_the_platform_s(contexts, name):
-    with pytest.raises(ValueError, match=f"functions of its own named {name}; a tool needs"):
+    with pytest.raises(ValueError, match=f"reserves the function names {name}; rename"):
         contexts.validate(["lookup", name])

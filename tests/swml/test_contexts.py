@@ -32,7 +32,7 @@ def test_every_method_that_changes_a_context_returns_it(context):
         "add_exit_filler": ("de", ["Ade."]),
     }
     others = {"set_prompt", "set_system_prompt", "add_step", "get_step", "to_dict"}
-    public = {name for name in vars(Context) if not name.startswith("_")}
+    public = {name for name in dir(Context) if not name.startswith("_")}
     assert public - others == calls.keys()
     for name, arguments in calls.items():
         assert getattr(context, name)(*arguments) is context
@@ -58,18 +58,18 @@ def test_contexts_are_found_by_name():
 def test_names_are_taken_once(context):
     contexts = ContextBuilder()
     contexts.add_context("default").add_step("a").set_text("A.")
-    with pytest.raises(ValueError, match="^there is a context 'default' already"):
+    with pytest.raises(ValueError, match="^there already is a context 'default'"):
         contexts.add_context("default")
-    with pytest.raises(ValueError, match="^context 'default' has a step 'a' already"):
+    with pytest.raises(ValueError, match="^context 'default' already has a step 'a'"):
         contexts.get_context("default").add_step("a", task="Other.")
     assert contexts.to_dict() == {"default": {"steps": [{"name": "a", "text": "A."}]}}
 
 
 @pytest.mark.parametrize("name", ["", None, 5])
 def test_names_are_text(name):
-    with pytest.raises(ValueError, match="^the name of a context must be"):
+    with pytest.raises(ValueError, match="^the name of a context must"):
         ContextBuilder().add_context(name)
-    with pytest.raises(ValueError, match="^the name of a step must be"):
+    with pytest.raises(ValueError, match="^the name of a step must"):
         ContextBuilder().add_context("default").add_step(name)
 
 
@@ -82,11 +82,11 @@ def test_there_is_an_end_to_contexts_and_steps(context):
     contexts = ContextBuilder()
     for number in range(MAX_CONTEXTS):
         contexts.add_context(str(number))
-    with pytest.raises(ValueError, match="^there are 50 contexts"):
+    with pytest.raises(ValueError, match="^there already are 50 contexts"):
         contexts.add_context("more")
     for number in range(MAX_STEPS):
         context.add_step(str(number))
-    with pytest.raises(ValueError, match="^context 'default' has 100 steps"):
+    with pytest.raises(ValueError, match="^context 'default' already has 100 steps"):
         context.add_step("more")
 
 
@@ -129,20 +129,23 @@ def test_prompts_are_text_or_sections_and_never_lose_one_silently(context):
     sections = contexts.add_context("sections").add_section("Title", "Body.")
     sections.add_system_section("Title", "Body.")
     for use, complaint in (
-        (lambda: texts.add_section("T", "B"), "the prompt of context 'texts' is a text already"),
-        (lambda: texts.add_bullets("T", ["b"]), "the prompt of context 'texts' is a text already"),
+        (lambda: texts.add_section("T", "B"), "the prompt of context 'texts' cannot be combined"),
+        (lambda: texts.add_bullets("T", ["b"]), "the prompt of context 'texts' cannot be combined"),
         (
             lambda: texts.add_system_section("T", "B"),
-            "the system prompt of context 'texts' is a text already",
+            "the system prompt of context 'texts' cannot be combined",
         ),
         (
             lambda: texts.add_system_bullets("T", ["b"]),
-            "the system prompt of context 'texts' is a text already",
+            "the system prompt of context 'texts' cannot be combined",
         ),
-        (lambda: sections.set_prompt("Text."), "context 'sections' has sections already"),
+        (
+            lambda: sections.set_prompt("Text."),
+            "the prompt of context 'sections' cannot be combined",
+        ),
         (
             lambda: sections.set_system_prompt("Text."),
-            "the system prompt of context 'sections' has sections already",
+            "the system prompt of context 'sections' cannot be combined",
         ),
     ):
         with pytest.raises(ValueError, match=f"^{complaint}"):
@@ -192,26 +195,38 @@ def test_contexts_do_not_follow_what_they_came_from(context):
     [
         ("set_valid_contexts", ("a",), "the valid contexts of context 'default' must be a list"),
         ("set_valid_steps", ("a",), "the valid steps of context 'default' must be a list"),
-        ("set_initial_step", ("",), "the initial step must be"),
-        ("set_prompt", ("",), "the prompt of context 'default' must be"),
+        ("set_initial_step", ("",), "the initial step must not be empty"),
+        ("set_prompt", ("",), "the prompt of context 'default' must not be empty"),
         ("add_section", ("Title", ""), "section 'Title' has no body"),
         ("add_bullets", ("Title", []), "section 'Title' has no bullets"),
-        ("set_system_prompt", ("",), "a system prompt must be"),
+        ("set_system_prompt", ("",), "the system prompt of context 'default' must not be empty"),
         ("add_system_section", ("Title", ""), "section 'Title' has no body"),
         ("add_system_bullets", ("Title", []), "section 'Title' has no bullets"),
-        ("set_post_prompt", ("",), "a post-prompt must be"),
-        ("set_user_prompt", ("",), "a user prompt must be"),
+        ("set_post_prompt", ("",), "a post-prompt must not be empty"),
+        ("set_user_prompt", ("",), "a user prompt must not be empty"),
         ("set_consolidate", ("yes",), "consolidate must be True or False"),
         ("set_full_reset", ("yes",), "full_reset must be True or False"),
         ("set_isolated", ("yes",), "isolated must be True or False"),
         ("set_history", ("all",), "history must be one of keep, default, hide"),
-        ("set_enter_fillers", ({},), "enter fillers must be a dictionary of lists by language"),
-        ("set_enter_fillers", ({"en": []},), "enter fillers must have something to say"),
+        (
+            "set_enter_fillers",
+            ({},),
+            "enter fillers must have at least one language, and text in each",
+        ),
+        (
+            "set_enter_fillers",
+            ({"en": []},),
+            "enter fillers must have at least one language, and text in each",
+        ),
         ("set_enter_fillers", (["Hi."],), "enter fillers must be a dictionary"),
         ("set_exit_fillers", ({"en": "Bye."},), "the exit fillers for 'en' must be a list"),
-        ("set_exit_fillers", ({"": ["Bye."]},), "the language of exit fillers must be"),
+        ("set_exit_fillers", ({"": ["Bye."]},), "the language of exit fillers must not be empty"),
         ("add_enter_filler", ("en", "Hi."), "the enter fillers for 'en' must be a list"),
-        ("add_exit_filler", ("en", []), "exit fillers must have something to say"),
+        (
+            "add_exit_filler",
+            ("en", []),
+            "exit fillers must have at least one language, and text in each",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_changes_nothing(context, method, arguments, complaint):

@@ -99,7 +99,7 @@ READERS = {
     ],
 )
 def test_every_method_that_changes_something_is_tried_here(kind, tried):
-    assert {name for name in vars(kind) if not name.startswith("_")} - READERS[kind] == tried
+    assert {name for name in dir(kind) if not name.startswith("_")} - READERS[kind] == tried
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["found before", "found after"])

@@ -116,13 +116,13 @@ def test_a_prompt_is_text_or_sections_and_never_loses_one_silently():
         lambda: prompt.add_to_section("Rules", "Body."),
         lambda: prompt.add_subsection("Rules", "Inner"),
     ):
-        with pytest.raises(ValueError, match="the prompt is a text already"):
+        with pytest.raises(ValueError, match="the prompt already is a text"):
             add()
     assert prompt.render() == {"text": "Text."}
 
     other = Prompt("default")
     other.add_section("Rules")
-    with pytest.raises(ValueError, match="the prompt has sections already"):
+    with pytest.raises(ValueError, match="the prompt already has sections"):
         other.set_text("Text.")
     assert sections(other) == [{"title": "Rules"}]
 
@@ -160,7 +160,7 @@ def test_additions_of_a_wrong_type_are_refused_and_leave_nothing_behind(argument
 
 
 def test_the_text_must_be_text():
-    with pytest.raises(ValueError, match="the prompt must be"):
+    with pytest.raises(ValueError, match="the prompt must not be empty"):
         Prompt("default").set_text("")
 
 
@@ -171,7 +171,7 @@ def test_parameters_of_the_language_model():
     assert prompt.render() == {"text": "default", "temperature": 0.5, "top_p": 0.9}
     prompt.add_section("Rules")
     assert prompt.render() == {"pom": [{"title": "Rules"}], "temperature": 0.5, "top_p": 0.9}
-    with pytest.raises(ValueError, match=r"^prompt parameters cannot be sent as JSON"):
+    with pytest.raises(ValueError, match=r"^prompt parameters must be JSON-serializable"):
         prompt.set_llm_params(temperature=float("nan"))
 
 
@@ -182,9 +182,9 @@ def test_the_post_prompt():
     prompt.set_post_prompt("Summarise.")
     assert prompt.render_post_prompt() == {"text": "Summarise.", "temperature": 0.1}
     assert prompt.render() == {"text": "default"}
-    with pytest.raises(ValueError, match="the post-prompt must be"):
+    with pytest.raises(ValueError, match="the post-prompt must not be empty"):
         prompt.set_post_prompt("")
-    with pytest.raises(ValueError, match=r"^post-prompt parameters cannot be sent as JSON"):
+    with pytest.raises(ValueError, match=r"^post-prompt parameters must be JSON-serializable"):
         prompt.set_post_prompt_llm_params(temperature=object())
 
 

@@ -30,7 +30,7 @@ def test_every_method_that_changes_a_step_returns_it(step):
         "add_gather_question": ("key", "Question?"),
         "set_gather_info": (),
     }
-    public = {name for name in vars(Step) if not name.startswith("_")}
+    public = {name for name in dir(Step) if not name.startswith("_")}
     assert public - {"to_dict"} == calls.keys()
     for name, arguments in calls.items():
         assert getattr(step, name)(*arguments) is step
@@ -42,11 +42,11 @@ def test_a_step_is_text_or_sections_and_never_loses_one_silently(step):
         lambda: step.add_section("Title", "Body."),
         lambda: step.add_bullets("Title", ["one"]),
     ):
-        with pytest.raises(ValueError, match="^step 'one' has a text already"):
+        with pytest.raises(ValueError, match="^the text of step 'one' cannot be combined"):
             add()
     assert step.to_dict() == {"name": "one", "text": "Text."}
     step.clear_sections().add_section("Title", "Body.")
-    with pytest.raises(ValueError, match="^step 'one' has sections already"):
+    with pytest.raises(ValueError, match="^the text of step 'one' cannot be combined"):
         step.set_text("Text.")
     assert step.to_dict() == {"name": "one", "text": "## Title\nBody."}
     assert step.clear_sections().set_text("Text.").to_dict()["text"] == "Text."
@@ -91,7 +91,7 @@ def test_what_is_written_is_no_part_of_the_step(step):
 @pytest.mark.parametrize(
     ("method", "arguments", "complaint"),
     [
-        ("set_text", ("",), "the text of step 'one' must be a non-empty string"),
+        ("set_text", ("",), "the text of step 'one' must not be empty"),
         ("add_section", ("", "Body."), "the title of a prompt section"),
         ("add_section", ("Title", ""), "section 'Title' has no body"),
         ("add_section", ("Title", 5), "the body of section 'Title'"),
@@ -121,7 +121,7 @@ def test_what_is_written_is_no_part_of_the_step(step):
         ("set_gather_info", (None, 5), "completion_action must be"),
         ("set_gather_info", (None, None, 5), "the prompt of gather_info must be"),
         ("set_gather_info", (None, None, None, 5), "isolated must be True or False"),
-        ("add_gather_question", ("key", "Question?"), "step 'one' gathers nothing"),
+        ("add_gather_question", ("key", "Question?"), "step 'one' gathers no information"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_changes_nothing(step, method, arguments, complaint):
@@ -134,7 +134,7 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(step, method, argum
     ("arguments", "complaint"),
     [
         ({"key": ""}, "the key of a question"),
-        ({"question": ""}, "a question must be"),
+        ({"question": ""}, "a question must not be empty"),
         ({"type": "array"}, "type must be one of string, integer, number, boolean, not 'array'"),
         ({"confirm": "yes"}, "confirm must be True or False"),
         ({"prompt": 5}, "the prompt of question 'key'"),

@@ -1,25 +1,24 @@
-"""Actions on the call itself: where it goes, whether it waits, when it ends."""
+"""Actions that connect, transfer, hold and end the call."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from .._values import flag, json_copy
-from .checks import (
-    GREATEST,
-    Action,
-    address,
-    choice,
-    choices,
-    line,
-    optional_line,
-    optional_url,
-    string,
-    swml,
-    swml_flag,
-    whole,
+from ...core._validation import ArgumentTypeError, check_bool
+from .._validation import (
+    MAX_INT,
+    bool_or_variable,
+    check_address,
+    check_choice,
+    check_choices,
+    check_line,
+    check_text,
+    check_url,
+    int_or_variable,
+    json_copy,
+    optional,
 )
+from . import Action, swml
 
 MAX_HOLD = 900
 
@@ -50,21 +49,18 @@ _DEFAULTS = {
 
 
 def connect(destination: str, final: bool = True, from_addr: str | None = None) -> Action:
-    """Connect the call to somebody else.
+    """Connect the call to another party.
 
     Args:
         destination: a phone number (E.164), a SIP URI, a resource address such as
             ``/public/room``, or ``queue:NAME``.
         final: whether the call leaves the agent for good; otherwise it returns when the other
-            side hangs up.
-        from_addr: the caller's number or address to show; by default that of the call.
-
-    Raises:
-        ValueError: an address is blank or has control characters, or `final` is no bool.
+            party hangs up.
+        from_addr: the caller's number or address to display; by default that of the call.
     """
-    verb = {"to": line(destination, "destination")}
+    verb = {"to": check_line("destination", destination)}
     if from_addr is not None:
-        verb["from"] = line(from_addr, "from_addr")
+        verb["from"] = check_line("from_addr", from_addr)
     return {**swml({"connect": verb}), "transfer": _transfer(final)}
 
 
@@ -73,16 +69,13 @@ def swml_transfer(dest: str, ai_response: str, final: bool = True) -> Action:
 
     Args:
         dest: a URL, the name of a section, or a document as JSON text.
-        ai_response: what the AI says when the call comes back.
+        ai_response: what the AI says when the call returns.
         final: whether the call leaves the agent for good.
-
-    Raises:
-        ValueError: `dest` is blank or has control characters, or a type is wrong.
     """
     return {
         **swml(
-            {"set": {"ai_response": string(ai_response, "ai_response")}},
-            {"transfer": {"dest": line(dest, "dest")}},
+            {"set": {"ai_response": check_text("ai_response", ai_response)}},
+            {"transfer": {"dest": check_line("dest", dest)}},
         ),
         "transfer": _transfer(final),
     }
@@ -97,67 +90,52 @@ def hold(timeout: int = 300, step: str | None = None, timeout_step: str | None =
     """Put the call on hold.
 
     Args:
-        timeout: seconds, at most 900; what is above or below 0 is cut off. Or a variable.
-        step: the step in which the caller is when taken off hold.
-        timeout_step: the step in which the caller is when nobody did that in time.
-
-    Raises:
-        ValueError: `timeout` is no whole number, or the name of a step is blank.
+        timeout: seconds, limited to the range from 0 to 900; or a variable.
+        step: the step to go to when the call is taken off hold.
+        timeout_step: the step to go to after the timeout.
     """
-    seconds = whole(timeout, "timeout", minimum=-GREATEST, maximum=math.inf)
+    seconds = int_or_variable("timeout", timeout, -MAX_INT, None)
     if isinstance(seconds, int):
         seconds = max(0, min(seconds, MAX_HOLD))
-    if step is None and timeout_step is None:
-        return {"hold": seconds}
     steps = {"step": step, "timeout_step": timeout_step}
-    named = {key: line(name, key) for key, name in steps.items() if name is not None}
-    return {"hold": {"timeout": seconds, **named}}
+    named = {key: check_line(key, name) for key, name in steps.items() if name is not None}
+    return {"hold": {"timeout": seconds, **named} if named else seconds}
 
 
 def stop() -> Action:
-    """Stop the AI; the call goes on with the verbs after it."""
+    """Stop the AI; the call continues with the verbs after it."""
     return {"stop": True}
 
 
 def wait_for_user(
     enabled: bool | None = None, timeout: int | None = None, answer_first: bool = False
 ) -> Action:
-    """Let the AI wait until the caller speaks. The last argument that is given counts.
+    """Make the AI wait until the caller speaks. The last argument that is given takes precedence.
 
     Args:
-        enabled: whether to wait; without any argument, it does.
+        enabled: whether to wait; the default without any argument.
         timeout: seconds to wait, from 0.
-        answer_first: wait until the call was answered.
-
-    Raises:
-        ValueError: a type is wrong, or `timeout` negative.
+        answer_first: whether to wait until the call has been answered.
     """
-    if flag(answer_first, "answer_first"):
+    if check_bool("answer_first", answer_first):
         return {"wait_for_user": "answer_first"}
     if timeout is not None:
-        return {"wait_for_user": whole(timeout, "timeout")}
-    return {"wait_for_user": True if enabled is None else flag(enabled, "enabled")}
+        return {"wait_for_user": int_or_variable("timeout", timeout)}
+    return {"wait_for_user": True if enabled is None else check_bool("enabled", enabled)}
 
 
 def sip_refer(to_uri: str) -> Action:
-    """Send a SIP REFER, which hands a SIP call over (RFC 3515).
+    """Send a SIP REFER, which transfers a SIP call (RFC 3515).
 
     Args:
-        to_uri: where to, such as ``sip:user@example.com``.
-
-    Raises:
-        ValueError: it is blank or has white space or control characters.
+        to_uri: the new destination, such as ``sip:user@example.com``.
     """
-    return swml({"sip_refer": {"to_uri": address(to_uri, "to_uri")}})
+    return swml({"sip_refer": {"to_uri": check_address("to_uri", to_uri)}})
 
 
 def join_room(name: str) -> Action:
-    """Let the call join a RELAY room.
-
-    Raises:
-        ValueError: `name` is blank or has control characters.
-    """
-    return swml({"join_room": {"name": line(name, "name")}})
+    """Add the call to a RELAY room."""
+    return swml({"join_room": {"name": check_line("name", name)}})
 
 
 def join_conference(
@@ -180,78 +158,73 @@ def join_conference(
     recording_status_callback_event: str = "completed",
     result: Any | None = None,
 ) -> Action:
-    """Let the call join an audio conference, which begins when it does not exist.
+    """Add the call to an audio conference, which is created if it does not exist.
 
     Args:
-        name: which conference.
-        muted: whether nobody hears the call.
-        beep: at whose coming and going a beep sounds: ``true`` (both), ``false``, ``onEnter`` or
-            ``onExit``.
+        name: the conference.
+        muted: whether the others cannot hear the call.
+        beep: when to play a beep: ``true`` (somebody enters or leaves), ``onEnter``, ``onExit`` or
+            ``false``.
         start_on_enter: whether the conference begins when this call joins.
         end_on_exit: whether it ends when this call leaves.
-        wait_url: a SWML document to hear while waiting; by default music.
+        wait_url: an SWML document to play while waiting; by default music.
         max_participants: from 2; by default the platform's limit, 100,000.
         record: ``do-not-record`` or ``record-from-start``.
         region: where it is hosted.
-        trim: ``trim-silence`` or ``do-not-trim``: what happens to silence in a recording.
-        coach: the id of the call that alone hears this one.
-        status_callback_event: what is reported: ``start``, ``end``, ``join``, ``leave``,
-            ``mute``, ``hold``, ``modify``, ``speaker``, ``announcement``, with spaces between.
-        status_callback: the URL to report it to.
+        trim: whether to remove silence from a recording: ``trim-silence`` or ``do-not-trim``.
+        coach: the id of the only call that can hear this one.
+        status_callback_event: the events to report, separated by spaces: ``start``, ``end``,
+            ``join``, ``leave``, ``mute``, ``hold``, ``modify``, ``speaker``, ``announcement``.
+        status_callback: the URL that gets these events.
         status_callback_method: ``GET`` or ``POST``.
-        recording_status_callback: the URL to report on a recording to.
+        recording_status_callback: the URL that gets events of the recording.
         recording_status_callback_method: ``GET`` or ``POST``.
-        recording_status_callback_event: ``in-progress``, ``completed``, ``absent``, with spaces
-            between.
+        recording_status_callback_event: ``in-progress``, ``completed``, ``absent``, separated by
+            spaces.
         result: a switch (a dictionary) or conditions (a list) on the outcome.
-
-    Raises:
-        ValueError: an argument is of a wrong type, or none of its values.
     """
+    if result is not None and not isinstance(result, (dict, list)):
+        raise ArgumentTypeError(
+            f"result must be a dictionary or a list, not {type(result).__name__}"
+        )
     chosen = {
-        "muted": swml_flag(muted, "muted"),
-        "beep": choice(beep, "beep", ("true", "false", "onEnter", "onExit")),
-        "start_on_enter": swml_flag(start_on_enter, "start_on_enter"),
-        "end_on_exit": swml_flag(end_on_exit, "end_on_exit"),
-        "wait_url": optional_url(wait_url, "wait_url"),
+        "muted": bool_or_variable("muted", muted),
+        "beep": check_choice("beep", beep, ("true", "false", "onEnter", "onExit")),
+        "start_on_enter": bool_or_variable("start_on_enter", start_on_enter),
+        "end_on_exit": bool_or_variable("end_on_exit", end_on_exit),
+        "wait_url": optional(check_url, "wait_url", wait_url),
         "max_participants": None,
-        "record": choice(record, "record", ("do-not-record", "record-from-start")),
-        "region": optional_line(region, "region"),
-        "trim": choice(trim, "trim", ("trim-silence", "do-not-trim")),
-        "coach": optional_line(coach, "coach"),
+        "record": check_choice("record", record, ("do-not-record", "record-from-start")),
+        "region": optional(check_line, "region", region),
+        "trim": check_choice("trim", trim, ("trim-silence", "do-not-trim")),
+        "coach": optional(check_line, "coach", coach),
         "status_callback_event": None,
-        "status_callback": optional_url(status_callback, "status_callback"),
-        "status_callback_method": choice(
-            status_callback_method, "status_callback_method", _METHODS
+        "status_callback": optional(check_url, "status_callback", status_callback),
+        "status_callback_method": check_choice(
+            "status_callback_method", status_callback_method, _METHODS
         ),
-        "recording_status_callback": optional_url(
-            recording_status_callback, "recording_status_callback"
+        "recording_status_callback": optional(
+            check_url, "recording_status_callback", recording_status_callback
         ),
-        "recording_status_callback_method": choice(
-            recording_status_callback_method, "recording_status_callback_method", _METHODS
+        "recording_status_callback_method": check_choice(
+            "recording_status_callback_method", recording_status_callback_method, _METHODS
         ),
-        "recording_status_callback_event": choices(
-            recording_status_callback_event, "recording_status_callback_event", _RECORDING_EVENTS
+        "recording_status_callback_event": check_choices(
+            "recording_status_callback_event", recording_status_callback_event, _RECORDING_EVENTS
         ),
-        "result": _conditions(result),
+        "result": json_copy("result", result),
     }
     if max_participants is not None:
-        chosen["max_participants"] = whole(max_participants, "max_participants", minimum=2)
+        chosen["max_participants"] = int_or_variable("max_participants", max_participants, 2)
     if status_callback_event:
-        chosen["status_callback_event"] = choices(
-            status_callback_event, "status_callback_event", _STATUS_EVENTS
+        chosen["status_callback_event"] = check_choices(
+            "status_callback_event", status_callback_event, _STATUS_EVENTS
         )
-    # The platform's defaults are left out; a conference with nothing else is its name alone.
+    # The platform's defaults are left out; a conference without other options is its name alone.
     differing = {key: value for key, value in chosen.items() if value != _DEFAULTS.get(key)}
-    line(name, "name")
+    check_line("name", name)
     return swml({"join_conference": {"name": name, **differing} if differing else name})
 
 
 def _transfer(final: bool) -> str:
-    return "true" if flag(final, "final") else "false"
-
-
-def _conditions(result: Any) -> Any:
-    if result is not None and not isinstance(result, (dict, list)):
-        raise ValueError(f"result must be a dictionary or a list, not {type(result).__name__}")
-    return json_copy(result, "result")
+    return "true" if check_bool("final", final) else "false"

@@ -1,12 +1,21 @@
-"""Actions that tell somebody something: text messages, events, words in the caller's place."""
+"""Actions that send text messages and events, or simulate what the caller says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._values import given, json_object, texts
-from .checks import Action, optional_line, optional_string, phone_number, string, swml, url
+from .._validation import (
+    check_line,
+    check_phone_number,
+    check_strings,
+    check_text,
+    check_url,
+    drop_empty,
+    json_object,
+    optional,
+)
+from . import Action, swml
 
 
 def send_sms(
@@ -20,28 +29,29 @@ def send_sms(
     """Send a text message.
 
     Args:
-        to_number: the receiver's phone number (E.164).
-        from_number: the sender's.
+        to_number: the recipient's phone number (E.164).
+        from_number: the sender's phone number (E.164).
         body: the text.
-        media: http or https URLs of what to send along, or alone.
-        tags: words under which the message is found later.
+        media: http or https URLs of media to attach.
+        tags: words to find the message by later.
         region: where it is sent from.
 
     Raises:
-        ValueError: there is neither text nor media, or an argument is malformed.
+        ValueError: there is neither `body` nor `media`, or an argument is invalid.
     """
     if not body and not media:
         raise ValueError("a message needs body, media, or both")
+    attached = [check_url("each of media", each) for each in check_strings("media", media or [])]
     return swml(
         {
             "send_sms": {
-                "to_number": phone_number(to_number, "to_number"),
-                "from_number": phone_number(from_number, "from_number"),
-                **given(
-                    body=optional_string(body, "body"),
-                    media=[url(each, "each of media") for each in texts(media or [], "media")],
-                    tags=texts(tags or [], "tags"),
-                    region=optional_line(region, "region"),
+                "to_number": check_phone_number("to_number", to_number),
+                "from_number": check_phone_number("from_number", from_number),
+                **drop_empty(
+                    body=optional(check_text, "body", body),
+                    media=attached,
+                    tags=check_strings("tags", tags or []),
+                    region=optional(check_line, "region", region),
                 ),
             }
         }
@@ -52,18 +62,11 @@ def swml_user_event(event_data: Mapping[str, Any]) -> Action:
     """Send an event to the clients that are connected to the call.
 
     Args:
-        event_data: any dictionary, by custom with a ``type``.
-
-    Raises:
-        ValueError: it is no dictionary, or cannot be said in JSON.
+        event_data: any JSON object, by convention with a ``type``.
     """
-    return swml({"user_event": {"event": json_object(event_data, "event_data")}})
+    return swml({"user_event": {"event": json_object("event_data", event_data)}})
 
 
 def simulate_user_input(text: str) -> Action:
-    """Take a text as if the caller had said it.
-
-    Raises:
-        ValueError: `text` is no string.
-    """
-    return {"user_input": string(text, "text")}
+    """Treat a text as if the caller had said it."""
+    return {"user_input": check_text("text", text)}

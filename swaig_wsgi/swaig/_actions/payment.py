@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._values import given
-from .checks import (
-    Action,
-    choice,
-    decimal,
-    line,
-    members,
-    objects,
-    optional_line,
-    optional_string,
-    optional_url,
-    string,
-    swml,
-    swml_flag,
-    url,
-    whole,
+from .._validation import (
+    bool_or_variable,
+    check_choice,
+    check_decimal,
+    check_line,
+    check_members,
+    check_text,
+    check_url,
+    drop_empty,
+    int_or_variable,
+    json_objects,
+    optional,
 )
+from . import Action, swml
 
 
 def pay(
@@ -54,59 +51,62 @@ def pay(
     them.
 
     Args:
-        payment_connector_url: the URL that makes the payment.
+        payment_connector_url: the URL of the payment connector.
         input_method: ``dtmf``, the keys of the phone.
-        status_url: the URL that is told of its state.
+        status_url: the URL that gets status events.
         payment_method: ``credit-card``.
         timeout: seconds to wait for the next digit.
         max_attempts: how often the caller may try.
         security_code: whether to ask for the card's security code.
         postal_code: whether to ask for the postal code; or the code itself.
-        min_postal_code_length: digits that it has at least.
+        min_postal_code_length: the fewest digits of a postal code.
         token_type: ``one-time`` or ``reusable``.
         charge_amount: a decimal string such as ``29.99``, without currency.
         currency: its code (ISO 4217).
-        language: of the prompts.
-        voice: of the prompts.
+        language: the language of the prompts.
+        voice: the voice of the prompts.
         description: what is paid for.
-        valid_card_types: kinds of cards with spaces between.
+        valid_card_types: kinds of cards, separated by spaces.
         parameters: names and values for the connector, from :func:`create_payment_parameter`.
-        prompts: other words than the platform's, from :func:`create_payment_prompt`.
-        ai_response: what the AI is told afterwards.
+        prompts: replacements of the platform's prompts, from :func:`create_payment_prompt`.
+        ai_response: the message returned to the AI afterwards.
 
-    Numbers from 0 and `security_code` may be variables; the platform reads them as strings, and
-    so they are sent.
-
-    Raises:
-        ValueError: an argument is of a wrong type, or none of its values.
+    Numbers from 0 and `security_code` may be variables. They are sent as strings, as the platform
+    expects.
     """
+    if ai_response is not None:
+        check_text("ai_response", ai_response)
     return swml(
-        {"set": {"ai_response": optional_string(ai_response, "ai_response")}},
+        {"set": {"ai_response": ai_response}},
         {
             "pay": {
-                "payment_connector_url": url(payment_connector_url, "payment_connector_url"),
-                "input": choice(input_method, "input_method", ("dtmf",)),
-                "payment_method": choice(payment_method, "payment_method", ("credit-card",)),
-                "timeout": str(whole(timeout, "timeout")),
-                "max_attempts": str(whole(max_attempts, "max_attempts")),
-                "security_code": _spelled(swml_flag(security_code, "security_code")),
-                "postal_code": _postal_code(postal_code),
-                "min_postal_code_length": str(
-                    whole(min_postal_code_length, "min_postal_code_length")
+                "payment_connector_url": check_url("payment_connector_url", payment_connector_url),
+                "input": check_choice("input_method", input_method, ("dtmf",)),
+                "payment_method": check_choice("payment_method", payment_method, ("credit-card",)),
+                "timeout": _spelled(int_or_variable("timeout", timeout)),
+                "max_attempts": _spelled(int_or_variable("max_attempts", max_attempts)),
+                "security_code": _spelled(bool_or_variable("security_code", security_code)),
+                "postal_code": _spelled(
+                    postal_code
+                    if isinstance(postal_code, bool)
+                    else check_line("postal_code", postal_code)
                 ),
-                "token_type": choice(token_type, "token_type", ("one-time", "reusable")),
-                "currency": line(currency, "currency"),
-                "language": line(language, "language"),
-                "voice": line(voice, "voice"),
-                "valid_card_types": line(valid_card_types, "valid_card_types"),
-                **given(
-                    status_url=optional_url(status_url, "status_url"),
-                    charge_amount=decimal(charge_amount, "charge_amount"),
-                    description=optional_string(description, "description"),
+                "min_postal_code_length": _spelled(
+                    int_or_variable("min_postal_code_length", min_postal_code_length)
+                ),
+                "token_type": check_choice("token_type", token_type, ("one-time", "reusable")),
+                "currency": check_line("currency", currency),
+                "language": check_line("language", language),
+                "voice": check_line("voice", voice),
+                "valid_card_types": check_line("valid_card_types", valid_card_types),
+                **drop_empty(
+                    status_url=optional(check_url, "status_url", status_url),
+                    charge_amount=optional(check_decimal, "charge_amount", charge_amount),
+                    description=optional(check_text, "description", description),
                     parameters=[
-                        _parameter(each) for each in objects(parameters or [], "parameters")
+                        _parameter(each) for each in json_objects("parameters", parameters or [])
                     ],
-                    prompts=[_prompt(each) for each in objects(prompts or [], "prompts")],
+                    prompts=[_prompt(each) for each in json_objects("prompts", prompts or [])],
                 ),
             }
         },
@@ -124,19 +124,16 @@ def create_payment_prompt(
     Args:
         for_situation: such as ``payment-card-number``.
         actions: what to say or play, from :func:`create_payment_action`.
-        card_type: kinds of cards with spaces between; by default all.
-        error_type: kinds of errors with spaces between; by default all.
-
-    Raises:
-        ValueError: an argument is malformed.
+        card_type: kinds of cards, separated by spaces; by default all.
+        error_type: kinds of errors, separated by spaces; by default all.
     """
     return _prompt(
         {
             "for": for_situation,
-            "actions": objects(actions, "actions"),
-            **given(
-                card_type=optional_line(card_type, "card_type"),
-                error_type=optional_line(error_type, "error_type"),
+            "actions": json_objects("actions", actions),
+            **drop_empty(
+                card_type=optional(check_line, "card_type", card_type),
+                error_type=optional(check_line, "error_type", error_type),
             ),
         }
     )
@@ -147,41 +144,31 @@ def create_payment_action(action_type: str, phrase: str) -> dict[str, str]:
 
     Args:
         action_type: ``Say`` or ``Play``.
-        phrase: the words to say, or the URL of the sound to play.
-
-    Raises:
-        ValueError: `action_type` is neither, or `phrase` does not fit it.
+        phrase: the words to say, or the http or https URL of the sound to play.
     """
-    kind = choice(action_type, "action_type", ("Say", "Play"))
-    return {"type": kind, "phrase": (url if kind == "Play" else string)(phrase, "phrase")}
+    kind = check_choice("action_type", action_type, ("Say", "Play"))
+    check = check_url if kind == "Play" else check_text
+    return {"type": kind, "phrase": check("phrase", phrase)}
 
 
 def create_payment_parameter(name: str, value: str) -> dict[str, str]:
-    """Return a name and a value for the payment connector.
-
-    Raises:
-        ValueError: `name` is blank, or `value` no string.
-    """
-    return {"name": line(name, "name"), "value": string(value, "value")}
+    """Return a name and a value for the payment connector."""
+    return {"name": check_line("name", name), "value": check_text("value", value)}
 
 
-def _postal_code(value: bool | str) -> str:
-    return _spelled(value) if isinstance(value, bool) else line(value, "postal_code")
-
-
-def _spelled(value: bool | str) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+def _spelled(value: bool | int | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    members(parameter, "each of parameters", ("name", "value"))
+    check_members("each of parameters", parameter, ("name", "value"))
     return {**parameter, **create_payment_parameter(parameter["name"], parameter["value"])}
 
 
 def _prompt(prompt: dict[str, Any]) -> dict[str, Any]:
-    members(prompt, "each of prompts", ("for", "actions"))
-    line(prompt["for"], "for_situation")
-    for action in objects(prompt["actions"], "actions"):
-        members(action, "each of actions", ("type", "phrase"))
+    check_members("each of prompts", prompt, ("for", "actions"))
+    check_line("for_situation", prompt["for"])
+    for action in json_objects("actions", prompt["actions"]):
+        check_members("each of actions", action, ("type", "phrase"))
         create_payment_action(action["type"], action["phrase"])
     return prompt

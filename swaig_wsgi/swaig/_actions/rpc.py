@@ -1,4 +1,4 @@
-"""Actions that reach beyond the call: SWML, and remote procedures on other calls."""
+"""Actions that run SWML documents, and remote procedures on other calls."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .._values import flag, given, json_object
-from .checks import Action, line, optional_line, phone_number, string, swml, url
+from ...core._validation import check_bool
+from .._validation import (
+    check_line,
+    check_phone_number,
+    check_text,
+    check_url,
+    drop_empty,
+    json_object,
+    optional,
+)
+from . import Action, swml
 
 
 def execute_swml(swml_content: Any, transfer: bool = False) -> Action:
-    """Run a SWML document.
+    """Run an SWML document.
 
-    Whoever writes the document has the call: never put in what a caller said, unchecked.
+    The document controls the call: never insert what a caller said without validating it.
 
     Args:
         swml_content: a dictionary, JSON text, or an object with a ``to_dict`` method. Text that
-            is not JSON is sent as it is, for the platform to read.
-        transfer: whether the call leaves the agent for it.
+            is not JSON is sent as it is, for the platform to parse.
+        transfer: whether the call leaves the agent for the document.
 
     Raises:
-        ValueError: it is none of these, is JSON of another type than an object, or cannot be
-            said in JSON.
+        ValueError: it is none of these, is JSON of another type than an object, or is not
+            JSON-serializable.
     """
     content = swml_content
     if isinstance(content, str):
@@ -32,8 +41,8 @@ def execute_swml(swml_content: Any, transfer: bool = False) -> Action:
             content = {"raw_swml": content}
     elif hasattr(content, "to_dict"):
         content = content.to_dict()
-    action: Action = {"SWML": json_object(content, "swml_content")}
-    if flag(transfer, "transfer"):
+    action: Action = {"SWML": json_object("swml_content", content)}
+    if check_bool("transfer", transfer):
         action["transfer"] = "true"
     return action
 
@@ -48,22 +57,18 @@ def execute_rpc(
 
     Args:
         method: such as ``dial``, ``ai_message`` or ``ai_unhold``.
-        params: its parameters.
-        call_id: the call that it is about.
+        params: parameters of the procedure.
+        call_id: the call that it applies to.
         node_id: the node of that call.
-
-    Raises:
-        ValueError: a text is blank or has control characters, or `params` is no dictionary or
-            cannot be said in JSON.
     """
     return swml(
         {
             "execute_rpc": {
-                "method": line(method, "method"),
-                **given(
-                    call_id=optional_line(call_id, "call_id"),
-                    node_id=optional_line(node_id, "node_id"),
-                    params=None if params is None else json_object(params, "params"),
+                "method": check_line("method", method),
+                **drop_empty(
+                    call_id=optional(check_line, "call_id", call_id),
+                    node_id=optional(check_line, "node_id", node_id),
+                    params=None if params is None else json_object("params", params),
                 ),
             }
         }
@@ -76,27 +81,19 @@ def rpc_dial(
     """Place another call.
 
     Args:
-        to_number: whom to call; a phone number (E.164), unless `device_type` says otherwise.
-        from_number: the number to show.
+        to_number: whom to call: a phone number (E.164) if `device_type` is ``phone``.
+        from_number: the number to display; of the same kind.
         dest_swml: the http or https URL of the document for that call.
         device_type: the kind of device, ``phone`` for a phone number.
-
-    Raises:
-        ValueError: an argument is malformed.
     """
-    kind = line(device_type, "device_type")
-    number = phone_number if kind == "phone" else line
+    kind = check_line("device_type", device_type)
+    check = check_phone_number if kind == "phone" else check_line
     device = {
-        "to_number": number(to_number, "to_number"),
-        "from_number": number(from_number, "from_number"),
+        "to_number": check("to_number", to_number),
+        "from_number": check("from_number", from_number),
     }
-    return execute_rpc(
-        "dial",
-        {
-            "devices": {"type": kind, "params": device},
-            "dest_swml": url(dest_swml, "dest_swml"),
-        },
-    )
+    document = check_url("dest_swml", dest_swml)
+    return execute_rpc("dial", {"devices": {"type": kind, "params": device}, "dest_swml": document})
 
 
 def rpc_ai_message(
@@ -105,41 +102,33 @@ def rpc_ai_message(
     role: str = "system",
     global_data: Mapping[str, Any] | None = None,
 ) -> Action:
-    """Tell the AI of another call something.
+    """Send a message or data to the AI of another call.
 
     Args:
-        call_id: which call.
-        message_text: a message in its conversation.
-        role: whose message it is.
-        global_data: what to add to that call's shared data, silently.
+        call_id: the other call.
+        message_text: a message to add to its conversation.
+        role: the role of the message's author.
+        global_data: data to add to that call's shared data, without a message.
 
     Raises:
-        ValueError: there is neither message nor data, or a type is wrong.
+        ValueError: there is neither a message nor data, or an argument is invalid.
     """
     params: dict[str, Any] = {}
     if message_text is not None:
-        params["role"] = line(role, "role")
-        params["message_text"] = string(message_text, "message_text")
+        params["role"] = check_line("role", role)
+        params["message_text"] = check_text("message_text", message_text)
     if global_data is not None:
-        params["global_data"] = json_object(global_data, "global_data")
+        params["global_data"] = json_object("global_data", global_data)
     if not params:
         raise ValueError("rpc_ai_message needs message_text, global_data, or both")
-    return execute_rpc("ai_message", params, line(call_id, "call_id"))
+    return execute_rpc("ai_message", params, check_line("call_id", call_id))
 
 
 def rpc_ai_global_data(call_id: str, data: Mapping[str, Any]) -> Action:
-    """Add to the shared data of another call, without a word in its conversation.
-
-    Raises:
-        ValueError: `call_id` is blank, or `data` no dictionary.
-    """
-    return rpc_ai_message(call_id, global_data=json_object(data, "data"))
+    """Add to the shared data of another call, without a message in its conversation."""
+    return rpc_ai_message(call_id, global_data=json_object("data", data))
 
 
 def rpc_ai_unhold(call_id: str) -> Action:
-    """Take another call off hold.
-
-    Raises:
-        ValueError: `call_id` is blank or has control characters.
-    """
-    return execute_rpc("ai_unhold", call_id=line(call_id, "call_id"))
+    """Take another call off hold."""
+    return execute_rpc("ai_unhold", call_id=check_line("call_id", call_id))

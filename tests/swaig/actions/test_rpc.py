@@ -43,7 +43,7 @@ def test_what_is_no_swml(content):
 
 
 def test_numbers_that_json_does_not_have_are_refused():
-    with pytest.raises(ValueError, match="^swml_content cannot be sent as JSON"):
+    with pytest.raises(ValueError, match="^swml_content must be JSON-serializable"):
         rpc.execute_swml('{"a": NaN}')
     with pytest.raises(ValueError, match="^transfer must be"):
         rpc.execute_swml(DOCUMENT, "false")
