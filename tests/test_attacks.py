@@ -28,35 +28,35 @@ KEY = "a signing key of some length"
     ],
     ids=["address", "count", "flag"],
 )
-def test_a_client_behind_a_trusted_proxy_is_limited_alone(
+def test_clients_behind_a_trusted_proxy_are_limited_separately(
     serve: Any, server_kind: Any, trust: dict[str, str]
 ) -> None:
     server = serve(APP, *server_kind.forwarding, SWML_RATE_LIMIT="30", **trust)
 
-    def ask(chain: str, path: str = "/") -> int:
+    def status_for(chain: str, path: str = "/") -> int:
         status: int = server.request("GET", path, headers={"X-Forwarded-For": chain}).status
         return status
 
-    statuses = [ask(f"198.51.100.{number}, 192.0.2.7") for number in range(40)]
+    statuses = [status_for(f"198.51.100.{number}, 192.0.2.7") for number in range(40)]
     assert statuses == [200] * 30 + [429] * 10
-    assert ask("192.0.2.8") == 200
-    assert ask("192.0.2.7") == 429
-    assert ask("192.0.2.7", "/health") == 200
+    assert status_for("192.0.2.8") == 200
+    assert status_for("192.0.2.7") == 429
+    assert status_for("192.0.2.7", "/health") == 200
 
 
-def cors_fields(answer: Any) -> dict[str, str]:
+def cors_fields(response: Any) -> dict[str, str]:
     return {
         name.lower(): value
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if name.lower().startswith("access-control-")
     }
 
 
-def varies_by_origin(answer: Any) -> bool:
-    return "Origin" in re.split(r",\s*", answer.headers.get("Vary", ""))
+def varies_by_origin(response: Any) -> bool:
+    return "Origin" in re.split(r",\s*", response.headers.get("Vary", ""))
 
 
-def test_only_an_allowed_origin_reads_an_answer(serve: Any) -> None:
+def test_only_an_allowed_origin_reads_a_response(serve: Any) -> None:
     server = serve(APP, SWML_CORS_ORIGINS=ORIGIN, SWML_MAX_REQUEST_SIZE="1000")
     for method, path, body, status in (
         ("GET", "/", None, 200),
@@ -68,14 +68,14 @@ def test_only_an_allowed_origin_reads_an_answer(serve: Any) -> None:
         for origin in (ORIGIN, "https://evil.example", "null", None):
             headers = {**(JSON if body else {}), **({"Origin": origin} if origin else {})}
             credentials = {"auth": None} if status == 401 else {}
-            answer = server.request(method, path, body, headers, **credentials)
-            said = cors_fields(answer)
-            assert (answer.status, varies_by_origin(answer)) == (status, True), origin
+            response = server.request(method, path, body, headers, **credentials)
+            sent = cors_fields(response)
+            assert (response.status, varies_by_origin(response)) == (status, True), origin
             if origin == ORIGIN:
-                assert said["access-control-allow-origin"] == ORIGIN
-                assert said["access-control-allow-credentials"] == "true"
+                assert sent["access-control-allow-origin"] == ORIGIN
+                assert sent["access-control-allow-credentials"] == "true"
             else:
-                assert said == {}, (status, origin)
+                assert sent == {}, (status, origin)
 
 
 def test_only_an_allowed_origin_passes_a_preflight(serve: Any) -> None:
@@ -86,23 +86,23 @@ def test_only_an_allowed_origin_passes_a_preflight(serve: Any) -> None:
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "authorization, content-type",
         }
-        answer = server.request("OPTIONS", "/swaig", headers=headers, auth=None)
-        assert varies_by_origin(answer)
+        response = server.request("OPTIONS", "/swaig", headers=headers, auth=None)
+        assert varies_by_origin(response)
         if origin == ORIGIN:
-            assert answer.status == 204
-            assert cors_fields(answer)["access-control-allow-origin"] == ORIGIN
-            assert cors_fields(answer)["access-control-allow-credentials"] == "true"
+            assert response.status == 204
+            assert cors_fields(response)["access-control-allow-origin"] == ORIGIN
+            assert cors_fields(response)["access-control-allow-credentials"] == "true"
         else:
-            assert (answer.status, cors_fields(answer)) == (403, {})
+            assert (response.status, cors_fields(response)) == (403, {})
 
 
-def places(answer: Any) -> set[str]:
-    """Return host and port of each URL in a document."""
-    assert answer.status == 200
-    return set(re.findall(r"https?://[^/@\"]*@([^/\"]+)", answer.body.decode()))
+def hosts_of(response: Any) -> set[str]:
+    """Return the host and port of each URL in a document."""
+    assert response.status == 200
+    return set(re.findall(r"https?://[^/@\"]*@([^/\"]+)", response.body.decode()))
 
 
-def test_a_stranger_forwards_no_host(serve: Any, server_kind: Any) -> None:
+def test_an_untrusted_client_forwards_no_host(serve: Any, server_kind: Any) -> None:
     server = serve(APP, *server_kind.forwarding)
     forged = {
         "X-Forwarded-Host": "evil.example",
@@ -112,25 +112,25 @@ def test_a_stranger_forwards_no_host(serve: Any, server_kind: Any) -> None:
         "X-Original-Host": "evil.example",
     }
     for headers in (forged, *({name: value} for name, value in forged.items())):
-        answer = server.request("POST", "/", {"call_id": "call-1"}, headers)
-        assert places(answer) == {f"127.0.0.1:{server.port}"}, headers
-        assert b"evil" not in answer.body
+        response = server.request("POST", "/", {"call_id": "call-1"}, headers)
+        assert hosts_of(response) == {f"127.0.0.1:{server.port}"}, headers
+        assert b"evil" not in response.body
 
 
 def test_a_forwarded_host_is_for_its_request_only(serve: Any, server_kind: Any) -> None:
     server = serve(APP, *server_kind.forwarding, SWML_TRUSTED_PROXIES="127.0.0.1")
 
-    def ask(number: int) -> set[str]:
-        told = {"X-Forwarded-Host": f"h{number}.example"} if number % 2 else {}
-        return places(server.request("POST", "/", {"call_id": "call-1"}, told))
+    def fetch_hosts(number: int) -> set[str]:
+        headers = {"X-Forwarded-Host": f"h{number}.example"} if number % 2 else {}
+        return hosts_of(server.request("POST", "/", {"call_id": "call-1"}, headers))
 
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(ask, range(80)))
+        found = list(threads.map(fetch_hosts, range(80)))
     own = f"127.0.0.1:{server.port}"
     assert found == [{f"h{number}.example" if number % 2 else own} for number in range(80)]
 
 
-def test_bodies_that_make_no_sense_are_told_so(serve: Any) -> None:
+def test_malformed_bodies_are_bad_requests(serve: Any) -> None:
     server = serve(APP)
     malformed = (b"[1,2]", b"{", b"[" * 100_000, b'{"function": "get_time", "x": NaN}')
     everywhere = [
@@ -139,15 +139,15 @@ def test_bodies_that_make_no_sense_are_told_so(serve: Any) -> None:
         for body in malformed
     ]
     for path, body in [*everywhere, ("/swaig", b'{"function": {}}')]:
-        answer = server.request("POST", path, body, JSON)
-        assert (path, body[:40], answer.status) == (path, body[:40], 400)
-        assert answer.json["error"].startswith("Bad request: ")
+        response = server.request("POST", path, body, JSON)
+        assert (path, body[:40], response.status) == (path, body[:40], 400)
+        assert response.json["error"].startswith("Bad request: ")
     assert server.request("GET", "/nowhere").status == 404
-    server.wait_for_log("reason=not_found")  # and with it all that was written before
+    server.wait_for_log("reason=not_found")  # and everything that was logged before it
     assert "Traceback" not in server.log
 
 
-def test_a_signature_of_the_url_alone_signs_no_body(serve: Any) -> None:
+def test_a_signature_of_the_url_alone_does_not_cover_a_body(serve: Any) -> None:
     server = serve(APP, SIGNALWIRE_SIGNING_KEY=KEY)
     url = f"http://127.0.0.1:{server.port}/"
 
@@ -158,9 +158,9 @@ def test_a_signature_of_the_url_alone_signs_no_body(serve: Any) -> None:
         for content_type in ("application/json", "application/x-www-form-urlencoded"):
             for body in (b'{"call_id": "call-1"}', b"call_id=call-1", b""):
                 headers = {"Content-Type": content_type, name: sign_url(url)}
-                answer = server.request("POST", "/", body, headers)
-                assert answer.status == 403, headers
-                assert answer.json == {"error": "Forbidden: invalid signature"}
+                response = server.request("POST", "/", body, headers)
+                assert response.status == 403, headers
+                assert response.json == {"error": "Forbidden: invalid signature"}
 
     body = b'{"call_id": "call-1"}'
     headers = {**JSON, "X-SignalWire-Sha256-Signature": sign_body(KEY, url, body)}
@@ -180,12 +180,12 @@ def test_an_overridden_credential_check_is_called(serve: Any, tmp_path: Any) -> 
         "from swaig_wsgi import AgentApp\n"
         "class Own(AgentApp):\n"
         "    def validate_basic_auth(self, username, password):\n"
-        "        print('asked about', username, flush=True)\n"
+        "        print('checked', username, flush=True)\n"
         "        return username != 'demo'\n"
         "app = Own('own')\n"
     )
     server = serve("own_check:app", cwd=str(tmp_path))
     assert server.request("GET", "/", auth=("demo", "wrong")).status == 401
     assert server.request("GET", "/").status == 401
-    server.wait_for_log("asked about demo")
-    assert server.log.count("asked about") == 1
+    server.wait_for_log("checked demo")
+    assert server.log.count("checked ") == 1

@@ -1,4 +1,4 @@
-"""Who gets in over a socket: no header makes an identity, and no target slips past a scope."""
+"""Authentication over a socket: no header makes an identity, and no target evades a scope."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from swaig_wsgi import AuthHandler
 
 def echo(environ, start_response):
     auth = environ.get("swaig_wsgi.auth")
-    said = {
+    result = {
         "user": environ.get("REMOTE_USER"),
         "type": environ.get("AUTH_TYPE"),
         "method": getattr(auth, "method", auth),
         "name": getattr(auth, "username", auth),
         "path": environ["PATH_INFO"],
     }
-    content = json.dumps(said).encode()
+    content = json.dumps(result).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
     start_response("200 OK", headers)
     return [content]
@@ -44,7 +44,7 @@ def app(environ, start_response):
 
 
 def careless(environ, start_response):
-    # As behind a gateway that hands header fields on under their bare names.
+    # As behind a gateway that passes header fields on under their bare names.
     for key in [key for key in environ if key.startswith("HTTP_")]:
         bare = key.removeprefix("HTTP_")
         environ["swaig_wsgi.auth" if bare == "SWAIG_WSGI.AUTH" else bare] = environ[key]
@@ -69,20 +69,20 @@ def test_no_header_makes_an_identity(start: Any, app: str) -> None:
         "Auth-Type": "Basic",
         "AUTH_TYPE": "Basic",
         "swaig_wsgi.auth": "root",
-        "swaig-wsgi.auth": "root",  # the same to WSGI, and no server drops it
+        "swaig-wsgi.auth": "root",  # the same key in WSGI, and no server drops it
     }
-    nobody = {"user": None, "type": None, "method": None, "name": None}
+    anonymous = {"user": None, "type": None, "method": None, "name": None}
     admin = {"user": "admin", "type": "Basic", "method": "basic", "name": "admin"}
     bearer = {"Authorization": "Bearer let-me-in"}
     for headers in (forged, *({name: value} for name, value in forged.items())):
         for path in ("/exempt", "/optional", "/outside"):
-            answer = server.request("GET", path, headers=headers, auth=None)
-            assert (answer.status, answer.json) == (200, {**nobody, "path": path}), headers
+            response = server.request("GET", path, headers=headers, auth=None)
+            assert (response.status, response.json) == (200, {**anonymous, "path": path}), headers
         assert server.request("GET", "/", headers=headers, auth=None).status == 401
-        answer = server.request("GET", "/", headers={**headers, **bearer}, auth=None)
-        assert answer.json == {**nobody, "method": "bearer", "path": "/"}, headers
-        answer = server.request("GET", "/", headers=headers, auth=("admin", "a-long-password"))
-        assert answer.json == {**admin, "path": "/"}, headers
+        response = server.request("GET", "/", headers={**headers, **bearer}, auth=None)
+        assert response.json == {**anonymous, "method": "bearer", "path": "/"}, headers
+        response = server.request("GET", "/", headers=headers, auth=("admin", "a-long-password"))
+        assert response.json == {**admin, "path": "/"}, headers
 
 
 PROTECTED = (
@@ -148,30 +148,32 @@ def get(server: Any, target: str, claim: str | None) -> Received:
     [("protect", PROTECTED), ("exempt", NOT_EXEMPT)],
     ids=["protect", "exempt"],
 )
-def test_no_target_slips_past_a_scope(
+def test_no_target_evades_a_scope(
     start: Any, server_kind: Any, app: str, targets: tuple[str, ...]
 ) -> None:
     server = start(app)
     rewrites = dict(server_kind.rewrites)
     for target in targets:
         for claim in (None, *CLAIMS):
-            answer = get(server, target, claim)
-            if answer.status == 200:
-                # The application is asked for another path then, and not for a guarded one.
-                assert rewrites.get(target) == answer.json["path"], (target, claim)
+            response = get(server, target, claim)
+            if response.status == 200:
+                # The server rewrote the path, to one that needs no credentials.
+                assert rewrites.get(target) == response.json["path"], (target, claim)
             elif server_kind.script_name == "believed" and (claim or "").startswith("SCRIPT_NAME"):
-                assert answer.status in (400, 401, 500), (target, claim)
+                assert response.status in (400, 401, 500), (target, claim)
             else:
                 unseen = (404,) if not server_kind.encoded_slash else ()
-                assert answer.status in (400, 401, *unseen), (target, claim)
+                assert response.status in (400, 401, *unseen), (target, claim)
 
 
-def test_a_script_name_in_a_header(start: Any, server_kind: Any) -> None:
+def test_a_script_name_in_a_header_counts_where_the_server_believes_it(
+    start: Any, server_kind: Any
+) -> None:
     server = start("protect")
     below = get(server, "/api/x", "SCRIPT_NAME: /api")
     foreign = get(server, "/api/x", "SCRIPT_NAME: /health")
     if server_kind.script_name == "believed":
-        # The application is asked for /x under a mount /api: see docs/workers.md.
+        # The request is for /x below a mount at /api: see docs/workers.md.
         assert (below.status, below.json["path"], foreign.status) == (200, "/x", 500)
     else:
         assert (below.status, foreign.status) == (401, 401)

@@ -1,4 +1,4 @@
-"""What hosts rely on in WSGI holds through the whole stack, over a socket to a real gunicorn."""
+"""The guarantees of WSGI hold through the whole stack, over a socket to a real gunicorn."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from wsgiref.util import FileWrapper, setup_testing_defaults
+from wsgiref.util import FileWrapper
 
 import pytest
+from support.ports import PATIENCE
+from support.wsgi import environ
 
 from swaig_wsgi import AuthHandler, Settings, harden
 
@@ -33,15 +35,15 @@ def note(text):
 
 
 def wait_for(name):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not (HERE / name).exists():
         if time.monotonic() > end:
-            raise RuntimeError(f"nobody made {name}")
+            raise RuntimeError(f"{name} was not created")
         time.sleep(0.01)
 
 
 class Closing:
-    """An iterable that notes each call of its close()."""
+    """An iterable that records each call of its close()."""
 
     def __init__(self, iterable):
         self.iterable = iterable
@@ -149,11 +151,11 @@ def cookies(environ, start_response):
 
 
 def empty(status):
-    def answer(environ, start_response):
+    def response(environ, start_response):
         start_response(status, [("ETag", '"x"'), *COOKIES])
         return Closing([])
 
-    return answer
+    return response
 
 
 PAGES = {
@@ -200,33 +202,33 @@ class Site:
         self.directory = directory
 
     def connect(self, path: str, method: str = "GET", header: str = "") -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)
         request = f"{method} {path} HTTP/1.1\r\n{HEADER}{header}\r\n"
         connection.sendall(request.encode())
         return connection
 
     def get(self, path: str, method: str = "GET") -> tuple[list[str], bytes]:
-        """Return the lines of the head and the raw rest of one answer."""
+        """Return the lines of the head and the raw body of a response."""
         with closing(self.connect(path, method)) as connection:
             head, _, body = read_until(connection, b"").partition(b"\r\n\r\n")
         return head.decode().split("\r\n"), body
 
     def notes(self, expected: int) -> list[str]:
-        """Wait until there are as many notes as `expected`, ask once more, and return them all."""
+        """Wait for `expected` notes, send one more request, and return all notes."""
         path = self.directory / "notes"
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             notes = path.read_text().split() if path.exists() else []
             if len(notes) >= expected:
                 break
             time.sleep(0.02)
-        # The same worker is done with the request by the time it answers another.
+        # The only worker responds once it is done with the request before.
         self.get("/cookies", "HEAD")
         return path.read_text().split()
 
 
 def read_until(connection: socket.socket, text: bytes) -> bytes:
-    """Read until `text` has arrived; without it, until the end."""
+    """Read until `text` has arrived; if it is empty, until the end."""
     data = b""
     while not text or text not in data:
         piece = connection.recv(65_536)
@@ -252,28 +254,28 @@ def test_the_first_byte_is_sent_before_the_last_is_made(site: Site, path: str) -
         assert b"last" in read_until(connection, b"")
 
 
-def test_close_is_called_once_whatever_happens(site: Site) -> None:
+def test_close_is_called_once_in_every_case(site: Site) -> None:
     notes = 0
     for path in ("/fails", "/fails-at-once", "/replaced", "/204", "/304"):
         site.get(path)
         notes += 1
-        # One more is that of the request which shows that the worker is done.
+        # notes() sends one more request.
         assert site.notes(notes) == ["closed"] * (notes + 1)
         notes += 1
     site.server.wait_for_log("RuntimeError: failed in the middle")
     site.server.wait_for_log("RuntimeError: failed at once")
 
 
-def test_close_is_called_once_when_the_client_has_gone(site: Site) -> None:
+def test_close_is_called_once_when_the_client_disconnects(site: Site) -> None:
     with closing(site.connect("/endless")) as connection:
         read_until(connection, b"first,")
-        # A reset, so that the server learns of it at once.
+        # Close with a reset, so that the server notices at once.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     (site.directory / "client-gone").touch()
     assert site.notes(1) == ["closed", "closed"]
 
 
-def test_an_answer_is_replaced_as_long_as_nothing_was_sent(site: Site) -> None:
+def test_a_response_is_replaced_as_long_as_nothing_was_sent(site: Site) -> None:
     head, body = site.get("/replaced")
     assert head[0] == "HTTP/1.1 418 I'm a Teapot"
     assert "X-Second: 2" in head
@@ -292,7 +294,7 @@ def test_files_go_out_through_the_servers_own_wrapper(site: Site) -> None:
     assert site.notes(1)[0] == "gunicorn.http.wsgi.FileWrapper"
 
 
-def test_answers_without_a_body_have_none_and_cookies_stay_apart(site: Site) -> None:
+def test_responses_without_a_body_have_none_and_cookies_stay_apart(site: Site) -> None:
     get, body = site.get("/cookies")
     assert body == b"body"
     head, nothing = site.get("/cookies", "HEAD")
@@ -319,39 +321,36 @@ def test_an_upload_that_declares_its_length_is_read_as_it_arrives(site: Site) ->
         assert str(length).encode() in read_until(connection, b"")
 
 
-# The same without a server: what goes in and out are the very objects
+# Without a server: the stack passes on the very objects
 
 
 def through(app: Any, **more: Any) -> tuple[Any, list[Any]]:
     settings = Settings.from_mapping(EVERYTHING)
     hardened = harden(app, settings, auth=AuthHandler(bearer_token="a-token"))
-    environ: dict[str, Any] = {"HTTP_HOST": "site.example", "REMOTE_ADDR": "192.0.2.7"}
-    environ.update({"HTTP_AUTHORIZATION": "Bearer a-token", "wsgi.input": io.BytesIO()})
-    setup_testing_defaults(environ)
-    environ.update(more)
+    headers = {"Host": "site.example", "Authorization": "Bearer a-token"}
     calls: list[Any] = []
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
         calls.append((status, headers, exc_info))
         return calls.append
 
-    return hardened(environ, start_response), calls
+    return hardened(environ(headers=headers, **more), start_response), calls
 
 
 def test_the_iterable_of_the_application_is_the_one_the_server_gets() -> None:
     file = io.BytesIO(b"content")
-    answer = FileWrapper(file)
+    response = FileWrapper(file)
 
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
         return environ["wsgi.file_wrapper"](file)
 
-    result, _ = through(app, **{"wsgi.file_wrapper": lambda given: answer})
-    assert result is answer
+    result, _ = through(app, **{"wsgi.file_wrapper": lambda given: response})
+    assert result is response
     assert not file.closed
 
 
-def test_an_answer_that_replaces_another_carries_each_header_once() -> None:
+def test_a_response_that_replaces_another_carries_each_header_once() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [("X-First", "1")])
         start_response("500 Failed", [("X-Second", "2")], (ValueError, ValueError("why"), None))

@@ -1,4 +1,4 @@
-"""An agent under a prefix, beside a site: its URLs lead back to it, whoever stands in front."""
+"""An agent mounted beside a site: its URLs lead back to it, behind proxies too."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from flask import Flask
+from support.wsgi import request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.test import Client
 
 from swaig_wsgi import AgentApp, Settings, harden
 
 ROOT = Path(__file__).parent.parent
 PROXY = "127.0.0.1"
-TOLD = {
+FORWARDED = {
     "X-Forwarded-For": "192.0.2.7",
     "X-Forwarded-Proto": "https",
     "X-Forwarded-Host": "public.example",
@@ -35,36 +35,36 @@ def mounted(*, outside: bool = False, route: str = "/", **settings: Any) -> tupl
 
 
 def web_hook_url(app: Any, path: str = "/agent/", **headers: str) -> str:
-    client = Client(app)
-    environ = {"REMOTE_ADDR": PROXY}
-    answer = client.post(
+    response = request(
+        app,
+        "POST",
         path,
-        json={"call_id": "call-1"},
+        body={"call_id": "call-1"},
         auth=("user", "p@ss"),
         headers={"Host": "inner.example", **headers},
-        environ_overrides=environ,
+        REMOTE_ADDR=PROXY,
+        RAW_URI=path,
     )
-    assert answer.status_code == 200, answer.text
-    (tool,) = answer.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-    default = answer.json["sections"]["main"][1]["ai"]["SWAIG"]["defaults"]["web_hook_url"]
+    assert response.status == 200, response.text
+    (tool,) = response.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    default = response.json["sections"]["main"][1]["ai"]["SWAIG"]["defaults"]["web_hook_url"]
     url: str = tool["web_hook_url"]
     assert url.startswith(f"{default}?__token=")
     return url.partition("?")[0].replace("user:p%40ss@", "")
 
 
-def test_the_site_and_the_agent_answer_each_under_their_own_path() -> None:
+def test_the_site_and_the_agent_each_respond_under_their_own_path() -> None:
     app, _ = mounted()
-    client = Client(app)
-    assert client.get("/").text == "the site"
-    assert client.get("/agentur").status_code == 404
-    assert client.get("/agent/").status_code == 401
-    assert client.get("/agent").status_code == 401
-    assert client.get("/agent/health").json == {"status": "ok"}
-    assert client.get("/health").status_code == 404
+    assert request(app, path="/").text == "the site"
+    assert request(app, path="/agentur").status == 404
+    assert request(app, path="/agent/").status == 401
+    assert request(app, path="/agent").status == 401
+    assert request(app, path="/agent/health").json == {"status": "ok"}
+    assert request(app, path="/health").status == 404
 
 
 @pytest.mark.parametrize("path", ["/agent", "/agent/"])
-def test_urls_hold_the_mount(path: str) -> None:
+def test_urls_contain_the_mount(path: str) -> None:
     app, _ = mounted()
     assert web_hook_url(app, path) == "http://inner.example/agent/swaig"
     app, _ = mounted(route="/bank")
@@ -75,19 +75,19 @@ def test_urls_hold_the_mount(path: str) -> None:
 @pytest.mark.parametrize("trusted", [{"trusted_proxies": [PROXY]}, {"trust_proxy_headers": True}])
 def test_behind_a_trusted_proxy(outside: bool, trusted: dict[str, Any]) -> None:
     app, _ = mounted(outside=outside, **trusted)
-    assert web_hook_url(app, **TOLD) == "https://public.example/agent/swaig"
-    prefixed = {**TOLD, "X-Forwarded-Prefix": "/shop"}
+    assert web_hook_url(app, **FORWARDED) == "https://public.example/agent/swaig"
+    prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/shop"}
     assert web_hook_url(app, **prefixed) == "https://public.example/shop/agent/swaig"
 
 
-def test_two_policies_agree_on_what_both_believe() -> None:
+def test_two_proxy_policies_agree_on_a_proxy_that_both_trust() -> None:
     _, agent = mounted(trusted_proxies=[PROXY, "10.0.0.0/8"])
     app = DispatcherMiddleware(Flask(__name__).wsgi_app, {"/agent": agent})
     outer = harden(app, Settings.from_mapping({"trusted_proxies": [PROXY]}))
-    prefixed = {**TOLD, "X-Forwarded-Prefix": "/shop"}
+    prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/shop"}
     assert web_hook_url(outer, **prefixed) == "https://public.example/shop/agent/swaig"
-    stranger = harden(app, Settings.from_mapping({"trusted_proxies": ["10.0.0.1"]}))
-    assert web_hook_url(stranger, **prefixed) == "http://inner.example/agent/swaig"
+    untrusting = harden(app, Settings.from_mapping({"trusted_proxies": ["10.0.0.1"]}))
+    assert web_hook_url(untrusting, **prefixed) == "http://inner.example/agent/swaig"
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -95,15 +95,15 @@ def test_below_a_configured_base(outside: bool) -> None:
     base = "https://voice.example/base"
     app, _ = mounted(outside=outside, proxy_url_base=base)
     assert web_hook_url(app) == f"{base}/agent/swaig"
-    assert web_hook_url(app, **TOLD) == f"{base}/agent/swaig"
-    # The base is where the proxy's prefix leads: it is not there twice.
+    assert web_hook_url(app, **FORWARDED) == f"{base}/agent/swaig"
+    # The base contains the proxy's prefix, which is not repeated.
     app, _ = mounted(outside=outside, proxy_url_base=base, trusted_proxies=[PROXY])
-    prefixed = {**TOLD, "X-Forwarded-Prefix": "/base"}
+    prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/base"}
     assert web_hook_url(app, **prefixed) == f"{base}/agent/swaig"
 
 
-def test_a_stranger_chooses_no_part_of_the_url() -> None:
-    prefixed = {**TOLD, "X-Forwarded-Prefix": "/evil"}
+def test_an_untrusted_client_chooses_no_part_of_the_url() -> None:
+    prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/evil"}
     for outside in (False, True):
         app, _ = mounted(outside=outside, trusted_proxies=["10.0.0.1"])
         assert web_hook_url(app, **prefixed) == "http://inner.example/agent/swaig"
@@ -112,10 +112,8 @@ def test_a_stranger_chooses_no_part_of_the_url() -> None:
 def test_a_request_is_counted_once_in_one_store(tmp_path: Path) -> None:
     shared = {"rate_limit": 3, "storage_url": f"sqlite:///{tmp_path}/counts.db"}
     app, agent = mounted(outside=True, **shared)
-    client = Client(app)
     for path, status in (("/agent/", 401), ("/", 200), ("/agent/", 401), ("/agent/", 429)):
-        answer = client.get(path, environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
-        assert (path, answer.status_code) == (path, status)
+        assert (path, request(app, path=path).status) == (path, status)
     agent.store.close()
 
 
@@ -155,10 +153,10 @@ def test_under_gunicorn_the_document_leads_to_the_tool(
     assert server.request("GET", "/", auth=None).body == b"the site"
     for headers, base in (
         ({}, f"http://127.0.0.1:{server.port}"),
-        ({**TOLD, "X-Forwarded-Prefix": "/shop"}, "https://public.example/shop"),
+        ({**FORWARDED, "X-Forwarded-Prefix": "/shop"}, "https://public.example/shop"),
     ):
-        answer = server.request("POST", "/agent/", {"call_id": "call-1"}, headers)
-        functions = answer.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+        response = server.request("POST", "/agent/", {"call_id": "call-1"}, headers)
+        functions = response.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
         url = next(f["web_hook_url"] for f in functions if f["function"] == "transfer_funds")
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

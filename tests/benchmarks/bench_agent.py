@@ -1,7 +1,7 @@
-"""What an agent costs: rendering, and the whole way of a request in one process.
+"""Time rendering, and requests through the whole stack in one process.
 
-Run by hand: ``python tests/benchmarks/bench_agent.py``. Each figure is a median over rounds in
-which what is compared takes turns.
+Run by hand: ``python tests/benchmarks/bench_agent.py``. The candidates take turns in each round;
+each figure is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import io
 import json
 import logging
 import statistics
+import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.wsgi import environ
 
 from swaig_wsgi import AgentApp
 
@@ -23,7 +28,7 @@ ROUNDS = 30
 
 
 def compare(times: int, **candidates: Callable[[], Any]) -> dict[str, float]:
-    """Return microseconds a call of each candidate."""
+    """Return the microseconds that a call of each candidate takes."""
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS):
         for name, candidate in candidates.items():
@@ -73,39 +78,24 @@ def rendering() -> None:
 
 @Request.application
 def plain(request: Request) -> Response:
-    """Read JSON and answer JSON: the least that a Werkzeug handler can do."""
+    """Read JSON and respond with JSON, which is the least that a Werkzeug handler can do."""
     body = json.loads(request.get_data())
     return Response(json.dumps({"response": body["function"]}), mimetype="application/json")
 
 
-def whole_way() -> None:
+def end_to_end() -> None:
     agent = agent_with(10)
     token = agent.sessions.generate_token("tool_0", "call-1")
     call = {"function": "tool_0", "call_id": "call-1", "argument": {"parsed": [{"amount": 5}]}}
     body = json.dumps(call).encode()
-    basic = "Basic " + b64encode(b"admin:hunter2").decode()
 
     def request(app: Any, path: str, query: str, body: bytes) -> Callable[[], None]:
+        given = environ("POST", path, query=query, body=body, auth=("admin", "hunter2"))
+        given.update({"CONTENT_TYPE": "application/json", "wsgi.input_terminated": True})
+
         def once() -> None:
-            environ = {
-                "REQUEST_METHOD": "POST",
-                "SCRIPT_NAME": "",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "SERVER_NAME": "127.0.0.1",
-                "SERVER_PORT": "8000",
-                "SERVER_PROTOCOL": "HTTP/1.1",
-                "HTTP_HOST": "127.0.0.1:8000",
-                "HTTP_AUTHORIZATION": basic,
-                "CONTENT_TYPE": "application/json",
-                "CONTENT_LENGTH": str(len(body)),
-                "REMOTE_ADDR": "127.0.0.1",
-                "wsgi.url_scheme": "http",
-                "wsgi.input": io.BytesIO(body),
-                "wsgi.input_terminated": True,
-            }
-            answer = app(environ, start_response)
-            b"".join(answer)
+            response = app({**given, "wsgi.input": io.BytesIO(body)}, start_response)
+            b"".join(response)
 
         return once
 
@@ -130,4 +120,4 @@ def whole_way() -> None:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     rendering()
-    whole_way()
+    end_to_end()

@@ -30,7 +30,7 @@ from swaig_wsgi.middleware.auth import AuthHandler
 THRESHOLD = 4.5
 POOL = 100
 LETTERS = string.ascii_letters + string.digits
-#: A check, and what to call it with.
+#: A check and its argument.
 Case = tuple[Callable[[Any], object], Any]
 Kinds = dict[str, Callable[[], Case]]
 
@@ -40,7 +40,7 @@ def text(length: int) -> str:
 
 
 def other(value: str, position: int | None) -> str:
-    """Return `value` with another character at `position`, as an object of its own."""
+    """Return a new string like `value`, with another character at `position`."""
     characters = list(value)
     if position is not None:
         characters[position] = random.choice(LETTERS.replace(characters[position], ""))
@@ -75,14 +75,14 @@ def comparison(equal: Callable[[str, str], bool], differs: int) -> Callable[[], 
 
 
 def measure(kinds: Kinds, samples: int) -> dict[str, float]:
-    """Return the mean nanoseconds of each kind, the slowest tenth (interruptions) cut off."""
+    """Return the mean nanoseconds of each kind, without the slowest tenth (interruptions)."""
     rows: list[tuple[str, list[Case], list[int]]] = [(name, [], []) for name in kinds]
     for _ in range(POOL):
         for name, pool, _ in random.sample(rows, len(rows)):
             pool.append(kinds[name]())
     clock = time.perf_counter_ns
     for _ in range(samples):
-        # No look-up by name in here: where names collide in a dict, it shows.
+        # No dict lookups here: collisions of names would show in the times.
         for _, pool, times in random.sample(rows, len(rows)):
             check, candidate = random.choice(pool)
             check(candidate)  # warms the caches for this candidate
@@ -122,11 +122,11 @@ def main() -> None:
         },
         **size,
     )
-    places = {"differs at the last": -1, "differs at the first": 0, "differs in the middle": 32}
-    report("Bearer", {name: bearer(place) for name, place in places.items()}, **size)
+    positions = {"differs at the last": -1, "differs at the first": 0, "differs in the middle": 32}
+    report("Bearer", {name: bearer(at) for name, at in positions.items()}, **size)
     equals = {"constant_time_equal": constant_time_equal, "control: ==": str.__eq__}
     for title, equal in equals.items():
-        report(title, {name: comparison(equal, at) for name, at in places.items()}, **size)
+        report(title, {name: comparison(equal, at) for name, at in positions.items()}, **size)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What rate limiting in memory costs. Run by hand: python tests/benchmarks/bench_rate_limit.py
+"""Time rate limiting in memory.
+
+Run by hand: ``python tests/benchmarks/bench_rate_limit.py``.
 
 Targets: a decision of the memory store at most 1.5 µs; a flood of 100,000 addresses less than
-32 MiB, and no request over 10 ms for it.
+32 MiB, and no request of it more than 10 ms.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [b"ok"]
 
 
-def decision_costs() -> None:
+def time_decisions() -> None:
     store = MemoryStore()
     policy = RateLimit(10**9)
     limited = RateLimitMiddleware(application, 10**9)
@@ -67,7 +69,7 @@ def addresses(kind: str) -> list[str]:
 
 
 def flood(kind: str) -> None:
-    """The same flood twice: memory is measured in the one, time in the other."""
+    """Send the same flood twice, once to measure memory and once to measure time."""
     clients = addresses(kind)
     limited = RateLimitMiddleware(application, 60)
     tracemalloc.start()
@@ -93,6 +95,6 @@ def flood(kind: str) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("swaig_wsgi.security").disabled = True
-    decision_costs()
+    time_decisions()
     flood("IPv4")
     flood("IPv6")

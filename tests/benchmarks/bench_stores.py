@@ -1,7 +1,7 @@
-"""What one decision costs in each store. Run it by hand.
+"""Time one decision in each store. Run it by hand.
 
-Blocks of calls are interleaved, so that a busy machine slows all of them alike; a block, not a
-single call, since one that always follows a round trip through the kernel measures cold caches.
+Blocks of calls take turns, so that a busy machine slows all candidates alike. Single calls would
+not do: one that always follows a round trip through the kernel measures cold caches.
 The figures are the medians of the blocks' means. Redis is measured against a bare `INCR` of plain
 redis-py to the same server on loopback.
 """
@@ -9,7 +9,6 @@ redis-py to the same server on loopback.
 from __future__ import annotations
 
 import itertools
-import socket
 import statistics
 import tempfile
 import time
@@ -26,7 +25,7 @@ BLOCK = 200
 
 
 def candidates(directory: str, url: str) -> dict[str, Callable[[], object]]:
-    """Return what is timed."""
+    """Return the calls to time, by name."""
     memory, sqlite, private = MemoryStore(), SQLiteStore(Path(directory, "s.db")), SQLiteStore()
     redis, bare = RedisStore(url), Redis.from_url(url)
     new = map(str, itertools.count())
@@ -42,7 +41,7 @@ def candidates(directory: str, url: str) -> dict[str, Callable[[], object]]:
 
 
 def measure(timed: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Return the seconds that a call of each candidate took in each block, in order of size."""
+    """Return the seconds that a call of each candidate took in each block, sorted."""
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for call in timed.values():
         call()
@@ -58,11 +57,8 @@ def measure(timed: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure and print."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as directory, ValkeyServer(port=port) as server:
-        taken = measure(candidates(directory, f"redis://{server.host}:{port}/0"))
+    with tempfile.TemporaryDirectory() as directory, ValkeyServer() as server:
+        taken = measure(candidates(directory, f"redis://{server.host}:{server.port}/0"))
     bare = statistics.median(taken["bare INCR"])
     print(f"{ROUNDS} rounds; in each, {BLOCK} calls of one candidate after the other.")
     print("Of the means of the blocks:")

@@ -1,4 +1,4 @@
-"""What one verification costs, in units of one HMAC. Run it by hand.
+"""Time one verification of a token, in units of one HMAC. Run it by hand.
 
 Rounds of each are interleaved, so that a busy machine slows all of them alike; the medians of the
 rounds are compared. A token that came before is already parsed, and costs one HMAC; one at first
@@ -24,11 +24,11 @@ FUNCTION = "transfer_funds"
 
 
 def candidates() -> dict[str, Callable[[], object]]:
-    """Return what is timed, the unit first."""
+    """Return the calls to time, by name, the unit first."""
     keys = (SigningKey(SECRET),)
     text = sign_token(keys[0], FUNCTION, CALL_ID, 4_000_000_000, "a1b2c3d4")
     message = f"{CALL_ID}:{FUNCTION}:4000000000:a1b2c3d4".encode()
-    # More than are remembered, so each is as good as new when its turn comes again.
+    # More than the cache holds, so each is new to it when its turn comes again.
     new = itertools.cycle(
         [sign_token(keys[0], FUNCTION, CALL_ID, 4_000_000_000, f"{n:08x}") for n in range(5000)]
     )
@@ -48,7 +48,7 @@ def candidates() -> dict[str, Callable[[], object]]:
 
 
 def measure() -> dict[str, float]:
-    """Return the median seconds of one call of each."""
+    """Return the median seconds that one call of each candidate takes."""
     calls = candidates()
     rounds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):

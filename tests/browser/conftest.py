@@ -38,26 +38,26 @@ FLAGS = [
     "--host-resolver-rules=MAP localhost 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 ]
-#: Chromium takes commands on descriptor 3 and answers on 4.
+#: Chromium takes commands on descriptor 3 and responses on 4.
 LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"
     "os.execv(sys.argv[3], sys.argv[3:])"
 )
-SECONDS = 20
-#: Reports what a script learns of an answer, which is nothing where the browser blocks it.
+SECONDS = 60
+#: Reports what a script learns of a response, which is nothing where the browser blocks it.
 FETCH = """
 async (url, options) => {
-    let answer;
+    let response;
     try {
-        answer = await fetch(url, options);
+        response = await fetch(url, options);
     } catch {
         return null;
     }
     return {
-        type: answer.type,
-        status: answer.status,
-        headers: Object.fromEntries(answer.headers),
-        text: await answer.text(),
+        type: response.type,
+        status: response.status,
+        headers: Object.fromEntries(response.headers),
+        text: await response.text(),
     };
 }
 """
@@ -68,10 +68,10 @@ Event = dict[str, Any]
 class DevTools:
     """The DevTools protocol: JSON messages, each ended by a NUL."""
 
-    def __init__(self, process: subprocess.Popen[bytes], commands: int, answers: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], commands: int, responses: int) -> None:
         self.process = process
         self.commands = commands
-        self.answers = answers
+        self.responses = responses
         self.buffer = b""
         self.sent = 0
         self.events: list[Event] = []
@@ -86,10 +86,10 @@ class DevTools:
             data = data[os.write(self.commands, data) :]
         deadline = time.monotonic() + SECONDS
         while True:
-            answer = self._receive(deadline, method)
-            if answer.get("id") == self.sent:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                result: dict[str, Any] = answer["result"]
+            response = self._receive(deadline, method)
+            if response.get("id") == self.sent:
+                assert "error" not in response, f"{method}: {response['error']}"
+                result: dict[str, Any] = response["result"]
                 return result
 
     def wait(
@@ -110,9 +110,9 @@ class DevTools:
     def _receive(self, deadline: float, what: str) -> Event:
         while b"\0" not in self.buffer:
             left = max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([self.answers], [], [], left)
+            ready, _, _ = select.select([self.responses], [], [], left)
             assert ready, f"{what}: nothing from the browser in {SECONDS} seconds"
-            data = os.read(self.answers, 65536)
+            data = os.read(self.responses, 65536)
             assert data, f"{what}: the browser has gone, status {self.process.poll()}"
             self.buffer += data
         raw, _, self.buffer = self.buffer.partition(b"\0")
@@ -124,7 +124,7 @@ class DevTools:
 
 @dataclass(frozen=True)
 class Read:
-    """What a script learned of an answer: nothing where it is `blocked`, and only we know why."""
+    """What a script learned of a response: nothing where it is `blocked`, and only we know why."""
 
     type: str = "error"
     status: int = 0
@@ -177,9 +177,9 @@ class Page:
     def fetch(self, url: str, **options: Any) -> Read:
         """Fetch `url` by a script of the page."""
         self.tools.events.clear()
-        answer = self.run(FETCH, url, options)
-        if answer is not None:
-            return Read(**answer)
+        response = self.run(FETCH, url, options)
+        if response is not None:
+            return Read(**response)
         failed = self.wait("Network.loadingFailed", lambda _: True)
         why = failed.get("corsErrorStatus", {}).get("corsError", failed["errorText"])
         return Read(blocked=why)

@@ -1,4 +1,4 @@
-"""What a browser makes of our answers, and what it keeps pages of other origins from."""
+"""What a browser lets pages do with our responses, and what it keeps from other origins."""
 
 from __future__ import annotations
 
@@ -179,12 +179,12 @@ def test_an_allowed_origin_reads_documents_and_refusals(
 def test_refusals_of_long_bodies_are_readable_again_and_again(
     agent: Any, page: Any, origins: Any, length: int, headers: Any, status: int, error: str
 ) -> None:
-    """A browser uses connections again: what is left of one body must not answer the next."""
+    """On a reused connection, the rest of one body must not become the next response."""
     at, server = agent(SWML_CORS_ORIGINS=origins.app, SWML_MAX_REQUEST_SIZE="1000")
     page.open(origins.app)
     for _ in range(4):
-        answer = page.fetch(f"{at}/swaig", method="POST", headers=headers, body="x" * length)
-        assert (answer.status, answer.json) == (status, {"error": error})
+        response = page.fetch(f"{at}/swaig", method="POST", headers=headers, body="x" * length)
+        assert (response.status, response.json) == (status, {"error": error})
     assert requests_of(server, "POST") == [f"POST /swaig {status}"] * 4
     assert "Invalid request" not in server.log
 
@@ -194,14 +194,14 @@ def test_a_limit_is_readable_and_preflights_do_not_count(
 ) -> None:
     at, server = agent(SWML_CORS_ORIGINS=origins.app, SWML_RATE_LIMIT="3")
     page.open(origins.app)
-    answers = []
+    responses = []
     for number in range(9):  # a minute may pass meanwhile, and the count begin again
-        answers.append(page.fetch(f"{at}/?n={number}", headers={"X-Number": "1"}))
-        if answers[-1].status == 429:
+        responses.append(page.fetch(f"{at}/?n={number}", headers={"X-Number": "1"}))
+        if responses[-1].status == 429:
             break
-    assert len(answers) >= 4
-    assert {answer.status for answer in answers[:-1]} == {401}
-    assert (answers[-1].status, answers[-1].json) == (429, {"error": "Rate limit exceeded"})
+    assert len(responses) >= 4
+    assert {response.status for response in responses[:-1]} == {401}
+    assert (responses[-1].status, responses[-1].json) == (429, {"error": "Rate limit exceeded"})
     assert set(requests_of(server, "OPTIONS")) == {"OPTIONS / 204"}
 
 
@@ -215,15 +215,15 @@ def test_a_page_that_is_not_allowed_reads_nothing(agent: Any, page: Any, origins
         page.open(origin)
         for path in ("/", "/nowhere", "/swaig"):
             for credentials in ("include", "omit"):
-                answer = page.fetch(f"{at}{path}", credentials=credentials)
-                assert answer.blocked == "MissingAllowOriginHeader"
+                response = page.fetch(f"{at}{path}", credentials=credentials)
+                assert response.blocked == "MissingAllowOriginHeader"
         opaque = page.fetch(f"{at}/", mode="no-cors")
         assert (opaque.type, opaque.status, opaque.text) == ("opaque", 0, "")
         assert page.run(SANDBOX, f"{at}/") == ["null", "blocked"]
     requests_of(server, "POST")
     for headers in (AUTHORIZATION, {"X-Custom": "1"}, JSON):
-        answer = page.fetch(f"{at}/swaig", method="POST", headers=headers, body="{}")
-        assert answer.blocked == "PreflightMissingAllowOriginHeader"
+        response = page.fetch(f"{at}/swaig", method="POST", headers=headers, body="{}")
+        assert response.blocked == "PreflightMissingAllowOriginHeader"
     assert requests_of(server, "POST") == []
     server.wait_for_log("preflight_refused reason=origin_not_allowed")
 
@@ -262,17 +262,17 @@ def test_preflights_decide_about_methods_and_are_remembered(
     at, server = site(SWML_CORS_ORIGINS=origins.app)
     page.open(origins.app)
     for _ in range(3):
-        answer = page.fetch(f"{at}/me", method="POST", headers={**JSON, "X-Any": "1"}, body="{}")
-        assert answer.status == 200
+        response = page.fetch(f"{at}/me", method="POST", headers={**JSON, "X-Any": "1"}, body="{}")
+        assert response.status == 200
     assert requests_of(server, "OPTIONS") == ["OPTIONS /me 204"]
     for method in ("PUT", "DELETE", "PATCH"):
-        answer = page.fetch(f"{at}/me", method=method)
-        assert answer.blocked == "PreflightMissingAllowOriginHeader"
+        response = page.fetch(f"{at}/me", method=method)
+        assert response.blocked == "PreflightMissingAllowOriginHeader"
         assert requests_of(server, method) == []
 
 
 def test_what_a_cache_keeps_is_of_one_origin(site: Any, page: Any, origins: Any) -> None:
-    """Pages of one site share a cache; an answer for one origin must not do for another."""
+    """Pages of one site share a cache; a response for one origin must not do for another."""
     at, server = site(SWML_CORS_ORIGINS=f"{origins.app},{origins.other_app}")
     page.open(origins.app)
     assert page.fetch(f"{at}/cached", mode="no-cors").type == "opaque"
@@ -358,8 +358,11 @@ def test_a_form_of_another_site_is_refused(site: Any, page: Any, origins: Any) -
     for origin in (origins.evil, origins.evil_site):
         for referrer in ("", "no-referrer"):
             page.open(origin)
-            answer = page.leave(FORM, f"{at}/transfer", referrer)
-            assert (answer.status, answer.json) == (403, {"error": "Forbidden: origin not allowed"})
+            response = page.leave(FORM, f"{at}/transfer", referrer)
+            assert (response.status, response.json) == (
+                403,
+                {"error": "Forbidden: origin not allowed"},
+            )
     page.open(origins.evil)
     sent = page.fetch(
         f"{at}/transfer", method="POST", mode="no-cors", credentials="include", body="{}"
@@ -373,7 +376,7 @@ def test_a_form_of_another_site_is_refused(site: Any, page: Any, origins: Any) -
     page.open(origins.app)
     assert page.leave(FORM, f"{at}/transfer", "").status == 200
     assert server.request("GET", "/transfers").body == b"['session=visitor', 'session=visitor']"
-    # To no-referrer a browser answers with "null" even at home, where nothing tells it from evil.
+    # With no-referrer a browser sends "null" on the site's own pages, too, like on a hostile one.
     page.open(f"{at}/page")
     assert page.leave(FORM, f"{at}/transfer", "no-referrer").status == 403
 
@@ -383,6 +386,6 @@ def test_a_form_cannot_speak_to_an_agent(agent: Any, page: Any, origins: Any) ->
     log_in(page, at)
     for path in ("/", "/swaig"):
         page.open(origins.evil)
-        answer = page.leave(FORM, f"{at}{path}", "")
-        assert (answer.status, answer.json) == (403, {"error": "Forbidden: origin not allowed"})
+        response = page.leave(FORM, f"{at}{path}", "")
+        assert (response.status, response.json) == (403, {"error": "Forbidden: origin not allowed"})
     server.wait_for_log("origin_refused reason=origin_not_allowed")

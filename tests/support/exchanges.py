@@ -1,4 +1,4 @@
-"""Raw requests over a socket, and all that comes back."""
+"""Raw requests over a socket, and everything that comes back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 import socket
 from typing import Any
 
+from support.ports import PATIENCE
+
 
 class Received:
-    """All that came back on one connection, until the server closed it or said no more."""
+    """Everything that a server sent on one connection, with its first response parsed."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -21,26 +23,34 @@ class Received:
         return json.loads(self.body)
 
 
-def receive(connection: socket.socket, seconds: float) -> Received:
-    connection.settimeout(seconds)
+def receive(
+    connection: socket.socket, pause: float = PATIENCE, first: float = PATIENCE
+) -> Received:
+    """Return what comes until the server closes the connection or pauses.
+
+    Wait for `first` seconds until it begins, and then for `pause` seconds at a time.
+    """
     raw = b""
     try:
+        connection.settimeout(first)
         while piece := connection.recv(65_536):
+            connection.settimeout(pause)
             raw += piece
     except OSError:
         pass
     return Received(raw)
 
 
-def exchange(address: int | str, request: bytes, seconds: float = 10) -> Received:
+def exchange(address: int | str, request: bytes, pause: float = PATIENCE) -> Received:
+    """Send a request and return what comes back; see `receive`."""
     with connect(address) as connection:
         connection.sendall(request)
-        return receive(connection, seconds)
+        return receive(connection, pause)
 
 
 def connect(address: int | str) -> socket.socket:
     if isinstance(address, int):
-        return socket.create_connection(("127.0.0.1", address), timeout=10)
+        return socket.create_connection(("127.0.0.1", address), timeout=PATIENCE)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
     return connection
