@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,13 +58,40 @@ class Server:
     """A server process under test."""
 
     process: subprocess.Popen[str]
-    port: int
+    port: int = 0
     lines: list[str] = field(default_factory=list)
     stop_by: signal.Signals = signal.SIGTERM
+
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            for line in self.process.stdout:
+                with self._changed:
+                    self.lines.append(line)
+                    self._changed.notify_all()
+        self.process.wait()
 
     @property
     def log(self) -> str:
         return "".join(self.lines)
+
+    def stop(self) -> None:
+        """Tell the server to stop, without waiting until it has stopped."""
+        if self.process.poll() is None:
+            self.process.send_signal(self.stop_by)
+
+    def wait(self) -> None:
+        """Wait until the server has stopped, and kill it if it does not."""
+        self._reader.join(timeout=10)
+        if self._reader.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self._reader.join()
 
     def request(
         self,
@@ -98,19 +124,37 @@ class Server:
 
     def wait_for_log(self, pattern: str, seconds: float = PATIENCE) -> str:
         """Wait until the server wrote a line that matches, and return it."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for line in list(self.lines):
-                if re.search(pattern, line):
-                    return line
-            time.sleep(0.02)
+        found: list[str] = []
+        searched = 0
+
+        def search() -> bool:
+            nonlocal searched
+            lines = self.lines[searched:]
+            searched += len(lines)
+            found.extend(line for line in lines if re.search(pattern, line))
+            return bool(found)
+
+        with self._changed:
+            if self._changed.wait_for(search, seconds):
+                return found[0]
         raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
+
+
+#: Servers that were told to stop. The next tests need not wait for them.
+_stopping: list[Server] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _wait_for_servers() -> Iterator[None]:
+    yield
+    for server in _stopping:
+        server.wait()
 
 
 @contextmanager
 def serving_commands() -> Iterator[Any]:
     """Yield a function that starts servers; stop them all at the end."""
-    servers: list[tuple[Server, threading.Thread]] = []
+    servers: list[Server] = []
 
     def start(
         command: list[str],
@@ -128,16 +172,8 @@ def serving_commands() -> Iterator[Any]:
             cwd=cwd,
             start_new_session=True,
         )
-        server = Server(process, 0)
-
-        def drain() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                server.lines.append(line)
-
-        reader = threading.Thread(target=drain, daemon=True)
-        reader.start()
-        servers.append((server, reader))
+        server = Server(process)
+        servers.append(server)
         match = re.search(listening, server.wait_for_log(listening))
         assert match is not None
         server.port = int(match[1] or 0)
@@ -146,18 +182,9 @@ def serving_commands() -> Iterator[Any]:
     try:
         yield start
     finally:
-        for server, _ in servers:
-            if server.process.poll() is None:
-                server.process.send_signal(server.stop_by)
-        for server, reader in servers:
-            try:
-                server.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.process.pid, signal.SIGKILL)
-                server.process.wait()
-            reader.join(timeout=10)
-            assert server.process.stdout is not None
-            server.process.stdout.close()
+        for server in servers:
+            server.stop()
+        _stopping.extend(servers)
 
 
 @pytest.fixture
