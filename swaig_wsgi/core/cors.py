@@ -178,7 +178,7 @@ def cors_policy(
     allowed = check_items("origins", origins, "('https://app.example.com',)")
     any_origin = "*" in allowed
     if any_origin and len(set(allowed)) > 1:
-        raise ValueError("origins: '*' allows every origin and cannot stand beside others")
+        raise ValueError("origins: '*' allows every origin and cannot be combined with others")
     check_bool("allow_credentials", allow_credentials)
     check_int("max_age", max_age, 0)
     methods = _tokens("allow_methods", allow_methods)

@@ -98,7 +98,7 @@ def _ipv4(name: str) -> IPv4Address | None:
 
 def target_authority(target: str) -> str | None:
     """Return the authority of a request target in absolute-form, else None (RFC 9112 3.2.2)."""
-    # Nearly every target is in origin-form.
+    # A shortcut for origin-form, which nearly all targets have.
     if target.startswith("/"):
         return None
     match = _ABSOLUTE_FORM.match(target)
@@ -223,7 +223,7 @@ def a_labels(name: str) -> str:
     """
     if name.isascii():
         return name
-    # The codec takes quadratic time.
+    # The codec needs quadratic time.
     if len(name) > 253:
         raise HostError("longer than a domain name can be")
     name = unicodedata.normalize("NFC", name.lower())

@@ -146,7 +146,7 @@ def _parse_network(entry: str) -> Network:
 
 
 def parse_address(text: str) -> Address | None:
-    """Parse an address as in ``X-Forwarded-For``, or return None.
+    """Parse an address in the forms of ``X-Forwarded-For``, or return None.
 
     IPv6 may be in brackets; a port may follow, and is ignored; an IPv4-mapped IPv6 address becomes
     the IPv4 address.
@@ -195,9 +195,7 @@ def parse_x_forwarded(
 
     Empty entries keep their position. Only the 32 right-most entries are parsed.
     """
-    return Hops(
-        _entries(addresses), _entries(scheme), _entries(host), _entries(port), _entries(prefix)
-    )
+    return Hops(*map(_entries, (addresses, scheme, host, port, prefix)))
 
 
 def _entries(value: str | None) -> Values:

@@ -56,18 +56,15 @@ def split_url(url: str, schemes: Iterable[str]) -> tuple[str, str, str, str]:
     scheme, authority, path, rest = match.groups()
     scheme = scheme.lower()
     if scheme not in schemes:
-        raise UrlError("bad_scheme", f"expected a URL that starts with {_either(schemes)}")
+        expected = " or ".join(f"{each}://" for each in schemes)
+        raise UrlError("bad_scheme", f"expected a URL that starts with {expected}")
     if "@" in authority:
         raise UrlError("has_credentials", "expected a URL without user and password")
     return scheme, authority, path, rest
 
 
-def _either(schemes: Iterable[str]) -> str:
-    return " or ".join(f"{scheme}://" for scheme in schemes)
-
-
 def parse_authority(authority: str) -> Host:
-    """Parse ``host[:port]`` where every resolver interprets the host alike.
+    """Parse ``host[:port]``, with a host that every resolver interprets alike.
 
     Raises:
         UrlError: it is malformed, or ends in a number without being a canonical address.

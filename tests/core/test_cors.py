@@ -233,7 +233,7 @@ def test_a_policy_is_frozen():
         ({"origins": "*"}, "origins must be a sequence"),
         ({"origins": None}, "origins must be a sequence"),
         ({"origins": b"*"}, "origins must be a sequence"),
-        ({"origins": ["*", APP]}, "cannot stand beside"),
+        ({"origins": ["*", APP]}, "cannot be combined"),
         ({"origins": ["https://*.example.com"]}, "'https://\\*.example.com'"),
         ({"origins": [None]}, "not a string"),
         ({"allow_credentials": "false"}, "allow_credentials"),
