@@ -56,7 +56,7 @@ def test_nothing_is_shared_unless_a_parent_made_it():
     key, other = generated_key("sessions"), generated_key("sessions")
     assert key.key != other.key
     assert len(key.key) == 32
-    assert key.made_by == os.getpid()
+    assert key.pid == os.getpid()
     password, made_by = generated_password("bank")
     assert len(password) == 16
     assert int(password, 16) >= 0
@@ -68,8 +68,8 @@ def test_nothing_is_shared_unless_a_parent_made_it():
 def test_children_inherit_keys_and_passwords(shared):
     mine = (generated_key("agent bank"), generated_password("bank"))
     assert in_child(lambda: (generated_key("agent bank"), generated_password("bank"))) == mine
-    assert mine[0].made_by == mine[1][1] == os.getpid()
-    assert mine[0].made_at == shared.made_at
+    assert mine[0].pid == mine[1][1] == os.getpid()
+    assert mine[0].created_at == shared.created_at
 
 
 def test_each_agent_has_its_own(shared):

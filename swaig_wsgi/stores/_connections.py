@@ -1,4 +1,22 @@
-"""SQLite connections that no fork inherits, and files that may be removed under them."""
+"""SQLite connections that survive forks, busy files, and files removed while open.
+
+SQLite must not use a connection that was open during a fork: it would believe that the child holds
+the parent's locks. So each process has one :class:`Process`, with all its connections and one lock
+for all its calls:
+
+- Before a fork, the forking thread takes the lock and closes all connections. After it, the parent
+  releases the lock, and the child starts with a new :class:`Process`. Both reopen on their next
+  call.
+- If another thread's call does not end within :data:`_FORK_TIMEOUT`, the fork proceeds. The child
+  keeps the connections it inherits in :data:`_inherited`, so that they are never used, nor closed
+  by the garbage collector.
+- A fork outside of Python, for example in C, runs no hooks. The child notices its new process id
+  on its first call and closes the connections that were idle; it never touches those in use.
+
+The lock also serializes the threads of a process. SQLite admits one writer at a time anyway, and
+waiting for a lock is fair, unlike polling a file. Closing any descriptor of a file drops all POSIX
+locks that the process holds on it, so none may be opened and closed while another call runs.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +31,24 @@ from typing import TypeVar
 
 from ..concurrency import system_lock, system_sleep
 
+__all__ = [
+    "FileID",
+    "Process",
+    "file_identity",
+    "forget",
+    "open_connection",
+    "retry_while_locked",
+    "this_process",
+]
+
 _T = TypeVar("_T")
 FileID = tuple[int, int]
 
-# Another process may hold the write lock for some dozen microseconds; SQLite's own waiting backs
-# off to a tenth of a second and starves whoever came late.
+# Seconds between attempts. Another process holds the write lock for tens of microseconds, but
+# SQLite's own busy handler backs off to 0.1 s, which starves latecomers.
 _BUSY_PAUSE = 0.0005
 
-# How long a fork waits for another thread's call to end.
+# Seconds that a fork waits for another thread's call to end.
 _FORK_TIMEOUT = 1.0
 
 _SCHEMA = (
@@ -35,20 +63,16 @@ _HAS_SCHEMA = "SELECT count(*) FROM sqlite_master WHERE name = 'swaig_values_end
 
 
 class Process:
-    """What the stores of one process share.
-
-    One lock for all of them: SQLite lets one writer in at a time anyway, waiting for a lock is fair
-    where polling a file is not, and a file that is made here may be closed (which drops every lock
-    that the process has on it) before anybody opens it.
-    """
+    """The lock and the open connections of all stores of one process."""
 
     def __init__(self) -> None:
         self.lock = system_lock()
         self.connections: dict[object, sqlite3.Connection] = {}
-        #: The thread that holds the lock because it forks.
+        #: The thread that holds the lock during a fork.
         self.forking: int | None = None
 
     def drop(self, token: object) -> None:
+        """Close the connection of `token`, if there is one."""
         connection = self.connections.pop(token, None)
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -60,21 +84,13 @@ _inherited: list[Process] = []
 
 
 def this_process() -> Process:
-    """Return what the stores share in the process that asks, anew in each that was forked.
-
-    It is asked for with every call and kept by nobody: after a fork it is another one.
-    """
+    """Return the :class:`Process` of this process; never keep it, a fork replaces it."""
     process = _processes.get(os.getpid())
     return _enter_process() if process is None else process
 
 
 def _enter_process() -> Process:
-    """Begin anew in a process that just started, or that something other than Python forked.
-
-    SQLite must not work beside a connection that was open before a fork: it would believe the
-    parent's locks to be held in the child. An idle one can be closed; one that was in use in
-    another thread must never be touched again.
-    """
+    # The process is new, or was forked outside of Python: close inherited idle connections.
     for inherited in list(_processes.values()):
         if not inherited.lock.locked():
             for token in list(inherited.connections):
@@ -83,7 +99,6 @@ def _enter_process() -> Process:
 
 
 def _before_fork() -> None:
-    """Close every connection, so that no child inherits one, and keep it so until the fork."""
     process = this_process()
     if process.lock.acquire(timeout=_FORK_TIMEOUT):
         process.forking = threading.get_ident()
@@ -99,16 +114,16 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    # Kept, so that what could not be closed in time is not collected and closed here.
+    # Keep the connections that were not closed in time from being collected, which closes them.
     _inherited.extend(_processes.values())
     _processes.clear()
 
 
 def forget(token: object) -> None:
-    """Close the connection that this process keeps under `token`, if it has one.
+    """Close the connection of `token`, whose store is being garbage-collected.
 
-    For a store that is garbage: it takes no lock, since garbage is collected anywhere, also while
-    the lock is held, and nobody can use the connection any more.
+    Take no lock: collection may happen while this thread holds it, and nothing can use the
+    connection anymore.
     """
     process = _processes.get(os.getpid())
     if process is not None:
@@ -116,74 +131,74 @@ def forget(token: object) -> None:
 
 
 def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Connection:
-    """Return a connection in autocommit mode to the file at `path`, which is made if need be.
+    """Return a connection in autocommit mode to the file at `path`.
 
-    The caller holds the lock of :func:`this_process`. A new file is its owner's alone, and does
-    not read what is left of the log of one that was removed. One that is there keeps its mode.
+    The caller holds the lock of :func:`this_process`. A missing file is created, readable by its
+    owner only; the log of a removed predecessor is not read. An existing one keeps its mode.
 
     Args:
-        path: absolute.
-        synchronous: ``OFF`` or ``NORMAL``, as of SQLite's pragma.
-        deadline: by ``time.monotonic()``; until then it waits for other processes.
+        path: an absolute path.
+        synchronous: ``OFF`` or ``NORMAL``, see SQLite's pragma.
+        deadline: by ``time.monotonic()``; how long to wait for other processes.
 
     Raises:
-        OSError: the file could not be made.
-        sqlite3.Error: it is no database, or another process had it locked until the deadline.
+        OSError: the file cannot be created.
+        sqlite3.Error: it is not a database, or was locked until the deadline.
     """
-    _make(path)
+    _create_file(path)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         for statement in ("PRAGMA journal_mode = WAL", f"PRAGMA synchronous = {synchronous}"):
-            insist(partial(connection.execute, statement), deadline)
-        # Not on every opening: a reader need not wait for a writer.
-        if not insist(lambda: connection.execute(_HAS_SCHEMA).fetchone()[0], deadline):
+            retry_while_locked(partial(connection.execute, statement), deadline)
+        # Only if missing: writing it would make readers wait for a writer.
+        if not retry_while_locked(lambda: connection.execute(_HAS_SCHEMA).fetchone()[0], deadline):
             for statement in ("BEGIN IMMEDIATE", *_SCHEMA, "COMMIT"):
-                insist(partial(connection.execute, statement), deadline)
+                retry_while_locked(partial(connection.execute, statement), deadline)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _make(path: str) -> None:
+def _create_file(path: str) -> None:
     leftovers = [name for name in (f"{path}-wal", f"{path}-shm") if os.path.exists(name)]
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         return
-    # They belong to a file that was removed, and another process may still work with them.
+    # The log of a removed file. Unlink it: another process may still be using it.
     for name in leftovers:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
 
 
-def insist(step: Callable[[], _T], deadline: float) -> _T:
-    """Take `step` until nobody else has the file locked, or until the deadline."""
+def retry_while_locked(step: Callable[[], _T], deadline: float) -> _T:
+    """Return the result of `step`, retried until the deadline while others lock the file."""
     while True:
         try:
             return step()
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() >= deadline:
                 raise
-        # Others of this thread would wait for the lock that this one holds.
+        # Not gevent's sleep: other greenlets of this thread would wait for the lock held here.
         system_sleep(_BUSY_PAUSE)
 
 
-def identity(path: str) -> tuple[FileID | None, FileID | None]:
-    """Return which file is at `path` and which is its log: device and inode, None for none.
+def file_identity(path: str) -> tuple[FileID | None, FileID | None]:
+    """Return device and inode of the file at `path`, and of its log; None for a missing file.
 
-    Where it has changed since a connection was opened, that one works on a file that was removed,
-    which nobody else sees.
+    If they have changed since a connection was opened, it works on a removed file that no other
+    process sees.
     """
     return _file_id(path), _file_id(f"{path}-wal")
 
 
 def _file_id(path: str) -> FileID | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,7 +1,7 @@
-"""Sockets that stop waiting when the call that uses them has taken too long.
+"""Sockets with a deadline for a whole call.
 
-The timeout of a socket begins anew with each byte that arrives, so a peer that drips bytes would
-hold a thread for as long as it likes.
+A socket's timeout restarts with each byte received, so a peer that drips bytes could block a
+thread indefinitely.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
+__all__ = ["BoundedSocket", "bounded", "within"]
+
 _deadline: ContextVar[float] = ContextVar("_deadline", default=float("inf"))
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Bound what this thread (or greenlet) waits in total by sockets of :class:`Bounded`."""
+    """Limit the total wait of this thread or greenlet on :class:`BoundedSocket` objects."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -26,8 +28,8 @@ def within(seconds: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-class Bounded:
-    """A connected socket whose calls raise :class:`socket.timeout` at the deadline of `within`."""
+class BoundedSocket:
+    """A connected socket that raises :class:`socket.timeout` at the deadline of :func:`within`."""
 
     def __init__(self, connected: Any) -> None:
         self._socket = connected
@@ -36,36 +38,36 @@ class Bounded:
         return getattr(self._socket, name)
 
     def recv(self, *args: Any) -> Any:
-        """Receive; see :meth:`socket.socket.recv`."""
-        return self._in_time(self._socket.recv, args)
+        """Receive bytes; see :meth:`socket.socket.recv`."""
+        return self._call(self._socket.recv, args)
 
     def recv_into(self, *args: Any) -> Any:
-        """Receive; see :meth:`socket.socket.recv_into`."""
-        return self._in_time(self._socket.recv_into, args)
+        """Receive bytes; see :meth:`socket.socket.recv_into`."""
+        return self._call(self._socket.recv_into, args)
 
     def sendall(self, *args: Any) -> Any:
-        """Send; see :meth:`socket.socket.sendall`."""
-        return self._in_time(self._socket.sendall, args)
+        """Send bytes; see :meth:`socket.socket.sendall`."""
+        return self._call(self._socket.sendall, args)
 
-    def _in_time(self, work: Any, args: tuple[Any, ...]) -> Any:
+    def _call(self, method: Any, args: tuple[Any, ...]) -> Any:
         timeout = self._socket.gettimeout()
         left = _deadline.get() - time.monotonic()
         if timeout == 0 or left >= (float("inf") if timeout is None else timeout):
-            return work(*args)
+            return method(*args)
         if left <= 0:
             raise socket.timeout("the call took too long")
         self._socket.settimeout(left)
         try:
-            return work(*args)
+            return method(*args)
         finally:
             self._socket.settimeout(timeout)
 
 
 def bounded(connection_class: Any) -> Any:
-    """Return a class of connections of redis-py whose sockets are :class:`Bounded`."""
+    """Return a subclass of a redis-py connection class that uses :class:`BoundedSocket`."""
 
     class BoundedConnection(connection_class):  # type: ignore[misc]
-        def _connect(self) -> Bounded:
-            return Bounded(super()._connect())
+        def _connect(self) -> BoundedSocket:
+            return BoundedSocket(super()._connect())
 
     return BoundedConnection

@@ -1,4 +1,4 @@
-"""The store that a URL chooses."""
+"""Stores by URL."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from .memory import MemoryStore
 from .redis import RedisStore
 from .sqlite import SQLiteStore
 
+__all__ = ["open_store"]
+
 
 def open_store(url: str) -> Store:
-    """Return the store that `url` chooses; nothing is connected to or opened before it is used.
+    """Return the store that `url` names; it connects or opens its file when first used.
 
-    The forms of `url` are those of :func:`~swaig_wsgi.core.store_urls.check_store_url`.
+    Args:
+        url: as described by :func:`~swaig_wsgi.core.store_urls.check_store_url`.
 
     Raises:
-        ValueError: `url` chooses none. The text holds nothing of the URL.
-        ImportError: it is one of Redis, and the package ``redis`` is not installed.
+        ValueError: `url` is invalid. The message contains no part of it.
+        ImportError: it names a Redis store, and the package ``redis`` is not installed.
     """
     check_store_url(url)
     if url.startswith("memory:"):

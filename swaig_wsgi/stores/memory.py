@@ -1,4 +1,20 @@
-"""A store in the memory of one process."""
+"""A store in the memory of one process, bounded in time and space.
+
+A counter is a tuple ``(count, expiry)``: tuples of numbers are not tracked by the garbage
+collector, however many there are. All counters of one window length expire in the order in which
+they started, so one queue per length finds expired ones in O(1). Each new counter removes up to two
+expired ones, which keeps up with any load, and no request pays for all the others. When `max_keys`
+counters are live, new keys share one overflow counter per window length.
+
+A value is a tuple ``(JSON text, expiry)``, and each has at least one entry in a heap of expiries
+that is due no later than the value. When an entry is due, :meth:`MemoryStore._expire_value`
+removes its value, or pushes a new entry if the value's TTL was renewed. Deleted values leave their
+entries behind; the heap is rebuilt when they outnumber the values. Values have their own lock, so
+counting never waits for them.
+
+A forked child may inherit an operation of another thread that was interrupted anywhere. Counters
+change in an order that tolerates it; for values, size and heap are recomputed from the values.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +26,31 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..concurrency import renew_in_children, system_lock
-from ._base import Count, Place, StoreError, check_seconds, decode_value, encode_value
+from ..core._validation import check_int
+from ._base import Count, StoreError, StoreLocation, check_seconds, decode_value, encode_value
+
+__all__ = ["MemoryStore"]
 
 _NEVER = (0, float("-inf"))
 
 
 class MemoryStore:
-    """Counters and values for the threads of one process; another process sees none of them.
+    """Counters and values for the threads of one process; other processes do not see them.
 
-    Memory is bounded, and nothing that is live is ever thrown out to make room: whoever floods the
-    store with new keys cannot reset a counter or undo a claim. When `max_keys` counters are live,
-    new keys share one overflow counter per window length, so that a flood of addresses limits
-    itself (and, until the window ends, other new clients with it). When values reach `max_keys` or
-    `max_bytes`, storing more raises :class:`StoreError`.
+    Memory is bounded, and live entries are never evicted: a flood of new keys cannot reset a
+    counter or undo a claim. When `max_keys` counters are live, new keys share one overflow counter
+    per window length, so a flood of addresses limits itself, and other new clients with it until
+    the window ends. When values reach `max_keys` or `max_bytes`, storing more raises
+    :class:`StoreError`.
 
     Args:
-        max_keys: the most live counters, and the most live values.
-        max_bytes: the most that all values may hold, in characters of keys and JSON text.
+        max_keys: maximum number of live counters, and of live values.
+        max_bytes: maximum size of all values, in characters of keys and JSON text.
         clock: a monotonic clock, in seconds.
 
     Raises:
-        ValueError: a bound is not a positive integer.
+        TypeError: a bound is not an integer.
+        ValueError: a bound is not positive.
     """
 
     def __init__(
@@ -40,26 +60,17 @@ class MemoryStore:
         max_bytes: int = 33_554_432,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        for name, bound in (("max_keys", max_keys), ("max_bytes", max_bytes)):
-            if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
-                raise ValueError(f"{name} must be a positive integer, not {bound!r}")
-        #: The process that made the store, which alone sees all that it counts.
+        self._max_keys = check_int("max_keys", max_keys, 1)
+        self._max_bytes = check_int("max_bytes", max_bytes, 1)
+        #: The process that created the store.
         self.pid = os.getpid()
-        #: Set where it stands for a store that nobody chose.
-        self.place: Place | None = None
-        self._max_keys = max_keys
-        self._max_bytes = max_bytes
+        #: Set for default stores, which count as one store.
+        self.place: StoreLocation | None = None
         self._clock = clock
         self._lock = system_lock()
-        # A counter is a tuple (count, expiry): one of numbers alone costs the garbage collector
-        # nothing, however many there are. Counters of one window length expire in the order in
-        # which they began, so a queue for each length finds the expired ones in O(1).
         self._counters: dict[str, tuple[int, float]] = {}
         self._queues: dict[float, deque[tuple[float, str]]] = {}
         self._overflows: dict[float, tuple[int, float]] = {}
-        # A value is a tuple (JSON text, expiry). For each there is an entry in the heap of
-        # expiries that comes due no later than it. Values have a lock of their own: counting
-        # never waits for them.
         self._value_lock = system_lock()
         self._values: dict[str, tuple[str, float]] = {}
         self._expiries: list[tuple[float, str]] = []
@@ -67,10 +78,10 @@ class MemoryStore:
         renew_in_children(self)
 
     def renew_locks(self) -> None:
-        """Begin anew in a forked child, where nobody would release what another thread held."""
+        """Replace the locks in a forked child; see :func:`.concurrency.renew_in_children`."""
         self._lock = system_lock()
         if self._value_lock.locked():
-            # The other thread got no further. Counters are changed in an order that bears it.
+            # The fork interrupted another thread's operation.
             self._bytes = sum(len(key) + len(text) for key, (text, _) in self._values.items())
             self._rebuild_expiries()
         self._value_lock = system_lock()
@@ -98,7 +109,7 @@ class MemoryStore:
 
         Raises:
             StoreError: the store is full.
-            TypeError, ValueError: as :class:`Store` says.
+            TypeError, ValueError: see :class:`Store`.
         """
         text = encode_value(value)
         check_seconds("ttl", ttl)
@@ -106,7 +117,7 @@ class MemoryStore:
             self._put(key, text, ttl, self._clock())
 
     def merge(self, key: str, value: Mapping[str, Any], ttl: float) -> dict[str, Any]:
-        """Update the value of `key`; see :meth:`Store.merge`. Raises like :meth:`set`."""
+        """Update the value of `key`; see :meth:`Store.merge`. Raise as :meth:`set` does."""
         members = decode_value(encode_value(value))
         check_seconds("ttl", ttl)
         with self._value_lock:
@@ -120,12 +131,12 @@ class MemoryStore:
     def delete(self, key: str) -> bool:
         """Remove `key`; see :meth:`Store.delete`."""
         with self._value_lock:
-            was_there = self._live(key, self._clock()) is not None
+            found = self._live(key, self._clock()) is not None
             self._discard(key)
-            return was_there
+            return found
 
     def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
-        """Claim `key`; see :meth:`Store.add`. Raises like :meth:`set`."""
+        """Claim `key`; see :meth:`Store.add`. Raise as :meth:`set` does."""
         text = encode_value(value)
         check_seconds("ttl", ttl)
         with self._value_lock:
@@ -136,31 +147,30 @@ class MemoryStore:
             return True
 
     def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
+        """Do nothing: there are no files or connections."""
 
     def _start(self, key: str, window: float, now: float) -> Count:
         counters = self._counters
         queue = self._queues.setdefault(window, deque())
         self._expire_counters(queue, now)
         if key not in counters and len(counters) >= self._max_keys:
-            # What expired in the queues of other lengths makes room, too.
+            # Expired counters of other window lengths make room, too.
             for other in self._queues.values():
                 self._expire_counters(other, now)
             if len(counters) >= self._max_keys:
                 return self._overflow(window, now)
         expiry = now + window
-        # In this order, so that a call that breaks off leaves no counter that never expires.
+        # In this order, so that an interruption leaves no counter that never expires.
         queue.append((expiry, key))
         counters[key] = (1, expiry)
         return Count(1, window)
 
     def _expire_counters(self, queue: deque[tuple[float, str]], now: float) -> None:
-        # Two for each new one keep up with any load, and no request pays for all the others.
         for _ in range(2):
             if not queue or queue[0][0] > now:
                 return
             key = queue[0][1]
-            if self._counters.get(key, _NEVER)[1] <= now:  # else it began anew
+            if self._counters.get(key, _NEVER)[1] <= now:  # else it restarted
                 self._counters.pop(key, None)
             queue.popleft()
 
@@ -187,7 +197,7 @@ class MemoryStore:
                 )
         old = self._values.get(key)
         expiry = now + ttl
-        # Without a moment in which a claim is gone.
+        # Replaced in one step, so that a claim is never absent.
         self._values[key] = (text, expiry)
         self._bytes += len(key) + len(text) if old is None else len(text) - len(old[0])
         if old is None or expiry < old[1]:
@@ -202,19 +212,19 @@ class MemoryStore:
         return self._bytes + len(text) - len(old[0]) <= self._max_bytes
 
     def _expire_value(self, now: float) -> bool:
-        """Look at the value that is due first; False when none is due."""
+        """Process the first entry of the heap that is due; return False if none is."""
         if not self._expiries or self._expiries[0][0] > now:
             return False
         _, key = heapq.heappop(self._expiries)
         value = self._values.get(key)
         if value is not None and value[1] > now:
-            heapq.heappush(self._expiries, (value[1], key))  # its time was renewed
+            heapq.heappush(self._expiries, (value[1], key))  # its TTL was renewed
         else:
             self._discard(key)
         return True
 
     def _trim_expiries(self) -> None:
-        # Values removed before their time leave their entries behind.
+        # Values deleted before their expiry leave entries behind.
         if len(self._expiries) > 2 * len(self._values) + 64:
             self._rebuild_expiries()
 

@@ -8,26 +8,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ..concurrency import outside_main_hub
+from ..core._validation import ArgumentTypeError, check_number
 from ..core.redaction import escape_control
 from ..core.store_urls import check_store_url, split_prefix
 from ._base import (
     MAX_VALUE_BYTES,
     Count,
-    Place,
     StoreError,
+    StoreLocation,
     check_seconds,
     decode_value,
     encode_members,
     join_members,
-    too_large,
+    value_too_large,
 )
 from ._deadlines import bounded, within
+
+__all__ = ["RedisStore"]
 
 _T = TypeVar("_T")
 
 _MAX_TIMEOUT = 0.25
 
-# A counter that lost its expiry, or has one beyond its window, would lock a client out for good.
+# Repair the expiry of a counter that lost it, or whose expiry is beyond the window: it would lock
+# a client out forever.
 _HIT = """
 local count = redis.call('INCR', KEYS[1])
 local left = count > 1 and redis.call('PTTL', KEYS[1]) or -1
@@ -38,9 +42,9 @@ end
 return {count, left}
 """
 
-# A value is a hash: a field for each member, named and filled with JSON text, because Lua's JSON
-# turns empty arrays into objects and long integers into floats. The field with the empty name,
-# which is no JSON, tells a value without members from none.
+# A value is a hash with one field per member, whose name and value are JSON text, because Lua's
+# JSON turns empty arrays into objects and long integers into floats. The field with the empty name,
+# which is not JSON, distinguishes a value without members from a missing one.
 _WRITE = """
 local function write()
     redis.call('HSET', KEYS[1], '', '')
@@ -48,7 +52,8 @@ local function write()
     redis.call('PEXPIRE', KEYS[1], ARGV[1])
 end
 """
-# A full server refuses to add but not to remove, and nothing more once a script has written.
+# A server that is out of memory rejects HSET but not DEL, and nothing once a script has written. So
+# write first: the value is deleted only if it can be replaced.
 _SET = f"""{_WRITE}
 redis.call('HSET', KEYS[1], '', '')
 redis.call('DEL', KEYS[1])
@@ -60,7 +65,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 write()
 return 1
 """
-# The size of the JSON text: braces, and for each member its name, its value, a colon and a comma.
+# `size` is that of the JSON text: braces, and name, colon, value and comma of each member.
 _MERGE = f"""{_WRITE}
 local fields, given, size = redis.call('HGETALL', KEYS[1]), {{}}, 1
 for i = 2, #ARGV, 2 do
@@ -79,36 +84,36 @@ return redis.call('HGETALL', KEYS[1])
 
 
 class RedisStore:
-    """Counters and values in one Redis or Valkey server, for all processes of many machines.
+    """Counters and values in one Redis or Valkey server, for processes of many machines.
 
     Each call is one round trip, atomic in the server; the first on a connection, and the first of
-    its kind on a server, takes a few more. A server that is gone, hangs, drips or restarts costs a
-    call at most `timeout` to connect to each of its addresses, and no more than twice `timeout` in
-    all to answer; nothing is tried again, since a counter whose answer was lost would be counted
-    twice. Looking the host up has no such bound: where that may hang, give an address.
+    its kind on a server, takes a few more. If the server is gone, hangs, drips bytes or restarts,
+    connecting takes at most `timeout` for each of its addresses, and the whole call at most twice
+    `timeout`. Calls are never retried: a hit whose reply was lost would be counted twice. Resolving
+    the host name has no such limit; use an address where that may hang.
 
-    Whoever reaches the server resets counters and claims at will: give it a password, and TLS
-    where the network is not your own. Over ``rediss://`` the certificate and its host name are
-    checked.
+    An attacker who can connect to the server can reset counters and claims: require a password,
+    and TLS on networks that are not your own. Over ``rediss://`` the certificate and its host name
+    are verified.
 
     Args:
-        url: as :func:`~swaig_wsgi.core.store_urls.check_store_url` describes. Its option
-            ``prefix`` wins over the argument.
-        prefix: begins each key, so that several services can share a server.
-        timeout: seconds to connect, and to wait for an answer; at most 0.25.
+        url: see :func:`~swaig_wsgi.core.store_urls.check_store_url`. Its option ``prefix``
+            overrides the argument.
+        prefix: prefix of all keys, so that several services can share a server.
+        timeout: seconds to connect, and to wait for a reply; at most 0.25.
 
     Raises:
-        ValueError: the URL is not one of Redis, `prefix` is no text, or `timeout` is out of range.
+        TypeError: `prefix` is not a string, or `timeout` is not a number.
+        ValueError: `url` is not a Redis URL, or `timeout` is out of range.
         ImportError: the package ``redis`` is not installed.
     """
 
     def __init__(self, url: str, *, prefix: str = "swaig:", timeout: float = 0.25) -> None:
         if not check_store_url(url).startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("expected a redis://, rediss:// or unix:// URL")
-        if not _is_number(timeout) or not 0 < timeout <= _MAX_TIMEOUT:
-            raise ValueError(f"timeout must be positive and at most {_MAX_TIMEOUT} seconds")
+        check_seconds("timeout", check_number("timeout", timeout, 0, _MAX_TIMEOUT))
         if not isinstance(prefix, str):
-            raise ValueError(f"prefix must be text, not {type(prefix).__name__}")
+            raise ArgumentTypeError(f"prefix must be a string, not {type(prefix).__name__}")
         try:
             import redis
             from redis.backoff import NoBackoff
@@ -122,22 +127,22 @@ class RedisStore:
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 0),
-            # One round trip less to connect, and answers of one shape from every release.
+            # Saves one round trip to connect, and every release returns replies of the same form.
             "protocol": 2,
         }
-        # Two more, which tell the server what it need not know: the name and version of redis-py.
+        # Saves two more, which tell the server the name and version of redis-py.
         if importlib.util.find_spec("redis.driver_info") is None:
             options.update(lib_name=None, lib_version=None)
         else:
             options["driver_info"] = None
         if url.startswith("rediss://"):
-            # Releases before 6 do not by themselves, and then any certificate will do.
+            # Not the default before redis-py 6, which then accepts any valid certificate.
             options["ssl_check_hostname"] = True
 
         def connect() -> Any:
             pool = redis.ConnectionPool.from_url(url, **options)
             pool.connection_class = bounded(pool.connection_class)
-            # A client that is given its pool leaves it alone when it is collected.
+            # A client that does not own its pool does not close it when garbage-collected.
             return redis.Redis(connection_pool=pool)
 
         self._connect: Callable[[], Any] = connect
@@ -145,7 +150,7 @@ class RedisStore:
         self._pid = os.getpid()
         self._client = client = connect()
         prefix = prefix if url_prefix is None else url_prefix
-        self.place = Place(f"{url} {prefix}")
+        self.place = StoreLocation(f"{url} {prefix}")
         self._prefix = prefix.encode()
         self._hit = client.register_script(_HIT)
         self._set = client.register_script(_SET)
@@ -175,9 +180,9 @@ class RedisStore:
     def merge(self, key: str, value: Mapping[str, Any], ttl: float) -> dict[str, Any]:
         """Update the value of `key`; see :meth:`Store.merge`."""
         flat = self._send(self._merge, key, value, ttl)
-        merged = self._sound(lambda: _decode(dict(zip(flat[::2], flat[1::2]))))
+        merged = self._wrap_errors(lambda: _decode(dict(zip(flat[::2], flat[1::2]))))
         if merged is None:
-            raise too_large()
+            raise value_too_large()
         return merged
 
     def delete(self, key: str) -> bool:
@@ -188,10 +193,10 @@ class RedisStore:
     def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
         """Claim `key`; see :meth:`Store.add`."""
         added = self._send(self._add, key, value, ttl)
-        return self._sound(lambda: int(added) > 0)
+        return self._wrap_errors(lambda: int(added) > 0)
 
     def close(self) -> None:
-        """Close the idle connections; the next call opens one again."""
+        """Close idle connections; the next call opens one again."""
         self._own_client().connection_pool.disconnect(inuse_connections=False)
 
     def _key(self, kind: bytes, key: str) -> bytes:
@@ -208,42 +213,38 @@ class RedisStore:
         with within(self._total):
             if not outside_main_hub():
                 client = self._own_client()
-                return self._sound(lambda: work(client))
+                return self._wrap_errors(lambda: work(client))
             client = self._connect()
             try:
-                return self._sound(lambda: work(client))
+                return self._wrap_errors(lambda: work(client))
             finally:
                 client.connection_pool.disconnect()
 
     def _own_client(self) -> Any:
         if self._pid != os.getpid():
-            # Whoever held a lock of the parent's pool will never release it in this fork. In this
-            # order: a thread that sees the process also sees its client.
+            # A thread of the parent may have held a lock of the pool, so replace the client. In
+            # this order: a thread that sees the new process id also sees its client.
             self._client = self._connect()
             self._pid = os.getpid()
         return self._client
 
-    def _sound(self, work: Callable[[], _T]) -> _T:
+    def _wrap_errors(self, work: Callable[[], _T]) -> _T:
         try:
             return work()
         except StoreError:
             raise
         except Exception as error:
-            # Any: the arguments are sound by now, and what the client raises for an answer that
-            # makes no sense, or in a child forked at a bad moment, is not always a RedisError.
-            # Not chained: what the client raised still says all that the server said.
+            # Any exception: the arguments are valid by now, and for a malformed reply, or in a
+            # child forked at a bad moment, the client does not always raise a RedisError. Not
+            # chained: the original still contains everything that the server sent.
             raise StoreError(f"the Redis store failed: {self._describe(error)}") from None
 
     def _describe(self, error: BaseException) -> str:
-        # A server that does not know AUTH repeats the beginning of what it was given, which no
-        # longer is the password that could be looked for.
+        # A server without AUTH echoes the arguments, truncated, so that a password in them could
+        # not be found and replaced.
         text = f"{type(error).__name__}: {error}".partition(", with args")[0]
         password = self._client.connection_pool.connection_kwargs.get("password")
         return escape_control(text.replace(password, "***") if password else text)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -12,20 +12,31 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ._base import Count, Place, StoreError, check_seconds, decode_value, encode_value
-from ._connections import FileID, Process, forget, identity, insist, open_connection, this_process
+from ._base import Count, StoreError, StoreLocation, check_seconds, decode_value, encode_value
+from ._connections import (
+    FileID,
+    Process,
+    file_identity,
+    forget,
+    open_connection,
+    retry_while_locked,
+    this_process,
+)
+
+__all__ = ["SQLiteStore"]
 
 _T = TypeVar("_T")
 
 _FILE_NAME = "store.db"
 
-# Every so many new rows, up to so many expired ones go: twice what came, at a bounded cost.
+# After every 16 new rows, delete up to 32 expired ones of each table: twice the growth, at a
+# bounded cost.
 _SWEEP_EVERY = 16
 _SWEEP_AT_MOST = 32
 
-# How often a store looks whether its file is still the one it has open. If somebody removed that,
-# the next process to close its own removes the log of the new one, by name.
-_LOOK_EVERY = 1.0
+# Seconds between checks whether the open file is still the one at the path. If it was removed, the
+# next process that closes the old one removes the log of the new one, by name.
+_IDENTITY_CHECK_INTERVAL = 1.0
 
 _TABLES = ("swaig_counts", "swaig_values")
 _SWEEP = tuple(
@@ -38,23 +49,24 @@ _SWEEP = tuple(
 class SQLiteStore:
     """Counters and values in one SQLite file, for all threads and processes of one machine.
 
-    Exact under contention, and whole after a process was killed in the middle of a write. With no
-    `path` the file lies in a directory of its own that only this user can enter and that goes when
-    the process that made the store ends; processes forked from that one share it.
+    Counts are exact under contention, and the file stays consistent if a process is killed while
+    writing. Without a `path` the file is private: it lies in a directory that only this user can
+    enter and that is removed when the process that created the store ends. Processes forked from
+    that one share it.
 
-    The file must lie on a local disk, should hold nothing else, and must not be removed while a
-    process uses it. It is made readable for its owner alone; whoever can write to it resets
-    counters and claims at will.
+    The file must be on a local disk, should contain nothing else, and must not be removed while a
+    process uses it. It is created readable by its owner only: an attacker who can write to it can
+    reset counters and claims.
 
     Args:
-        path: the file, made when first used.
-        timeout: the most seconds that a call waits for other threads and processes before it
+        path: the file, created when first used.
+        timeout: maximum seconds that a call waits for other threads and processes before it
             raises :class:`StoreError`.
-        clock: the time in seconds, the same for all processes.
+        clock: returns the time in seconds, the same for all processes.
 
     Raises:
-        ValueError: `path` is empty or holds a NUL, or `timeout` is not positive.
-        OSError: no directory could be made for a private file.
+        ValueError: `path` is empty or contains a NUL, or `timeout` is not positive.
+        OSError: the directory of a private file cannot be created.
     """
 
     def __init__(
@@ -67,21 +79,21 @@ class SQLiteStore:
         check_seconds("timeout", timeout)
         self._timeout = timeout
         self._clock = clock
-        #: Whether the file is shared by nobody but the process that made the store and its forks.
+        #: Whether only the process that created the store and its forks use the file.
         self.private = path is None
-        #: The process that made the store.
+        #: The process that created the store.
         self.pid = os.getpid()
-        # A private file dies with the server, so it need not outlive the machine's power either.
+        # A private file does not outlive the server, so it need not survive a power failure.
         self._synchronous = "OFF" if path is None else "NORMAL"
         if path is None:
             path = os.path.join(_private_directory(), _FILE_NAME)
         elif not os.fspath(path) or "\0" in os.fspath(path):
             raise ValueError("path must name a file")
-        #: The file, absolute, so that a server may change its directory.
+        #: The file; absolute, because a server may change its working directory.
         self.path = os.path.abspath(path)
-        self.place = Place(f"sqlite:///{self.path}")
+        self.place = StoreLocation(f"sqlite:///{self.path}")
         self._identity: tuple[FileID | None, FileID | None] = (None, None)
-        self._looked = 0.0
+        self._checked_at = 0.0
         self._new_rows = 0
         self._token = object()
         weakref.finalize(self, forget, self._token)
@@ -105,7 +117,7 @@ class SQLiteStore:
             if ends - now <= window:
                 connection.execute("UPDATE swaig_counts SET count = ? WHERE key = ?", (hits, name))
                 return Count(hits, ends - now)
-            # The clock was set back, or the window made shorter: nobody waits longer than one.
+            # The clock was set back or the window shortened: no client waits longer than one.
             connection.execute(
                 "UPDATE swaig_counts SET count = ?, ends = ? WHERE key = ?",
                 (hits, now + window, name),
@@ -190,16 +202,16 @@ class SQLiteStore:
 
     def _read(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         def read(connection: sqlite3.Connection, deadline: float) -> _T:
-            return insist(lambda: work(connection, self._clock()), deadline)
+            return retry_while_locked(lambda: work(connection, self._clock()), deadline)
 
         return self._run(read)
 
     def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         def write(connection: sqlite3.Connection, deadline: float) -> _T:
-            insist(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
-            # The time is read once nobody else can write: no window can begin in the future.
+            retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
+            # Read the time only now, while no other process writes: no window starts in the future.
             result = work(connection, self._clock())
-            insist(lambda: connection.execute("COMMIT"), deadline)
+            retry_while_locked(lambda: connection.execute("COMMIT"), deadline)
             return result
 
         return self._run(write)
@@ -215,12 +227,12 @@ class SQLiteStore:
             done = True
             return result
         except (sqlite3.Error, OSError, TypeError, OverflowError, UnicodeError) as error:
-            # The last three where the file is damaged: a row holds something of another type, or
-            # sqlite3 cannot decode its own message, which quotes a name from the schema.
+            # The last three are raised for a damaged file: a row contains another type, or sqlite3
+            # cannot decode its own message, which quotes a name from the schema.
             raise StoreError(f"the SQLite store {self.path} failed: {error}") from error
         finally:
-            # Whatever broke off, be it the server's own timeout, no lock stays behind, and the
-            # next call finds the file as it is then.
+            # After any interruption, even by the server's own timeout, release the locks of the
+            # file and let the next call open it again.
             if not done:
                 process.drop(self._token)
             process.lock.release()
@@ -228,16 +240,16 @@ class SQLiteStore:
     def _connection(self, process: Process, deadline: float) -> sqlite3.Connection:
         connection = process.connections.get(self._token)
         now = time.monotonic()
-        if connection is not None and now - self._looked >= _LOOK_EVERY:
-            self._looked = now
-            if identity(self.path) != self._identity:
+        if connection is not None and now - self._checked_at >= _IDENTITY_CHECK_INTERVAL:
+            self._checked_at = now
+            if file_identity(self.path) != self._identity:
                 process.drop(self._token)
                 connection = None
         if connection is None:
             connection = open_connection(self.path, self._synchronous, deadline)
             process.connections[self._token] = connection
-            self._identity = identity(self.path)
-            self._looked = now
+            self._identity = file_identity(self.path)
+            self._checked_at = now
         return connection
 
 

@@ -13,10 +13,10 @@ import pytest
 from swaig_wsgi.stores import _connections as connections
 from swaig_wsgi.stores._connections import (
     Process,
+    file_identity,
     forget,
-    identity,
-    insist,
     open_connection,
+    retry_while_locked,
     this_process,
 )
 
@@ -204,7 +204,7 @@ def test_a_step_is_taken_until_nobody_else_has_the_file(monkeypatch):
     pauses = []
     monkeypatch.setattr(connections, "system_sleep", pauses.append)
     steps = iter([locked, locked, lambda: "done"])
-    assert insist(lambda: next(steps)(), time.monotonic() + 60) == "done"
+    assert retry_while_locked(lambda: next(steps)(), time.monotonic() + 60) == "done"
     assert pauses == [connections._BUSY_PAUSE] * 2
 
 
@@ -213,7 +213,7 @@ def test_a_step_is_given_up_at_the_deadline(monkeypatch):
     monkeypatch.setattr(connections.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(connections, "system_sleep", lambda _: now.append(now.pop() + 1))
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        insist(locked, 105.0)
+        retry_while_locked(locked, 105.0)
     assert now == [105.0]
 
 
@@ -227,7 +227,7 @@ def test_any_other_failure_is_told_at_once(error, monkeypatch):
         raise error
 
     with pytest.raises(type(error)) as caught:
-        insist(step, time.monotonic() + 60)
+        retry_while_locked(step, time.monotonic() + 60)
     assert caught.value is error
 
 
@@ -285,12 +285,12 @@ def test_a_file_that_is_there_is_left_as_it_is(path, connect):
 def test_a_new_file_does_not_read_the_log_of_a_removed_one(path, process, connect):
     _, old = connect()
     old.execute("INSERT INTO swaig_values VALUES ('key', '{}', 1)")
-    before, index = identity(path), os.stat(f"{path}-shm").st_ino
+    before, index = file_identity(path), os.stat(f"{path}-shm").st_ino
     os.unlink(path)
     assert os.path.exists(f"{path}-wal")
     _, new = connect()
     assert new.execute("SELECT count(*) FROM swaig_values").fetchone() == (0,)
-    after = identity(path)
+    after = file_identity(path)
     assert None not in after
     assert after[0] != before[0]
     assert after[1] != before[1]
@@ -299,16 +299,16 @@ def test_a_new_file_does_not_read_the_log_of_a_removed_one(path, process, connec
 
 
 def test_the_identity_tells_a_file_and_its_log_from_others_of_that_name(path, process, connect):
-    assert identity(path) == (None, None)
+    assert file_identity(path) == (None, None)
     token, _ = connect()
-    first = identity(path)
+    first = file_identity(path)
     assert None not in first
-    assert identity(path) == first
+    assert file_identity(path) == first
     # The last one to close takes the log with it.
     process.drop(token)
-    assert identity(path) == (first[0], None)
+    assert file_identity(path) == (first[0], None)
     os.rename(path, f"{path}.old")
-    assert identity(path) == (None, None)
+    assert file_identity(path) == (None, None)
 
 
 def test_a_process_has_nothing_open_at_first():

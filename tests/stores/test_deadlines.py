@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from swaig_wsgi.stores._deadlines import Bounded, bounded, within
+from swaig_wsgi.stores._deadlines import BoundedSocket, bounded, within
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def test_a_deadline_wins_over_the_timeout_of_the_socket(pair):
     ours.settimeout(30)
     started = time.monotonic()
     with within(0.05), pytest.raises(socket.timeout):
-        Bounded(ours).recv(1)
+        BoundedSocket(ours).recv(1)
     with within(0.05), pytest.raises(socket.timeout):
-        Bounded(ours).recv_into(bytearray(1))
+        BoundedSocket(ours).recv_into(bytearray(1))
     with within(0.05), pytest.raises(socket.timeout):
-        Bounded(ours).sendall(b"x" * 10_000_000)
+        BoundedSocket(ours).sendall(b"x" * 10_000_000)
     assert time.monotonic() - started < 5
     assert ours.gettimeout() == 30
 
@@ -34,10 +34,10 @@ def test_a_deadline_wins_over_the_timeout_of_the_socket(pair):
 def test_a_socket_without_a_timeout_has_the_deadline_and_no_other(pair):
     ours, theirs = pair
     with within(0.05), pytest.raises(socket.timeout):
-        Bounded(ours).recv(1)
+        BoundedSocket(ours).recv(1)
     assert ours.gettimeout() is None
     theirs.sendall(b"x")
-    assert Bounded(ours).recv(1) == b"x"
+    assert BoundedSocket(ours).recv(1) == b"x"
 
 
 def test_after_the_deadline_nothing_is_received(pair):
@@ -45,15 +45,15 @@ def test_after_the_deadline_nothing_is_received(pair):
     theirs.sendall(b"x")
     ours.settimeout(1)
     with within(-1), pytest.raises(socket.timeout):
-        Bounded(ours).recv(1)
-    assert Bounded(ours).recv(1) == b"x"
+        BoundedSocket(ours).recv(1)
+    assert BoundedSocket(ours).recv(1) == b"x"
 
 
 def test_a_socket_that_does_not_wait_is_left_alone(pair):
     ours, _ = pair
     ours.settimeout(0)
     with within(-1), pytest.raises(BlockingIOError):
-        Bounded(ours).recv(1)
+        BoundedSocket(ours).recv(1)
 
 
 def test_the_earlier_deadline_is_back_after_the_inner_one(pair):
@@ -63,7 +63,7 @@ def test_the_earlier_deadline_is_back_after_the_inner_one(pair):
     with within(30):
         with within(-1):
             pass
-        assert Bounded(ours).recv(1) == b"x"
+        assert BoundedSocket(ours).recv(1) == b"x"
 
 
 def test_connections_get_bounded_sockets(pair):
@@ -72,5 +72,5 @@ def test_connections_get_bounded_sockets(pair):
             return pair[0]
 
     connected = bounded(Connection)()._connect()
-    assert isinstance(connected, Bounded)
+    assert isinstance(connected, BoundedSocket)
     assert connected.fileno() == pair[0].fileno()

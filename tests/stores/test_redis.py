@@ -341,7 +341,7 @@ def test_somebody_elses_key_is_a_failure(valkey, client, open_redis):
             call()
     client.delete("foreign:v:key", "foreign:n:key")
     client.hset("foreign:v:key", "name", "no JSON")
-    with pytest.raises(StoreError, match="something else"):
+    with pytest.raises(StoreError, match="something other"):
         store.get("key")
     client.hset("foreign:v:key", b"\xff", b"\xff")
     with pytest.raises(StoreError, match="UnicodeDecodeError"):
@@ -580,7 +580,7 @@ def test_refuses_a_timeout_out_of_range(timeout):
 
 @pytest.mark.parametrize("prefix", [None, 5, b"swaig:"])
 def test_refuses_a_prefix_that_is_no_text(prefix):
-    with pytest.raises(ValueError, match="prefix must be text"):
+    with pytest.raises(ValueError, match="prefix must be a string"):
         RedisStore("redis://127.0.0.1", prefix=prefix)
 
 

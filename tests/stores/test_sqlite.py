@@ -486,7 +486,7 @@ def test_a_value_of_another_type_is_a_failure(path, store, damaged):
 
 def test_a_removed_file_is_noticed(path, store, monkeypatch):
     assert store.hit("key", HOUR).count == 1
-    monkeypatch.setattr(module, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(module, "_IDENTITY_CHECK_INTERVAL", 0.0)
     path.unlink()
     assert store.hit("key", HOUR).count == 1
     assert path.is_file()
@@ -506,7 +506,7 @@ store.close()
 def test_processes_agree_again_after_a_file_was_removed_under_them(
     path, store, start_python, monkeypatch
 ):
-    monkeypatch.setattr(module, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(module, "_IDENTITY_CHECK_INTERVAL", 0.0)
     leaver = start_python(LEAVE_LATER, path)
     assert leaver.stdout.readline() == "1\n"
     assert store.hit("key", HOUR).count == 2
