@@ -67,11 +67,11 @@ def is_private_address(address: _Address) -> bool:
     True for
 
     - private, loopback, link-local, multicast, reserved, documentation and benchmark addresses,
-      and carrier-grade NAT;
-    - every IPv6 form that embeds an IPv4 address, even a public one (mapped, compatible, NAT64,
-      6to4, Teredo), with or without a zone;
-    - IPv4 in decimal, octal and hexadecimal spelling, with one to four parts; a part with a leading
-      zero is parsed as octal and as decimal, and either makes the address private;
+      and carrier-grade NAT, with or without a zone. IPv4 may have one to four parts, in decimal,
+      octal or hexadecimal; a leading zero is tried as octal and as decimal, and if either address
+      is private, the result is True;
+    - every IPv6 address that embeds an IPv4 address, even a public one (mapped, compatible, NAT64,
+      6to4, Teredo);
     - everything that is not an address, such as a name: only :func:`validate_url` resolves names.
     """
     if isinstance(address, IPv4Address):
