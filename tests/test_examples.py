@@ -1,32 +1,23 @@
 """Every program in examples/ runs, and every deployment file does what its README says.
 
-The Flask and Django projects have test modules of their own.
+The Flask and Django projects and the deployment with nginx have test modules of their own.
 """
 
 from __future__ import annotations
 
-import configparser
-import dataclasses
-import getpass
-import http.client
 import json
 import os
 import re
-import shlex
 import shutil
-import signal
-import socket
-import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from support.deployments import SECRET, is_served, settings_of, write_secrets
 from support.ports import PATIENCE, free_port
 
 from swaig_wsgi import Settings
@@ -36,15 +27,8 @@ from swaig_wsgi.core.headers import SECURITY_HEADERS
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 CERTS = ROOT / "tests" / "certs"
-SECRET = "a secret of some length"
 CONFIG = ["-c", "python:swaig_wsgi.gunicorn"]
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-VARIABLES = {each.metadata["variable"] for each in dataclasses.fields(Settings)} | {
-    f"{each.metadata['variable']}_FILE"
-    for each in dataclasses.fields(Settings)
-    if each.metadata["secret"]
-}
 
 
 @pytest.fixture
@@ -61,7 +45,7 @@ def serve(gunicorn: Any) -> Any:
 def test_each_example_has_a_short_readme_and_a_test() -> None:
     tests = "".join(
         (ROOT / "tests" / name).read_text()
-        for name in ("test_examples.py", "test_flask.py", "test_django.py")
+        for name in ("test_examples.py", "test_flask.py", "test_django.py", "test_deploy_nginx.py")
     )
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
     assert len(names) >= 8
@@ -158,222 +142,14 @@ def test_multi_agent(serve: Any) -> None:
 # Deployments
 
 
-def settings_of(variables: dict[str, str]) -> Settings:
-    """Return the settings of these variables, all of which must be ours and valid."""
-    assert variables.keys() <= VARIABLES
-    return Settings.from_env(variables)
-
-
-@pytest.fixture
-def secrets(tmp_path: Path) -> dict[str, str]:
-    """Return the paths of secret files, by the names in the deployments."""
-    contents = {"secret": SECRET, "password": "a password of the platform"}
-    contents["storage-url"] = f"sqlite:///{tmp_path}/store.db"
-    paths = {}
-    for name, content in contents.items():
-        path = tmp_path / name
-        path.write_text(content + "\n")
-        paths[name] = str(path)
-    return paths
-
-
-PLATFORM = ("platform", "a password of the platform")
-
-
-def is_served(server: Any, host: str) -> None:
-    """Check that an agent serves its platform and health checks, and nothing else."""
-    headers = {"Host": host}
-    assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
-    assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
-    assert server.request("GET", "/", auth=None, headers=headers).status == 401
-    assert server.request("GET", "/", auth=PLATFORM, headers={"Host": "evil.example"}).status == 403
-    assert server.request("GET", "/", auth=PLATFORM, headers=headers).status == 200
-
-
-class Unit(configparser.RawConfigParser):
-    """A systemd unit; repeated keys are numbered."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(strict=True, delimiters=("=",), comment_prefixes=("#",))
-        self.optionxform = str  # type: ignore[assignment]
-        seen: dict[str, int] = {}
-        lines = []
-        for line in path.read_text().splitlines():
-            key, equals, _ = line.partition("=")
-            if equals and key in ("Environment", "LoadCredential"):
-                seen[key] = seen.get(key, 0) + 1
-                line = f"{key}.{seen[key]}{line[len(key) :]}"
-            lines.append(line)
-        self.read_string("\n".join(lines))
-
-    def all(self, key: str) -> list[str]:
-        return [value for name, value in self["Service"].items() if name.startswith(f"{key}.")]
-
-
-@pytest.fixture
-def unit() -> Unit:
-    return Unit(EXAMPLES / "deploy_nginx" / "swaig-agent.service")
-
-
-def unit_environment(unit: Unit, directory: Path) -> dict[str, str]:
-    lines = [line.replace("%d", str(directory)) for line in unit.all("Environment")]
-    variables = dict(line.split("=", 1) for line in lines)
-    variables["SWML_STORAGE_URL"] = f"sqlite:///{directory}/store.db"
-    return variables
-
-
-def unit_command(unit: Unit, bind: str) -> list[str]:
-    program, *arguments = shlex.split(unit["Service"]["ExecStart"])
-    assert program.endswith("/.venv/bin/gunicorn")
-    arguments[arguments.index("--bind") + 1] = bind
-    return [sys.executable, "-m", "gunicorn", *arguments]
-
-
-def test_the_systemd_unit(unit: Unit, serve_command: Any, secrets: Any, tmp_path: Path) -> None:
-    service = unit["Service"]
-    assert service["User"] not in ("root", "")
-    assert service["NoNewPrivileges"] == "yes"
-    assert [line.partition(":")[0] for line in unit.all("LoadCredential")] == ["password", "secret"]
-    variables = unit_environment(unit, tmp_path)
-    settings = settings_of(variables)
-    assert settings.trusted_proxies == ("unix",)
-    assert settings.swaig_secret == SECRET
-    server = serve_command(unit_command(unit, "127.0.0.1:0"), variables)
-    is_served(server, "agent.example.com")
-
-
-def test_nginx_overwrites_every_trusted_field() -> None:
-    text = (EXAMPLES / "deploy_nginx" / "nginx.conf").read_text()
-    text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
-    assert text.count("{") == text.count("}")
-    fields = dict(re.findall(r"proxy_set_header\s+(\S+)\s+(\S+);", text))
-    assert fields == {
-        "Host": "$host",
-        "X-Forwarded-For": "$remote_addr",
-        "X-Forwarded-Proto": "$scheme",
-        "X-Forwarded-Host": "$host",
-        "X-Forwarded-Port": '""',
-        "X-Forwarded-Prefix": '""',
-        "Forwarded": '""',
-    }
-    assert "proxy_next_upstream off;" in text
-    assert "$request_uri" not in text.partition("access_log")[0]
-    assert '"$request"' not in text
-
-
-@pytest.fixture
-def nginx(unit: Unit, serve_command: Any, secrets: Any, tmp_path: Path) -> Iterator[int]:
-    """Serve the example behind its nginx, and return the port for TLS."""
-    assert NGINX is not None
-    bind = f"unix:{tmp_path}/agent.sock"
-    listening = r"Listening at: unix:\S+ \((\d+)\)"
-    environment = unit_environment(unit, tmp_path)
-    serve_command(unit_command(unit, bind), environment, listening=listening)
-    port = free_port()
-    text = (EXAMPLES / "deploy_nginx" / "nginx.conf").read_text()
-    for ours, theirs in (
-        ("user www-data;", f"user {getpass.getuser()}; daemon off;"),
-        ("worker_processes auto", "worker_processes 1"),
-        ("/run/nginx.pid", f"{tmp_path}/nginx.pid"),
-        ("/var/log/nginx/error.log", "stderr"),
-        ("/var/log/nginx/access.log", f"{tmp_path}/access.log"),
-        ("unix:/run/swaig-agent/agent.sock", bind),
-        ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
-        ("/etc/ssl/agent/", f"{CERTS}/"),
-        (
-            "server_tokens off;",
-            f"server_tokens off; client_body_temp_path {tmp_path}/body;"
-            f" proxy_temp_path {tmp_path}/proxy; fastcgi_temp_path {tmp_path}/fastcgi;"
-            f" uwsgi_temp_path {tmp_path}/uwsgi; scgi_temp_path {tmp_path}/scgi;",
-        ),
-    ):
-        assert ours in text
-        text = text.replace(ours, theirs)
-    config = tmp_path / "nginx.conf"
-    config.write_text(text)
-    command = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", str(config)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=PATIENCE)
-    assert checked.returncode == 0, checked.stderr
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-# .ci/run installs nginx, or reports that it cannot.
-if NGINX is not None:
-
-    def test_the_agent_behind_nginx(nginx: int, tmp_path: Path) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-        def request(method: str, path: str, body: Any = None, **headers: str) -> Any:
-            connection = http.client.HTTPSConnection(
-                "127.0.0.1", nginx, context=context, timeout=PATIENCE
-            )
-            fields = {name.replace("_", "-"): value for name, value in headers.items()}
-            fields = {"Host": "agent.example.com", "Content-Type": "application/json", **fields}
-            connection.request(method, path, None if body is None else json.dumps(body), fields)
-            response = connection.getresponse()
-            content = response.read()
-            connection.close()
-            return response, json.loads(content)
-
-        credentials = "Basic cGxhdGZvcm06YSBwYXNzd29yZCBvZiB0aGUgcGxhdGZvcm0="
-        forged = {
-            "X_Forwarded_For": "203.0.113.66",
-            "X_Forwarded_Proto": "http",
-            "X_Forwarded_Host": "evil.example",
-            "X_Forwarded_Prefix": "/evil",
-            "X_Forwarded_Port": "1",
-            "Forwarded": "host=evil.example;proto=http",
-            "Authorization": credentials,
-        }
-        response, document = request("POST", "/", {"call_id": "call-1"}, **forged)
-        assert response.status == 200
-        assert response.headers["Strict-Transport-Security"]
-        assert response.headers["RateLimit"]
-        functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-        url = next(f["web_hook_url"] for f in functions if f["function"] == "transfer_funds")
-        parts = urlsplit(url)
-        assert (parts.scheme, parts.hostname, parts.port) == ("https", "agent.example.com", None)
-        assert parts.path == "/swaig"
-        call = {
-            "function": "transfer_funds",
-            "argument": {"parsed": [{"amount": 5, "toAccount": "A-1"}]},
-            "call_id": "call-1",
-        }
-        target = f"/swaig?{parts.query}"
-        _, called = request("POST", target, call, Authorization=credentials)
-        assert called == {"response": "Transfer completed."}
-        assert request("GET", "/")[0].status == 401
-        assert request("GET", "/", Authorization=credentials, Host="evil.example")[0].status == 403
-        log = (tmp_path / "access.log").read_text()
-        assert '"POST /swaig" 200' in log
-        assert "__token" not in log
-
-
 def dockerfile() -> list[tuple[str, str]]:
     text = (EXAMPLES / "deploy_docker" / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
 
 
-def test_the_container(serve_command: Any, secrets: Any) -> None:
+def test_the_container(serve_command: Any, tmp_path: Path) -> None:
+    secrets = write_secrets(tmp_path)
     instructions = dockerfile()
     assert instructions[0][0] == "FROM"
     assert {word for word, _ in instructions} <= {
@@ -426,7 +202,8 @@ def manifests() -> dict[str, Any]:
     return {each["kind"]: each for each in yaml.safe_load_all(text)}
 
 
-def test_the_kubernetes_manifest(serve_command: Any, secrets: Any) -> None:
+def test_the_kubernetes_manifest(serve_command: Any, tmp_path: Path) -> None:
+    secrets = write_secrets(tmp_path)
     found = manifests()
     assert found.keys() == {"ConfigMap", "Deployment", "Service", "Ingress"}
     spec = found["Deployment"]["spec"]["template"]["spec"]

@@ -1,0 +1,42 @@
+"""What the tests of the deployment files in examples/ share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from swaig_wsgi import Settings
+
+SECRET = "a secret of some length"
+PLATFORM = ("platform", "a password of the platform")
+VARIABLES = {each.metadata["variable"] for each in dataclasses.fields(Settings)} | {
+    f"{each.metadata['variable']}_FILE"
+    for each in dataclasses.fields(Settings)
+    if each.metadata["secret"]
+}
+
+
+def settings_of(variables: dict[str, str]) -> Settings:
+    """Return the settings of these variables, all of which must be ours and valid."""
+    assert variables.keys() <= VARIABLES
+    return Settings.from_env(variables)
+
+
+def write_secrets(directory: Path) -> dict[str, str]:
+    """Write secret files to `directory`, and return their paths by the names in the deployments."""
+    storage_url = f"sqlite:///{directory}/store.db"
+    contents = {"secret": SECRET, "password": PLATFORM[1], "storage-url": storage_url}
+    for name, content in contents.items():
+        (directory / name).write_text(content + "\n")
+    return {name: str(directory / name) for name in contents}
+
+
+def is_served(server: Any, host: str) -> None:
+    """Check that an agent serves its platform and health checks, and nothing else."""
+    headers = {"Host": host}
+    assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
+    assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
+    assert server.request("GET", "/", auth=None, headers=headers).status == 401
+    assert server.request("GET", "/", auth=PLATFORM, headers={"Host": "evil.example"}).status == 403
+    assert server.request("GET", "/", auth=PLATFORM, headers=headers).status == 200
