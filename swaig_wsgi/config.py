@@ -1,4 +1,4 @@
-"""Settings: every environment variable, read once, checked, and named in errors."""
+"""Settings: every environment variable, read once, validated, and named in errors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .core.store_urls import check_store_url
 from .core.tokens import MIN_SECRET_BYTES
 from .core.urls import parse_base_url
 
+__all__ = ["ConfigurationError", "Settings"]
+
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LOG_LEVELS = {
@@ -27,7 +29,7 @@ _LOG_LEVELS = {
 
 
 class ConfigurationError(ValueError):
-    """A setting is wrong; the message names the variable and what was expected, no secret."""
+    """A setting is invalid. The message names the variable, but contains no secret."""
 
 
 def _boolean(value: Any) -> bool:
@@ -64,7 +66,7 @@ def _text(value: Any) -> str:
 
 def _user(value: Any) -> str:
     if ":" in _text(value):
-        raise ValueError("a user name cannot hold a colon (RFC 7617 section 2)")
+        raise ValueError("a user name cannot contain a colon (RFC 7617 section 2)")
     return str(value)
 
 
@@ -79,7 +81,7 @@ def _choice(choices: Mapping[str, str]) -> Callable[[Any], str]:
 
 
 def _items(value: Any) -> tuple[str, ...]:
-    """Split a comma-separated text, or take a sequence as it is."""
+    """Split a comma-separated string, or return the items of a sequence."""
     if isinstance(value, str):
         return tuple(item.strip() for item in value.split(",") if item.strip())
     if not isinstance(value, Iterable):
@@ -90,23 +92,23 @@ def _items(value: Any) -> tuple[str, ...]:
     return items
 
 
-def _filled(items: tuple[str, ...]) -> tuple[str, ...]:
+def _non_empty(items: tuple[str, ...]) -> tuple[str, ...]:
     if not items:
         raise ValueError("expected at least one entry")
     return items
 
 
 def _origins(value: Any) -> tuple[str, ...]:
-    origins = _filled(_items(value))
+    origins = _non_empty(_items(value))
     if "*" in origins:
         if len(origins) > 1:
-            raise ValueError("'*' allows every origin and cannot stand beside others")
+            raise ValueError("'*' allows every origin and cannot be combined with others")
         return origins
     return tuple(parse_origin(origin) for origin in origins)
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
-    hosts = _filled(_items(value))
+    hosts = _non_empty(_items(value))
     host_patterns(hosts)
     return hosts
 
@@ -122,7 +124,7 @@ def _proxies(value: Any) -> tuple[str, ...] | int:
     if isinstance(value, str) and value.strip().isdecimal():
         value = _integer(1, MAX_HOPS)(value)
     if not isinstance(value, int):
-        value = _filled(_items(value))
+        value = _non_empty(_items(value))
     trusted_proxies(value)
     return value  # type: ignore[no-any-return]
 
@@ -137,11 +139,11 @@ def _secret(value: Any) -> str:
 
 def _swaig_secret(value: Any) -> str:
     secret = _secret(value)
-    # It will be a fallback one day, and has to be the same there.
+    # It becomes a fallback when it is replaced, and must be parsed to the same value there.
     if _lines_and_items(secret) != (secret,):
         raise ValueError(
-            "expected a secret without commas, line breaks, or white space at its ends, which "
-            "could not stand in SIGNALWIRE_SWAIG_SECRET_FALLBACKS"
+            "expected a secret without commas, line breaks, or white space at its ends, so that "
+            "SIGNALWIRE_SWAIG_SECRET_FALLBACKS can contain it later"
         )
     return secret
 
@@ -151,7 +153,7 @@ def _secrets(value: Any) -> tuple[str, ...]:
 
 
 def _lines_and_items(value: Any) -> tuple[str, ...]:
-    """Split a text at line breaks and commas, or take a sequence as it is."""
+    """Split a string at line breaks and commas, or return the items of a sequence."""
     return _items(",".join(value.splitlines()) if isinstance(value, str) else value)
 
 
@@ -167,14 +169,14 @@ def _variable(
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says, checked; None or an empty value means "not set".
+    """Validated settings of a service; None or an empty value means "not set".
 
-    Every field is one variable of the seed's guide or of the documentation's table. A field may
-    be given as the variable's text or as a Python value (``30``, ``True``, a list); either way
-    it is checked and normalised here, also by :func:`dataclasses.replace`.
+    Every field is one environment variable, listed in the SDK's security guide or in this package's
+    documentation. A field may be given as the variable's text or as a Python value (``30``,
+    ``True``, a list). Either is validated and normalized, also by :func:`dataclasses.replace`.
 
     Raises:
-        ConfigurationError: a value is wrong. The message starts with the variable's name.
+        ConfigurationError: a value is invalid. The message starts with the variable's name.
     """
 
     basic_auth_user: str | None = _variable("SWML_BASIC_AUTH_USER", _user, secret=True)
@@ -185,10 +187,10 @@ class Settings:
     ssl_domain: str | None = _variable("SWML_SSL_DOMAIN", _domain)
     cors_origins: tuple[str, ...] | None = _variable("SWML_CORS_ORIGINS", _origins)
     csrf_protection: bool = _variable("SWML_CSRF_PROTECTION", _boolean, False)
-    #: Requests a minute and client. None: no limit, which ``0`` says, too.
+    #: Requests per minute and client; None or ``0``: unlimited.
     rate_limit: int | None = _variable("SWML_RATE_LIMIT", _integer(0, 10**9))
     allowed_hosts: tuple[str, ...] | None = _variable("SWML_ALLOWED_HOSTS", _hosts)
-    #: Bytes.
+    #: In bytes.
     max_request_size: int | None = _variable("SWML_MAX_REQUEST_SIZE", _integer(1, 2**53))
     proxy_url_base: str | None = _variable("SWML_PROXY_URL_BASE", parse_base_url)
     #: Addresses, networks and ``unix``, or the number of proxies.
@@ -223,10 +225,10 @@ class Settings:
         if self.rate_limit == 0:
             object.__setattr__(self, "rate_limit", None)
         if (self.basic_auth_user is None) != (self.basic_auth_password is None):
-            there, missing = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
+            given, missing = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
             if self.basic_auth_user is None:
-                there, missing = missing, there
-            raise ConfigurationError(f"{missing}: not set, but {there} is; set both or neither")
+                given, missing = missing, given
+            raise ConfigurationError(f"{missing}: not set, but {given} is; set both or neither")
         if self.csrf_protection and self.cors_origins == ("*",):
             raise ConfigurationError(
                 "SWML_CSRF_PROTECTION: protects nothing while SWML_CORS_ORIGINS is '*'; "
@@ -235,26 +237,25 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the variables from `environ`, by default ``os.environ``.
+        """Return the settings in `environ`, by default ``os.environ``.
 
-        A variable that is empty counts as unset. Each secret may instead be named by a file,
-        in the variable with ``_FILE`` appended.
+        An empty variable counts as unset. Each secret may instead be read from a file, named by
+        the variable with ``_FILE`` appended.
 
         Raises:
-            ConfigurationError: a value is wrong, a secret is given both ways, or its file
-                cannot be read.
+            ConfigurationError: a value is invalid, a secret is given both ways, or its file cannot
+                be read.
         """
-        source = os.environ if environ is None else environ
-        return cls(**_read(source))
+        return cls(**_read(os.environ if environ is None else environ))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Settings:
-        """Read settings from a mapping, such as a dictionary in a framework's own settings.
+        """Return the settings in a mapping, such as a dictionary in a framework's own settings.
 
-        Keys are names of variables or of fields of this class; values are text or Python values.
+        Keys are names of variables or of fields of this class; values are strings or Python values.
 
         Raises:
-            ConfigurationError: as :meth:`from_env`, or a key is unknown or there twice.
+            ConfigurationError: as for :meth:`from_env`, or a key is unknown or given twice.
         """
         by_name = {each.name: each.metadata["variable"] for each in fields(cls)}
         known = set(by_name.values()) | {
@@ -274,14 +275,14 @@ class Settings:
 
     @property
     def trusted(self) -> tuple[str, ...] | int | None:
-        """What TrustedProxyMiddleware shall trust: the named proxies, else the direct peer."""
+        """The proxies to trust: the named ones, else one hop if proxy headers are trusted."""
         if self.trusted_proxies is not None:
             return self.trusted_proxies
         return 1 if self.trust_proxy_headers else None
 
     @property
     def basic_auth(self) -> tuple[str, str] | None:
-        """User and password, when both are set."""
+        """User and password, or None if they are not set."""
         if self.basic_auth_user is None or self.basic_auth_password is None:
             return None
         return self.basic_auth_user, self.basic_auth_password
@@ -310,7 +311,7 @@ def _read_secret_file(variable: str, path: object) -> str:
             value = file.read()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path, or not UTF-8 text"
-        # Not the path: whoever set the wrong variable of the two has put the secret there.
+        # Omit the path: an operator who confused the two variables has put the secret there.
         raise ConfigurationError(f"{variable}: cannot read the file it names: {why}") from None
     value = value.rstrip("\r\n")
     if not value:

@@ -1,7 +1,12 @@
 """Tool tokens and metadata of call sessions.
 
-:class:`SessionManager` gives the functions of :mod:`.core.tokens` what they do not have: keys, a
-clock and random numbers.
+:class:`SessionManager` provides the functions of :mod:`.core.tokens` with keys, a clock and random
+numbers.
+
+Keys form a ring: the first one signs, and all of them verify. To rotate the secret, move the old
+one to `fallback_keys` in all processes, and remove it once its last token has expired. If no secret
+is configured, one is generated: by the parent of the workers, which share it (see
+:mod:`.processes`), else by each process for itself.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .core._validation import ArgumentTypeError, check_int, check_str
 from .core.tokens import (
     MIN_SECRET_BYTES,
     SigningKey,
@@ -28,39 +34,44 @@ from .processes import GeneratedKey, default_store, generated_key
 if TYPE_CHECKING:
     from .stores._base import Store
 
-# No store keeps a value longer, and the sum with any likely time still has twelve digits.
+__all__ = ["SessionManager"]
+
+# The maximum TTL of a store. Added to the current time, it still has twelve digits.
 _MAX_TOKEN_EXPIRY = 10**10
 
 
 class SessionManager:
-    """Signs and checks tool tokens, and keeps metadata of sessions. Threads may share one.
+    """Signs and verifies tool tokens, and keeps metadata of sessions. Thread-safe.
 
-    Checking needs no state but the keys, so every process with the same `secret_key` accepts
-    what any of them signed (seed, section "Secure Tools"). Metadata lives in `store`.
+    Verification needs only the keys, so every process with the same `secret_key` accepts the
+    tokens of all others (the SDK's security guide, "Secure Tools"). Metadata is kept in `store`.
 
     Args:
-        token_expiry_secs: seconds for which a token, and metadata after its last change, lives.
-        secret_key: what tokens are signed with, at least 16 bytes; text counts as UTF-8. With
-            None it is generated: by the parent of this process for all its workers where that
-            did (``gunicorn -c python:swaig_wsgi.gunicorn``), else by this process for itself.
-            After a restart of whoever made it, nobody accepts its tokens.
-        fallback_keys: earlier secrets. They still verify and never sign; drop each once
+        token_expiry_secs: lifetime of tokens, and of metadata after its last change, in seconds.
+        secret_key: signs tokens; at least 16 bytes, a string is encoded as UTF-8. If None, it is
+            generated: by the parent process for all its workers (``gunicorn -c
+            python:swaig_wsgi.gunicorn``), else by this process for itself. Tokens do not survive a
+            restart of the process that generated it.
+        fallback_keys: earlier secrets, which verify but never sign. Remove each once
             `token_expiry_secs` have passed since it was replaced.
-        signature_length: hex characters of signature in a token, 16 to 64, and the least that
-            one must have to be accepted.
-        store: where metadata is kept; by default what the parent of this process shares among
-            its workers, else the memory of this process.
+        signature_length: hex characters of the signature in a token, 16 to 64; tokens with a
+            shorter signature are rejected.
+        store: keeps metadata; by default the store that the parent process shares among its
+            workers, else the memory of this process.
 
     Raises:
-        ValueError: a key is empty or shorter than 16 bytes, or a number is out of its range.
+        TypeError: a number or `fallback_keys` has the wrong type.
+        ValueError: a key is not a string or bytes of at least 16 bytes, or a number is out of
+            range.
     """
 
-    #: Whether the key was made because none was given.
+    #: Whether the key was generated because none was given.
     generated: bool
-    #: The process that made it, and when (seconds since the epoch); None with a key that was given.
+    #: The id of the process that generated the key; None for a key that was given.
     key_made_by: int | None
+    #: When the key was generated, in seconds since the epoch; None for a key that was given.
     key_made_at: float | None
-    #: Whether this process has put metadata into the store, or has looked for some there.
+    #: Whether this process has written metadata to the store, or read some.
     keeps_metadata: bool
 
     def __init__(
@@ -72,16 +83,11 @@ class SessionManager:
         signature_length: int = 16,
         store: Store | None = None,
     ) -> None:
-        if (
-            not isinstance(token_expiry_secs, int)
-            or isinstance(token_expiry_secs, bool)
-            or not 0 < token_expiry_secs <= _MAX_TOKEN_EXPIRY
-        ):
-            raise ValueError(
-                f"token_expiry_secs must be an integer from 1 to {_MAX_TOKEN_EXPIRY} seconds"
-            )
+        self._token_expiry_secs = check_int(
+            "token_expiry_secs", token_expiry_secs, 1, _MAX_TOKEN_EXPIRY
+        )
         if isinstance(fallback_keys, (str, bytes)):
-            raise ValueError("fallback_keys must be a sequence of keys, not a single one")
+            raise ArgumentTypeError("fallback_keys must be a sequence of keys, not a single one")
         if secret_key is None:
             secret_key = generated_key("sessions")
         self.generated = isinstance(secret_key, GeneratedKey)
@@ -89,7 +95,6 @@ class SessionManager:
         if isinstance(secret_key, GeneratedKey):
             secret_key, self.key_made_by, self.key_made_at = secret_key
         self.keeps_metadata = False
-        self._token_expiry_secs = token_expiry_secs
         self._signature_length = check_signature_length(signature_length)
         self._keys = (
             _signing_key(secret_key, "secret_key"),
@@ -99,26 +104,26 @@ class SessionManager:
 
     @property
     def store(self) -> Store:
-        """Where metadata is kept."""
+        """The store of the metadata."""
         return self._store
 
     @property
     def token_expiry_secs(self) -> int:
-        """Seconds for which a token lives."""
+        """The lifetime of a token, in seconds."""
         return self._token_expiry_secs
 
     def create_session(self, call_id: str | None = None) -> str:
-        """Return `call_id`, or without one a fresh id that nobody can guess.
+        """Return `call_id`, or a random id if it is None or empty.
 
         Raises:
-            ValueError: `call_id` is not a string.
+            TypeError: `call_id` is not a string.
         """
         if call_id is None or call_id == "":
             return str(uuid.uuid4())
-        return _check_session_id(call_id)
+        return check_str("session id", call_id)
 
     def generate_token(self, function_name: str, call_id: str) -> str:
-        """Return a token that lets `function_name` run in `call_id` until it expires.
+        """Return a token that permits running `function_name` in `call_id` until it expires.
 
         Raises:
             ValueError: see :func:`.core.tokens.sign_token`.
@@ -133,9 +138,9 @@ class SessionManager:
         )
 
     def validate_token(self, call_id: str, function_name: str, token: str) -> bool:
-        """Tell whether `token` lets `function_name` run in `call_id`.
+        """Return whether `token` permits running `function_name` in `call_id`.
 
-        Never raises, whatever the three are: they come from whoever calls.
+        Never raise an exception: all three come from the client.
         """
         try:
             self.check_token(call_id, function_name, token)
@@ -144,10 +149,10 @@ class SessionManager:
         return True
 
     def check_token(self, call_id: str, function_name: str, token: str) -> ToolToken:
-        """Return what `token` says if it lets `function_name` run in `call_id`.
+        """Return the fields of `token` if it permits running `function_name` in `call_id`.
 
         Raises:
-            TokenError: it does not. Its `reason` is for the log, not for the caller.
+            TokenError: it does not. Its `reason` is for the log, not for the client.
         """
         return verify_token(
             self._keys,
@@ -159,22 +164,22 @@ class SessionManager:
         )
 
     def open_token(self, token: str) -> ToolToken:
-        """Return what `token` says if it is genuine and alive, whatever it was made for.
+        """Return the fields of `token` if it is genuine and not expired, whatever it permits.
 
-        So a request can be turned away before its body is read; what the token proves is then
-        up to :func:`.core.tokens.check_claims`.
+        With this a request can be rejected before its body is read. What the token permits is
+        checked by :func:`.core.tokens.check_claims`.
 
         Raises:
-            TokenError: `malformed`, `bad_signature` or `expired`.
+            TokenError: the token is `malformed`, has a `bad_signature` or is `expired`.
         """
         return open_token(
             self._keys, token, now=time.time(), signature_length=self._signature_length
         )
 
     def debug_token(self, token: str) -> dict[str, Any]:
-        """Return the fields of `token` and whether it `expired`, **unverified**.
+        """Return the fields of `token` and whether it is `expired`, **unverified**.
 
-        What is no token at all gives ``{"error": "malformed"}``. Never raises.
+        Return ``{"error": "malformed"}`` if it is not a token. Never raise an exception.
         """
         try:
             fields = decode_token(token)
@@ -183,52 +188,50 @@ class SessionManager:
         return {**fields._asdict(), "expired": fields.expiry <= time.time()}
 
     def set_session_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
-        """Update the metadata of a session by the members of `metadata`.
+        """Update the metadata of a session with `metadata`.
 
         Raises:
-            ValueError: `session_id` is empty or no string, or `metadata` holds NaN, an infinity or
-                itself, or gets too large.
-            TypeError: `metadata` is not a mapping with text as names, or JSON cannot say it.
+            TypeError: `session_id` is not a string, or `metadata` is not a mapping with string
+                names or not JSON-serializable.
+            ValueError: `session_id` is empty, `metadata` contains NaN, an infinity or itself, or
+                the updated metadata is too large.
             StoreError: the store failed.
         """
         key = self._use_metadata(session_id)
         self._store.merge(key, metadata, self._token_expiry_secs)
 
     def get_session_metadata(self, session_id: str) -> dict[str, Any]:
-        """Return the metadata of a session; empty when it has none or it expired.
+        """Return the metadata of a session; empty if there is none or it expired.
 
         Raises:
-            ValueError: `session_id` is empty or no string.
+            TypeError: `session_id` is not a string.
+            ValueError: `session_id` is empty.
             StoreError: the store failed.
         """
         return self._store.get(self._use_metadata(session_id)) or {}
 
     def delete_session_metadata(self, session_id: str) -> bool:
-        """Forget the metadata of a session, and tell whether it had any.
+        """Delete the metadata of a session, and return whether there was any.
 
         Raises:
-            ValueError: `session_id` is empty or no string.
+            TypeError: `session_id` is not a string.
+            ValueError: `session_id` is empty.
             StoreError: the store failed.
         """
         return self._store.delete(self._use_metadata(session_id))
 
     def _use_metadata(self, session_id: object) -> str:
-        key = "meta:" + _check_session_id(session_id)
-        # On reading, too: a process that only reads would miss what others keep for themselves.
+        key = "meta:" + check_str("session id", session_id)
+        # When reading, too: a process that only reads misses what other processes keep to
+        # themselves.
         self.keeps_metadata = True
         return key
 
 
 def _signing_key(secret: object, what: str) -> SigningKey:
     if isinstance(secret, str):
-        # Errors of the codec would carry the secret, so none is raised here.
+        # Encode surrogates, too: the codec's errors would contain the secret.
         secret = secret.encode("utf-8", "surrogatepass")
     if not isinstance(secret, bytes) or len(secret) < MIN_SECRET_BYTES:
         raise ValueError(f"{what} must be a string or bytes of at least {MIN_SECRET_BYTES} bytes")
     return SigningKey(secret)
-
-
-def _check_session_id(session_id: object) -> str:
-    if not isinstance(session_id, str) or not session_id:
-        raise ValueError("session id must be a non-empty string")
-    return session_id

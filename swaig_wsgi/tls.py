@@ -1,4 +1,4 @@
-"""TLS: where the certificate is, the context that serves it, and HSTS."""
+"""TLS: the certificate, a hardened server context, and HSTS."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from .middleware.headers import HSTSMiddleware
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+__all__ = ["SslConfig"]
+
 _VARIABLES = {
     "enabled": "SWML_SSL_ENABLED",
     "cert_path": "SWML_SSL_CERT_PATH",
     "key_path": "SWML_SSL_KEY_PATH",
     "domain": "SWML_SSL_DOMAIN",
 }
-#: Forward secrecy and authenticated encryption, for TLS 1.2 (1.3 has nothing else).
+# For TLS 1.2: forward secrecy and authenticated encryption. TLS 1.3 always has both.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
 
 class SslConfig:
-    """The TLS settings of a service (seed, "SSL/TLS").
+    """The TLS settings of a service (the SDK's security guide, "SSL/TLS").
 
-    What is not given comes from the environment. Construction never touches the files.
+    Settings that are not given come from the environment. The files are not read on construction.
 
     Args:
-        enabled: whether the service itself speaks TLS (``SWML_SSL_ENABLED``, else False).
+        enabled: whether the service itself serves TLS (``SWML_SSL_ENABLED``, else False).
         cert_path: file with the PEM certificate and its chain (``SWML_SSL_CERT_PATH``).
-        key_path: file with its PEM private key, not encrypted (``SWML_SSL_KEY_PATH``).
-        domain: the one host that HSTS is sent for (``SWML_SSL_DOMAIN``). Give it without
-            `enabled` where TLS ends at a proxy.
+        key_path: file with its unencrypted PEM private key (``SWML_SSL_KEY_PATH``).
+        domain: the only host to send HSTS for (``SWML_SSL_DOMAIN``). Give it without `enabled`
+            if a proxy terminates TLS.
         hsts: whether to send ``Strict-Transport-Security``.
         hsts_max_age: seconds for which browsers remember it.
-        settings: take what is not given from here and not from the environment.
+        settings: used instead of the environment.
 
     Raises:
-        ConfigurationError: a value, given or from the environment, is malformed. The message
-            names the variable.
+        ConfigurationError: a value, given or from the environment, is invalid. The message names
+            the variable.
     """
 
     def __init__(
@@ -65,9 +67,9 @@ class SslConfig:
         }
         for name, value in given.items():
             if value == "":
-                raise ConfigurationError(f"{name} is empty; leave it out or give {name}=None")
+                raise ConfigurationError(f"{name} is empty; omit it or pass {name}=None")
         if settings is None:
-            # These variables alone: a bad one of another matter is not this object's to report.
+            # Read these variables only: this class does not report invalid values of others.
             settings = Settings.from_env(
                 {
                     variable: os.environ[variable]
@@ -102,7 +104,7 @@ class SslConfig:
         )
 
     def is_configured(self) -> bool:
-        """Tell whether TLS is enabled and both files exist; not whether they are any good."""
+        """Return whether TLS is enabled and both files exist; their content is not checked."""
         return (
             self.enabled
             and self.cert_path is not None
@@ -112,19 +114,19 @@ class SslConfig:
         )
 
     def get_cert(self) -> str | None:
-        """Return the certificate file's text, or None when no file is named or there.
+        """Return the text of the certificate file, or None if it is not set or does not exist.
 
         Raises:
             ConfigurationError: the file cannot be read, or is not text.
         """
-        return self._existing("cert_path")
+        return self._read_existing("cert_path")
 
     def get_key(self) -> str | None:
-        """Return the private key file's text, as :meth:`get_cert`. It is a secret."""
-        return self._existing("key_path")
+        """Return the text of the private key file, a secret, as :meth:`get_cert` does."""
+        return self._read_existing("key_path")
 
     def get_server_options(self) -> dict[str, str] | None:
-        """Return ``certfile`` and ``keyfile`` as servers take them, or None without TLS."""
+        """Return the options ``certfile`` and ``keyfile`` of servers; None if not configured."""
         if not self.is_configured():
             return None
         assert self.cert_path is not None
@@ -134,15 +136,12 @@ class SslConfig:
     def get_hsts_header(self) -> str | None:
         """Return the value of ``Strict-Transport-Security``.
 
-        None with ``hsts=False``, and where neither TLS nor its domain is configured.
+        Return None with ``hsts=False``, and if neither TLS nor a domain is configured.
         """
         return self._hsts_value if self.hsts and (self.enabled or self.domain) else None
 
     def hsts_middleware(self, app: WSGIApplication) -> HSTSMiddleware:
-        """Return `app` in an HSTSMiddleware that says what :meth:`get_hsts_header` says.
-
-        Where that is None, the middleware passes everything on as it is.
-        """
+        """Return `app` in a middleware that sends the header of :meth:`get_hsts_header`, if any."""
         return HSTSMiddleware(
             app,
             self.hsts_max_age,
@@ -151,22 +150,22 @@ class SslConfig:
         )
 
     def create_context(self) -> ssl.SSLContext:
-        """Return a server's context: TLS 1.2 or later, forward secrecy, no compression.
+        """Return a server context: TLS 1.2 or later, forward secrecy, no compression.
 
-        Call it before binding a port: it is what refuses to start.
+        Call it before binding a port, so that a server with unusable files does not start.
 
         Raises:
-            ConfigurationError: TLS is not enabled, or a file is not named, missing, unreadable,
-                not PEM, encrypted, or the key of another certificate. The message names the file
-                and the variable.
+            ConfigurationError: TLS is not enabled, or a file is not set, missing, unreadable, not
+                PEM, encrypted, or the key of another certificate. The message names the file and
+                the variable.
         """
         if not self.enabled:
             raise ConfigurationError("SWML_SSL_ENABLED: TLS is not enabled; set it to true")
         certificate, key = self._required("cert_path"), self._required("key_path")
         if not _CERTIFICATE.search(certificate):
-            raise self._error("cert_path", "holds no PEM certificate")
+            raise self._error("cert_path", "contains no PEM certificate")
         if not _KEY.search(key):
-            raise self._error("key_path", "holds no PEM private key")
+            raise self._error("key_path", "contains no PEM private key")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
@@ -175,16 +174,16 @@ class SslConfig:
         )
         assert self.cert_path is not None
         try:
-            context.load_cert_chain(self.cert_path, self.key_path, password=_refuse_passphrase)
+            context.load_cert_chain(self.cert_path, self.key_path, password=_no_passphrase)
         except _EncryptedKeyError:
             raise self._error(
-                "key_path", "is encrypted; a server that starts by itself needs a plain one"
+                "key_path", "is encrypted; an unattended server needs an unencrypted one"
             ) from None
         except OSError as error:  # ssl.SSLError is one
             raise self._diagnose(certificate, error) from None
         return context
 
-    def _existing(self, name: str) -> str | None:
+    def _read_existing(self, name: str) -> str | None:
         path = getattr(self, name)
         return self._read(name, path) if path is not None and os.path.exists(path) else None
 
@@ -206,7 +205,7 @@ class SslConfig:
             raise self._error(name, "is not text, so not PEM") from None
 
     def _diagnose(self, certificate: str, error: OSError) -> ConfigurationError:
-        """Tell which of the two files OpenSSL did not take; it names neither."""
+        """Return an error that names the file that OpenSSL rejected; its own names neither."""
         reason = getattr(error, "reason", None) or ""
         if "MISMATCH" in reason:
             return self._error("key_path", f"is not the key of the certificate {self.cert_path!r}")
@@ -214,7 +213,7 @@ class SslConfig:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block)
             except (ssl.SSLError, ValueError):
-                return self._error("cert_path", "holds a broken PEM certificate")
+                return self._error("cert_path", "contains a broken PEM certificate")
         why = reason or error.strerror or str(error)
         return self._error("key_path", f"cannot serve the certificate {self.cert_path!r}: {why}")
 
@@ -226,6 +225,6 @@ class _EncryptedKeyError(Exception):
     pass
 
 
-def _refuse_passphrase() -> str:
-    # Without a callback OpenSSL would ask on the terminal, and a service would hang.
+def _no_passphrase() -> str:
+    # Without a callback OpenSSL prompts on the terminal, and a service hangs.
     raise _EncryptedKeyError

@@ -1,13 +1,17 @@
-"""URLs that choose a store.
+"""Validation of store URLs.
 
-No error says anything of the URL it refuses: whatever part of it looks odd may be a password whose
-special characters were not percent-encoded.
+Error messages contain no part of the URL: a part that looks invalid may be a password whose special
+characters are not percent-encoded.
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+from ._validation import ArgumentTypeError
+
+__all__ = ["check_store_url", "split_prefix", "sqlite_path"]
 
 _FORMS = "expected memory://, sqlite://, sqlite:///path, redis://, rediss:// or unix:///path"
 _REDIS_OPTIONS = frozenset({"db", "prefix"})
@@ -18,23 +22,24 @@ _SOCKET_OPTIONS = frozenset({"username", "password"})
 
 
 def check_store_url(url: str) -> str:
-    """Return `url` if it chooses a store.
+    """Return `url` if it is a valid store URL.
 
     - ``memory://``
     - ``sqlite://`` (a private file), ``sqlite:///relative.db``, ``sqlite:////absolute.db``: the
-      path stands as it is, not percent-encoded, and there are no options.
+      path is not percent-encoded, and there are no options.
     - ``redis://[[user]:password@][host][:port][/db]``, ``rediss://`` for the same over TLS, and
       ``unix://[[user]:password@]/path/of.sock``. Options: ``db``, ``prefix``; over TLS also
       ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs`` and
       ``ssl_check_hostname``; for a socket also ``username`` and ``password``.
 
     Raises:
-        ValueError: it does not. The text says what was expected and nothing of `url`.
+        TypeError: `url` is not a string.
+        ValueError: it is invalid. The message describes what was expected.
     """
     if not isinstance(url, str):
-        raise ValueError(f"expected text, not {type(url).__name__}")
+        raise ArgumentTypeError(f"expected text, not {type(url).__name__}")
     if not url.isprintable():
-        raise ValueError("a store URL must not hold control characters")
+        raise ValueError("a store URL must not contain control characters")
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("memory", "sqlite", "redis", "rediss", "unix"):
         raise ValueError(_FORMS)
@@ -49,12 +54,12 @@ def check_store_url(url: str) -> str:
 
 
 def sqlite_path(url: str) -> str | None:
-    """Return the path that a checked SQLite URL names, as it stands; None for a private file."""
+    """Return the path in a valid SQLite URL; None for a private file."""
     return url[len("sqlite:///") :] or None
 
 
 def split_prefix(url: str) -> tuple[str, str | None]:
-    """Return a checked Redis URL without its option ``prefix``, and that option's value or None."""
+    """Return a valid Redis URL without its option ``prefix``, and that option's value or None."""
     base, _, query = url.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     prefix = options.pop("prefix", None)
@@ -89,13 +94,13 @@ def _check_redis(url: str) -> None:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        sound = parts.port != 0 and "#" not in url and "@" not in parts.path
+        valid = parts.port != 0 and "#" not in url and "@" not in parts.path
         if "[" in parts.netloc:
-            ip_address(parts.hostname or "")  # which urlsplit does only from Python 3.11 on
+            ip_address(parts.hostname or "")  # urlsplit checks it only from Python 3.11 on
     except ValueError:
-        sound = False
-    if not sound:
-        # Raised outside the handler: what urlsplit says holds parts of the URL.
+        valid = False
+    if not valid:
+        # Outside the handler: the message of urlsplit, which would be the context, quotes the URL.
         raise ValueError(
             "expected host, port and database as in redis://user:password@host:6379/0, "
             "with special characters of the password percent-encoded"
