@@ -30,6 +30,18 @@ _LISTS = (list, Sequence, MutableSequence, Collection, Iterable)
 _DICTS = (dict, Mapping, MutableMapping)
 
 
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+_SIMPLE: dict[type, tuple[str, Convert]] = {
+    str: ("string", _unchanged),
+    bool: ("boolean", _unchanged),
+    int: ("integer", int),
+    float: ("number", float),
+}
+
+
 class Described(NamedTuple):
     """A JSON schema, and a converter from its values to the annotated type."""
 
@@ -119,14 +131,9 @@ def guarded(described: Described, where: str) -> Convert:
 
 
 def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
-    if cls is str:
-        return Described({"type": "string"}, _unchanged)
-    if cls is bool:
-        return Described({"type": "boolean"}, _unchanged)
-    if cls is int:
-        return Described({"type": "integer"}, int)
-    if cls is float:
-        return Described({"type": "number"}, float)
+    if cls in _SIMPLE:
+        name, convert = _SIMPLE[cls]
+        return Described({"type": name}, convert)
     if issubclass(cls, enum.Enum):
         return _choices([(member.value, member) for member in cls], where)
     if dataclasses.is_dataclass(cls):
@@ -182,14 +189,11 @@ def _nullable(described: Described) -> Described:
 
 def _choices(pairs: list[tuple[Any, Any]], where: str) -> Described:
     """Describe pairs of a JSON value and the Python value that it represents."""
-    texts = [value for value, _ in pairs if isinstance(value, str)]
-    flags = [value for value, _ in pairs if isinstance(value, bool)]
-    numbers = [
-        value
-        for value, _ in pairs
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    ]
-    with_null = any(value is None for value, _ in pairs)
+    values = [value for value, _ in pairs]
+    texts = [value for value in values if isinstance(value, str)]
+    flags = [value for value in values if isinstance(value, bool)]
+    numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    with_null = None in values
     if len(texts) + len(flags) + len(numbers) + with_null < len(pairs) or len(pairs) == with_null:
         raise UnsupportedAnnotation(
             f"{where}: the values to choose from must be strings, numbers, true and false"
@@ -264,7 +268,8 @@ def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
 def _with_default(described: Described, default: Any, where: str) -> Described:
     if default is None:
         # An implicit Optional, as in typing.get_type_hints() before Python 3.11.
-        return described if _allows_null(described.schema) else _nullable(described)
+        allows_null = find_fault(described.schema, None) is None
+        return described if allows_null else _nullable(described)
     try:
         value = json.loads(json.dumps(default, default=_value, allow_nan=False))
     except (TypeError, ValueError):
@@ -275,10 +280,6 @@ def _with_default(described: Described, default: Any, where: str) -> Described:
     schemas = described.schema.get("anyOf", [described.schema])
     next(each for each in schemas if find_fault(each, value) is None)["default"] = value
     return described
-
-
-def _allows_null(schema: dict[str, Any]) -> bool:
-    return find_fault(schema, None) is None
 
 
 def _set_description(schema: dict[str, Any], text: str, *, replace: bool = False) -> None:
@@ -294,10 +295,6 @@ def _value(value: Any) -> Any:
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return value
-
-
-def _unchanged(value: Any) -> Any:
     return value
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import sys
 from collections.abc import Mapping
 from fractions import Fraction
@@ -22,6 +23,13 @@ from ._keywords import TYPES, compiled_pattern, is_type
 #: The longest text, in characters, to which a pattern is applied. The limit bounds the time that a
 #: caller can make the search take.
 MAX_PATTERN_TEXT = 10_000
+
+_BOUNDS = (
+    ("minimum", operator.ge, "at least"),
+    ("maximum", operator.le, "at most"),
+    ("exclusiveMinimum", operator.gt, "more than"),
+    ("exclusiveMaximum", operator.lt, "less than"),
+)
 
 
 class Fault(NamedTuple):
@@ -98,22 +106,19 @@ def _below(step: str, fault: Fault) -> Fault:
 
 
 def _wrong_value(schema: Mapping[str, Any], value: Any) -> str | None:
-    if not _has_type(schema, value):
-        return f"must be {_expected(schema)}"
-    if "const" in schema and canonical(value) != canonical(schema["const"]):
-        return f"must be {_expected(schema)}"
-    if "enum" in schema:
-        wanted = canonical(value)
-        if all(canonical(allowed) != wanted for allowed in schema["enum"]):
-            return f"must be {_expected(schema)}"
-    return None
+    fits = _has_type(schema, value)
+    for allowed in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
+        fits = fits and (allowed is None or canonical(value) in map(canonical, allowed))
+    return None if fits else f"must be {_expected(schema)}"
 
 
 def _has_type(schema: Mapping[str, Any], value: Any) -> bool:
-    wanted = schema.get("type")
-    if wanted is None:
-        return True
-    return any(is_type(name, value) for name in ([wanted] if isinstance(wanted, str) else wanted))
+    return "type" not in schema or any(is_type(name, value) for name in _types(schema))
+
+
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    names = schema["type"]
+    return [names] if isinstance(names, str) else names
 
 
 def _wrong_text(schema: Mapping[str, Any], value: str) -> str | None:
@@ -131,14 +136,9 @@ def _wrong_number(schema: Mapping[str, Any], value: float) -> str | None:
     # Written so that NaN fails.
     if not abs(value) <= sys.float_info.max:
         return "must be a number of reasonable size"
-    if "minimum" in schema and not value >= schema["minimum"]:
-        return f"must be at least {schema['minimum']}"
-    if "maximum" in schema and not value <= schema["maximum"]:
-        return f"must be at most {schema['maximum']}"
-    if "exclusiveMinimum" in schema and not value > schema["exclusiveMinimum"]:
-        return f"must be more than {schema['exclusiveMinimum']}"
-    if "exclusiveMaximum" in schema and not value < schema["exclusiveMaximum"]:
-        return f"must be less than {schema['exclusiveMaximum']}"
+    for keyword, fits, words in _BOUNDS:
+        if keyword in schema and not fits(value, schema[keyword]):
+            return f"must be {words} {schema[keyword]}"
     if "multipleOf" in schema:
         # Exact decimals: 0.3 is a multiple of 0.1.
         quotient = Fraction(str(value)) / Fraction(str(schema["multipleOf"]))
@@ -231,8 +231,7 @@ def _expected(schema: Mapping[str, Any]) -> str:
         allowed = schema["enum"]
         return _as_json(allowed[0]) if len(allowed) == 1 else f"one of {_listed(allowed)}"
     if "type" in schema:
-        names = schema["type"]
-        return " or ".join([TYPES[name] for name in ([names] if isinstance(names, str) else names)])
+        return " or ".join([TYPES[name] for name in _types(schema)])
     return _either(schema.get("anyOf") or schema.get("oneOf") or [])
 
 

@@ -162,9 +162,8 @@ class ToolRegistry:
 
     def _check_name(self, name: Any) -> None:
         if not is_function_name(name):
-            raise ValueError(
-                f"a tool's name must match [A-Za-z_][A-Za-z0-9_]{{0,127}}, not be {shorten(name)}"
-            )
+            expected = "a tool's name must match [A-Za-z_][A-Za-z0-9_]{0,127}"
+            raise ValueError(f"{expected}: {shorten(name)}")
         if name in RESERVED_NAMES:
             raise ValueError(f"the tool name {name!r} is reserved")
         if name in self._tools:

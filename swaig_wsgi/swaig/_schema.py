@@ -16,9 +16,14 @@ from ._validation import check_strings, json_object
 Bind = Callable[[dict[str, Any], dict[str, Any]], "tuple[tuple[Any, ...], dict[str, Any]]"]
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_POSITIONAL = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+#: The ways to call a plain handler, in order of preference.
+_PLAIN: tuple[Bind, ...] = (
+    lambda args, raw_data: ((args, raw_data), {}),
+    lambda args, raw_data: ((args,), {"raw_data": raw_data}),
+    lambda args, raw_data: ((args,), {}),
+    lambda args, raw_data: ((), {"args": args, "raw_data": raw_data}),
 )
 
 
@@ -68,7 +73,7 @@ def inspect_handler(
     try:
         signature = inspect.signature(handler)
     except (TypeError, ValueError):  # a builtin without a signature
-        return HandlerSignature(explicit or object_schema(None), first_paragraph(doc), _both)
+        return HandlerSignature(explicit or object_schema(None), first_paragraph(doc), _PLAIN[0])
     taken = [
         parameter
         for parameter in signature.parameters.values()
@@ -193,7 +198,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _plain(signature: inspect.Signature, subject: str) -> Bind:
     """Return the first way to pass arguments and raw request that the signature allows."""
-    for bind in (_both, _raw_by_name, _arguments_only, _both_by_name):
+    for bind in _PLAIN:
         positional, named = bind({}, {})
         try:
             signature.bind(*positional, **named)
@@ -204,22 +209,6 @@ def _plain(signature: inspect.Signature, subject: str) -> Bind:
         f"{subject} must take (arguments, raw request), or each argument under its name; "
         f"it takes {signature}"
     )
-
-
-def _both(args: Any, raw_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (args, raw_data), {}
-
-
-def _raw_by_name(args: Any, raw_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (args,), {"raw_data": raw_data}
-
-
-def _arguments_only(args: Any, raw_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (args,), {}
-
-
-def _both_by_name(args: Any, raw_data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (), {"args": args, "raw_data": raw_data}
 
 
 def _by_name(taken: list[inspect.Parameter], converters: Mapping[str, Convert]) -> Bind:

@@ -178,21 +178,35 @@ class Context(View):
 
     def set_enter_fillers(self, enter_fillers: Mapping[str, Iterable[str]]) -> Context:
         """Set what may be said on entering, by language code or ``default``."""
-        return self._set(enter_fillers=_fillers(enter_fillers, "enter fillers"))
+        return self._set_fillers("enter_fillers", enter_fillers)
 
     def set_exit_fillers(self, exit_fillers: Mapping[str, Iterable[str]]) -> Context:
         """Set what may be said on leaving, by language code or ``default``."""
-        return self._set(exit_fillers=_fillers(exit_fillers, "exit fillers"))
+        return self._set_fillers("exit_fillers", exit_fillers)
 
     def add_enter_filler(self, language_code: str, fillers: Iterable[str]) -> Context:
         """Set what may be said on entering in one language."""
-        added = _fillers({language_code: fillers}, "enter fillers")
-        return self._set(enter_fillers={**self._read().get("enter_fillers", {}), **added})
+        return self._set_fillers("enter_fillers", {language_code: fillers}, keep=True)
 
     def add_exit_filler(self, language_code: str, fillers: Iterable[str]) -> Context:
         """Set what may be said on leaving in one language."""
-        added = _fillers({language_code: fillers}, "exit fillers")
-        return self._set(exit_fillers={**self._read().get("exit_fillers", {}), **added})
+        return self._set_fillers("exit_fillers", {language_code: fillers}, keep=True)
+
+    def _set_fillers(self, member: str, value: Any, *, keep: bool = False) -> Context:
+        what = member.replace("_", " ")
+        if not isinstance(value, Mapping):
+            expected = "a dictionary of lists by language"
+            raise ArgumentTypeError(f"{what} must be {expected}, not {shorten(value)}")
+        fillers = self._read().get(member, {}) if keep else {}
+        added = {
+            check_str(f"the language of {what}", code): check_strings(
+                f"the {what} for {code!r}", each
+            )
+            for code, each in value.items()
+        }
+        if not added or not all(added.values()):
+            raise ValueError(f"{what} must have at least one language, and text in each")
+        return self._set(**{member: {**fillers, **added}})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the context as in the document, without validating the names it refers to.
@@ -300,18 +314,3 @@ def _render_context(state: State) -> State:
         rendered["system_prompt"] = markdown(system_sections)
     rendered["steps"] = [render_step(name, each) for name, each in state["steps"].items()]
     return rendered
-
-
-def _fillers(value: Any, what: str) -> dict[str, list[str]]:
-    if not isinstance(value, Mapping):
-        expected = "a dictionary of lists by language"
-        raise ArgumentTypeError(f"{what} must be {expected}, not {shorten(value)}")
-    made = {
-        check_str(f"the language of {what}", code): check_strings(
-            f"the {what} for {code!r}", fillers
-        )
-        for code, fillers in value.items()
-    }
-    if not made or not all(made.values()):
-        raise ValueError(f"{what} must have at least one language, and text in each")
-    return made

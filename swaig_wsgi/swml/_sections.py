@@ -91,13 +91,13 @@ def _declared(title: Any, content: Any) -> dict[str, Any] | None:
         raise ArgumentTypeError(
             f"section {title!r} must be a string, a list or a dictionary, not {shorten(content)}"
         )
-    _check_members(content, _SECTION_MEMBERS, title)
+    _check_known(content, _SECTION_MEMBERS, title)
     subsections = content.get("subsections") or []
     if not isinstance(subsections, (list, tuple)):
         raise ArgumentTypeError(f"the subsections of {title!r} must be a list")
     for each in subsections:
         if isinstance(each, Mapping):
-            _check_members(each, _SUBSECTION_MEMBERS, title)
+            _check_known(each, _SUBSECTION_MEMBERS, title)
     filled = [
         each
         for each in subsections
@@ -115,7 +115,7 @@ def _declared(title: Any, content: Any) -> dict[str, Any] | None:
     }
 
 
-def _check_members(content: Mapping[Any, Any], known: set[str], title: Any) -> None:
+def _check_known(content: Mapping[Any, Any], known: set[str], title: Any) -> None:
     # A misspelled member would silently lose an instruction.
     for member in content:
         if member not in known:

@@ -78,7 +78,7 @@ def our_prompt(agent):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_contexts_are_theirs_and_the_golden_file_holds_them(name):
+def test_contexts_equal_the_sdk_s_and_the_golden_files(name):
     theirs, ours = their_agent(), our_agent()
     for agent in (theirs, ours):
         agent.set_prompt_text("You are Ann.")
@@ -95,7 +95,7 @@ def test_contexts_are_theirs_and_the_golden_file_holds_them(name):
     ],
     ids=["text", "sections"],
 )
-def test_the_prompt_stays_beside_the_contexts(set_prompt):
+def test_the_prompt_is_kept_with_contexts(set_prompt):
     theirs, ours = their_agent(), our_agent()
     for agent in (theirs, ours):
         set_prompt(agent)
@@ -105,7 +105,7 @@ def test_the_prompt_stays_beside_the_contexts(set_prompt):
 
 
 @pytest.mark.parametrize("sections", SECTIONS, ids=["titles", "dictionaries", "list"])
-def test_declared_sections_are_theirs(sections):
+def test_declared_sections_equal_the_sdk_s(sections):
     assert our_prompt(our_agent(sections)) == their_prompt(their_agent(sections))
 
 
@@ -177,7 +177,7 @@ def on_to_an_unknown_step(contexts):
         on_to_an_unknown_step,
     ],
 )
-def test_both_refuse_what_does_not_hang_together(scenario):
+def test_both_reject_unknown_names(scenario):
     theirs = their_agent()
     scenario(theirs.define_contexts())
     with pytest.raises(ValueError, match="."):
@@ -189,7 +189,7 @@ def test_both_refuse_what_does_not_hang_together(scenario):
 
 
 @pytest.mark.parametrize("name", ["next_step", "change_context", "gather_submit"])
-def test_both_keep_the_names_of_navigation(name):
+def test_both_reserve_the_names_of_navigation_functions(name):
     theirs, ours = their_agent(), our_agent()
     for agent in (theirs, ours):
         agent.define_tool(name, "A tool.", {}, lambda args, raw_data: None)
@@ -225,7 +225,7 @@ def parameters(method):
 
 
 @pytest.mark.parametrize("ours", [ContextBuilder, Context, Step])
-def test_methods_and_parameters_have_their_names(ours):
+def test_methods_and_parameters_have_the_sdk_s_names(ours):
     theirs = getattr(signalwire.core.contexts, ours.__name__)
     for name, method in vars(theirs).items():
         if not name.startswith("_"):

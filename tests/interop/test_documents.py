@@ -308,7 +308,7 @@ def test_documents_with_tools_from_annotations_are_valid():
 
 
 @pytest.mark.parametrize("spoil", ["verb", "ai", "function"])
-def test_the_schema_has_teeth(spoil):
+def test_the_schema_rejects_invalid_documents(spoil):
     document = our_document(*AGENTS["secure tools"])
     if spoil == "verb":
         document["sections"]["main"].append({"dance": {}})

@@ -322,7 +322,7 @@ def test_the_wire_format_is_the_same(response, method, args, kwargs):
 
 
 @pytest.mark.parametrize(("method", "args", "kwargs"), REFUSED)
-def test_what_they_refuse_is_refused(method, args, kwargs):
+def test_what_the_sdk_rejects_is_rejected(method, args, kwargs):
     with pytest.raises(ValueError):  # noqa: PT011 - the words are each package's own
         getattr(TheirResult(), method)(*args, **kwargs)
     result = FunctionResult()

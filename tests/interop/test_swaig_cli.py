@@ -100,7 +100,7 @@ def test_it_calls_a_tool_with_what_is_typed(run):
     assert answer_of(output) == {"response": "pong"}
 
 
-def test_it_hears_what_is_wrong_with_an_argument(run):
+def test_an_invalid_argument_is_reported_to_it(run):
     code, output = run("--function", "price", "--json", '{"count": 3}')
     assert code == 0
     assert "item" in answer_of(output)["response"]
@@ -120,7 +120,7 @@ def test_it_needs_the_password(run):
     assert "Authentication failed" in output
 
 
-def test_it_hears_of_no_unknown_tool(run):
+def test_an_unknown_tool_is_not_listed(run):
     code, output = run("--function", "steal", "--json", "{}")
     assert code == 1
     assert "No function signatures received" in output

@@ -33,7 +33,7 @@ def ours():
 
 
 @pytest.mark.parametrize("call_id", CALL_IDS)
-def test_their_tokens_verify_here(ours, theirs, call_id):
+def test_the_sdk_s_tokens_verify_here(ours, theirs, call_id):
     token = theirs.generate_token("pay", call_id)
     assert ours.validate_token(call_id, "pay", token)
     assert ours.validate_token(call_id, "pay", token.rstrip("="))
@@ -43,7 +43,7 @@ def test_their_tokens_verify_here(ours, theirs, call_id):
 
 
 @pytest.mark.parametrize("call_id", CALL_IDS)
-def test_our_tokens_verify_there_once_padded(ours, theirs, call_id):
+def test_our_padded_tokens_verify_in_the_sdk(ours, theirs, call_id):
     for function in ("pay", "post_prompt", "_f0"):
         token = ours.generate_token(function, call_id)
         assert theirs.validate_token(call_id, function, padded(token))
@@ -61,7 +61,7 @@ def test_every_length_of_padding_was_tried(ours, theirs):
     assert lengths == {0, 1, 2}
 
 
-def test_neither_takes_a_token_for_something_else(ours, theirs):
+def test_neither_accepts_a_token_for_another_call(ours, theirs):
     call_id = CALL_IDS[0]
     there, here = theirs.generate_token("pay", call_id), ours.generate_token("pay", call_id)
     for arguments in ((call_id, "look"), ("other", "pay"), ("", "pay")):
@@ -69,7 +69,7 @@ def test_neither_takes_a_token_for_something_else(ours, theirs):
         assert not theirs.validate_token(*arguments, padded(here))
 
 
-def test_neither_takes_a_token_of_another_secret(ours, theirs):
+def test_neither_accepts_a_token_of_another_secret(ours, theirs):
     other = "another secret of more than sixteen bytes"
     call_id = CALL_IDS[0]
     foreign = TheirManager(3600, other).generate_token("pay", call_id)
@@ -78,14 +78,14 @@ def test_neither_takes_a_token_of_another_secret(ours, theirs):
     assert not theirs.validate_token(call_id, "pay", padded(here))
 
 
-def test_neither_takes_a_token_whose_time_is_over(ours):
+def test_neither_accepts_an_expired_token(ours):
     call_id = CALL_IDS[0]
     assert not ours.validate_token(
         call_id, "pay", TheirManager(-1, SECRET).generate_token("pay", call_id)
     )
 
 
-def test_neither_takes_a_token_that_was_changed(ours, theirs):
+def test_neither_accepts_a_modified_token(ours, theirs):
     call_id = CALL_IDS[0]
     for manager, token in (
         (ours, theirs.generate_token("pay", call_id)),
@@ -99,14 +99,14 @@ def test_neither_takes_a_token_that_was_changed(ours, theirs):
         )
 
 
-def test_an_ordinary_manager_here_takes_their_longer_signatures(theirs):
+def test_a_default_manager_accepts_the_sdk_s_longer_signatures(theirs):
     call_id = CALL_IDS[0]
     assert SessionManager(3600, SECRET).validate_token(
         call_id, "pay", theirs.generate_token("pay", call_id)
     )
 
 
-def test_our_shorter_signatures_are_worthless_there(theirs):
+def test_the_sdk_rejects_our_shorter_signatures(theirs):
     call_id = CALL_IDS[0]
     token = SessionManager(3600, SECRET).generate_token("pay", call_id)
     assert not theirs.validate_token(call_id, "pay", padded(token))

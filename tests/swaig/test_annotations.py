@@ -216,7 +216,7 @@ def test_schemas(annotation, expected):
     assert schema(annotation) == expected
 
 
-def test_the_new_way_to_write_unions():
+def test_unions_with_a_vertical_bar():
     try:
         annotation = eval("int | None")
     except TypeError:  # before Python 3.10
@@ -259,7 +259,7 @@ def test_aliases_of_the_type_statement():
         Node,
     ],
 )
-def test_what_has_no_schema_is_refused_and_never_taken_for_text(annotation):
+def test_annotations_without_a_schema_are_rejected(annotation):
     with pytest.raises(UnsupportedAnnotation, match=r"^it(:|, )"):
         describe(annotation, "it")
 
@@ -332,7 +332,7 @@ def test_keywords_are_checked(keywords, complaint):
         ),
     ],
 )
-def test_values_become_what_annotations_say(annotation, value, expected):
+def test_values_are_converted_to_the_annotated_types(annotation, value, expected):
     result = converted(annotation, value)
     assert result == expected
     assert type(result) is type(expected)
@@ -354,7 +354,7 @@ def test_nested_dataclasses():
         ({"type": "integer", "enum": [1]}, 1),
     ],
 )
-def test_keywords_that_let_more_through_do_not_reach_the_handler(keywords, value):
+def test_values_that_cannot_be_converted_do_not_reach_the_handler(keywords, value):
     described = describe(Annotated[Unit, keywords], "it")
     assert find_fault(described.schema, value) is None
     with pytest.raises(ValueError, match=r"^it: the value must be one of"):
@@ -423,7 +423,7 @@ def test_defaults(annotation, default, expected):
     assert described_with(annotation, default).schema == expected
 
 
-def test_a_default_of_none_lets_null_through():
+def test_a_default_of_none_allows_null():
     assert described_with(Unit, None).convert(None) is None
     assert described_with(Unit, None).convert("celsius") is Unit.C
 
@@ -432,7 +432,7 @@ def test_a_default_of_none_lets_null_through():
     ("annotation", "default"),
     [(int, "5"), (str, 5), (Unit, "kelvin"), (Annotated[int, {"minimum": 1}], 0), (list[str], [1])],
 )
-def test_a_default_that_the_ai_could_not_pass_is_refused(annotation, default):
+def test_a_default_that_does_not_fit_its_annotation_is_rejected(annotation, default):
     with pytest.raises(ValueError, match=r"^it: its default must be"):
         described_with(annotation, default)
 
@@ -465,7 +465,7 @@ values = st.recursive(
 
 
 @given(annotations, values)
-def test_whatever_passes_can_be_converted(annotation, value):
+def test_every_valid_value_can_be_converted(annotation, value):
     described = describe(annotation, "it")
     check_schema(described.schema)
     if find_fault(described.schema, value) is None:

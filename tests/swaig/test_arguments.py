@@ -51,7 +51,7 @@ def test_arguments_that_fit():
 
 
 @pytest.mark.parametrize("args", [None, [], "text", 5, True])
-def test_arguments_are_an_object(args):
+def test_arguments_must_be_an_object(args):
     assert check_arguments({}, args) == "The arguments must be an object."
 
 
@@ -236,7 +236,7 @@ def test_sentences_name_the_argument_by_its_path():
     )
 
 
-def test_what_is_missing_is_told_with_what_it_must_be():
+def test_a_missing_argument_is_reported_with_the_expected_value():
     schema = tool(unit={"anyOf": [{"const": "c"}, {"type": "integer"}, {"type": "integer"}]})
     assert (
         check_arguments(schema, {})
@@ -244,14 +244,14 @@ def test_what_is_missing_is_told_with_what_it_must_be():
     )
 
 
-def test_faults_of_the_arguments_together():
+def test_faults_of_the_whole_object():
     assert (
         check_arguments({"type": "object", "maxProperties": 1}, {"a": 1, "b": 2})
         == "The arguments must have at most 1 member."
     )
 
 
-def test_null_is_not_taken_for_missing():
+def test_null_is_not_a_missing_argument():
     assert complaint_about({"type": "string"}, None) == "must be a string"
     schema = {"type": "object", "properties": {"it": {"type": "string"}}}
     assert check_arguments(schema, {"it": None}) == "The argument 'it' must be a string."
@@ -276,12 +276,12 @@ def test_nothing_is_coerced_or_changed():
         {"anyOf": [{"const": 1}, {"const": 2}]},
     ],
 )
-def test_a_value_is_never_repeated(schema):
+def test_sentences_never_contain_a_value(schema):
     secret = "4111111111111111"
     assert secret not in check_arguments(tool(it=schema), {"it": secret})
 
 
-def test_sentences_are_short_whatever_the_schema_or_the_caller_says():
+def test_sentences_are_short_for_any_schema_and_value():
     long = "x" * 100_000
     for schema, args in [
         (tool(it={"enum": [f"value {i}" for i in range(10_000)]}), {"it": 1}),
@@ -303,20 +303,20 @@ def test_sentences_are_short_whatever_the_schema_or_the_caller_says():
         assert sentence.endswith(".")
 
 
-def test_a_long_choice_says_how_much_was_left_out():
+def test_a_long_list_of_options_is_shortened():
     complaint = complaint_about({"enum": [f"value {i}" for i in range(100)]}, 1)
     assert complaint.startswith('must be one of "value 0", "value 1", ')
     assert complaint.endswith(" and 83 more")
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31m", "\u202e", "\ud800"])
-def test_names_from_outside_cannot_garble_the_sentence(name):
+def test_unprintable_names_are_escaped_in_the_sentence(name):
     sentence = check_arguments({"additionalProperties": False}, {name: 1})
     assert sentence == f"The argument '{json.dumps(name)}' is unknown."
     assert sentence.isprintable()
 
 
-def test_attack_text_for_a_slow_pattern_is_not_searched():
+def test_attack_long_text_is_not_matched_against_a_pattern():
     # Against this pattern the text takes quadratic time: more than a minute at this length.
     schema = {"pattern": "[a]*b"}
     assert complaint_about(schema, "a" * 1_000_000) == "must have at most 10000 characters"
@@ -427,7 +427,7 @@ def fits(schema, value):
 
 
 @given(schemas, json_values)
-def test_what_passes_is_what_json_schema_says(schema, value):
+def test_arguments_are_valid_exactly_if_jsonschema_accepts_them(schema, value):
     check_schema(schema)
     sentence = check_arguments({"properties": {"it": schema}}, {"it": value})
     assert (sentence is None) == fits(schema, value)

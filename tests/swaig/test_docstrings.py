@@ -86,7 +86,7 @@ def test_sphinx_style():
     }
 
 
-def test_the_section_ends_where_the_indentation_does():
+def test_a_section_ends_with_its_indentation():
     doc = "Say.\n\nArgs:\n    a: One.\nb: Not an argument.\n"
     assert parameter_descriptions(doc) == {"a": "One."}
 
@@ -129,7 +129,7 @@ pieces = st.sampled_from([*"aA :-*(),", "\n", "\n    ", "Args:", ":param a:", "-
 
 
 @given(st.lists(pieces, max_size=40).map("".join))
-def test_any_text_can_be_read(doc):
+def test_any_text_is_accepted(doc):
     first_paragraph(doc)
     for description in parameter_descriptions(doc).values():
         assert description == " ".join(description.split()) != ""

@@ -28,7 +28,7 @@ def test_properties_or_a_schema_make_the_same_tool() -> None:
     assert len(registry) == 2
 
 
-def test_a_definition_is_independent_of_what_it_was_made_of() -> None:
+def test_a_definition_is_a_copy() -> None:
     registry = ToolRegistry()
     properties = {"n": {"type": "integer"}}
     fillers = {"en-US": ["hm"]}
@@ -68,7 +68,7 @@ def test_a_typed_handler_gets_its_arguments_by_name() -> None:
 @pytest.mark.parametrize(
     "name", ["", "1a", "a-b", "a.b", "a b", "ä", "a" * 129, "a\n", None, 5, b"a", "post_prompt"]
 )
-def test_names_that_are_refused(name: Any) -> None:
+def test_invalid_names(name: Any) -> None:
     registry = ToolRegistry()
     with pytest.raises(ValueError, match="name"):
         registry.define(name, "x", {}, handler)
@@ -76,7 +76,7 @@ def test_names_that_are_refused(name: Any) -> None:
         registry.register({"function": name})
 
 
-def test_a_name_is_taken_once() -> None:
+def test_a_name_cannot_be_used_twice() -> None:
     registry = ToolRegistry()
     registry.define("a", "x", {}, handler)
     with pytest.raises(ValueError, match="there already is a tool 'a'"):
@@ -110,7 +110,7 @@ def test_a_name_is_taken_once() -> None:
         {"wait_file": object()},
     ],
 )
-def test_definitions_that_are_refused(options: dict[str, Any]) -> None:
+def test_invalid_definitions(options: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"description": "x", "parameters": {}, "handler": handler}
     arguments.update(options)
     registry = ToolRegistry()
@@ -136,7 +136,7 @@ def test_signatures_always_have_required() -> None:
     assert "required" not in next(iter(registry)).definition["parameters"]
 
 
-def test_secure_by_default_means_what_runs_here() -> None:
+def test_secure_by_default_applies_to_tools_that_run_here() -> None:
     registry = ToolRegistry(secure_by_default=True)
     registry.define("a", "x", {}, handler)
     registry.define("b", "x", {}, handler, secure=False)
@@ -144,7 +144,7 @@ def test_secure_by_default_means_what_runs_here() -> None:
     assert [tool.secure for tool in registry] == [True, False, False]
 
 
-def test_no_handler_in_the_representation() -> None:
+def test_the_representation_does_not_contain_the_handler() -> None:
     registry = ToolRegistry()
     registry.define("a", "x", {}, handler)
     assert "function" not in repr(registry.get("a")).replace("'function'", "")
@@ -156,7 +156,7 @@ def test_the_name_of_a_decorated_function() -> None:
 
 
 @pytest.mark.parametrize("value", ["yes", "false", "", 0, 1])
-def test_no_word_is_taken_for_a_yes(value: Any) -> None:
+def test_flags_must_be_bools(value: Any) -> None:
     registry = ToolRegistry()
     with pytest.raises(ValueError, match="^tool 'a': secure must be True or False, not "):
         registry.define("a", "x", {}, handler, secure=value)

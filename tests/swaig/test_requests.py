@@ -44,7 +44,7 @@ def test_call_ids(body: dict[str, Any], query: str | None, expected: str | None)
         ({}, "x" * 1025),
     ],
 )
-def test_call_ids_that_are_none(body: dict[str, Any], query: str | None) -> None:
+def test_invalid_call_ids(body: dict[str, Any], query: str | None) -> None:
     with pytest.raises(JSONBodyError, match="call"):
         call_id_of(body, query)
 
@@ -86,7 +86,7 @@ def test_arguments(argument: Any, expected: dict[str, Any]) -> None:
         {"function": "f", "argument": {"raw": '{"a": 1, "a": 2}'}},
     ],
 )
-def test_calls_that_are_not_understood(body: dict[str, Any]) -> None:
+def test_invalid_calls(body: dict[str, Any]) -> None:
     with pytest.raises(JSONBodyError):
         parse_function_call(body)
 

@@ -20,7 +20,7 @@ def test_a_dictionary_is_passed_on_as_a_copy():
 
 
 @pytest.mark.parametrize("response", [None, "", {}])
-def test_there_is_always_a_response_or_an_action(response):
+def test_a_result_always_has_a_response_or_an_action(response):
     assert FunctionResult(response).to_dict() == {"response": "Action completed."}
 
 
@@ -44,7 +44,7 @@ def test_actions_are_copies():
     assert result.to_dict()["action"] == [{"connect": {"to": ["+1"]}}]
 
 
-def test_post_process_stands_only_beside_actions():
+def test_post_process_is_sent_only_with_actions():
     result = FunctionResult("Wait.", post_process=True)
     assert result.to_dict() == {"response": "Wait."}
     result.add_action("hangup", True)
@@ -65,7 +65,7 @@ def test_methods_chain():
 
 
 @pytest.mark.parametrize("response", [5, ["text"], b"text", {"when": object()}])
-def test_a_response_that_is_no_json_object_is_refused(response):
+def test_a_response_must_be_text_or_a_json_object(response):
     with pytest.raises(ValueError, match=r"^a response that is not a string"):
         FunctionResult(response)
 
@@ -77,7 +77,7 @@ def test_an_action_needs_a_name_and_a_json_value():
         FunctionResult().add_action("say", {1, 2})
 
 
-def test_answers_of_handlers():
+def test_values_returned_by_handlers():
     assert to_response(FunctionResult("a").add_action("stop", True)) == {
         "response": "a",
         "action": [{"stop": True}],
@@ -89,7 +89,7 @@ def test_answers_of_handlers():
 
 
 @pytest.mark.parametrize("result", [None, True, 5, {}, {"respons": "a"}, ["text"], b"text"])
-def test_a_handler_that_did_not_answer_is_never_taken_for_success(result):
+def test_invalid_return_values_are_never_a_success(result):
     with pytest.raises(TypeError, match="a tool handler must return"):
         to_response(result)
 
@@ -97,7 +97,7 @@ def test_a_handler_that_did_not_answer_is_never_taken_for_success(result):
 FAMILIES = [call, media, messaging, payment, rpc, state]
 
 
-def test_every_action_is_a_method_with_the_same_words():
+def test_every_action_is_a_method_with_the_same_parameters():
     made = {}
     for family in FAMILIES:
         for name, function in inspect.getmembers(family, inspect.isfunction):
@@ -142,7 +142,7 @@ def test_several_actions_at_once_are_all_or_none():
     assert result.action == [{"stop": True}, {"say": "a"}]
 
 
-def test_hold_says_why_before():
+def test_hold_can_speak_first():
     assert FunctionResult("a").hold(60).to_dict() == {"response": "a", "action": [{"hold": 60}]}
     assert FunctionResult("a").hold("Say why.", 60, "back").to_dict() == {
         "response": {"tool_result": "status: on hold", "tool_prompt": "Say why."},
@@ -152,7 +152,7 @@ def test_hold_says_why_before():
 
 
 @pytest.mark.parametrize("args", [(True,), ("Say why.", "soon"), ([],), ("Say why.", 60, "")])
-def test_hold_refuses_and_changes_nothing(args):
+def test_an_invalid_hold_changes_nothing(args):
     result = FunctionResult("a")
     with pytest.raises(ValueError, match="must be"):
         result.hold(*args)
@@ -170,7 +170,7 @@ def test_results_need_no_werkzeug():
 
 
 @pytest.mark.parametrize("value", ["no", "false", "true", "", 0, 1, None])
-def test_no_word_is_taken_for_a_yes(value):
+def test_flags_must_be_bools(value):
     with pytest.raises(ValueError, match="^post_process must be True or False, not "):
         FunctionResult("Done.", value)
     result = FunctionResult("Done.").hangup()
@@ -192,7 +192,7 @@ def test_no_word_is_taken_for_a_yes(value):
         ("record_call", (None, "${a} and sip:evil }")),
     ],
 )
-def test_a_variable_opens_no_way_for_what_stands_beside_it(method, arguments):
+def test_a_variable_does_not_hide_an_invalid_value(method, arguments):
     result = FunctionResult()
     with pytest.raises(ValueError, match="must"):
         getattr(result, method)(*arguments)

@@ -60,7 +60,7 @@ def test_a_typed_handler():
     assert call(weather, {"city": "Oslo"}) == ("Oslo", 1, RAW)
 
 
-def test_arguments_that_a_typed_handler_does_not_know_are_dropped():
+def test_arguments_without_a_parameter_are_dropped():
     assert call(weather, {"city": "Oslo", "state": "NO"}) == ("Oslo", 1, RAW)
 
 
@@ -72,7 +72,7 @@ def test_attack_the_ai_cannot_pass_raw_data():
     assert call(weather, args, parameters) == ("Oslo", 1, RAW)
 
 
-def test_the_signature_cannot_be_exchanged():
+def test_a_signature_is_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         inspect_handler(weather).description = "x"
 
@@ -130,18 +130,18 @@ def test_plain_handlers(handler, parameters):
     assert inspect_handler(handler, parameters).parameters == expected
 
 
-def test_a_plain_handler_may_do_without_the_raw_request():
+def test_a_plain_handler_may_take_arguments_only():
     assert call(args_alone, {"a": 1}) == {"a": 1}
 
 
-def test_with_explicit_parameters_a_plain_handler_s_names_are_its_own():
+def test_with_explicit_parameters_a_plain_handler_may_use_any_names():
     assert call(lambda a, raw: (a, raw), {"city": "Oslo"}, CITY) == ({"city": "Oslo"}, RAW)
     assert call(lambda a, raw: (a, raw), {}, {}) == ({}, RAW)
     # A property may be named like the second parameter of a plain handler.
     assert call(lambda args, city: (args, city), {"city": "Oslo"}, CITY) == ({"city": "Oslo"}, RAW)
 
 
-def test_handlers_that_cannot_be_looked_into_are_plain():
+def test_handlers_without_a_signature_are_plain():
     handler = MagicMock()
     call(handler, {"a": 1})
     handler.assert_called_once_with({"a": 1}, RAW)
@@ -165,7 +165,7 @@ def test_with_explicit_parameters_a_handler_may_take_them_by_name():
     assert call(lambda raw_data: raw_data, {"city": "Oslo"}, CITY) == RAW
 
 
-def test_explicit_parameters_win_but_values_still_become_what_annotations_say():
+def test_explicit_parameters_take_precedence_and_values_are_converted():
     def handler(unit: Unit, amount: float = 0, when: bytes = b"", other=None):
         return unit, amount, when, other
 
@@ -184,7 +184,7 @@ def test_explicit_parameters_win_but_values_still_become_what_annotations_say():
         call(handler, {"unit": "celsius", "amount": "2"}, schema)
 
 
-def test_a_mixture_of_both_styles_is_refused():
+def test_a_mixture_of_both_styles_is_rejected():
     def handler(city, country):
         pass
 
@@ -192,7 +192,7 @@ def test_a_mixture_of_both_styles_is_refused():
         inspect_handler(handler, CITY)
 
 
-def test_what_a_handler_needs_must_be_required_of_the_ai():
+def test_parameters_without_a_default_must_be_required():
     with pytest.raises(ValueError, match=r"parameter 'city' of handler .* has no default"):
         inspect_handler(lambda city: city, CITY)
     inspect_handler(lambda city: city, object_schema(CITY, ["city"]))
@@ -262,7 +262,7 @@ def test_a_method_may_be_plain():
     assert call(Tools().plain, {"a": 1}) == ({"a": 1}, RAW)
 
 
-def test_descriptions_come_from_what_was_written():
+def test_descriptions_come_from_the_wrapped_function():
     assert inspect_handler(Tools().tell).description == "Tell."
     assert inspect_handler(Tools()).description == "Call."
     assert inspect_handler(decorated(weather)).description == "Tell the weather."
@@ -271,7 +271,7 @@ def test_descriptions_come_from_what_was_written():
     assert inspect_handler(both).description == ""
 
 
-def test_attack_what_a_partial_bound_is_not_the_ai_s_to_choose():
+def test_attack_the_ai_cannot_pass_bound_parameters():
     def pay(amount: int, account: str, database: object = None):
         return amount, account, database
 
@@ -297,7 +297,7 @@ def test_asynchronous_handlers():
     assert inspect_handler(wait).bind({"seconds": 1}, RAW) == ((), {"seconds": 1.0})
 
 
-def test_parameters_by_position_alone():
+def test_positional_only_parameters():
     namespace = {}
     exec(
         "def handler(city: str, days: int = 1, raw_data=None, /): return city, days, raw_data",
@@ -313,7 +313,7 @@ def test_a_typed_handler_without_arguments():
     assert call(lambda raw_data: raw_data, {"a": 1}) == RAW
 
 
-def test_variable_parameters_of_a_typed_handler_get_nothing():
+def test_variadic_parameters_of_a_typed_handler_get_nothing():
     def handler(city: str, *more, **others):
         return city, more, others
 
@@ -348,7 +348,7 @@ def test_annotations_written_as_strings():
     assert call(decorated(with_strings), {"city": "a", "unit": "celsius"}) == ("a", Unit.C, 1)
 
 
-def test_annotations_that_describe_nothing_to_the_ai_need_not_be_resolvable():
+def test_only_annotations_of_described_parameters_are_resolved():
     inspect_handler(unresolvable_raw)
 
 
@@ -397,7 +397,7 @@ def test_unknown_annotations_inside_a_dataclass_name_the_field():
         inspect_handler(transfer)
 
 
-def test_a_schema_that_no_document_can_carry_is_refused():
+def test_a_schema_must_be_json_serializable():
     class Odd(enum.Enum):
         NAN = float("nan")
 
@@ -408,7 +408,7 @@ def test_a_schema_that_no_document_can_carry_is_refused():
         inspect_handler(handler)
 
 
-def test_a_schema_is_its_properties_or_the_whole():
+def test_parameters_are_a_schema_or_its_properties():
     whole = {"type": "object", "properties": CITY, "required": []}
     assert object_schema(None) == object_schema({}) == EMPTY
     assert object_schema(CITY) == whole
@@ -422,7 +422,7 @@ def test_a_schema_is_its_properties_or_the_whole():
     }
 
 
-def test_properties_may_be_called_like_keywords():
+def test_properties_may_have_names_of_keywords():
     properties = {"type": {"type": "string"}, "required": {}, "$ref": {}}
     assert object_schema(properties)["properties"] == properties
     properties = {"properties": {"type": "array"}}
@@ -436,7 +436,7 @@ def test_a_schema_is_a_copy():
     assert schema["properties"] == {"unit": {"enum": ["a"]}}
 
 
-def test_required_names_are_joined():
+def test_required_names_are_merged():
     properties = {"a": {}, "b": {}, "c": {}}
     schema = {"type": "object", "properties": properties, "required": ["b"]}
     assert object_schema(schema, ("a", "b"))["required"] == ["b", "a"]
@@ -467,7 +467,7 @@ def test_required_names_are_joined():
         (None, ["city"], "required names 'city'"),
     ],
 )
-def test_what_is_no_schema_is_refused(parameters, required, complaint):
+def test_invalid_schemas(parameters, required, complaint):
     with pytest.raises(ValueError, match=complaint):
         object_schema(parameters, required)
 
@@ -482,7 +482,7 @@ def test_an_annotation_s_own_schema_is_still_any():
     }
 
 
-def test_a_plain_handler_gets_everything_though_an_argument_has_its_parameters_name():
+def test_a_plain_handler_gets_all_arguments_even_if_one_has_its_parameter_s_name():
     properties = {"args": {"type": "string"}, "query": {"type": "string"}, "n": {"type": "integer"}}
     given = {"args": "hello", "query": "x", "n": 1}
 

@@ -33,7 +33,7 @@ BREAKS = ["\r\n", "\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u2029"]
 
 
 @pytest.mark.parametrize("value", ["${a}", "%{a.b}", "${a b[0]}"])
-def test_a_variable_is_one_reference(value):
+def test_variables(value):
     assert is_variable(value)
 
 
@@ -41,7 +41,7 @@ def test_a_variable_is_one_reference(value):
     "value",
     ["$a", "a${b}", "${a} ", "${a", "${}", "${a}${b}", "${${a}}", "%{a}\n", "", None, 5, ["${a}"]],
 )
-def test_what_is_no_variable(value):
+def test_invalid_variables(value):
     assert not is_variable(value)
 
 
@@ -51,14 +51,14 @@ def test_what_is_no_variable(value):
 @pytest.mark.parametrize(
     "check", [check_dtmf, check_decimal, int_or_variable, number_or_variable, bool_or_variable]
 )
-def test_words_between_braces_are_no_variable(check, attack):
+def test_words_between_braces_are_not_a_variable(check, attack):
     assert not is_variable(attack)
     with pytest.raises(ValueError, match="^where must be"):
         check("where", attack)
 
 
 @pytest.mark.parametrize("value", [None, 5, b"a", ["a"]])
-def test_a_string_is_a_string(value):
+def test_text_must_be_a_string(value):
     assert check_text("text", "") == ""
     assert check_text("text", "a\nb") == "a\nb"
     with pytest.raises(ValueError, match=r"^text must be a string, not "):
@@ -67,7 +67,7 @@ def test_a_string_is_a_string(value):
 
 @pytest.mark.parametrize("check", [check_line, check_address, check_phone_number, check_url])
 @pytest.mark.parametrize("broken", BREAKS)
-def test_no_line_break_gets_into_a_header(check, broken):
+def test_lines_have_no_control_characters(check, broken):
     for attack in (f"+15551234567{broken}X-Evil: 1", f"{broken}a", f"https://a.example/{broken}"):
         with pytest.raises(ValueError, match=r"^where must be one line without control"):
             check("where", attack)
@@ -77,7 +77,7 @@ def test_no_line_break_gets_into_a_header(check, broken):
 
 @pytest.mark.parametrize("check", [check_line, check_address, check_phone_number, check_url])
 @pytest.mark.parametrize("value", [None, "", " ", 15551234567, b"a", ["a"]])
-def test_a_line_says_something(check, value):
+def test_a_line_is_not_blank(check, value):
     with pytest.raises(ValueError, match=r"^where must be a non-empty string$"):
         check("where", value)
 
@@ -109,7 +109,7 @@ def test_an_address_has_no_white_space():
 
 
 @pytest.mark.parametrize("attack", ["sip:a b ${x}", "${x} sip:evil", "${x}\u00a0", "${x", "$ {x}"])
-def test_a_variable_lets_no_white_space_round_it(attack):
+def test_a_variable_does_not_allow_white_space_around_it(attack):
     with pytest.raises(ValueError, match="^where must not contain white space$"):
         check_address("where", f"{attack} y")
 
@@ -122,7 +122,7 @@ def test_phone_numbers(value):
 
 
 @pytest.mark.parametrize("value", ["a", "+", "911;1", "+1555x", "sip:a@b.example", "+" + "1" * 33])
-def test_what_is_no_phone_number(value):
+def test_invalid_phone_numbers(value):
     with pytest.raises(ValueError, match=r"^to_number must be a phone number such as"):
         check_phone_number("to_number", value)
 
@@ -131,7 +131,7 @@ def test_what_is_no_phone_number(value):
     "attack",
     ["sip:evil@evil.example ${a}", "+1900;evil %{x}", "${a}x", "x${a}", "${a}${", "+" * 2 + "${a}"],
 )
-def test_a_variable_lets_nothing_but_a_number_round_it(attack):
+def test_a_variable_allows_only_digits_around_it(attack):
     with pytest.raises(ValueError, match=r"^to_number must be a phone number such as"):
         check_phone_number("to_number", attack)
 
@@ -181,7 +181,7 @@ def test_urls(value):
         "rtp://192.0.2.1:1",
     ],
 )
-def test_what_is_no_http_url(value):
+def test_invalid_urls(value):
     with pytest.raises(ValueError, match=r"^where must be an absolute URL with the scheme http"):
         check_url("where", value)
 
@@ -190,7 +190,7 @@ def test_what_is_no_http_url(value):
     "value",
     ["https://a.example/a b", "${a}javascript:alert(1) x", "${a}/ b", "https://a.example/${a} b"],
 )
-def test_a_url_has_no_white_space_but_in_the_name_of_a_variable(value):
+def test_a_url_has_white_space_only_in_the_names_of_variables(value):
     with pytest.raises(ValueError, match=r"^where must not contain white space$"):
         check_url("where", value)
 
@@ -204,7 +204,7 @@ def test_urls_of_other_schemes():
 @pytest.mark.parametrize(
     "attack", ["ftp://user:hunter2@a.example", "https://u:hunter2@a.example/\n"]
 )
-def test_a_refused_url_is_never_in_the_message(attack):
+def test_an_invalid_url_is_never_in_the_message(attack):
     with pytest.raises(ValueError, match="where") as caught:
         check_url("where", attack)
     assert "hunter2" not in str(caught.value)
@@ -234,7 +234,7 @@ def test_flags_of_verbs():
             bool_or_variable("beep", value)
 
 
-def test_whole_numbers():
+def test_integers():
     for value, sent in [(5, 5), (5.0, 5), (" 5 ", 5), ("-1", -1), ("${a}", "${a}"), (0, 0)]:
         found = int_or_variable("timeout", value, -1)
         assert (found, type(found)) == (sent, type(sent))
@@ -245,7 +245,7 @@ def test_whole_numbers():
             int_or_variable("timeout", value)
 
 
-def test_whole_numbers_have_a_range():
+def test_integers_have_a_range():
     with pytest.raises(
         ValueError, match=r"^timeout must be an integer from 0 to 2147483647, not -1$"
     ):
@@ -254,7 +254,7 @@ def test_whole_numbers_have_a_range():
         int_or_variable("timeout", "4", 2, 3)
 
 
-def test_what_was_wrong_is_shown_in_few_words():
+def test_invalid_values_are_shortened_in_the_message():
     with pytest.raises(ValueError, match="not an integer of thousands of digits$"):
         int_or_variable("timeout", 10**5000)
     with pytest.raises(ValueError, match=r"^x must be one of a, not 'b{99}\.\.\.$"):
@@ -262,7 +262,7 @@ def test_what_was_wrong_is_shown_in_few_words():
 
 
 @pytest.mark.parametrize("check", [check_text, check_line, check_url])
-def test_no_text_has_half_a_character(check):
+def test_text_has_no_lone_surrogates(check):
     with pytest.raises(ValueError, match="^where must be text that UTF-8 can encode"):
         check("where", "https://a.example/\ud800")
 
@@ -307,7 +307,7 @@ def test_lists_of_objects():
         json_objects("prompts", [{}, "a"])
 
 
-def test_members_must_be_there():
+def test_members_are_required():
     check_members("x", {"a": None, "b": 1, "c": 2}, ("a", "b"))
     with pytest.raises(ValueError, match=r"^x must have 'b'$"):
         check_members("x", {"a": 1}, ("a", "b"))
@@ -330,7 +330,7 @@ def test_a_copy_equals_what_was_copied(value):
     assert json_copy("it", value) == value
 
 
-def test_a_copy_does_not_follow_the_original():
+def test_a_copy_is_independent():
     original = {"list": [1], "object": {"a": 1}}
     copied = json_copy("it", original)
     original["list"].append(2)
@@ -338,17 +338,17 @@ def test_a_copy_does_not_follow_the_original():
     assert copied == {"list": [1], "object": {"a": 1}}
 
 
-def test_what_only_python_distinguishes_becomes_what_json_carries():
+def test_python_types_become_json_types():
     assert json_copy("it", {"pair": (1, 2), 3: None}) == {"pair": [1, 2], "3": None}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", object(), {(): 1}])
-def test_what_json_cannot_say_is_refused(value):
+def test_values_must_be_json_serializable(value):
     with pytest.raises(ValueError, match=r"^the data must be JSON-serializable: "):
         json_copy("the data", [value])
 
 
-def test_a_circle_and_endless_depth_are_refused():
+def test_circular_and_too_deep_values_are_rejected():
     circle = []
     circle.append(circle)
     deep = []
@@ -365,12 +365,12 @@ def test_an_object_is_copied_from_any_mapping():
 
 
 @pytest.mark.parametrize("value", [None, [], "text", ["ab"], 5])
-def test_what_is_no_mapping_is_no_object(value):
+def test_an_object_must_be_a_mapping(value):
     with pytest.raises(ValueError, match=r"^the data must be a dictionary, not "):
         json_object("the data", value)
 
 
-def test_given_keeps_what_says_something():
+def test_only_empty_members_are_dropped():
     assert drop_empty(a=None, b="", c=[], d={}, e=0, f=False, g="x", h=0.0, i=[""]) == {
         "e": 0,
         "f": False,
@@ -380,7 +380,7 @@ def test_given_keeps_what_says_something():
     }
 
 
-def test_texts_are_a_list_of_their_own():
+def test_strings_are_copied_to_a_new_list():
     original = ["a", "b"]
     listed = check_strings("tags", original)
     original.append("c")
@@ -394,13 +394,13 @@ def test_texts_are_a_list_of_their_own():
 
 
 @pytest.mark.parametrize("value", ["ab", b"ab", None, 5, {"a": 1}])
-def test_one_text_is_no_list(value):
+def test_one_string_is_not_a_list(value):
     with pytest.raises(ValueError, match=r"^tags must be a list of strings, not "):
         check_strings("tags", value)
 
 
 @pytest.mark.parametrize("value", [["a", ""], [None], [5], [["a"]]])
-def test_each_text_has_something_in_it(value):
+def test_each_item_is_a_non_empty_string(value):
     with pytest.raises(
         ValueError, match=r"^each of tags must (not be empty|be a non-empty string)"
     ):

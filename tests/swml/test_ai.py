@@ -5,7 +5,7 @@ from swaig_wsgi.swml import AISettings
 URL = "https://agent.example/debug"
 
 
-def test_nothing_is_said_about_what_was_not_set():
+def test_unset_settings_are_omitted():
     settings = AISettings()
     assert settings.render(URL) == {}
     assert settings.render_swaig() == {}
@@ -35,7 +35,7 @@ def test_hints():
     ]
 
 
-def test_a_bad_hint_leaves_none_of_its_kin_behind():
+def test_an_invalid_hint_adds_no_other_hint():
     settings = AISettings()
     with pytest.raises(ValueError, match="each of hints must"):
         settings.add_hints(["good", ""])
@@ -63,7 +63,7 @@ def test_a_voice_may_name_engine_and_model(voice, expected):
     assert settings.render(URL) == {"languages": [language]}
 
 
-def test_an_engine_given_apart_leaves_the_voice_alone():
+def test_an_explicit_engine_leaves_the_voice_unchanged():
     settings = AISettings()
     settings.add_language("English", "en-US", "a.b:c", engine="rime", model=None)
     settings.add_language("German", "de-DE", "a.b:c", engine=None, model=None, fillers=["äh"])
@@ -120,7 +120,7 @@ def test_global_data():
     assert settings.render(URL) == {"global_data": {"a": 5, "b": 3, "c": [4]}}
 
 
-def test_functions_of_others():
+def test_native_and_included_functions():
     settings = AISettings()
     settings.set_native_functions(["check_time"])
     settings.set_native_functions(("wait_seconds", "check_time"))
@@ -142,7 +142,7 @@ def test_functions_of_others():
     }
 
 
-def test_the_names_of_functions_of_others():
+def test_names_of_native_and_included_functions():
     settings = AISettings()
     assert list(settings.function_names()) == []
     settings.set_native_functions(["check_time"])
@@ -151,7 +151,7 @@ def test_the_names_of_functions_of_others():
     assert list(settings.function_names()) == ["check_time", "one", "two", "three"]
 
 
-def test_debug_events_go_to_this_request_s_url_and_stay_out_of_the_settings():
+def test_debug_events_do_not_change_the_parameters():
     settings = AISettings()
     settings.set_param("ai_volume", 3)
     settings.enable_debug_events()
@@ -167,12 +167,12 @@ def test_debug_events_go_to_this_request_s_url_and_stay_out_of_the_settings():
 
 
 @pytest.mark.parametrize("level", [0, -1, True, 1.0, "1", None])
-def test_the_debug_level_is_a_whole_number_from_1(level):
+def test_the_debug_level_is_a_positive_integer(level):
     with pytest.raises(ValueError, match="the debug level must be an integer 1 or more"):
         AISettings().enable_debug_events(level)
 
 
-def test_settings_do_not_follow_what_they_came_from():
+def test_settings_are_copies():
     settings = AISettings()
     value = {"list": [1]}
     settings.set_param("a", value)
@@ -227,7 +227,7 @@ def test_settings_do_not_follow_what_they_came_from():
         ("add_function_include", ("https://a", ["f"], ["ab"]), "the meta data of an include"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_and_changes_nothing(method, arguments, complaint):
+def test_invalid_arguments_change_nothing(method, arguments, complaint):
     settings = AISettings()
     with pytest.raises(ValueError, match=complaint):
         getattr(settings, method)(*arguments)
@@ -252,21 +252,21 @@ def test_a_language_s_options_must_be_json():
         ({"model": ["a"]}, "the model of language 'English' must be"),
     ],
 )
-def test_parts_of_a_language_s_voice_are_checked(options, complaint):
+def test_parts_of_a_language_s_voice_are_validated(options, complaint):
     settings = AISettings()
     with pytest.raises(ValueError, match=complaint):
         settings.add_language("English", "en", "v", **options)
     assert settings.render(URL) == {}
 
 
-def test_what_a_language_may_leave_empty():
+def test_empty_options_of_a_language_are_omitted():
     settings = AISettings()
     settings.add_language("English", "en", "v", engine="", model=None, params={})
     assert settings.render(URL) == {"languages": [{"name": "English", "code": "en", "voice": "v"}]}
 
 
 @pytest.mark.parametrize("value", ["false", "no", "", 0, 1, None])
-def test_no_word_is_taken_for_a_yes(value):
+def test_flags_must_be_bools(value):
     settings = AISettings()
     for add in (
         lambda: settings.add_pattern_hint("h", "p", "r", value),

@@ -9,7 +9,7 @@ def test_a_call_is_answered_before_the_ai():
     assert CallFlow().render(AI) == [{"answer": {}}, {"ai": AI}]
 
 
-def test_a_call_that_is_not_answered_here():
+def test_without_auto_answer_the_call_is_not_answered():
     assert CallFlow(auto_answer=False).render(AI) == [{"ai": AI}]
 
 
@@ -30,7 +30,7 @@ def test_the_five_phases_in_order():
     ]
 
 
-def test_verbs_can_be_taken_back():
+def test_verbs_can_be_removed():
     flow = CallFlow()
     flow.add_pre_answer("play", {})
     flow.add_post_answer("play", {})
@@ -72,13 +72,13 @@ def test_recording(record_format):
 
 
 @pytest.mark.parametrize("record_format", ["MP4", "ogg", "", None])
-def test_an_unknown_format_is_refused_even_where_nothing_is_recorded(record_format):
+def test_the_format_is_validated_even_without_recording(record_format):
     with pytest.raises(ValueError, match="record_format must be one of mp4, mp3, wav"):
         CallFlow(record_format=record_format)
 
 
 @pytest.mark.parametrize("method", ["add_pre_answer", "add_post_answer", "add_post_ai"])
-def test_verbs_are_copied_and_checked(method):
+def test_verbs_are_copied_and_validated(method):
     flow = CallFlow(auto_answer=False)
     config = {"urls": ["a"]}
     getattr(flow, method)("play", config)
@@ -91,7 +91,7 @@ def test_verbs_are_copied_and_checked(method):
     assert len(flow.render(AI)) == 2
 
 
-def test_a_rendered_section_can_be_added_to_without_reaching_the_flow():
+def test_changing_a_rendered_section_does_not_change_the_flow():
     flow = CallFlow()
     flow.render(AI).append({"hangup": {}})
     assert flow.render(AI) == [{"answer": {}}, {"ai": AI}]
@@ -99,6 +99,6 @@ def test_a_rendered_section_can_be_added_to_without_reaching_the_flow():
 
 @pytest.mark.parametrize("value", ["false", "no", "true", "", 0, 1, None])
 @pytest.mark.parametrize("name", ["auto_answer", "record_call", "record_stereo"])
-def test_no_word_is_taken_for_a_yes(name, value):
+def test_flags_must_be_bools(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be True or False, not "):
         CallFlow(**{name: value})

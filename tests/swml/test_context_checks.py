@@ -23,12 +23,12 @@ def gather(contexts, name="a", **options):
     return step(contexts, name).set_gather_info(**options).add_gather_question("key", "Question?")
 
 
-def test_there_must_be_a_context():
+def test_at_least_one_context_is_required():
     with pytest.raises(ValueError, match=r"^there must be at least one context$"):
         check_contexts({}, None)
 
 
-def test_a_single_context_has_the_name_at_which_a_call_starts():
+def test_a_single_context_is_named_default():
     contexts = ContextBuilder()
     contexts.add_context("sales").add_step("a").set_text("A.")
     with pytest.raises(ValueError, match=r"^a single context must be named 'default', not 'sales'"):
@@ -43,7 +43,7 @@ def test_a_context_must_have_a_step(contexts):
         contexts.validate()
 
 
-def test_a_step_must_have_something_to_say(contexts):
+def test_a_step_must_have_instructions(contexts):
     contexts.get_context("other").add_step("silent")
     with pytest.raises(ValueError, match=r"^step 'silent' of context 'other' has neither a text"):
         contexts.validate()
@@ -102,14 +102,14 @@ def test_a_step_must_have_something_to_say(contexts):
         ),
     ],
 )
-def test_what_is_named_must_be_there(contexts, spoil, complaint):
+def test_every_name_must_exist(contexts, spoil, complaint):
     contexts.validate(["lookup"])
     spoil(contexts)
     with pytest.raises(ValueError, match=f"^{re.escape(complaint)}"):
         contexts.validate(["lookup"])
 
 
-def test_a_step_that_is_removed_is_missed(contexts):
+def test_a_removed_step_is_an_unknown_name(contexts):
     step(contexts).set_valid_steps(["b"])
     contexts.validate()
     contexts.get_context("default").remove_step("b")
@@ -117,7 +117,7 @@ def test_a_step_that_is_removed_is_missed(contexts):
         contexts.validate()
 
 
-def test_what_hangs_together_is_accepted(contexts):
+def test_valid_contexts_are_accepted(contexts):
     step(contexts).set_valid_steps(["next", "a", "b"]).set_valid_contexts(["default", "other"])
     step(contexts).set_functions(["lookup", "next_step", "change_context", "gather_submit"])
     step(contexts, "b").set_valid_steps([]).set_valid_contexts([]).set_functions("none")
@@ -131,7 +131,7 @@ def test_what_hangs_together_is_accepted(contexts):
     contexts.validate(["lookup"])
 
 
-def test_functions_are_checked_only_where_they_are_known(contexts):
+def test_names_of_functions_are_checked_only_if_given(contexts):
     step(contexts).set_functions(["anything"])
     contexts.validate()
     with pytest.raises(ValueError, match="the unknown function 'anything'"):
@@ -139,6 +139,6 @@ def test_functions_are_checked_only_where_they_are_known(contexts):
 
 
 @pytest.mark.parametrize("name", ["next_step", "change_context", "gather_submit"])
-def test_the_names_of_navigation_are_the_platform_s(contexts, name):
+def test_names_of_navigation_functions_are_reserved(contexts, name):
     with pytest.raises(ValueError, match=f"reserves the function names {name}; rename"):
         contexts.validate(["lookup", name])

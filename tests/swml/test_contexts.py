@@ -55,7 +55,7 @@ def test_contexts_are_found_by_name():
     assert contexts.get_context("other") is None
 
 
-def test_names_are_taken_once(context):
+def test_names_cannot_be_used_twice(context):
     contexts = ContextBuilder()
     contexts.add_context("default").add_step("a").set_text("A.")
     with pytest.raises(ValueError, match="^there already is a context 'default'"):
@@ -66,19 +66,19 @@ def test_names_are_taken_once(context):
 
 
 @pytest.mark.parametrize("name", ["", None, 5])
-def test_names_are_text(name):
+def test_names_are_non_empty_strings(name):
     with pytest.raises(ValueError, match="^the name of a context must"):
         ContextBuilder().add_context(name)
     with pytest.raises(ValueError, match="^the name of a step must"):
         ContextBuilder().add_context("default").add_step(name)
 
 
-def test_no_step_has_the_name_that_stands_for_another(context):
+def test_a_step_cannot_be_named_next(context):
     with pytest.raises(ValueError, match="^a step cannot be named 'next'"):
         context.add_step("next")
 
 
-def test_there_is_an_end_to_contexts_and_steps(context):
+def test_contexts_and_steps_are_limited(context):
     contexts = ContextBuilder()
     for number in range(MAX_CONTEXTS):
         contexts.add_context(str(number))
@@ -90,14 +90,14 @@ def test_there_is_an_end_to_contexts_and_steps(context):
         context.add_step("more")
 
 
-def test_a_step_with_a_wrong_argument_is_not_added(context):
+def test_a_step_with_an_invalid_argument_is_not_added(context):
     with pytest.raises(ValueError, match="must be a list"):
         context.add_step("a", task="Task.", bullets="one")
     assert context.get_step("a") is None
     assert context.add_step("a", task="Task.").to_dict()["text"] == "## Task\nTask."
 
 
-def test_what_was_removed_cannot_be_changed(context):
+def test_removed_parts_cannot_be_changed(context):
     contexts = ContextBuilder()
     context = contexts.add_context("default")
     step = context.add_step("a")
@@ -115,7 +115,7 @@ def test_what_was_removed_cannot_be_changed(context):
     assert not contexts
 
 
-def test_only_a_step_that_is_there_is_moved(context):
+def test_only_an_existing_step_can_be_moved(context):
     context.add_step("a").set_text("A.")
     context.add_step("b").set_text("B.")
     assert context.move_step("a", 1).to_dict()["steps"][1]["name"] == "a"
@@ -123,7 +123,7 @@ def test_only_a_step_that_is_there_is_moved(context):
         context.move_step("c", 0)
 
 
-def test_prompts_are_text_or_sections_and_never_lose_one_silently(context):
+def test_text_and_sections_cannot_be_combined(context):
     contexts = ContextBuilder()
     texts = contexts.add_context("texts").set_prompt("Text.").set_system_prompt("System.")
     sections = contexts.add_context("sections").add_section("Title", "Body.")
@@ -163,7 +163,7 @@ def test_prompts_are_text_or_sections_and_never_lose_one_silently(context):
     }
 
 
-def test_a_context_alone_is_written_as_it_is(context):
+def test_a_context_can_be_rendered_alone(context):
     with pytest.raises(ValueError, match="^context 'default' has no steps"):
         context.to_dict()
     step = context.add_step("a").set_valid_steps(["unknown"])
@@ -176,7 +176,7 @@ def test_a_context_alone_is_written_as_it_is(context):
     assert len(context.to_dict()["steps"]) == 1
 
 
-def test_contexts_do_not_follow_what_they_came_from(context):
+def test_contexts_are_copies(context):
     given = ["a"]
     fillers = {"en": given}
     context.set_valid_contexts(given).set_valid_steps(given).add_bullets("Title", given)
@@ -229,14 +229,14 @@ def test_contexts_do_not_follow_what_they_came_from(context):
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_and_changes_nothing(context, method, arguments, complaint):
+def test_invalid_arguments_change_nothing(context, method, arguments, complaint):
     context.add_step("a").set_text("A.")
     with pytest.raises(ValueError, match=complaint):
         getattr(context, method)(*arguments)
     assert context.to_dict() == {"steps": [{"name": "a", "text": "A."}]}
 
 
-def test_what_is_written_is_no_part_of_the_contexts():
+def test_rendered_contexts_are_copies():
     contexts = ContextBuilder()
     contexts.add_context("default").add_step("a").set_text("A.").set_functions(["b"])
     contexts.to_dict()["default"]["steps"][0]["functions"].append("c")
@@ -244,7 +244,7 @@ def test_what_is_written_is_no_part_of_the_contexts():
     assert contexts.render()["default"]["steps"][0]["functions"] == ["b"]
 
 
-def test_what_was_rendered_is_kept_until_something_changes():
+def test_rendered_contexts_are_cached_until_a_change():
     contexts = ContextBuilder()
     step = contexts.add_context("default").add_step("a").set_text("A.").set_functions(["b"])
     first = contexts.render(iter(["b"]))
@@ -257,7 +257,7 @@ def test_what_was_rendered_is_kept_until_something_changes():
     assert first["default"]["steps"][0]["text"] == "A."
 
 
-def test_checks_can_be_asked_for():
+def test_validate_checks_names_of_functions():
     contexts = ContextBuilder()
     with pytest.raises(ValueError, match="^there must be at least one context"):
         contexts.validate()

@@ -98,7 +98,7 @@ READERS = {
         (Step, {method for _, method, _ in STEP_CHANGES}),
     ],
 )
-def test_every_method_that_changes_something_is_tried_here(kind, tried):
+def test_every_method_that_changes_state_is_tested(kind, tried):
     assert {name for name in dir(kind) if not name.startswith("_")} - READERS[kind] == tried
 
 
@@ -109,9 +109,7 @@ def test_every_method_that_changes_something_is_tried_here(kind, tried):
     CHANGES,
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_copy_and_its_original_do_not_change_one_another(
-    find, method, arguments, change_the_copy, held
-):
+def test_a_copy_and_its_original_are_independent(find, method, arguments, change_the_copy, held):
     original = contexts()
     document = original.render()
     before = json.dumps(document)
@@ -136,7 +134,7 @@ def _state(builder):
         return str(error)
 
 
-def test_a_copied_prompt_has_contexts_of_its_own():
+def test_a_copied_prompt_has_its_own_contexts():
     original = Prompt("default")
     builder = original.define_contexts()
     step = builder.add_context("default").add_step("a").set_text("A.")
@@ -159,7 +157,7 @@ def test_a_copied_prompt_has_contexts_of_its_own():
     assert "contexts" in original.render()
 
 
-def test_a_copy_of_a_subclass_is_one():
+def test_a_copy_of_a_subclass_has_its_class():
     class Special(Prompt):
         pass
 
@@ -169,7 +167,7 @@ def test_a_copy_of_a_subclass_is_one():
     assert (type(copied), copied.mark) == (Special, "x")
 
 
-def test_a_copy_copies_no_context():
+def test_a_copy_shares_the_state_of_contexts():
     original = contexts()
     rendered = original.render()
     assert copy.copy(original).render() is rendered

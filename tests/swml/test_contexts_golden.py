@@ -162,7 +162,7 @@ SCENARIOS = {
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_document_holds_what_the_platform_knows(name):
+def test_documents_equal_the_golden_files(name):
     contexts = ContextBuilder()
     SCENARIOS[name](contexts)
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))

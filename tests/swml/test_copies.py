@@ -115,7 +115,7 @@ def rendered(part):
 
 
 @pytest.mark.parametrize("part", READERS)
-def test_every_method_that_changes_a_part_is_tried_here(part):
+def test_every_method_that_changes_a_part_is_tested(part):
     public = {name for name in vars(part) if not name.startswith("_")}
     tried = {method for make, method, *_ in CHANGES if type(make()) is part}
     assert public - READERS[part] == tried
@@ -127,9 +127,7 @@ def test_every_method_that_changes_a_part_is_tried_here(part):
     CHANGES,
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_copy_and_its_original_do_not_change_one_another(
-    make, method, arguments, named, change_the_copy
-):
+def test_a_copy_and_its_original_are_independent(make, method, arguments, named, change_the_copy):
     original = make()
     copied = copy.copy(original)
     changed, other = (copied, original) if change_the_copy else (original, copied)
@@ -147,7 +145,7 @@ def test_a_copy_and_its_original_do_not_change_one_another(
     assert json.dumps(own_document) == before
 
 
-def test_copies_of_tools_look_up_their_own():
+def test_copies_have_their_own_tools():
     original = tools()
     copied = copy.copy(original)
     copied.register({"function": "second"})

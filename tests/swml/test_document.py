@@ -27,7 +27,7 @@ def render(
     return verb
 
 
-def test_the_least_document_says_only_the_prompt() -> None:
+def test_a_minimal_document_has_only_the_prompt() -> None:
     assert render() == {"prompt": {"text": "Hello."}, "params": {}}
 
 
@@ -57,7 +57,7 @@ def test_the_summary_has_a_url_with_its_own_token() -> None:
     assert verb["post_prompt_url"] == "https://x/post_prompt?__token=token-for-post_prompt"
 
 
-def test_debug_events_lead_here() -> None:
+def test_debug_events_have_their_url() -> None:
     ai = AISettings()
     ai.enable_debug_events(2)
     params = render(ai=ai)["params"]
@@ -75,5 +75,5 @@ def test_rendering_changes_no_part() -> None:
     assert ai.render_swaig() == {"native_functions": ["check_time"]}
 
 
-def test_a_token_is_the_only_parameter() -> None:
+def test_a_token_is_the_only_query_parameter() -> None:
     assert with_token("https://x/swaig", "abc_-") == "https://x/swaig?__token=abc_-"

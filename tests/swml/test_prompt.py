@@ -7,7 +7,7 @@ def sections(prompt):
     return prompt.render()["pom"]
 
 
-def test_the_default_holds_until_something_is_set():
+def test_the_default_is_used_until_a_prompt_is_set():
     prompt = Prompt("You are Bob.")
     assert prompt.render() == {"text": "You are Bob."}
     prompt.set_text("You are Ann.")
@@ -60,7 +60,7 @@ def test_adding_a_body_to_a_section_without_one():
     assert sections(prompt) == [{"title": "Rules", "bullets": ["one"], "body": "Body."}]
 
 
-def test_adding_to_a_section_makes_it():
+def test_adding_to_a_missing_section_creates_it():
     prompt = Prompt("default")
     prompt.add_to_section("Rules", "Body.", bullet="one", bullets=["two"])
     prompt.add_to_section("More", bullets=["three"])
@@ -97,7 +97,7 @@ def test_sections_by_title():
     assert not prompt.has_section("Inner")
 
 
-def test_bullets_do_not_follow_the_list_they_came_from():
+def test_bullets_are_copies():
     bullets = ["one"]
     prompt = Prompt("default")
     prompt.add_section("Rules", bullets=bullets)
@@ -108,7 +108,7 @@ def test_bullets_do_not_follow_the_list_they_came_from():
     assert [section["bullets"] for section in sections(prompt)] == [["one", "one"], ["one", "two"]]
 
 
-def test_a_prompt_is_text_or_sections_and_never_loses_one_silently():
+def test_text_and_sections_cannot_be_combined():
     prompt = Prompt("default")
     prompt.set_text("Text.")
     for add in (
@@ -141,7 +141,7 @@ def test_a_prompt_is_text_or_sections_and_never_loses_one_silently():
         ({"title": "R", "subsections": ["x"]}, "a subsection of section 'R' must be a dictionary"),
     ],
 )
-def test_parts_of_a_wrong_type_are_refused_and_leave_nothing_behind(arguments, complaint):
+def test_invalid_parts_change_nothing(arguments, complaint):
     prompt = Prompt("default")
     with pytest.raises(ValueError, match=complaint):
         prompt.add_section(**arguments)
@@ -151,7 +151,7 @@ def test_parts_of_a_wrong_type_are_refused_and_leave_nothing_behind(arguments, c
 @pytest.mark.parametrize(
     "arguments", [{"bullets": "one"}, {"bullet": 5}, {"body": 5}, {"bullets": [""]}]
 )
-def test_additions_of_a_wrong_type_are_refused_and_leave_nothing_behind(arguments):
+def test_invalid_additions_change_nothing(arguments):
     prompt = Prompt("default")
     prompt.add_section("R", "Body.")
     with pytest.raises(ValueError, match="section 'R'"):
@@ -159,7 +159,7 @@ def test_additions_of_a_wrong_type_are_refused_and_leave_nothing_behind(argument
     assert sections(prompt) == [{"title": "R", "body": "Body."}]
 
 
-def test_the_text_must_be_text():
+def test_the_text_must_be_a_non_empty_string():
     with pytest.raises(ValueError, match="the prompt must not be empty"):
         Prompt("default").set_text("")
 
@@ -190,7 +190,7 @@ def test_the_post_prompt():
 
 @pytest.mark.parametrize("value", ["false", "no", "", 0, 1, None])
 @pytest.mark.parametrize("name", ["numbered", "numbered_bullets"])
-def test_no_word_is_taken_for_a_yes(name, value):
+def test_flags_must_be_bools(name, value):
     prompt = Prompt("default")
     with pytest.raises(ValueError, match=f"^{name} must be True or False, not "):
         prompt.add_section("R", "Body.", **{name: value})

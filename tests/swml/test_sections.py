@@ -10,7 +10,7 @@ def declared(value):
     return prompt.render()
 
 
-def test_a_section_does_not_follow_what_it_came_from():
+def test_a_section_is_a_copy():
     bullets = ["one"]
     made = make_section("Rules", "Body.", bullets)
     bullets.append("two")
@@ -18,7 +18,7 @@ def test_a_section_does_not_follow_what_it_came_from():
 
 
 @pytest.mark.parametrize("nothing", [None, [], (), "", iter(())])
-def test_no_bullets_are_no_member(nothing):
+def test_empty_bullets_are_omitted(nothing):
     assert make_section("Rules", None, nothing) == {"title": "Rules"}
 
 
@@ -87,7 +87,7 @@ def test_sections_by_title():
     }
 
 
-def test_what_is_empty_makes_no_section():
+def test_empty_declarations_make_no_section():
     assert declared({"List": [], "Dictionary": {}, "Both": {"body": "", "bullets": []}}) == {
         "text": "default"
     }
@@ -105,7 +105,7 @@ def test_sections_in_a_list():
     assert declared(value) == declared(list(value)) == expected
 
 
-def test_what_is_declared_is_not_changed_by_what_is_added():
+def test_additions_do_not_change_the_declaration():
     value = {"Rules": ["one"], "More": {"subsections": [{"title": "Inner", "bullets": ["x"]}]}}
     prompt = Prompt("default")
     prompt.add_declared(value)
@@ -139,6 +139,6 @@ def test_what_is_declared_is_not_changed_by_what_is_added():
         ([{"title": None, "body": "x"}], "the title of a prompt section"),
     ],
 )
-def test_what_cannot_be_meant_names_the_attribute(value, complaint):
+def test_invalid_declarations_name_the_attribute(value, complaint):
     with pytest.raises(ValueError, match=f"^PROMPT_SECTIONS: .*{complaint}"):
         declared(value)

@@ -36,7 +36,7 @@ def test_every_method_that_changes_a_step_returns_it(step):
         assert getattr(step, name)(*arguments) is step
 
 
-def test_a_step_is_text_or_sections_and_never_loses_one_silently(step):
+def test_text_and_sections_cannot_be_combined(step):
     step.set_text("Text.")
     for add in (
         lambda: step.add_section("Title", "Body."),
@@ -52,19 +52,19 @@ def test_a_step_is_text_or_sections_and_never_loses_one_silently(step):
     assert step.clear_sections().set_text("Text.").to_dict()["text"] == "Text."
 
 
-def test_a_step_without_anything_to_say_cannot_be_written(step):
+def test_a_step_without_instructions_cannot_be_rendered(step):
     for nothing in (step, step.add_section("Title", "Body.").clear_sections()):
         with pytest.raises(ValueError, match="^step 'one' has neither a text nor sections"):
             nothing.to_dict()
 
 
-def test_what_is_taken_back_is_not_written(step):
+def test_removed_settings_are_not_rendered(step):
     step.set_text("Text.").set_end(True).set_skip_user_turn(True).set_reset_consolidate(True)
     step.set_end(False).set_skip_user_turn(False).set_reset_consolidate(False)
     assert step.to_dict() == {"name": "one", "text": "Text."}
 
 
-def test_gathering_starts_anew(step):
+def test_set_gather_info_removes_questions(step):
     step.set_text("Text.").set_gather_info("first").add_gather_question("key", "Question?")
     step.set_gather_info("second").add_gather_question("other", "Other?")
     assert step.to_dict()["gather_info"] == {
@@ -73,7 +73,7 @@ def test_gathering_starts_anew(step):
     }
 
 
-def test_a_step_does_not_follow_what_it_came_from(step):
+def test_a_step_is_a_copy(step):
     given = ["a"]
     step.add_bullets("Title", given).set_functions(given).set_valid_steps(given)
     step.set_valid_contexts(given).set_gather_info()
@@ -82,7 +82,7 @@ def test_a_step_does_not_follow_what_it_came_from(step):
     assert "b'" not in repr(step.to_dict())
 
 
-def test_what_is_written_is_no_part_of_the_step(step):
+def test_a_rendered_step_is_a_copy(step):
     written = step.set_text("Text.").set_functions(["a"]).to_dict()
     written["functions"].append("b")
     assert step.to_dict()["functions"] == ["a"]
@@ -124,7 +124,7 @@ def test_what_is_written_is_no_part_of_the_step(step):
         ("add_gather_question", ("key", "Question?"), "step 'one' gathers no information"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_and_changes_nothing(step, method, arguments, complaint):
+def test_invalid_arguments_change_nothing(step, method, arguments, complaint):
     with pytest.raises(ValueError, match=complaint):
         getattr(step, method)(*arguments)
     assert step.set_text("Text.").to_dict() == {"name": "one", "text": "Text."}
@@ -142,7 +142,7 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(step, method, argum
         ({"isolated": "yes"}, "isolated must be True or False"),
     ],
 )
-def test_a_question_that_cannot_be_meant_is_not_asked(step, arguments, complaint):
+def test_an_invalid_question_is_not_added(step, arguments, complaint):
     step.set_text("Text.").set_gather_info()
     before = step.to_dict()
     with pytest.raises(ValueError, match=complaint):

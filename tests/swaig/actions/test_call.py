@@ -29,7 +29,7 @@ def test_connect():
         {"destination": "+1", "final": "false"},
     ],
 )
-def test_connect_refuses(arguments):
+def test_invalid_connect(arguments):
     with pytest.raises(ValueError, match=rf"^{list(arguments)[-1]} must be"):
         call.connect(**arguments)
 
@@ -56,7 +56,7 @@ def test_actions_without_arguments():
     ("timeout", "sent"),
     [(300, 300), (900, 900), (901, 900), (10**400, 900), (-5, 0), ("60", 60), ("${a}", "${a}")],
 )
-def test_hold_cuts_its_seconds_off(timeout, sent):
+def test_hold_limits_its_seconds(timeout, sent):
     assert call.hold(timeout) == {"hold": sent}
 
 
@@ -106,7 +106,7 @@ def test_a_conference_by_its_name_alone():
     )
 
 
-def test_a_conference_sends_what_differs_from_the_defaults():
+def test_a_conference_omits_defaults():
     url = "https://a.example/report"
     options = {
         "muted": True,
@@ -165,6 +165,6 @@ def test_the_result_of_a_conference_is_a_copy():
         {"result": {"a": object()}},
     ],
 )
-def test_a_conference_refuses(arguments):
+def test_invalid_conference(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         call.join_conference(**{"name": "standup", **arguments})

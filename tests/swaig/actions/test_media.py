@@ -50,7 +50,7 @@ def test_hints():
 @pytest.mark.parametrize(
     "hints", ["Cabby", None, {"hint": "a"}, [""], [5], [{"pattern": "a"}], [{"replace": "a"}]]
 )
-def test_hints_are_refused(hints):
+def test_invalid_hints(hints):
     with pytest.raises(ValueError, match="hints"):
         media.add_dynamic_hints(hints)
 
@@ -104,7 +104,7 @@ def test_record_call():
         {"status_url": "file:///etc/passwd"},
     ],
 )
-def test_record_call_refuses(arguments):
+def test_invalid_record_call(arguments):
     with pytest.raises(ValueError, match=rf"^{next(iter(arguments))} must be"):
         media.record_call(**arguments)
 
@@ -137,13 +137,13 @@ def test_tap():
         {"status_url": "ws://a.example"},
     ],
 )
-def test_tap_refuses(arguments):
+def test_invalid_tap(arguments):
     with pytest.raises(ValueError, match=rf"^{next(iter(arguments))} must be"):
         media.tap(**{"uri": "rtp://192.0.2.1:4000", **arguments})
 
 
 @pytest.mark.parametrize("name", ["stop_tap", "stop_record_call"])
-def test_what_runs_can_be_stopped(name):
+def test_recordings_and_streams_can_be_stopped(name):
     make = getattr(media, name)
     assert the_verb(make()) == {name: {}}
     assert the_verb(make("")) == {name: {}}

@@ -44,7 +44,7 @@ def test_a_message_has_text_or_media():
         {"region": "a\n"},
     ],
 )
-def test_a_message_refuses(arguments):
+def test_invalid_messages(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         messaging.send_sms(**{"to_number": TO, "from_number": FROM, "body": "Hi", **arguments})
 

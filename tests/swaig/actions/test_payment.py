@@ -122,7 +122,7 @@ def test_pay_with_everything():
         {"ai_response": 5},
     ],
 )
-def test_pay_refuses(arguments):
+def test_invalid_pay(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         payment.pay(**{"payment_connector_url": URL, **arguments})
 
@@ -138,7 +138,7 @@ def test_pay_refuses(arguments):
         "Say",
     ],
 )
-def test_what_is_said_is_checked_wherever_it_comes_from(action):
+def test_prompts_and_parameters_are_validated_without_the_helpers(action):
     prompt = {"for": "payment-card-number", "actions": [action]}
     with pytest.raises(ValueError, match="action_type|phrase|actions"):
         payment.pay(URL, prompts=[prompt])
@@ -146,7 +146,7 @@ def test_what_is_said_is_checked_wherever_it_comes_from(action):
         payment.create_payment_prompt(**{"for_situation": "a", "actions": [action]})
 
 
-def test_helpers_refuse():
+def test_invalid_arguments_of_the_helpers():
     with pytest.raises(ValueError, match="^for_situation must be"):
         payment.create_payment_prompt("", [])
     with pytest.raises(ValueError, match="^card_type must be"):
@@ -159,5 +159,5 @@ def test_helpers_refuse():
         payment.pay(URL, parameters=[{"name": "a", "value": 1}])
 
 
-def test_helpers_leave_out_what_is_not_given():
+def test_helpers_omit_missing_arguments():
     assert payment.create_payment_prompt("a", []) == {"for": "a", "actions": []}

@@ -18,7 +18,7 @@ def the_verb(action):
     return verb["execute_rpc"]
 
 
-def test_swml_comes_in_several_forms():
+def test_forms_of_swml():
     for content in (DOCUMENT, '{"version": "1.0.0", "sections": {"main": [{"hangup": {}}]}}'):
         assert rpc.execute_swml(content) == {"SWML": DOCUMENT}
     assert rpc.execute_swml(Content(DOCUMENT), transfer=True) == {
@@ -37,12 +37,12 @@ def test_swml_is_a_copy():
 
 
 @pytest.mark.parametrize("content", [None, 5, ["a"], "[1]", "5", "null", Content(5), {"a": {1}}])
-def test_what_is_no_swml(content):
+def test_invalid_swml(content):
     with pytest.raises(ValueError, match="^swml_content "):
         rpc.execute_swml(content)
 
 
-def test_numbers_that_json_does_not_have_are_refused():
+def test_swml_must_be_json_serializable():
     with pytest.raises(ValueError, match="^swml_content must be JSON-serializable"):
         rpc.execute_swml('{"a": NaN}')
     with pytest.raises(ValueError, match="^transfer must be"):
@@ -64,7 +64,7 @@ def test_procedures():
     "arguments",
     [{"method": ""}, {"params": ["a"]}, {"params": "a"}, {"call_id": "\n"}, {"node_id": 5}],
 )
-def test_procedures_refuse(arguments):
+def test_invalid_procedures(arguments):
     with pytest.raises(ValueError, match=rf"^{next(iter(arguments))} must be"):
         rpc.execute_rpc(**{"method": "a", **arguments})
 
@@ -97,7 +97,7 @@ def test_dial():
         {"device_type": ""},
     ],
 )
-def test_dial_refuses(arguments):
+def test_invalid_dial(arguments):
     with pytest.raises(ValueError, match=rf"^{next(iter(arguments))} must be"):
         rpc.rpc_dial(
             **{
@@ -123,7 +123,7 @@ def test_messages_to_another_call():
     assert the_verb(rpc.rpc_ai_unhold("call-1")) == {"method": "ai_unhold", "call_id": "call-1"}
 
 
-def test_messages_to_another_call_refuse():
+def test_invalid_messages_to_another_call():
     with pytest.raises(ValueError, match="needs message_text, global_data, or both"):
         rpc.rpc_ai_message("call-1")
     for arguments in (

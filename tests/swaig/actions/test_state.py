@@ -72,7 +72,7 @@ def test_toggles():
         [{"function": "a", "active": -2}],
     ],
 )
-def test_toggles_are_refused(toggles):
+def test_invalid_toggles(toggles):
     with pytest.raises(ValueError, match="function_toggles|function|active"):
         state.toggle_functions(toggles)
 
@@ -118,7 +118,7 @@ def test_settings_have_ranges(name, low, high):
             state.update_settings({name: value})
 
 
-def test_tokens_are_whole():
+def test_max_tokens_is_an_integer():
     with pytest.raises(ValueError, match="^max-tokens must be an integer"):
         state.update_settings({"max-tokens": 1.5})
 
