@@ -1,7 +1,7 @@
 """A banking agent with one open and one secure tool.
 
-Serve it with ``gunicorn swaig_wsgi.examples.basic:app``. It needs no configuration; for one that
-you can log in to, set ``SWML_BASIC_AUTH_USER`` and ``SWML_BASIC_AUTH_PASSWORD``.
+Serve it with ``gunicorn swaig_wsgi.examples.basic:app``. It needs no configuration; to
+choose the credentials, set ``SWML_BASIC_AUTH_USER`` and ``SWML_BASIC_AUTH_PASSWORD``.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ app.prompt_add_section(
     "Rules",
     bullets=[
         "Before a transfer, repeat amount and account, and ask whether they are right.",
-        "Say what a tool answered in your own words.",
+        "Put the results of tools in your own words.",
     ],
 )
 
 
 @app.tool()
 def get_time() -> str:
-    """Tell the current time in UTC."""
+    """Return the current time in UTC."""
     return f"It is {datetime.now(timezone.utc):%H:%M} UTC."
 
 
 def transfer_funds(args: dict[str, Any], raw_data: dict[str, Any]) -> FunctionResult:
-    """Move money; reached only with a token for this very call."""
+    """Move money; called only with a token for this call."""
     return FunctionResult("Transfer completed.")
 
 

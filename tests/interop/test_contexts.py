@@ -1,4 +1,4 @@
-"""Contexts and declared sections, beside those of the signalwire-sdk package."""
+"""Contexts and declared sections, compared with those of ``signalwire-sdk``."""
 
 import inspect
 import json
@@ -22,7 +22,7 @@ GOLDEN = json.loads(_GOLDEN["GOLDEN"].read_text(encoding="utf-8"))
 
 SCHEMA = json.loads(Path(signalwire.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 
-#: Not without any: theirs sends an empty list of sections then, where ours sends the default text.
+#: Never empty: for no sections, theirs sends an empty list and ours the default text.
 SECTIONS = [
     {"Role": "You are Ann.", "Rules": ["Be short."], "Nothing": [], "Neither": {}, "Bare": ""},
     {
@@ -201,8 +201,8 @@ def test_both_reserve_the_names_of_navigation_functions(name):
 
 
 def in_the_schema(contexts):
-    # The package's schema lags behind its classes: it has neither resets nor gathering, history,
-    # an initial step, a text of a context or fillers as a dictionary. This is what it knows.
+    # The package's schema lacks some features of its classes: resets, gathering, history, initial
+    # steps, texts of contexts, and fillers as a dictionary.
     default = contexts.add_context("default").add_section("Role", "You sell.").set_isolated(True)
     default.add_step("a", task="Greet.", bullets=["Be kind."], criteria="Done.", functions=["pay"])
     step = default.add_step("b").set_text("B.").set_valid_steps(["next", "a"])

@@ -1,8 +1,7 @@
-"""Documents of the same agents, written once and run on both libraries.
+"""Documents of the same agents in both libraries.
 
-Parameters that are lists, dictionaries of anything, ``Any``, or numbers with bounds are valid JSON
-Schema, and the platform takes them, but the package's schema of documents knows no such
-parameters: no agent here has them.
+The platform accepts lists, dictionaries of any values, ``Any``, and numbers with bounds as
+parameters, but the package's schema of documents does not, so no agent here has them.
 """
 
 import json
@@ -20,7 +19,7 @@ from swaig_wsgi import AgentApp
 
 SCHEMA = json.loads(Path(signalwire.__file__).with_name("schema.json").read_text(encoding="utf-8"))
 DOCUMENTS = jsonschema_rs.validator_for(SCHEMA)
-# Where the schema speaks of actions, it means the document's schema by its name.
+# The schema of actions refers to the document's schema by name.
 VERBS = jsonschema_rs.validator_for(
     {"$ref": "SWMLObject.json#/$defs/SWMLMethod"},
     registry=jsonschema_rs.Registry([("json-schema:///SWMLObject.json", SCHEMA)]),
@@ -67,7 +66,7 @@ def sections(agent):
 
 
 def bare_sections(agent):
-    """Sections with a title alone, of which the schema knows nothing."""
+    """Sections with only a title, which the schema does not allow."""
     agent.prompt_add_section("Role")
     agent.prompt_add_section("Products", subsections=[{"title": "Cups"}])
     agent.prompt_add_subsection("Elsewhere", "Far", "Away.")
@@ -192,7 +191,7 @@ def contexts(agent):
     other.add_step("end").add_section("Task", "Say goodbye.").set_step_criteria("All is said.")
 
 
-#: Agents by name: what is said to them in turn, and arguments of their constructor.
+#: Agents by name: the steps that build them, and arguments of their constructor.
 AGENTS = {
     "minimal": ([text], {}),
     "sections": ([sections], {}),
@@ -268,7 +267,7 @@ def make(library, steps, options):
 
 
 def our_document(steps, options):
-    # As it is sent.
+    # As JSON.
     return json.loads(json.dumps(make(AgentApp, steps, options).render_swml(CALL_ID)))
 
 
@@ -281,7 +280,7 @@ def ai_of(document):
 
 
 def comparable(value):
-    """Return `value` with nothing of an agent's own URLs but the path, and whether a token."""
+    """Return `value` with an agent's own URLs reduced to path and presence of a token."""
     if isinstance(value, dict):
         return {key: comparable(each) for key, each in value.items()}
     if isinstance(value, list):

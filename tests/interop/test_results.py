@@ -1,4 +1,4 @@
-"""Answers of tools, method by method, beside those of the package ``signalwire-sdk``."""
+"""Results of tools, compared with those of ``signalwire-sdk`` method by method."""
 
 import inspect
 import json
@@ -70,7 +70,7 @@ PROMPT = {
     "error_type": "timeout",
 }
 
-#: A method, and each way in which it is called: positional arguments, then named ones.
+#: Calls of each method: positional arguments, then named ones.
 CALLS = {
     "connect": [
         (("+15551234567",), {}),
@@ -247,7 +247,7 @@ CALLS = {
     "add_actions": [(([{"stop": True}, {"say": "a"}],), {}), (([],), {})],
 }
 
-REFUSED = [
+REJECTED = [
     ("change_voice", (" ",), {}),
     ("change_voice", (None,), {}),
     ("send_sms", ("+15551234567", "+15559876543"), {}),
@@ -317,11 +317,11 @@ def test_the_wire_format_is_the_same(response, method, args, kwargs):
     assert json.dumps(ours.to_dict(), sort_keys=True) == json.dumps(
         theirs.to_dict(), sort_keys=True
     )
-    # What they do to post_process shows beside an action only.
+    # post_process is visible only with an action.
     assert ours.hangup().to_dict() == theirs.hangup().to_dict()
 
 
-@pytest.mark.parametrize(("method", "args", "kwargs"), REFUSED)
+@pytest.mark.parametrize(("method", "args", "kwargs"), REJECTED)
 def test_what_the_sdk_rejects_is_rejected(method, args, kwargs):
     with pytest.raises(ValueError):  # noqa: PT011 - the words are each package's own
         getattr(TheirResult(), method)(*args, **kwargs)

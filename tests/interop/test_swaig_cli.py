@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 CLI = Path(sys.executable).with_name("swaig_cli")
-#: In ASCII: the client behind the command sends Latin-1, and our passwords are UTF-8 (RFC 7617).
+#: In ASCII, because the command encodes passwords as Latin-1, and we use UTF-8 (RFC 7617).
 USER, PASSWORD = "demo", "p@ss:w/o%"
 
 APPLICATION = """
@@ -120,7 +120,7 @@ def test_it_needs_the_password(run):
     assert "Authentication failed" in output
 
 
-def test_an_unknown_tool_is_not_listed(run):
+def test_an_unknown_tool_has_no_signature(run):
     code, output = run("--function", "steal", "--json", "{}")
     assert code == 1
     assert "No function signatures received" in output

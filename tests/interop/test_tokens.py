@@ -1,4 +1,4 @@
-"""Tokens of ``signalwire-sdk`` here, and ours there."""
+"""Tokens of ``signalwire-sdk`` and ours, each verified by the other."""
 
 import base64
 import time

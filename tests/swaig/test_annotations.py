@@ -44,7 +44,7 @@ class Mixed(enum.Enum):
     A = "a"
     ONE = 1
     HALF = 0.5
-    YES = True  # equals ONE, and so becomes its alias
+    YES = True  # an alias of ONE, because they are equal
 
 
 class Flags(enum.Enum):
@@ -225,7 +225,7 @@ def test_unions_with_a_vertical_bar():
 
 
 def test_aliases_of_the_type_statement():
-    # As Python 3.12 makes them.
+    # As in Python 3.12.
     alias = type("TypeAliasType", (), {})()
     alias.__value__ = Annotated[str, "A city"]
     assert schema(alias) == {"type": "string", "description": "A city"}

@@ -317,7 +317,7 @@ def test_unprintable_names_are_escaped_in_the_sentence(name):
 
 
 def test_attack_long_text_is_not_matched_against_a_pattern():
-    # Against this pattern the text takes quadratic time: more than a minute at this length.
+    # This pattern takes quadratic time: more than a minute for text of this length.
     schema = {"pattern": "[a]*b"}
     assert complaint_about(schema, "a" * 1_000_000) == "must have at most 10000 characters"
     assert complaint_about({"pattern": "^a*$"}, "a" * MAX_PATTERN_TEXT) is None
@@ -339,14 +339,14 @@ def test_attack_depth():
         assert (
             check_arguments(tool(it=schema), {"it": deep}) == "The arguments are nested too deeply."
         )
-    # Without anything to compare, no deeper than the schema is looked.
+    # Without values to compare, the check recurses no deeper than the schema.
     assert check_arguments(tool(it={"items": {"items": {}}}), {"it": deep}) is None
 
 
 @given(json_values, json_values)
 def test_canonical_texts_are_equal_exactly_for_equal_values(one, other):
     def strict(value):
-        """Python's equality holds 1 for True."""
+        """Make 1 and True different, which are equal in Python."""
         if isinstance(value, bool):
             return ("bool", value)
         if isinstance(value, list):
@@ -392,7 +392,7 @@ KINDS = {str: "string", bool: "boolean", list: "array", dict: "object", type(Non
 
 
 def fits(schema, value):
-    """The definitions of JSON Schema, written down once more, without sentences."""
+    """An independent implementation of JSON Schema."""
     if value is None and schema.get("nullable") is True:
         return True
     kinds = {KINDS.get(type(value), "number")}

@@ -1,4 +1,4 @@
-"""Reading what the platform sends."""
+"""Parsing of the platform's requests."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_a_plain_handler_may_take_arguments_only():
 def test_with_explicit_parameters_a_plain_handler_may_use_any_names():
     assert call(lambda a, raw: (a, raw), {"city": "Oslo"}, CITY) == ({"city": "Oslo"}, RAW)
     assert call(lambda a, raw: (a, raw), {}, {}) == ({}, RAW)
-    # A property may be named like the second parameter of a plain handler.
+    # A property may have the name of a plain handler's second parameter.
     assert call(lambda args, city: (args, city), {"city": "Oslo"}, CITY) == ({"city": "Oslo"}, RAW)
 
 

@@ -1,4 +1,4 @@
-"""Contexts of a copy, and of what it was copied from, never change one another."""
+"""Contexts of a copy and of its original are independent."""
 
 import copy
 import json
@@ -113,7 +113,7 @@ def test_a_copy_and_its_original_are_independent(find, method, arguments, change
     original = contexts()
     document = original.render()
     before = json.dumps(document)
-    # What a copy is asked for is the copy's, and what its original was asked for stays so.
+    # Views belong to the object that returned them.
     target = find(original)
     copied = copy.copy(original)
     changed, other = (copied, original) if change_the_copy else (original, copied)

@@ -1,7 +1,7 @@
-"""What contexts and steps look like in the document.
+"""Contexts and steps in the document, compared with a golden file.
 
-`SCENARIOS` call only what the contexts of the signalwire-sdk package offer, too. What that package
-makes of them stands in contexts_golden.json; tests/interop/test_contexts.py holds the file to it.
+`SCENARIOS` use only methods that signalwire-sdk has too. contexts_golden.json is its result, which
+tests/interop/test_contexts.py checks.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A shallow copy of a part and its original never change one another."""
+"""A shallow copy of a part and its original are independent."""
 
 import copy
 import json
@@ -57,7 +57,7 @@ def tools():
 
 
 READERS = {
-    # What define_contexts() leads to changes the prompt too: see test_contexts_copies.py.
+    # For the methods of what define_contexts() returns, see test_contexts_copies.py.
     Prompt: {"define_contexts", "has_section", "render", "render_post_prompt"},
     AISettings: {"function_names", "render", "render_swaig"},
     CallFlow: {"render"},
@@ -104,7 +104,7 @@ CHANGES = [
 
 
 def rendered(part):
-    """Return what a document would hold of `part`, itself and not a copy."""
+    """Return what a document would contain of `part`, not copied."""
     if isinstance(part, Prompt):
         return [part.render(), part.render_post_prompt()]
     if isinstance(part, AISettings):
@@ -140,7 +140,7 @@ def test_a_copy_and_its_original_are_independent(make, method, arguments, named,
 
     assert json.dumps(rendered(changed)) != before
     assert json.dumps(rendered(other)) == before
-    # Documents that were rendered before the change may be on their way still.
+    # Documents that were rendered before the change may not have been sent yet.
     assert json.dumps(document) == before
     assert json.dumps(own_document) == before
 

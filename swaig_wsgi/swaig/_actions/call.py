@@ -163,7 +163,7 @@ def join_conference(
     Args:
         name: the conference.
         muted: whether the others cannot hear the call.
-        beep: when to play a beep: ``true`` (somebody enters or leaves), ``onEnter``, ``onExit`` or
+        beep: when to play a beep: ``onEnter`` or ``onExit`` of a participant, ``true`` for both, or
             ``false``.
         start_on_enter: whether the conference begins when this call joins.
         end_on_exit: whether it ends when this call leaves.
