@@ -24,22 +24,45 @@ class Finding(NamedTuple):
 
 def check_settings(settings: Settings) -> list[Finding]:
     """Return the findings for the eleven items of the checklist, in its order."""
+    origins, hosts, size = settings.cors_origins, settings.allowed_hosts, settings.max_request_size
     return [
-        _credentials(settings),
+        _judge(
+            settings.basic_auth is not None,
+            "credentials",
+            "user and password are set",
+            "generated at each start; set SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD",
+        ),
         _tls(settings),
-        _cors(settings),
-        _rate_limit(settings),
-        _hosts(settings),
-        _request_size(settings),
+        _judge(
+            (origins is not None and origins != ("*",)) or settings.csrf_protection,
+            "CORS origins",
+            f"{len(origins or ())} allowed",
+            "any page may read responses that need no credentials; set SWML_CORS_ORIGINS",
+        ),
+        _judge(
+            settings.rate_limit is not None,
+            "rate limit",
+            f"{settings.rate_limit} requests a minute and client",
+            "passwords can be guessed without limit; set SWML_RATE_LIMIT, to 120 for instance",
+        ),
+        _judge(
+            hosts is not None and "*" not in hosts,
+            "allowed hosts",
+            f"{len(hosts or ())} allowed",
+            "any Host is accepted, also in webhook URLs; set SWML_ALLOWED_HOSTS",
+        ),
+        Finding(
+            "ok",
+            "request size",
+            f"{size} bytes"
+            if size is not None
+            else "1 MiB, an agent's default; SWML_MAX_REQUEST_SIZE sets another",
+        ),
         Finding("note", "secure tools", "give secure=True to tools that move money, calls or data"),
         _public_url(settings),
-        _log_level(settings),
+        _log_level(settings.log_level),
         _signing_secret(settings),
-        Finding(
-            "note",
-            "health",
-            "point load balancers at /health and /ready; both are public",
-        ),
+        Finding("note", "health", "point load balancers at /health and /ready; both are public"),
     ]
 
 
@@ -47,20 +70,10 @@ def _judge(good: bool, title: str, ok: str, advice: str) -> Finding:
     return Finding("ok", title, ok) if good else Finding("warn", title, advice)
 
 
-def _credentials(settings: Settings) -> Finding:
-    return _judge(
-        settings.basic_auth is not None,
-        "credentials",
-        "user and password are set",
-        "generated at each start; set SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD",
-    )
-
-
 def _tls(settings: Settings) -> Finding:
     if settings.ssl_enabled:
-        named = settings.ssl_cert_path is not None and settings.ssl_key_path is not None
         return _judge(
-            named,
+            settings.ssl_cert_path is not None and settings.ssl_key_path is not None,
             "TLS",
             "served with the certificate of SWML_SSL_CERT_PATH",
             "enabled without files; set SWML_SSL_CERT_PATH and SWML_SSL_KEY_PATH",
@@ -72,41 +85,6 @@ def _tls(settings: Settings) -> Finding:
         "credentials travel in clear; set SWML_SSL_ENABLED, SWML_SSL_CERT_PATH and "
         "SWML_SSL_KEY_PATH, or let it end at a proxy and set SWML_PROXY_URL_BASE",
     )
-
-
-def _cors(settings: Settings) -> Finding:
-    origins = settings.cors_origins
-    return _judge(
-        (origins is not None and origins != ("*",)) or settings.csrf_protection,
-        "CORS origins",
-        f"{len(origins or ())} allowed",
-        "any page may read responses that need no credentials; set SWML_CORS_ORIGINS",
-    )
-
-
-def _rate_limit(settings: Settings) -> Finding:
-    return _judge(
-        settings.rate_limit is not None,
-        "rate limit",
-        f"{settings.rate_limit} requests a minute and client",
-        "passwords can be guessed without limit; set SWML_RATE_LIMIT, to 120 for instance",
-    )
-
-
-def _hosts(settings: Settings) -> Finding:
-    hosts = settings.allowed_hosts
-    return _judge(
-        hosts is not None and "*" not in hosts,
-        "allowed hosts",
-        f"{len(hosts or ())} allowed",
-        "any Host is accepted, also in webhook URLs; set SWML_ALLOWED_HOSTS",
-    )
-
-
-def _request_size(settings: Settings) -> Finding:
-    size = settings.max_request_size
-    default = "1 MiB, an agent's default; SWML_MAX_REQUEST_SIZE sets another"
-    return Finding("ok", "request size", default if size is None else f"{size} bytes")
 
 
 def _public_url(settings: Settings) -> Finding:
@@ -128,38 +106,26 @@ def _public_url(settings: Settings) -> Finding:
     )
 
 
-def _log_level(settings: Settings) -> Finding:
-    level = settings.log_level
+def _log_level(level: str | None) -> Finding:
     title = "log level"
     if level in ("ERROR", "CRITICAL"):
         text = f"{level} hides warnings except those of the security log; warn shows them"
         return Finding("note", title, text)
-    return _judge(
-        level == "WARNING",
-        title,
-        "WARNING",
-        f"{level or 'left to the server'}; set SIGNALWIRE_LOG_LEVEL to warn",
-    )
+    advice = f"{level or 'left to the server'}; set SIGNALWIRE_LOG_LEVEL to warn"
+    return _judge(level == "WARNING", title, "WARNING", advice)
 
 
 def _signing_secret(settings: Settings) -> Finding:
-    title = "signing secret"
-    if settings.swaig_secret is None:
-        return Finding(
-            "warn",
-            title,
-            "tokens die with the process; set SIGNALWIRE_SWAIG_SECRET, generated by "
-            "swaig-wsgi secret",
-        )
-    if settings.allow_per_process_state:
-        return Finding(
-            "warn",
-            title,
-            "shared, but other state may differ between processes; unset "
-            "SWML_ALLOW_PER_PROCESS_STATE if there are several",
-        )
     old = len(settings.swaig_secret_fallbacks)
-    return Finding("ok", title, f"set, and {old} older verify, too" if old else "set")
+    return _judge(
+        settings.swaig_secret is not None and not settings.allow_per_process_state,
+        "signing secret",
+        f"set, and {old} older verify, too" if old else "set",
+        "tokens die with the process; set SIGNALWIRE_SWAIG_SECRET, generated by swaig-wsgi secret"
+        if settings.swaig_secret is None
+        else "shared, but other state may differ between processes; unset "
+        "SWML_ALLOW_PER_PROCESS_STATE if there are several",
+    )
 
 
 def _is_https(url: str | None) -> bool:

@@ -17,14 +17,7 @@ from pathlib import Path
 from .._version import __version__
 from . import _manifest
 from ._bytecode import byte_code_problems
-from ._manifest import Manifest, VendoringError, changes, sums
-
-#: The modules and packages of each part; each part is based on those before it.
-PARTS: Mapping[str, tuple[str, ...]] = {
-    "core": ("core",),
-    "stores": ("concurrency", "stores", "processes.py", "sessions.py"),
-    "middleware": ("wsgi", "middleware", "config.py"),
-}
+from ._manifest import PARTS, Manifest, VendoringError, changes, read_manifest, sums
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -132,15 +125,6 @@ def check_copy(dest: str | os.PathLike[str]) -> list[str]:
     changed = changes(root, manifest)
     trusted = {name for name in manifest.sums if f"changed: {name}" not in changed}
     return [*changed, *byte_code_problems(root, trusted), *_staleness(manifest)]
-
-
-def read_manifest(root: Path) -> Manifest:
-    """Return the manifest of the copy in `root`.
-
-    Raises:
-        VendoringError: there is no manifest, or it is invalid.
-    """
-    return _manifest.read_manifest(root, PARTS)
 
 
 def _target(dest: str | os.PathLike[str]) -> Path:

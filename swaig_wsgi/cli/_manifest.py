@@ -14,6 +14,13 @@ from typing import NamedTuple
 
 NAME = "MANIFEST.sha256"
 
+#: The modules and packages of each part; each part is based on those before it.
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "core": ("core",),
+    "stores": ("concurrency", "stores", "processes.py", "sessions.py"),
+    "middleware": ("wsgi", "middleware", "config.py"),
+}
+
 _HEADING = re.compile(r"# swaig-wsgi (\S+): (.*)")
 _SUM = re.compile(r"([0-9a-f]{64})  ([^\\\x00-\x1f]+)")
 
@@ -26,7 +33,6 @@ class Manifest(NamedTuple):
     """The content of a manifest."""
 
     version: str
-    #: The names of the parts, each based on those before it.
     parts: tuple[str, ...]
     #: SHA-256 in hexadecimal by path, with slashes.
     sums: dict[str, str]
@@ -43,11 +49,11 @@ def sums(contents: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def read_manifest(root: Path, known_parts: Iterable[str]) -> Manifest:
+def read_manifest(root: Path) -> Manifest:
     """Return the manifest of the copy in `root`.
 
     Raises:
-        VendoringError: there is no manifest, or it is invalid or has other than `known_parts`.
+        VendoringError: there is no manifest, or it is invalid.
     """
     path = root / NAME
     try:
@@ -62,7 +68,7 @@ def read_manifest(root: Path, known_parts: Iterable[str]) -> Manifest:
     parts = tuple(heading[2].split()) if heading else ()
     if (
         heading is None
-        or not set(parts) <= set(known_parts)
+        or not set(parts) <= set(PARTS)
         or len(digests) != len(lines)
         or not all(map(_is_inside, digests))
     ):

@@ -14,9 +14,9 @@ import pytest
 
 from swaig_wsgi import __version__
 from swaig_wsgi.cli import _copies
-from swaig_wsgi.cli._copies import check_copy, make_copy, read_manifest
+from swaig_wsgi.cli._copies import check_copy, make_copy
 from swaig_wsgi.cli._manifest import NAME as MANIFEST
-from swaig_wsgi.cli._manifest import VendoringError
+from swaig_wsgi.cli._manifest import VendoringError, read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "vendored"
