@@ -22,8 +22,9 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
-from support.ports import PATIENCE, free_port  # noqa: E402
+from support.ports import free_port  # noqa: E402
 from support.servers import SERVERS, ServerKind  # noqa: E402
+from support.waiting import PATIENCE  # noqa: E402
 from support.wsgi import Response, basic  # noqa: E402
 
 USER, PASSWORD = "demo", "p@ss:w/ö"

@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.deployments import PLATFORM, SECRET, is_served, settings_of, write_secrets
-from support.ports import PATIENCE, free_port
+from support.ports import free_port
+from support.waiting import PATIENCE
 from support.wsgi import basic
 
 ROOT = Path(__file__).parent.parent

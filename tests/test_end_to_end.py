@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from support.ports import PATIENCE
+from support.waiting import PATIENCE
 from support.wsgi import request
 
 APP = "swaig_wsgi.examples.basic:app"

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from support.deployments import SECRET, is_served, settings_of, write_secrets
-from support.ports import PATIENCE, free_port
+from support.ports import free_port
+from support.waiting import PATIENCE
 
 from swaig_wsgi import Settings
 from swaig_wsgi.config import ConfigurationError

@@ -167,7 +167,7 @@ def test_pages_sessions_uploads_and_errors(serve: Any) -> None:
 
 def test_streams_are_not_buffered(serve: Any, tmp_path: Path) -> None:
     server = serve()
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as client:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=60)) as client:
         client.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         data = b""
         while piece := client.recv(65_536):

@@ -116,7 +116,7 @@ def test_tls_is_served_with_the_context_of_the_master(gunicorn: Any) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=10)
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=60)
     connection.request("GET", "/health")
     response = connection.getresponse()
     assert (response.status, response.read()) == (200, b'{"status": "ok"}')

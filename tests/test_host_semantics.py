@@ -12,7 +12,7 @@ from typing import Any
 from wsgiref.util import FileWrapper
 
 import pytest
-from support.ports import PATIENCE
+from support.waiting import PATIENCE
 from support.wsgi import environ
 
 from swaig_wsgi import AuthHandler, Settings, harden

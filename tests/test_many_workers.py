@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import redis
+from support.waiting import wait_until
 
 CONFIG = ("-c", "python:swaig_wsgi.gunicorn")
 GENERATED = {"SWML_BASIC_AUTH_USER": "", "SWML_BASIC_AUTH_PASSWORD": ""}
@@ -62,13 +63,6 @@ def start(gunicorn: Any, directory: Path) -> Any:
         return server
 
     return start
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def credentials_in(directory: Path) -> list[tuple[str, ...]]:
@@ -347,6 +341,7 @@ def test_the_store_stops_and_returns(start: Any, own_valkey: Any) -> None:
 
     load = Load(step, threads=4)
     load.wait_for(150)
+    usual = max(took)
     valkey.stop()
     stopped = load.done
     load.wait_for(stopped + 300)
@@ -355,7 +350,8 @@ def test_the_store_stops_and_returns(start: Any, own_valkey: Any) -> None:
     load.join(stop=True)
     assert load.dropped == []
     assert set(statuses) == {200, 429}
-    assert max(took) < 1
+    # On a busy machine a request is slow before that, too.
+    assert max(took) < 1 + 5 * usual
     server.wait_for_log("rate limit: the store fails")
     # No worker leaves the store alone for more than a second.
     time.sleep(1.1)

@@ -148,14 +148,14 @@ made = shared.SQLiteStore
 def make():
     if threading.current_thread() is not threading.main_thread():
         held.set()
-        forked.wait(30)
+        forked.wait(60)
     return made()
 
 shared.SQLiteStore = make
 state = shared.SharedState()
 thread = threading.Thread(target=state.open_store)
 thread.start()
-held.wait(30)
+held.wait(60)
 pid = os.fork()
 if pid == 0:
     signal.alarm(20)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.exchanges import connect, exchange, receive
-from support.ports import PATIENCE
+from support.waiting import PATIENCE
 
 from swaig_wsgi.core.signatures import sign_body
 

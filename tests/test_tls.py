@@ -341,13 +341,13 @@ def serving(context):
     """Answer one connection on loopback; yields its port and the list of what went wrong."""
     errors = []
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(10)
+    listener.settimeout(60)
 
     def serve():
         try:
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(60)
                 with context.wrap_socket(connection, server_side=True) as secured:
                     secured.sendall(b"hello")
         except OSError as error:
@@ -358,14 +358,14 @@ def serving(context):
     try:
         yield listener.getsockname()[1], errors
     finally:
-        thread.join(10)
+        thread.join(60)
         listener.close()
     assert not thread.is_alive()
 
 
 def connect(port, client):
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         client.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         return secured.version(), secured.recv(5)

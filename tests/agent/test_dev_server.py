@@ -56,7 +56,7 @@ def test_run_serves_tls(serve_command: Any) -> None:
         listening=r"Running on https://127\.0\.0\.1:(\d+)",
     )
     context = ssl.create_default_context(cafile=str(CERTS / "cert.pem"))
-    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=10, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=60, context=context)
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()
@@ -95,7 +95,7 @@ def test_no_token_reaches_the_log(serve_command: Any, line: bytes) -> None:
     server = serve_command(
         [sys.executable, "-c", program], listening=r"Running on http://127\.0\.0\.1:(\d+)"
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(line + b"\r\nHost: 127.0.0.1\r\n\r\n")
         while connection.recv(4096):
             pass

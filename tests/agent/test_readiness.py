@@ -100,7 +100,7 @@ class Slow:
 
     def __call__(self) -> bool:
         self.running.set()
-        self.release.wait(20)
+        self.release.wait(60)
         return self.passes
 
 
@@ -120,12 +120,12 @@ def test_nobody_waits_for_checks_that_another_one_asked_for(
     checks.add("slow", slow)
     threads = [ask(checks)]
     try:
-        assert slow.running.wait(10)
+        assert slow.running.wait(60)
         # Nothing is known before the first answer.
         assert [checks.failures() for _ in range(8)] == [("starting",)] * 8
         slow.passes = False
         slow.release.set()
-        threads[0].join(20)
+        threads[0].join(60)
         assert checks.failures() == ("slow",)
 
         slow.running.clear()
@@ -133,7 +133,7 @@ def test_nobody_waits_for_checks_that_another_one_asked_for(
         slow.passes = True
         clock.now += 2
         threads.append(ask(checks))
-        assert slow.running.wait(10)
+        assert slow.running.wait(60)
         assert [checks.failures() for _ in range(8)] == [("slow",)] * 8
         # What is new has not been asked yet.
         checks.add("fine", lambda: True)
@@ -141,7 +141,7 @@ def test_nobody_waits_for_checks_that_another_one_asked_for(
     finally:
         slow.release.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     # Though the last answer is not a second old.
     checks.add("new", lambda: False)
     assert checks.failures() == ("new",)
@@ -208,7 +208,7 @@ def test_a_check_that_hangs_fails_and_is_not_started_again(
 
     def hangs() -> None:
         started.append(1)
-        release.wait(20)
+        release.wait(60)
 
     checks.add("hangs", hangs)
     checks.add("fine", lambda: True)
@@ -220,7 +220,7 @@ def test_a_check_that_hangs_fails_and_is_not_started_again(
     finally:
         release.set()
     thread = checks._hanging["hangs"]
-    thread.join(20)
+    thread.join(60)
     clock.now += 2
     assert checks.failures() == ()
     assert len(started) == 2

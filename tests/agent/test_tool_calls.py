@@ -162,6 +162,7 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("valkey_url"))
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str) -> None:
     (tmp_path / "paying.py").write_text(PROGRAM)
     runs = tmp_path / "runs"
@@ -189,7 +190,7 @@ def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert answers == ["Paid."] * 4
     assert len(runs.read_text().splitlines()) == 1
 
@@ -200,11 +201,11 @@ def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str
 
     victim = threading.Thread(target=dies)
     victim.start()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(runs.read_text().splitlines()) < 2 and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(int(runs.read_text().splitlines()[1].split()[1]), signal.SIGKILL)
-    victim.join(30)
+    victim.join(60)
     assert pay(30) == UNKNOWN
     assert len(runs.read_text().splitlines()) == 2
 

@@ -112,7 +112,7 @@ def test_tls_is_served_when_it_is_enabled(serve_command, command, site):
     )
     context = ssl.create_default_context(cafile=str(CERTS / "cert.pem"))
     url = f"https://127.0.0.1:{server.port}/"
-    with urllib.request.urlopen(url, context=context, timeout=20) as response:
+    with urllib.request.urlopen(url, context=context, timeout=60) as response:
         assert response.read() == b"https"
 
 

@@ -14,13 +14,13 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from support.waiting import wait_until
 
 from swaig_wsgi.processes import current, install
 
@@ -53,13 +53,6 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def run(*options: str, app: str = APP, **env: str) -> subprocess.CompletedProcess[str]:
     """Run gunicorn until it ends by itself."""
     kept = {
@@ -72,7 +65,7 @@ def run(*options: str, app: str = APP, **env: str) -> subprocess.CompletedProces
         env={**kept, **env},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
 
 
@@ -191,7 +184,7 @@ def test_the_private_store_goes_with_the_server(gunicorn: Any, tmp_path: Path) -
     wait_until(lambda: server.log.count("Worker exiting") == 2)
     assert [server.request("GET", "/").status for _ in range(2)] == [429, 429]
     server.process.terminate()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     assert list(tmp_path.glob("swaig-wsgi-*")) == []
 
 
@@ -223,7 +216,7 @@ class Unix(http.client.HTTPConnection):
     """A connection over a unix socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -257,7 +250,7 @@ def believed(connection: http.client.HTTPConnection) -> list[str]:
 def over(kind: str, options: tuple[str, ...], fixtures: Any, directory: Path) -> list[str]:
     if kind == "tcp":
         server = fixtures("gunicorn")("echo:app", *options, cwd=str(directory))
-        return believed(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20))
+        return believed(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60))
     path = str(directory / "socket")
     command = [sys.executable, "-m", "gunicorn", *options, f"--bind=unix:{path}", "echo:app"]
     server = fixtures("serve_command")(
@@ -311,7 +304,7 @@ def test_one_line_a_record_and_no_token(options: list[str], gunicorn: Any, direc
         f"/raise?{query}",
     ):
         server.request("GET", path, headers=referer, auth=("forged\nuser", "x"))
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as bad:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as bad:
         bad.sendall(f"GET /?{query}\x01 HTTP/1.1\r\n\r\n".encode())
         assert bad.recv(100)
     server.wait_for_log("Invalid request|Invalid HTTP")
@@ -352,7 +345,7 @@ def test_ours_and_gunicorns_records_go_one_way(gunicorn: Any, tmp_path: Path) ->
         wait_until(lambda: log.read_text().count("generated credentials") == 2)
     finally:
         process.terminate()
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
     assert out == ""
     text = log.read_text()
     assert "WARNING swaig_wsgi: " in text
@@ -384,7 +377,7 @@ def handshake(server: Any, **versions: ssl.TLSVersion) -> tuple[bytes, str | Non
     for name, version in versions.items():
         setattr(context, name, version)
     with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain,
         context.wrap_socket(plain) as secure,
     ):
         certificate = secure.getpeercert(binary_form=True)

@@ -43,7 +43,7 @@ def connect(process, path):
 
     def connect(synchronous="OFF", deadline=None):
         token = object()
-        deadline = time.monotonic() + 10 if deadline is None else deadline
+        deadline = time.monotonic() + 60 if deadline is None else deadline
         process.connections[token] = open_connection(path, synchronous, deadline)
         return token, process.connections[token]
 
@@ -176,7 +176,7 @@ import os, sys, time
 from swaig_wsgi.stores._connections import open_connection, this_process
 
 process = this_process()
-process.connections["a"] = open_connection(sys.argv[1], "OFF", time.monotonic() + 10)
+process.connections["a"] = open_connection(sys.argv[1], "OFF", time.monotonic() + 60)
 pid = os.fork()
 if pid == 0:
     child = this_process()
@@ -252,7 +252,7 @@ def test_what_could_not_be_opened_is_closed(path, monkeypatch):
     with open(path, "wb") as file:
         file.write(b"no database" * 500)
     with pytest.raises(sqlite3.DatabaseError):
-        open_connection(path, "OFF", time.monotonic() + 10)
+        open_connection(path, "OFF", time.monotonic() + 60)
     assert [is_closed(connection) for connection in made] == [True]
 
 

@@ -207,7 +207,7 @@ def clock():
     # The store asks for the time while it holds its lock.
     if threading.current_thread() is not threading.main_thread():
         held.set()
-        forked.wait(30)
+        forked.wait(60)
     return 1000.0
 
 store = MemoryStore(clock=clock)
@@ -218,7 +218,7 @@ for work in (lambda: store.hit("key", 60), lambda: store.set("key", {"a": 2}, 60
     forked.clear()
     thread = threading.Thread(target=work)
     thread.start()
-    held.wait(30)
+    held.wait(60)
     pid = os.fork()
     if pid == 0:
         signal.alarm(20)

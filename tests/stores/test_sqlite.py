@@ -115,7 +115,7 @@ def test_a_process_killed_in_the_middle_of_a_write_breaks_nothing(path, store, s
             done = int(program.stdout.readline())
         os.kill(program.pid, signal.SIGKILL)
         done = int((["", *program.stdout.read().split()])[-1] or done)
-        program.wait(timeout=10)
+        program.wait(timeout=60)
         # What was answered was counted, and no lock stays behind.
         count = store.hit("key", HOUR).count
         assert done < count <= done + 2
@@ -149,7 +149,7 @@ def test_a_stopped_writer_is_a_failure_and_no_hang(path, store, start_python):
     # Readers do not wait for writers.
     assert store.get("key") is None
     os.kill(program.pid, signal.SIGKILL)
-    program.wait(timeout=10)
+    program.wait(timeout=60)
     assert store.hit("key", HOUR).count == 2
 
 
@@ -512,11 +512,11 @@ def test_processes_agree_again_after_a_file_was_removed_under_them(
     assert store.hit("key", HOUR).count == 2
     path.unlink()
     assert store.hit("key", HOUR).count == 1
-    leaver.communicate("leave\n", timeout=10)
+    leaver.communicate("leave\n", timeout=60)
     stayer = start_python(LEAVE_LATER, path)
     count = int(stayer.stdout.readline())
     assert store.hit("key", HOUR).count == count + 1
-    stayer.communicate("leave\n", timeout=10)
+    stayer.communicate("leave\n", timeout=60)
     assert store.hit("key", HOUR).count == count + 2
     store.close()
     assert is_whole(path)

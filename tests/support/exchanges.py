@@ -6,7 +6,7 @@ import json
 import socket
 from typing import Any
 
-from support.ports import PATIENCE
+from support.waiting import PATIENCE
 
 
 class Received:

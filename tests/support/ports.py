@@ -1,12 +1,9 @@
-"""Ports for servers that cannot choose one themselves, and how long to wait for a server."""
+"""Ports for servers that cannot choose one themselves."""
 
 from __future__ import annotations
 
 import random
 import socket
-
-#: Seconds to wait for what must happen, however busy the machine is.
-PATIENCE = 60
 
 
 def free_port() -> int:

@@ -41,7 +41,7 @@ class SocketInput:
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         yield ours, theirs
 
 
@@ -106,7 +106,7 @@ def test_a_stalled_body_is_given_up_and_the_answer_arrives(
     theirs.sendall(b"012")
     ours.sendall(b"the answer")
     UnreadBodyResponse(environ_of(ours), []).close()
-    ours.settimeout(10)
+    ours.settimeout(60)
     assert ours.recv(10) == b""
     assert theirs.recv(100) == b"the answer"
     assert theirs.recv(100) == b""
@@ -126,7 +126,7 @@ def test_the_client_learns_of_the_end_before_it_is_heard_out(
     client = threading.Thread(target=finish)
     client.start()
     UnreadBodyResponse(environ_of(ours), []).close()
-    client.join(10)
+    client.join(60)
     assert at_end.is_set()
 
 
@@ -134,15 +134,15 @@ def test_the_client_learns_of_the_end_before_it_is_heard_out(
 def test_nothing_is_left_to_be_taken_for_a_request(arrived: int) -> None:
     """Over TCP, where shutting down the reading side alone keeps what arrives readable."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname(), timeout=10)
+        theirs = socket.create_connection(listener.getsockname(), timeout=60)
         ours, _ = listener.accept()
     with ours, theirs:
-        ours.settimeout(10)
+        ours.settimeout(60)
         sender = threading.Thread(target=theirs.sendall, args=(b"x" * arrived,))
         sender.start()
         environ = environ_of(ours, arrived)
         UnreadBodyResponse(environ, []).close()
-        sender.join(10)
+        sender.join(60)
         with contextlib.suppress(ConnectionError):
             for _ in range(3):
                 theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -212,7 +212,7 @@ def test_a_long_body_is_given_up_and_its_sender_finds_the_answer(
     environ["wsgi.input"].read = lambda size: read.append(size) or reader(size)
     ours.sendall(b"the answer")
     UnreadBodyResponse(environ, []).close()
-    client.join(10)
+    client.join(60)
     assert read == []
     assert answers == [b"the answer"]
 
@@ -221,7 +221,7 @@ def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
     """Beside that, what the kernel took in anyway is dropped, or it would be the next request."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-        theirs = socket.create_connection(listener.getsockname(), timeout=10)
+        theirs = socket.create_connection(listener.getsockname(), timeout=60)
         ours, _ = listener.accept()
     sent = 0
 
@@ -256,7 +256,7 @@ def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
         environ = environ_of(connection, 2**31)
         ours.sendall(b"the answer")
         UnreadBodyResponse(environ, []).close()
-        client.join(10)
+        client.join(60)
         assert not client.is_alive()
         end = taken.index(-1)
         assert 0 < sum(taken[:end]) <= MAX_DRAIN

@@ -33,7 +33,7 @@ def request(body: bytes) -> bytes:
 
 
 def connect(port: int, *, tls: bool) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     if not tls:
         return connection
     context = ssl.create_default_context()
