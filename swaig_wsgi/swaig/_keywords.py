@@ -6,7 +6,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 #: The greatest depth of a schema, which also bounds the recursion when checking an argument.
@@ -104,8 +104,8 @@ def _check_schema(schema: Any, path: str, depth: int) -> None:
             raise ValueError(
                 f"{prefix}{keyword} is not supported: arguments cannot be validated against it"
             )
-        fits, expected = _KEYWORDS.get(keyword, (_anything, ""))
-        if not fits(value):
+        fits, expected = _KEYWORDS.get(keyword, (None, ""))
+        if fits is not None and not fits(value):
             raise ValueError(f"{prefix}{keyword} must be {expected}, not {reprlib.repr(value)}")
         for step, part in _parts(keyword, value):
             _check_schema(part, f"{prefix}{keyword}{step}", depth + 1)
@@ -121,28 +121,12 @@ def _parts(keyword: str, value: Any) -> list[tuple[str, Any]]:
     return []
 
 
-def _anything(value: Any) -> bool:
-    return True
-
-
-def _is_number(value: Any) -> bool:
-    return is_type("number", value)
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
-
-
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_filled_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value)
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _is_types(value: Any) -> bool:
@@ -158,18 +142,21 @@ def _is_pattern(value: Any) -> bool:
     return True
 
 
-_NUMBER: tuple[Callable[[Any], bool], str] = (_is_number, "a number")
-_COUNT: tuple[Callable[[Any], bool], str] = (_is_count, "an integer from 0")
-_SCHEMAS: tuple[Callable[[Any], bool], str] = (_is_filled_list, "a list of schemas")
+_NUMBER = (partial(is_type, "number"), "a number")
+_COUNT = (_is_count, "an integer from 0")
+_SCHEMAS = (_is_filled_list, "a list of schemas")
 _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "type": (_is_types, f"one or a list of {', '.join(TYPES)}"),
     "enum": (_is_filled_list, "a list with at least one value"),
-    "required": (_is_names, "a list of names"),
+    "required": (
+        lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+        "a list of names",
+    ),
     "minimum": _NUMBER,
     "maximum": _NUMBER,
     "exclusiveMinimum": _NUMBER,
     "exclusiveMaximum": _NUMBER,
-    "multipleOf": (_is_positive, "a number above 0"),
+    "multipleOf": (lambda value: is_type("number", value) and value > 0, "a number above 0"),
     "minLength": _COUNT,
     "maxLength": _COUNT,
     "minItems": _COUNT,

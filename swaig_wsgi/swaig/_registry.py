@@ -122,7 +122,7 @@ class ToolRegistry:
         definition: dict[str, Any] = {
             "function": name,
             "description": check_str(f"the description of tool {name!r}", description),
-            "parameters": _without_empty_required(schema),
+            "parameters": {key: part for key, part in schema.items() if part or key != "required"},
         }
         if fillers:
             definition["fillers"] = json_object(f"the fillers of tool {name!r}", fillers)
@@ -187,12 +187,6 @@ def _check_once(name: str, once: Any, secure: bool) -> None:
         )
     if isinstance(once, bool) or not isinstance(once, (int, float)) or not 0 < once <= MAX_ONCE:
         raise ValueError(f"tool {name!r}: once must be seconds, more than 0 and up to {MAX_ONCE}")
-
-
-def _without_empty_required(schema: dict[str, Any]) -> dict[str, Any]:
-    if schema.get("required") == []:
-        return {key: value for key, value in schema.items() if key != "required"}
-    return schema
 
 
 def tool_name(handler: Handler) -> str:

@@ -138,7 +138,7 @@ def object_schema(
 
 
 def _lacks_type(given: dict[str, Any]) -> bool:
-    # In a property's schema, no keyword has a dictionary of dictionaries as its value.
+    # If "properties" were a property, these would be its keywords, and not all dictionaries.
     properties = given.get("properties")
     return isinstance(properties, dict) and all(isinstance(v, dict) for v in properties.values())
 

@@ -23,10 +23,9 @@ def make_section(title: Any, body: Any = None, bullets: Any = None) -> Section:
     made: Section = {"title": check_str("the title of a prompt section", title)}
     if body:
         made["body"] = check_str(f"the body of section {title!r}", body)
-    if bullets:
-        listed = check_strings(f"the bullets of section {title!r}", bullets)
-        if listed:
-            made["bullets"] = listed
+    listed = check_strings(f"the bullets of section {title!r}", bullets or ())
+    if listed:
+        made["bullets"] = listed
     return made
 
 

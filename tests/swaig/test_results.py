@@ -107,8 +107,11 @@ def test_every_action_is_a_method_with_the_same_parameters():
     methods = {name for name in dir(FunctionResult) if not name.startswith("_")}
     assert made.keys() == methods - own - {"to_dict"}
     for name, function in made.items():
-        method = inspect.getattr_static(FunctionResult, name)
-        assert name == "hold" or inspect.getdoc(method) == inspect.getdoc(function)
+        method = getattr(FunctionResult(), name)
+        if name != "hold":
+            assert method.__name__ == name
+            assert inspect.getdoc(method) == inspect.getdoc(function)
+            assert inspect.signature(method).parameters == inspect.signature(function).parameters
 
 
 def test_actions_chain_in_order():

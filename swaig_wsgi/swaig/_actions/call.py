@@ -187,18 +187,23 @@ def join_conference(
         raise ArgumentTypeError(
             f"result must be a dictionary or a list, not {type(result).__name__}"
         )
+    limit = events = None
+    if max_participants is not None:
+        limit = int_or_variable("max_participants", max_participants, 2)
+    if status_callback_event:
+        events = check_choices("status_callback_event", status_callback_event, _STATUS_EVENTS)
     chosen = {
         "muted": bool_or_variable("muted", muted),
         "beep": check_choice("beep", beep, ("true", "false", "onEnter", "onExit")),
         "start_on_enter": bool_or_variable("start_on_enter", start_on_enter),
         "end_on_exit": bool_or_variable("end_on_exit", end_on_exit),
         "wait_url": optional(check_url, "wait_url", wait_url),
-        "max_participants": None,
+        "max_participants": limit,
         "record": check_choice("record", record, ("do-not-record", "record-from-start")),
         "region": optional(check_line, "region", region),
         "trim": check_choice("trim", trim, ("trim-silence", "do-not-trim")),
         "coach": optional(check_line, "coach", coach),
-        "status_callback_event": None,
+        "status_callback_event": events,
         "status_callback": optional(check_url, "status_callback", status_callback),
         "status_callback_method": check_choice(
             "status_callback_method", status_callback_method, _METHODS
@@ -214,12 +219,6 @@ def join_conference(
         ),
         "result": json_copy("result", result),
     }
-    if max_participants is not None:
-        chosen["max_participants"] = int_or_variable("max_participants", max_participants, 2)
-    if status_callback_event:
-        chosen["status_callback_event"] = check_choices(
-            "status_callback_event", status_callback_event, _STATUS_EVENTS
-        )
     # The platform's defaults are left out; a conference without other options is its name alone.
     differing = {key: value for key, value in chosen.items() if value != _DEFAULTS.get(key)}
     check_line("name", name)
