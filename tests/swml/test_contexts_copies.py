@@ -167,7 +167,7 @@ def test_a_copy_of_a_subclass_has_its_class():
     assert (type(copied), copied.mark) == (Special, "x")
 
 
-def test_a_copy_shares_the_state_of_contexts():
+def test_a_copy_reuses_the_rendered_contexts():
     original = contexts()
     rendered = original.render()
     assert copy.copy(original).render() is rendered
