@@ -23,7 +23,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 _INIT = '''"""The secure front end of swaig-wsgi {version}, copied by ``swaig-wsgi vendor``.
 
-Do not edit these files but the original: ``swaig-wsgi vendor --check`` lists what was changed.
+Edit the original, not these files: ``swaig-wsgi vendor --check`` lists what was changed.
 """
 
 {imports}
