@@ -16,6 +16,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable
+from urllib.parse import quote, unquote, urlsplit
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -40,11 +41,13 @@ def environ(
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     body: Any = None,
     auth: tuple[str, str] | None = None,
+    base_url: str = "",
     **extra: Any,
 ) -> dict[str, Any]:
     """Return the environ of a request from ``192.0.2.7`` to ``127.0.0.1``.
 
-    `path` is ``PATH_INFO`` as it stands. `headers` are by their HTTP names. A `body` of bytes
+    `path` is ``PATH_INFO`` as it stands. `headers` are by their HTTP names. `base_url` gives the
+    scheme, the ``Host`` header and ``SCRIPT_NAME``. A `body` of bytes
     comes with its ``CONTENT_LENGTH``; an object with a ``read`` method becomes ``wsgi.input``
     and comes without; anything else but None is sent as JSON. `extra` are further keys, with
     ``wsgi_`` for ``wsgi.``, and win over everything else; None removes a key.
@@ -65,6 +68,10 @@ def environ(
             made["CONTENT_TYPE"] = "application/json"
         made["CONTENT_LENGTH"] = str(len(body))
         made["wsgi.input"] = io.BytesIO(body)
+    if base_url:
+        base = urlsplit(base_url)
+        made["wsgi.url_scheme"], made["HTTP_HOST"] = base.scheme, base.netloc
+        made["SCRIPT_NAME"] = unquote(base.path.rstrip("/"), "latin-1")
     if auth is not None:
         made["HTTP_AUTHORIZATION"] = basic(*auth)
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
@@ -163,6 +170,30 @@ def send(app: App, request: dict[str, Any], *, validate: bool = True) -> Respons
 def request(app: App, *args: Any, validate: bool = True, **options: Any) -> Response:
     """Send `app` the request that `environ` makes of the other arguments."""
     return send(app, environ(*args, **options), validate=validate)
+
+
+class Client:
+    """A client of one application, which sends `defaults` along with each request."""
+
+    def __init__(self, app: App, **defaults: Any) -> None:
+        self.app = app
+        self.defaults = defaults
+
+    def open(self, method: str, target: str, **options: Any) -> Response:
+        """Request a target: a path, quoted or not, and perhaps a query."""
+        path, _, query = quote(target, safe="%/:=&?~#+!$,;'@()*[]").partition("?")
+        options = {"RAW_URI": f"{path}?{query}" if query else path, **self.defaults, **options}
+        options.setdefault("query", query)
+        return request(self.app, method, unquote(path, "latin-1"), **options)
+
+    def get(self, target: str, **options: Any) -> Response:
+        return self.open("GET", target, **options)
+
+    def head(self, target: str, **options: Any) -> Response:
+        return self.open("HEAD", target, **options)
+
+    def post(self, target: str, body: Any = None, **options: Any) -> Response:
+        return self.open("POST", target, body=body, **options)
 
 
 class Recorder:
