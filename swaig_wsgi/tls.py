@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .config import ConfigurationError, Settings
@@ -77,11 +78,9 @@ class SslConfig:
                     if given[name] is None and variable in os.environ
                 }
             )
-        checked = Settings(
-            **{
-                f"ssl_{name}": getattr(settings, f"ssl_{name}") if value is None else value
-                for name, value in given.items()
-            }
+        checked = replace(
+            settings,
+            **{f"ssl_{name}": value for name, value in given.items() if value is not None},
         )
         if not isinstance(hsts, bool):
             raise ConfigurationError(f"hsts: expected True or False, not {hsts!r}")
@@ -97,21 +96,14 @@ class SslConfig:
         self.hsts_max_age = hsts_max_age
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(enabled={self.enabled!r}, cert_path={self.cert_path!r},"
-            f" key_path={self.key_path!r}, domain={self.domain!r}, hsts={self.hsts!r},"
-            f" hsts_max_age={self.hsts_max_age!r})"
-        )
+        names = (*_VARIABLES, "hsts", "hsts_max_age")
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({values})"
 
     def is_configured(self) -> bool:
         """Return whether TLS is enabled and both files exist; their content is not checked."""
-        return (
-            self.enabled
-            and self.cert_path is not None
-            and self.key_path is not None
-            and os.path.isfile(self.cert_path)
-            and os.path.isfile(self.key_path)
-        )
+        paths = (self.cert_path, self.key_path)
+        return self.enabled and all(path is not None and os.path.isfile(path) for path in paths)
 
     def get_cert(self) -> str | None:
         """Return the text of the certificate file, or None if it is not set or does not exist.
@@ -129,9 +121,7 @@ class SslConfig:
         """Return the options ``certfile`` and ``keyfile`` of servers; None if not configured."""
         if not self.is_configured():
             return None
-        assert self.cert_path is not None
-        assert self.key_path is not None
-        return {"certfile": self.cert_path, "keyfile": self.key_path}
+        return {"certfile": str(self.cert_path), "keyfile": str(self.key_path)}
 
     def get_hsts_header(self) -> str | None:
         """Return the value of ``Strict-Transport-Security``.

@@ -10,8 +10,6 @@ from typing import Any
 
 from . import _greenlets as greenlets
 
-__all__ = ["CALLBACK_ERRORS", "CALLBACK_ERRORS_AND_EXIT", "resolve"]
-
 #: What a user's callback may raise without ending the worker. Since Python 3.8 the error of a
 #: canceled task is not an Exception, and it must not pass for a worker's shutdown.
 CALLBACK_ERRORS = (Exception, asyncio.CancelledError)

@@ -6,8 +6,6 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["LockOwner", "renew_in_children"]
-
 
 class LockOwner(Protocol):
     """An object that holds locks."""

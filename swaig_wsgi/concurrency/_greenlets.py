@@ -13,14 +13,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = [
-    "outside_main_hub",
-    "system_lock",
-    "system_sleep",
-    "thread_pool",
-    "threads_are_greenlets",
-]
-
 
 def threads_are_greenlets() -> bool:
     """Return whether gevent has patched :mod:`threading`."""

@@ -7,20 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-__all__ = [
-    "MAX_VALUE_BYTES",
-    "Count",
-    "Store",
-    "StoreError",
-    "StoreLocation",
-    "check_seconds",
-    "decode_value",
-    "encode_members",
-    "encode_value",
-    "join_members",
-    "value_too_large",
-]
-
 #: The maximum size of a value, in bytes of JSON text. It bounds what a client that chooses the
 #: members of a value can store under one key.
 MAX_VALUE_BYTES = 65_536

@@ -31,16 +31,6 @@ from typing import TypeVar
 
 from ..concurrency import system_lock, system_sleep
 
-__all__ = [
-    "FileID",
-    "Process",
-    "file_identity",
-    "forget",
-    "open_connection",
-    "retry_while_locked",
-    "this_process",
-]
-
 _T = TypeVar("_T")
 FileID = tuple[int, int]
 

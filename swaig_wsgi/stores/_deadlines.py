@@ -11,9 +11,11 @@ import socket
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
-__all__ = ["BoundedSocket", "bounded", "within"]
+# The methods of a socket that redis-py calls and that block.
+_BLOCKING = frozenset({"recv", "recv_into", "sendall"})
 
 _deadline: ContextVar[float] = ContextVar("_deadline", default=float("inf"))
 
@@ -35,21 +37,10 @@ class BoundedSocket:
         self._socket = connected
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._socket, name)
+        attribute = getattr(self._socket, name)
+        return partial(self._call, attribute) if name in _BLOCKING else attribute
 
-    def recv(self, *args: Any) -> Any:
-        """Receive bytes; see :meth:`socket.socket.recv`."""
-        return self._call(self._socket.recv, args)
-
-    def recv_into(self, *args: Any) -> Any:
-        """Receive bytes; see :meth:`socket.socket.recv_into`."""
-        return self._call(self._socket.recv_into, args)
-
-    def sendall(self, *args: Any) -> Any:
-        """Send bytes; see :meth:`socket.socket.sendall`."""
-        return self._call(self._socket.sendall, args)
-
-    def _call(self, method: Any, args: tuple[Any, ...]) -> Any:
+    def _call(self, method: Any, *args: Any) -> Any:
         timeout = self._socket.gettimeout()
         left = _deadline.get() - time.monotonic()
         if timeout == 0 or left >= (float("inf") if timeout is None else timeout):

@@ -8,8 +8,6 @@ from .memory import MemoryStore
 from .redis import RedisStore
 from .sqlite import SQLiteStore
 
-__all__ = ["open_store"]
-
 
 def open_store(url: str) -> Store:
     """Return the store that `url` names; it connects or opens its file when first used.

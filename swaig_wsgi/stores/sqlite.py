@@ -104,25 +104,21 @@ class SQLiteStore:
         name = _encode_key(key)
 
         def count(connection: sqlite3.Connection, now: float) -> Count:
-            row = connection.execute(
-                "SELECT count, ends FROM swaig_counts WHERE key = ?", (name,)
-            ).fetchone()
-            if row is None or row[1] <= now:
+            select = "SELECT count, ends FROM swaig_counts WHERE key = ?"
+            hits, ends = connection.execute(select, (name,)).fetchone() or (0, now)
+            left = ends - now
+            if 0 < left <= window:
+                # Not a REPLACE, which would write the index, too.
+                update = "UPDATE swaig_counts SET count = ? WHERE key = ?"
+                connection.execute(update, (hits + 1, name))
+                return Count(hits + 1, left)
+            if left <= 0:
                 self._sweep(connection, now)
-                connection.execute(
-                    "INSERT OR REPLACE INTO swaig_counts VALUES (?, 1, ?)", (name, now + window)
-                )
-                return Count(1, window)
-            hits, ends = row[0] + 1, row[1]
-            if ends - now <= window:
-                connection.execute("UPDATE swaig_counts SET count = ? WHERE key = ?", (hits, name))
-                return Count(hits, ends - now)
-            # The clock was set back or the window shortened: no client waits longer than one.
-            connection.execute(
-                "UPDATE swaig_counts SET count = ?, ends = ? WHERE key = ?",
-                (hits, now + window, name),
-            )
-            return Count(hits, window)
+                hits = 0
+            # Else the clock was set back or the window shortened: no client waits longer than one.
+            insert = "INSERT OR REPLACE INTO swaig_counts VALUES (?, ?, ?)"
+            connection.execute(insert, (name, hits + 1, now + window))
+            return Count(hits + 1, window)
 
         return self._write(count)
 
