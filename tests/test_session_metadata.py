@@ -1,3 +1,5 @@
+"""Metadata of sessions."""
+
 from __future__ import annotations
 
 import pytest
@@ -23,7 +25,7 @@ def test_metadata_is_merged(sessions):
     assert sessions.get_session_metadata("other") == {}
 
 
-def test_metadata_can_be_forgotten(sessions):
+def test_metadata_can_be_deleted(sessions):
     assert sessions.delete_session_metadata("s") is False
     sessions.set_session_metadata("s", {"a": 1})
     assert sessions.delete_session_metadata("s") is True
@@ -43,15 +45,7 @@ def test_metadata_lives_as_long_as_a_token_after_its_last_change():
     assert sessions.get_session_metadata("s") == {}
 
 
-def test_metadata_is_a_copy(sessions):
-    given_ = {"a": [1]}
-    sessions.set_session_metadata("s", given_)
-    given_["a"].append(2)
-    sessions.get_session_metadata("s")["a"].append(3)
-    assert sessions.get_session_metadata("s") == {"a": [1]}
-
-
-def test_metadata_keeps_out_of_the_way_of_other_values():
+def test_metadata_does_not_collide_with_other_values():
     store = MemoryStore()
     store.set("s", {"mine": True}, 60)
     sessions = SessionManager(store=store)
@@ -69,7 +63,7 @@ def test_managers_share_metadata_through_a_store():
 
 
 @pytest.mark.parametrize("session_id", ["", None, 1, b"s", ["s"]])
-def test_session_ids_that_are_none(sessions, session_id):
+def test_invalid_session_ids_are_rejected(sessions, session_id):
     for method, args in (
         (sessions.set_session_metadata, ({"a": 1},)),
         (sessions.get_session_metadata, ()),
@@ -83,24 +77,19 @@ def test_session_ids_that_are_none(sessions, session_id):
     ("metadata", "error"),
     [
         (None, TypeError),
-        ([("a", 1)], TypeError),
-        ("a", TypeError),
-        ({1: "a"}, TypeError),
         ({"a": object()}, TypeError),
-        ({"a": b"bytes"}, TypeError),
         ({"a": float("nan")}, ValueError),
-        ({"a": float("inf")}, ValueError),
         ({"a": "x" * 1_000_000}, ValueError),
     ],
 )
-def test_metadata_that_is_none(sessions, metadata, error):
+def test_invalid_metadata_is_rejected_and_changes_nothing(sessions, metadata, error):
     sessions.set_session_metadata("s", {"a": 1})
     with pytest.raises(error):
         sessions.set_session_metadata("s", metadata)
     assert sessions.get_session_metadata("s") == {"a": 1}
 
 
-def test_a_store_that_fails_is_not_hidden():
+def test_the_error_of_a_failing_store_is_raised():
     class Broken(MemoryStore):
         def merge(self, key, value, ttl):
             raise StoreError("down")

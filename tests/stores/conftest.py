@@ -1,4 +1,4 @@
-"""Stores of every kind, a real Valkey server, and programs run in fresh interpreters."""
+"""A store of each kind, and a way to let its time pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swaig_wsgi.stores.sqlite import SQLiteStore
 
 
 class Kit:
-    """A store, and a way to let time pass for it."""
+    """A store, and a function that lets time pass for it."""
 
     def __init__(self, store, pass_time):
         self.store = store
@@ -55,7 +55,7 @@ def redis_kit(valkey):
     client = redis.Redis.from_url(valkey.url)
 
     def pass_time(seconds):
-        # The server's clock cannot be set, so everything moves closer to its end instead.
+        # The server's clock cannot be set, so bring the expiry of all keys closer instead.
         for key in client.keys(f"{prefix}*"):
             client.pexpire(key, max(0, client.pttl(key) - round(seconds * 1000)))
 

@@ -1,4 +1,4 @@
-"""What every store promises, shown for each of them; and the helpers they share."""
+"""The interface of stores, tested with each of them, and their common helpers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_window_starts_with_its_first_hit_and_no_later_hit_prolongs_it(kit):
     assert kit.store.hit("key", HOUR).count == 1
 
 
-def test_counts_each_key_alone(store):
+def test_counts_each_key_separately(store):
     for key in ODD_KEYS:
         assert store.hit(key, HOUR).count == 1
     for key in ODD_KEYS:
@@ -88,14 +88,22 @@ def test_counts_each_key_alone(store):
 
 
 @pytest.mark.parametrize("seconds", BAD_SECONDS)
-def test_refuses_what_is_no_time(store, seconds):
+def test_rejects_an_invalid_window_or_ttl(store, seconds):
     with pytest.raises(ValueError, match="window"):
         store.hit("key", seconds)
+    assert store.hit("key", HOUR).count == 1
     store.set("key", {"a": 1}, HOUR)
     for write in (store.set, store.merge, store.add):
         with pytest.raises(ValueError, match="ttl"):
             write("key", {"b": 2}, seconds)
     assert store.get("key") == {"a": 1}
+
+
+def test_no_client_waits_longer_than_a_window_that_was_shortened(store):
+    store.hit("key", 100 * HOUR)
+    count = store.hit("key", HOUR)
+    assert count.count == 2
+    assert count.seconds_left <= HOUR
 
 
 def test_the_shortest_window_counts(store):
@@ -105,7 +113,7 @@ def test_the_shortest_window_counts(store):
 
 
 @pytest.mark.parametrize("value", ODD_VALUES)
-def test_gives_back_what_was_set(store, value):
+def test_returns_the_value_that_was_set(store, value):
     store.set("key", value, HOUR)
     assert store.get("key") == value
     assert store.merge("merged", value, HOUR) == value
@@ -114,7 +122,7 @@ def test_gives_back_what_was_set(store, value):
     assert store.get("added") == value
 
 
-def test_keeps_each_key_alone(store):
+def test_keeps_the_value_of_each_key_separately(store):
     for number, key in enumerate(ODD_KEYS):
         store.set(key, {"number": number}, HOUR)
     for number, key in enumerate(ODD_KEYS):
@@ -122,7 +130,7 @@ def test_keeps_each_key_alone(store):
         assert store.delete(key) is True
 
 
-def test_a_value_that_is_not_there(store):
+def test_a_missing_value_is_none_and_an_empty_one_is_not(store):
     assert store.get("key") is None
     assert store.delete("key") is False
     store.set("key", {}, HOUR)
@@ -131,7 +139,7 @@ def test_a_value_that_is_not_there(store):
     assert store.get("key") is None
 
 
-def test_set_replaces_the_whole_and_its_time(kit):
+def test_set_replaces_the_whole_value_and_its_ttl(kit):
     kit.store.set("key", {"a": 1, "b": 2}, HOUR)
     kit.pass_time(HOUR / 2)
     kit.store.set("key", {"b": 3}, HOUR)
@@ -142,7 +150,7 @@ def test_set_replaces_the_whole_and_its_time(kit):
     assert kit.store.delete("key") is False
 
 
-def test_merge_updates_members_and_renews_the_time(kit):
+def test_merge_updates_members_and_renews_the_ttl(kit):
     assert kit.store.merge("key", {"a": 1, "b": [1]}, HOUR) == {"a": 1, "b": [1]}
     kit.pass_time(HOUR / 2)
     assert kit.store.merge("key", {"b": {}, "c": 3}, HOUR) == {"a": 1, "b": {}, "c": 3}
@@ -168,12 +176,12 @@ def test_a_claim_is_made_once_until_it_expires(kit):
     assert kit.store.add("key", {"by": 4}, HOUR) is True
 
 
-def test_a_claim_of_nothing_is_a_claim(store):
+def test_an_empty_value_is_a_claim(store):
     assert store.add("key", {}, HOUR) is True
     assert store.add("key", {}, HOUR) is False
 
 
-def test_counters_and_values_of_one_key_never_meet(store):
+def test_counters_and_values_have_separate_namespaces(store):
     store.hit("key", HOUR)
     assert store.get("key") is None
     assert store.add("key", {"a": 1}, HOUR) is True
@@ -182,7 +190,7 @@ def test_counters_and_values_of_one_key_never_meet(store):
     assert store.hit("key", HOUR).count == 3
 
 
-def test_nobody_shares_an_object_with_the_store(store):
+def test_changes_of_passed_and_returned_objects_do_not_reach_the_store(store):
     inner = ["a"]
     store.set("key", {"list": inner}, HOUR)
     inner.append("b")
@@ -192,7 +200,7 @@ def test_nobody_shares_an_object_with_the_store(store):
 
 
 @pytest.mark.parametrize("value", NOT_VALUES)
-def test_refuses_what_is_no_json_object_before_anything_changes(store, value):
+def test_rejects_a_value_that_is_not_a_json_object_and_changes_nothing(store, value):
     store.set("key", {"a": 1}, HOUR)
     for write in (store.set, store.merge, store.add):
         with pytest.raises(TypeError):
@@ -204,7 +212,7 @@ def test_refuses_what_is_no_json_object_before_anything_changes(store, value):
 
 
 @pytest.mark.parametrize("value", BAD_VALUES, ids=range(len(BAD_VALUES)))
-def test_refuses_a_value_out_of_bounds_before_anything_changes(store, value):
+def test_rejects_a_value_out_of_bounds_and_changes_nothing(store, value):
     store.set("key", {"a": 1}, HOUR)
     for write in (store.set, store.merge, store.add):
         with pytest.raises(ValueError, match=r"stored value|JSON"):
@@ -215,7 +223,7 @@ def test_refuses_a_value_out_of_bounds_before_anything_changes(store, value):
     assert store.get("other") is None
 
 
-def test_many_small_merges_cannot_outgrow_the_bound(store):
+def test_merges_cannot_exceed_the_maximum_size(store):
     piece = "x" * (MAX_VALUE_BYTES // 2 - len('"a":"",') - 1)
     store.merge("key", {"a": piece}, HOUR)
     full = store.merge("key", {"b": piece}, HOUR)
@@ -229,9 +237,11 @@ def test_many_small_merges_cannot_outgrow_the_bound(store):
 
 def test_works_again_after_close(store):
     assert store.hit("key", HOUR).count == 1
+    store.set("key", {"a": 1}, HOUR)
     store.close()
     store.close()
     assert store.hit("key", HOUR).count == 2
+    assert store.get("key") == {"a": 1}
 
 
 def in_threads(number, work):
@@ -248,12 +258,12 @@ def test_threads_count_exactly(store):
     assert sorted(seen) == list(range(1, 201))
 
 
-def test_threads_merge_without_losing_a_member(store):
+def test_concurrent_merges_lose_no_member(store):
     in_threads(8, lambda index: [store.merge("key", {f"{index}.{n}": n}, HOUR) for n in range(10)])
     assert store.get("key") == {f"{index}.{n}": n for index in range(8) for n in range(10)}
 
 
-def test_one_thread_of_many_makes_the_claim(store):
+def test_one_of_many_threads_makes_the_claim(store):
     won = []
 
     def claim(index):
@@ -278,7 +288,7 @@ json_objects = st.dictionaries(st.text(st.characters(categories=None)), json_val
 
 
 @given(json_objects)
-def test_encoding_is_json_and_is_undone_by_decoding(value):
+def test_encoding_is_compact_json_and_decoding_reverses_it(value):
     text = encode_value(value)
     assert text.isascii()
     assert decode_value(text) == value
@@ -286,24 +296,24 @@ def test_encoding_is_json_and_is_undone_by_decoding(value):
 
 
 @given(json_objects, json_objects)
-def test_members_have_one_spelling(first, second):
+def test_each_member_has_one_encoding(first, second):
     members = {**encode_members(first), **encode_members(second)}
     assert len(members) == len({**first, **second})
 
 
-def test_the_bound_is_exact():
+def test_the_maximum_size_is_exact():
     encode_value({"a": "x" * (MAX_VALUE_BYTES - len('{"a":""}'))})
     with pytest.raises(ValueError, match="longer"):
         encode_value({"a": "x" * (MAX_VALUE_BYTES - len('{"a":""}') + 1)})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", "null", "{", '{"a":1}x', "[" * 100_000])
-def test_decoding_something_else_is_a_failure_of_the_store(text):
+def test_decoding_other_text_is_a_store_error(text):
     with pytest.raises(StoreError):
         decode_value(text)
 
 
-def test_an_error_about_time_names_what_was_wrong():
+def test_the_error_about_seconds_names_the_argument_and_its_value():
     with pytest.raises(ValueError, match="ttl must be a positive number of seconds, not -1"):
         check_seconds("ttl", -1)
     check_seconds("ttl", 10**10)

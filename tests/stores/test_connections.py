@@ -12,7 +12,6 @@ import pytest
 
 from swaig_wsgi.stores import _connections as connections
 from swaig_wsgi.stores._connections import (
-    Process,
     file_identity,
     forget,
     open_connection,
@@ -67,21 +66,6 @@ def in_thread(work):
 # One process
 
 
-def test_a_process_is_the_same_for_all_its_threads(process):
-    seen = []
-    in_thread(lambda: seen.append(this_process()))
-    assert seen == [process]
-    assert this_process() is process
-
-
-def test_what_is_dropped_is_closed_once(process, connect):
-    token, connection = connect()
-    process.drop(token)
-    process.drop(token)
-    assert is_closed(connection)
-    assert not process.connections
-
-
 def test_what_is_forgotten_is_closed_even_while_another_call_holds_the_lock(process, connect):
     token, connection = connect()
     other, kept = connect()
@@ -102,18 +86,6 @@ def test_nothing_is_forgotten_in_a_process_that_has_no_store(monkeypatch, connec
 
 
 # Forks
-
-
-def test_a_fork_closes_every_connection_and_holds_the_lock(process, connect):
-    opened = [connect()[1] for _ in range(2)]
-    connections._before_fork()
-    assert all(map(is_closed, opened))
-    assert not process.connections
-    assert process.lock.locked()
-    assert process.forking == threading.get_ident()
-    connections._after_fork_in_parent()
-    assert not process.lock.locked()
-    assert process.forking is None
 
 
 def test_a_fork_goes_on_beside_a_call_that_does_not_end(process, connect, monkeypatch):
@@ -194,27 +166,6 @@ def test_forks_are_seen(run_python, path):
 
 
 # Busy files
-
-
-def locked():
-    raise sqlite3.OperationalError("database is locked")
-
-
-def test_a_step_is_taken_until_nobody_else_has_the_file(monkeypatch):
-    pauses = []
-    monkeypatch.setattr(connections, "system_sleep", pauses.append)
-    steps = iter([locked, locked, lambda: "done"])
-    assert retry_while_locked(lambda: next(steps)(), time.monotonic() + 60) == "done"
-    assert pauses == [connections._BUSY_PAUSE] * 2
-
-
-def test_a_step_is_given_up_at_the_deadline(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(connections.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(connections, "system_sleep", lambda _: now.append(now.pop() + 1))
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        retry_while_locked(locked, 105.0)
-    assert now == [105.0]
 
 
 @pytest.mark.parametrize(
@@ -309,10 +260,3 @@ def test_the_identity_tells_a_file_and_its_log_from_others_of_that_name(path, pr
     assert file_identity(path) == (first[0], None)
     os.rename(path, f"{path}.old")
     assert file_identity(path) == (None, None)
-
-
-def test_a_process_has_nothing_open_at_first():
-    fresh = Process()
-    assert fresh.connections == {}
-    assert fresh.forking is None
-    assert not fresh.lock.locked()

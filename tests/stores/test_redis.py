@@ -137,13 +137,6 @@ def test_a_counter_that_lost_its_end_gets_one_again(valkey, client, open_redis):
     client.delete(name)
 
 
-def test_a_shorter_window_holds_at_once(store):
-    store.hit("key", 100 * HOUR)
-    count = store.hit("key", HOUR)
-    assert count.count == 2
-    assert count.seconds_left <= HOUR
-
-
 # Many processes
 
 
@@ -598,22 +591,6 @@ def test_refuses_a_prefix_that_is_no_text(prefix):
 def test_refuses_a_url_that_is_not_its_own(url):
     with pytest.raises(ValueError, match="expected"):
         RedisStore(url)
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("", True),
-        ("?ssl_check_hostname=true", True),
-        ("?ssl_check_hostname=false", False),
-        ("?ssl_cert_reqs=required&prefix=a", True),
-    ],
-)
-def test_tls_checks_the_name_in_the_certificate_unless_told_not_to(open_redis, query, expected):
-    store = open_redis(f"rediss://127.0.0.1/0{query}")
-    connection = store._client.connection_pool.make_connection()
-    assert connection.check_hostname is expected
-    assert connection.cert_reqs.name == "CERT_REQUIRED"
 
 
 WITHOUT_REDIS = """

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import stat
-import threading
 
 import pytest
 from support.clock import Clock
@@ -271,23 +270,6 @@ store.close()
 def test_a_fork_that_python_does_not_see(path, run_python):
     run_python(FOREIGN_FORK, path)
     assert is_whole(path)
-
-
-def test_a_fork_waits_for_a_call_only_so_long(store, monkeypatch):
-    monkeypatch.setattr(connections, "_FORK_TIMEOUT", 0.01)
-    store.hit("key", HOUR)
-    process = connections.this_process()
-    with process.lock:
-        in_thread(lambda: (connections._before_fork(), connections._after_fork_in_parent()))
-        assert process.lock.locked()
-        assert process.connections
-    assert store.hit("key", HOUR).count == 2
-
-
-def in_thread(work):
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
 
 
 # The private file
