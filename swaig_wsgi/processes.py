@@ -1,4 +1,4 @@
-"""Secrets and stores that nobody configured, and whether all processes of a server share them.
+"""Generated secrets and default stores, and whether all processes of a server share them.
 
 Where no key, password or store is configured, one is generated. A parent that is about to fork
 its workers calls :func:`install` first, and they inherit in memory what it generated. It never

@@ -1,4 +1,4 @@
-"""Settings: every variable is read, checked, and named when it is wrong."""
+"""Settings: every variable is read, validated, and named in errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
     assert Settings.from_env().rate_limit == 30
 
 
-def test_every_variable_arrives() -> None:
+def test_every_variable_is_read() -> None:
     settings = Settings.from_env(
         {
             "SWML_BASIC_AUTH_USER": "admin",
@@ -81,7 +81,7 @@ def test_every_variable_arrives() -> None:
 
 
 @pytest.mark.parametrize("each", [each.metadata["variable"] for each in fields(Settings)])
-def test_an_empty_variable_is_an_unset_one(each: str) -> None:
+def test_an_empty_variable_is_unset(each: str) -> None:
     assert Settings.from_env({each: ""}) == Settings()
 
 
@@ -124,7 +124,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("variable", "value"), WRONG)
-def test_a_wrong_value_names_its_variable(variable: str, value: str) -> None:
+def test_the_error_of_an_invalid_value_names_the_variable(variable: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
         Settings.from_env({variable: value})
     assert "s3cret" not in str(caught.value)
@@ -145,18 +145,18 @@ def test_csrf_protection_needs_a_list_of_origins() -> None:
     assert Settings(csrf_protection=True).cors_origins is None
 
 
-def test_zero_is_no_limit() -> None:
+def test_a_rate_limit_of_zero_is_unlimited() -> None:
     assert Settings.from_env({"SWML_RATE_LIMIT": "0"}).rate_limit is None
 
 
-def test_which_proxies_are_trusted() -> None:
+def test_named_proxies_override_the_number_of_hops() -> None:
     assert Settings.from_env({"SWML_TRUSTED_PROXIES": "2"}).trusted == 2
     assert Settings.from_env({"SWML_TRUST_PROXY_HEADERS": "true"}).trusted == 1
     both = {"SWML_TRUST_PROXY_HEADERS": "true", "SWML_TRUSTED_PROXIES": "10.0.0.1"}
     assert Settings.from_env(both).trusted == ("10.0.0.1",)
 
 
-def test_secrets_come_from_files(tmp_path: Path) -> None:
+def test_secrets_can_be_read_from_files(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hunter2 ö\r\n", encoding="utf-8")
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     settings = Settings.from_env(
@@ -220,7 +220,7 @@ def test_a_secret_in_the_wrong_variable_is_not_repeated() -> None:
         ",x" * 20,
     ],
 )
-def test_a_secret_that_could_not_become_a_fallback_is_refused(secret: str) -> None:
+def test_a_secret_that_could_not_become_a_fallback_is_rejected(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SWAIG_SECRET: .*FALLBACKS") as caught:
         Settings.from_env({"SIGNALWIRE_SWAIG_SECRET": secret})
     assert SECRET not in str(caught.value)
@@ -236,13 +236,13 @@ def test_any_secret_can_become_a_fallback(separator: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
-def test_a_useless_secret_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_an_empty_or_binary_secret_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(content)
     with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SIGNING_KEY_FILE: "):
         Settings.from_env({"SIGNALWIRE_SIGNING_KEY_FILE": str(tmp_path / "secret")})
 
 
-def test_a_mapping_may_use_fields_and_python_values() -> None:
+def test_a_mapping_may_contain_fields_and_python_values() -> None:
     mapping = {"rate_limit": 30, "SWML_ALLOWED_HOSTS": ["a.example"], "ssl_enabled": True}
     expected = Settings(rate_limit=30, allowed_hosts=("a.example",), ssl_enabled=True)
     assert Settings.from_mapping(mapping) == expected
@@ -262,12 +262,12 @@ def test_a_mapping_may_use_fields_and_python_values() -> None:
         {"swaig_secret": b"0123456789abcdef"},
     ],
 )
-def test_a_wrong_mapping_is_an_error(mapping: dict[str, object]) -> None:
+def test_an_invalid_mapping_is_an_error(mapping: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         Settings.from_mapping(mapping)
 
 
-def test_changes_are_checked_and_nothing_else_changes() -> None:
+def test_replaced_values_are_validated() -> None:
     settings = Settings(rate_limit=5)
     assert replace(settings, rate_limit="7").rate_limit == 7
     with pytest.raises(ConfigurationError, match="^SWML_RATE_LIMIT"):

@@ -1,4 +1,4 @@
-"""What a parent makes for its workers, and what is left to each process."""
+"""Keys, passwords and stores that a parent or each process generates."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def shared():
 def in_child(function):
     """Return what `function` returns in a process forked from this one."""
     context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-    child = context.Process(target=lambda: there.send(function()))
+    receiver, sender = context.Pipe()
+    child = context.Process(target=lambda: sender.send(function()))
     with warnings.catch_warnings():
-        # From 3.12 on, where a thread of another test is still there.
+        # Of forks while a thread of another test is running, since Python 3.12.
         warnings.simplefilter("ignore", DeprecationWarning)
         child.start()
-    assert here.poll(20)
-    answer = here.recv()
+    assert receiver.poll(20)
+    result = receiver.recv()
     child.join()
-    return answer
+    return result
 
 
-def test_nothing_is_shared_unless_a_parent_made_it():
+def test_without_a_parent_each_process_generates_its_own():
     assert current() is None
     key, other = generated_key("sessions"), generated_key("sessions")
     assert key.key != other.key
@@ -72,20 +72,20 @@ def test_children_inherit_keys_and_passwords(shared):
     assert mine[0].created_at == shared.created_at
 
 
-def test_each_agent_has_its_own(shared):
+def test_each_agent_has_its_own_key_and_password(shared):
     names = ["bank", "sales", "", "bänk", "\ud800", "bank\0"]
     assert len({generated_key(name).key for name in names}) == len(names)
     assert len({generated_password(name)[0] for name in names}) == len(names)
     assert all(len(generated_password(name)[0]) == 16 for name in names)
 
 
-def test_two_parents_have_nothing_in_common(shared):
+def test_two_parents_generate_different_secrets(shared):
     other = SharedState()
     assert other.key("x").key != shared.key("x").key
     assert other.password("x") != shared.password("x")
 
 
-def test_secrets_stay_in_memory(shared):
+def test_secrets_are_never_shown_exported_or_pickled(shared):
     before = dict(os.environ)
     key, password = generated_key("x").key, generated_password("x")[0]
     assert dict(os.environ) == before
@@ -100,7 +100,7 @@ def test_secrets_stay_in_memory(shared):
     assert not hasattr(shared, "__dict__")
 
 
-def test_the_store_is_made_once_and_shared_by_children(shared):
+def test_the_store_is_created_once_and_shared_by_children(shared):
     assert isinstance(default_store(), MemoryStore)
     store = shared.open_store()
     assert shared.open_store() is store
@@ -111,14 +111,14 @@ def test_the_store_is_made_once_and_shared_by_children(shared):
     assert store.hit("a", 60).count == 3
 
 
-def test_what_is_configured_wins(shared, tmp_path):
+def test_a_configured_store_overrides_the_shared_one(shared, tmp_path):
     shared.open_store()
     store = default_store(f"sqlite:///{tmp_path}/store.db")
     assert store.path == f"{tmp_path}/store.db"
     assert isinstance(default_store("memory://"), MemoryStore)
 
 
-def test_only_the_process_that_made_the_store_removes_it(run_python):
+def test_only_the_process_that_created_the_store_removes_it(run_python):
     out = run_python(
         "import os\n"
         "from swaig_wsgi.processes import SharedState\n"
@@ -159,7 +159,7 @@ held.wait(60)
 pid = os.fork()
 if pid == 0:
     signal.alarm(20)
-    # Runs what a process does at its end, such as the removal of a private file.
+    # Runs exit handlers, such as the removal of a private file.
     raise SystemExit(0 if state.open_store().pid == os.getpid() else 1)
 forked.set()
 thread.join()
@@ -168,23 +168,23 @@ assert state.store.pid == os.getpid()
 """
 
 
-def test_a_fork_while_another_thread_makes_the_store(run_python):
+def test_a_fork_while_another_thread_creates_the_store(run_python):
     run_python(FORK)
 
 
-def test_which_stores_other_processes_see(tmp_path):
+def test_stores_in_memory_and_private_files_are_not_shared(tmp_path):
     private = SQLiteStore()
     assert not is_shared(MemoryStore())
     assert not is_shared(private)
     assert is_shared(SQLiteStore(tmp_path / "store.db"))
     assert is_shared(object())
-    # Made before the fork, a file is shared; memory is copied.
+    # A file created before the fork is shared; memory is copied.
     assert in_child(lambda: is_shared(private)) is True
     memory = MemoryStore()
     assert in_child(lambda: is_shared(memory)) is False
 
 
-def test_variables_to_set_for_what_this_process_generated_alone(tmp_path):
+def test_unshared_variables_are_those_of_values_generated_by_this_process(tmp_path):
     mine, parents = os.getpid(), os.getppid()
     assert unshared_variables() == frozenset()
     assert unshared_variables(key_pid=mine) == {SECRET}

@@ -16,7 +16,7 @@ from swaig_wsgi.core.tokens import MAX_EXPIRY, TokenError, decode_token
 from swaig_wsgi.sessions import SessionManager
 
 SECRET = "a shared secret of the operators"
-OLD_SECRET = "what was the secret before that."
+OLD_SECRET = "an earlier secret of all workers"
 NOW = 1_700_000_000.25
 
 SDK_TOKEN = (  # made by signalwire-sdk 3.7.5 with SECRET at NOW, to expire after 900 seconds
@@ -51,7 +51,7 @@ def reason(sessions, *args) -> str:
     return caught.value.reason
 
 
-def test_the_example_of_the_seed():
+def test_the_example_of_the_security_guide():
     manager = SessionManager(3600)
     token = manager.generate_token("my_function", "call-123")
     info = manager.debug_token(token)
@@ -63,7 +63,7 @@ def test_the_example_of_the_seed():
     assert manager.delete_session_metadata("session-1") is True
 
 
-def test_a_token_of_the_default_kind(sessions):
+def test_the_fields_of_a_token(sessions):
     token = sessions.generate_token("transfer_funds", "call-1")
     fields = decode_token(token)
     assert fields[:3] == ("call-1", "transfer_funds", 1_700_003_600)
@@ -74,15 +74,15 @@ def test_a_token_of_the_default_kind(sessions):
     assert sessions.open_token(token) == fields
 
 
-def test_tokens_differ(sessions):
+def test_tokens_are_unique(sessions):
     assert len({sessions.generate_token("f", "call-1") for _ in range(100)}) == 100
 
 
-def test_a_token_is_signed_as_the_design_says(sessions):
+def test_a_token_signed_as_documented_is_valid(sessions):
     assert sessions.validate_token("call-1", "transfer_funds", signed(SECRET)) is True
 
 
-def test_a_token_of_the_sdk_verifies(clock):
+def test_a_token_of_the_sdk_is_valid(clock):
     for length in (16, 64):
         sessions = SessionManager(secret_key=SECRET, signature_length=length)
         assert sessions.validate_token("root.2", "transfer_funds", SDK_TOKEN)
@@ -91,7 +91,7 @@ def test_a_token_of_the_sdk_verifies(clock):
     assert reason(sessions, "root.2", "transfer_funds", SDK_TOKEN) == "expired"
 
 
-def test_expiry(sessions, clock):
+def test_a_token_expires_after_its_lifetime(sessions, clock):
     token = sessions.generate_token("transfer_funds", "call-1")
     args = ("call-1", "transfer_funds", token)
     clock.now = 1_700_003_599.999
@@ -104,7 +104,7 @@ def test_expiry(sessions, clock):
         sessions.open_token(token)
 
 
-def test_a_lifetime_of_ones_own(clock):
+def test_the_lifetime_can_be_chosen(clock):
     sessions = SessionManager(1, SECRET)
     assert sessions.token_expiry_secs == 1
     token = sessions.generate_token("f", "call-1")
@@ -112,7 +112,7 @@ def test_a_lifetime_of_ones_own(clock):
     assert sessions.validate_token("call-1", "f", token)
 
 
-def test_the_longest_lifetime_still_makes_tokens():
+def test_the_longest_lifetime_works():
     sessions = SessionManager(10**10, SECRET)
     token = sessions.generate_token("f", "call-1")
     assert decode_token(token).expiry < MAX_EXPIRY
@@ -120,7 +120,7 @@ def test_the_longest_lifetime_still_makes_tokens():
     sessions.set_session_metadata("s", {"a": 1})
 
 
-def test_reasons(sessions):
+def test_a_rejected_token_has_a_reason(sessions):
     token = signed(SECRET)
     assert reason(sessions, "call-2", "transfer_funds", token) == "wrong_call"
     assert reason(sessions, "call-1", "other", token) == "wrong_function"
@@ -130,7 +130,7 @@ def test_reasons(sessions):
 
 
 class Bomb:
-    """Whatever is asked of it, it raises."""
+    """Raises on every operation."""
 
     def _raise(self, *args: object) -> None:
         raise RuntimeError("boom")
@@ -140,7 +140,7 @@ class Bomb:
 
 
 class Yes:
-    """Equal to everything."""
+    """Equal to every object."""
 
     def __eq__(self, other: object) -> bool:
         return True
@@ -204,13 +204,13 @@ def test_validation_never_raises_and_never_accepts_junk(sessions, junk):
 
 
 @pytest.mark.parametrize("wrap", [str.encode, lambda token: [token], Text, "{}\0".format])
-def test_a_good_token_in_a_wrong_wrapping_is_none(sessions, wrap):
+def test_a_valid_token_of_another_type_is_rejected(sessions, wrap):
     token = sessions.generate_token("transfer_funds", "call-1")
     assert sessions.validate_token("call-1", "transfer_funds", wrap(token)) is False
 
 
 @given(st.text() | st.binary() | st.integers() | st.none() | st.floats())
-def test_nothing_that_was_not_signed_is_accepted(junk):
+def test_unsigned_tokens_are_never_accepted(junk):
     sessions = SessionManager(secret_key=SECRET)
     assert sessions.validate_token("call-1", "transfer_funds", junk) is False
 
@@ -224,18 +224,18 @@ def test_any_call_id_works(call_id):
 
 
 @pytest.mark.parametrize("function_name", ["", "a-b", "a.b", "1a", None, 1, "a" * 129])
-def test_functions_that_cannot_be_signed(sessions, function_name):
+def test_invalid_function_names_are_not_signed(sessions, function_name):
     with pytest.raises(ValueError, match="function name"):
         sessions.generate_token(function_name, "call-1")
 
 
 @pytest.mark.parametrize("call_id", ["", None, 1, "\ud800", "c" * 4_000])
-def test_calls_that_cannot_be_signed(sessions, call_id):
+def test_invalid_call_ids_are_not_signed(sessions, call_id):
     with pytest.raises(ValueError, match="call id"):
         sessions.generate_token("f", call_id)
 
 
-def test_debugging_shows_what_the_design_says(sessions):
+def test_debug_token_returns_the_unverified_fields(sessions):
     token = signed(SECRET)
     assert sessions.debug_token(token) == {
         "call_id": "call-1",
@@ -248,7 +248,7 @@ def test_debugging_shows_what_the_design_says(sessions):
     assert sessions.debug_token(signed("not the secret of this manager")).get("error") is None
 
 
-def test_keys_may_be_text_or_bytes():
+def test_keys_may_be_strings_or_bytes():
     for secret in ("ürüm-☎-0123456789", "\ud800" * 6):
         by_text = SessionManager(secret_key=secret)
         by_bytes = SessionManager(secret_key=secret.encode("utf-8", "surrogatepass"))
@@ -258,7 +258,7 @@ def test_keys_may_be_text_or_bytes():
 @pytest.mark.parametrize(
     "secret", ["", b"", "short-secret-15", b"short-secret-15", 1, [b"x" * 16], bytearray(16), True]
 )
-def test_keys_that_are_none(secret):
+def test_invalid_keys_are_rejected_and_not_shown(secret):
     for arguments in ({"secret_key": secret}, {"fallback_keys": [SECRET, secret]}):
         with pytest.raises(ValueError, match="at least 16 bytes") as caught:
             SessionManager(**arguments)
@@ -266,18 +266,18 @@ def test_keys_that_are_none(secret):
         assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-def test_the_shortest_key():
+def test_the_shortest_keys_have_16_bytes():
     SessionManager(secret_key="x" * 16)
     SessionManager(secret_key="é" * 8)
 
 
-def test_a_missing_fallback_is_no_key():
+def test_none_is_not_a_fallback_key():
     with pytest.raises(ValueError, match="fallback_keys"):
         SessionManager(secret_key=SECRET, fallback_keys=[None])
 
 
 @pytest.mark.parametrize("keys", [OLD_SECRET, OLD_SECRET.encode()])
-def test_a_single_fallback_is_not_taken_for_a_sequence(keys):
+def test_a_single_fallback_key_is_rejected(keys):
     with pytest.raises(ValueError, match="sequence"):
         SessionManager(secret_key=SECRET, fallback_keys=keys)
 
@@ -301,7 +301,7 @@ def test_managers_with_the_same_secret_accept_each_other_and_generated_ones_do_n
     assert not other.validate_token("call-1", "f", one.generate_token("f", "call-1"))
 
 
-def test_a_secret_does_not_show(clock):
+def test_secrets_are_not_shown(clock):
     sessions = SessionManager(secret_key=SECRET, fallback_keys=[OLD_SECRET])
     shown = repr(sessions) + str(sessions) + repr(vars(sessions))
     with pytest.raises(TokenError) as caught:
@@ -313,19 +313,19 @@ def test_a_secret_does_not_show(clock):
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 10**10 + 1, 1.5, "3600", None, True])
-def test_lifetimes_that_are_none(seconds):
+def test_invalid_lifetimes_are_rejected(seconds):
     with pytest.raises(ValueError, match="token_expiry_secs"):
         SessionManager(seconds)
 
 
 @pytest.mark.parametrize("length", [0, 15, 65, 16.0, "16", None, True])
-def test_signature_lengths_that_are_none(length):
+def test_invalid_signature_lengths_are_rejected(length):
     with pytest.raises(ValueError, match="signature_length"):
         SessionManager(signature_length=length)
 
 
 @pytest.mark.parametrize("length", [16, 17, 64])
-def test_a_signature_length_holds_for_signing_and_checking(clock, length):
+def test_the_signature_length_applies_to_signing_and_verification(clock, length):
     sessions = SessionManager(secret_key=SECRET, signature_length=length)
     token = sessions.generate_token("transfer_funds", "call-1")
     assert len(decode_token(token).signature) == length
@@ -334,7 +334,7 @@ def test_a_signature_length_holds_for_signing_and_checking(clock, length):
     assert reason(sessions, "call-1", "transfer_funds", signed(SECRET, length - 1)) == "malformed"
 
 
-def test_sessions_are_named_by_the_caller_or_at_random(sessions):
+def test_session_ids_are_given_or_random(sessions):
     assert sessions.create_session("root.2") == "root.2"
     fresh = [sessions.create_session(), sessions.create_session(None), sessions.create_session("")]
     assert len(set(fresh)) == 3
@@ -354,8 +354,8 @@ def test_sessions_are_named_by_the_caller_or_at_random(sessions):
         lambda sessions: sessions.delete_session_metadata("s"),
     ],
 )
-def test_reading_metadata_is_keeping_it(sessions, use):
-    # Else a worker that only reads would not notice that it sees nothing of the others.
+def test_any_use_of_metadata_is_recorded(sessions, use):
+    # Otherwise a worker that only reads would not notice that others do not share with it.
     assert sessions.keeps_metadata is False
     with pytest.raises(ValueError, match="session id"):
         sessions.get_session_metadata("")

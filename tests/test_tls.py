@@ -6,15 +6,15 @@ import ssl
 import threading
 import warnings
 from pathlib import Path
-from wsgiref.util import setup_testing_defaults
 
 import pytest
+from support.wsgi import Recorder, request
 
 from swaig_wsgi.config import ConfigurationError, Settings
 from swaig_wsgi.middleware.headers import HSTSMiddleware
 from swaig_wsgi.tls import SslConfig
 
-# Valid from 2020 to 2120, for localhost and 127.0.0.1. Nothing but these tests trusts them.
+# Valid from 2020 to 2120, for localhost and 127.0.0.1. Only these tests trust them.
 CERTS = Path(__file__).parent / "certs"
 CERT, KEY = str(CERTS / "cert.pem"), str(CERTS / "key.pem")
 VARIABLES = ("SWML_SSL_ENABLED", "SWML_SSL_CERT_PATH", "SWML_SSL_KEY_PATH", "SWML_SSL_DOMAIN")
@@ -30,7 +30,7 @@ def tls(**arguments):
     return SslConfig(**{"enabled": True, "cert_path": CERT, "key_path": KEY, **arguments})
 
 
-# Where the settings come from
+# Sources of the settings
 
 
 def test_the_defaults():
@@ -49,7 +49,7 @@ def test_the_defaults():
     assert config.get_hsts_header() is None
 
 
-def test_unset_ones_come_from_the_environment(monkeypatch):
+def test_settings_that_are_not_given_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("SWML_SSL_ENABLED", "true")
     monkeypatch.setenv("SWML_SSL_CERT_PATH", CERT)
     monkeypatch.setenv("SWML_SSL_KEY_PATH", KEY)
@@ -66,7 +66,7 @@ def test_unset_ones_come_from_the_environment(monkeypatch):
     )
 
 
-def test_or_from_given_settings(monkeypatch):
+def test_settings_that_are_not_given_come_from_a_settings_object(monkeypatch):
     monkeypatch.setenv("SWML_SSL_CERT_PATH", "other.pem")
     monkeypatch.setenv("SWML_SSL_DOMAIN", "other.example")
     settings = Settings(ssl_enabled=True, ssl_cert_path=CERT, ssl_key_path="settings.pem")
@@ -92,7 +92,7 @@ def test_an_empty_variable_is_unset(monkeypatch):
     ("variable", "value"),
     [("SWML_SSL_ENABLED", "maybe"), ("SWML_SSL_DOMAIN", "https://agent.example.com")],
 )
-def test_a_bad_variable_is_named_unless_it_is_not_needed(variable, value, monkeypatch):
+def test_an_invalid_variable_is_named_if_it_is_needed(variable, value, monkeypatch):
     monkeypatch.setenv(variable, value)
     monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
     with pytest.raises(ConfigurationError, match=variable):
@@ -117,31 +117,31 @@ def test_a_bad_variable_is_named_unless_it_is_not_needed(variable, value, monkey
         ({"hsts_max_age": "1; preload"}, "hsts_max_age"),
     ],
 )
-def test_a_bad_value_is_named(arguments, what):
+def test_an_invalid_value_is_named(arguments, what):
     with pytest.raises(ConfigurationError, match=what):
         SslConfig(**arguments)
 
 
-def test_text_that_says_false_does_not_enable():
+def test_the_string_false_does_not_enable_tls():
     assert SslConfig(enabled="false").enabled is False
 
 
 def test_construction_touches_no_file(monkeypatch):
-    def refuse(*args, **kwargs):
+    def fail(*args, **kwargs):
         raise AssertionError(args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(builtins, "open", refuse)
-        patch.setattr("os.stat", refuse)
+        patch.setattr(builtins, "open", fail)
+        patch.setattr("os.stat", fail)
         config = SslConfig(enabled=True, cert_path="/no/such.pem", key_path="/no/such.key")
     assert not config.is_configured()
     assert config.get_server_options() is None
 
 
-# What is there
+# Files
 
 
-def test_a_configured_service():
+def test_a_complete_configuration():
     config = tls()
     assert config.is_configured()
     assert config.get_cert() == Path(CERT).read_text()
@@ -159,13 +159,13 @@ def test_a_configured_service():
         {"cert_path": str(CERTS)},
     ],
 )
-def test_an_unfinished_configuration(arguments):
+def test_an_incomplete_configuration(arguments):
     config = tls(**arguments)
     assert not config.is_configured()
     assert config.get_server_options() is None
 
 
-def test_a_file_that_is_there_but_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path):
     binary = tmp_path / "cert.der"
     binary.write_bytes(b"\x30\x82\xff\xfe")
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_CERT_PATH.*cert\.der.*not text"):
@@ -181,43 +181,35 @@ def test_hsts_values():
     assert tls().get_hsts_header() == "max-age=31536000; includeSubDomains"
     assert tls(hsts_max_age=60).get_hsts_header() == "max-age=60; includeSubDomains"
     assert tls(hsts=False).get_hsts_header() is None
-    # TLS may end at a proxy.
+    # A proxy may terminate TLS.
     config = SslConfig(domain="agent.example.com")
     assert config.get_hsts_header() == "max-age=31536000; includeSubDomains"
 
 
 def sent(app, scheme, host):
-    environ = {"wsgi.url_scheme": scheme, "HTTP_HOST": host}
-    setup_testing_defaults(environ)
-    seen = []
-    app(environ, lambda status, headers, exc_info=None: seen.append(dict(headers)))
-    return seen[0].get("Strict-Transport-Security")
+    response = request(app, headers={"Host": host}, wsgi_url_scheme=scheme)
+    return response.headers.get("Strict-Transport-Security")
 
 
-def app(environ, start_response):
-    start_response("200 OK", [])
-    return []
-
-
-def test_the_hsts_middleware():
-    wrapped = tls(hsts_max_age=60).hsts_middleware(app)
+def test_the_hsts_middleware_sends_the_header_over_https():
+    wrapped = tls(hsts_max_age=60).hsts_middleware(Recorder())
     assert isinstance(wrapped, HSTSMiddleware)
     assert sent(wrapped, "https", "any.example") == "max-age=60; includeSubDomains"
     assert sent(wrapped, "http", "any.example") is None
 
 
-def test_a_domain_limits_hsts_to_itself():
-    wrapped = tls(domain="agent.example.com").hsts_middleware(app)
+def test_a_domain_limits_hsts_to_its_host():
+    wrapped = tls(domain="agent.example.com").hsts_middleware(Recorder())
     assert sent(wrapped, "https", "agent.example.com:3000") is not None
     assert sent(wrapped, "https", "other.example.com") is None
 
 
 @pytest.mark.parametrize("config", [{}, {"enabled": True, "hsts": False}])
-def test_hsts_off(config):
-    assert sent(SslConfig(**config).hsts_middleware(app), "https", "any.example") is None
+def test_hsts_is_not_sent_if_disabled(config):
+    assert sent(SslConfig(**config).hsts_middleware(Recorder()), "https", "any.example") is None
 
 
-# Refusing to start
+# Files that cannot be served
 
 
 def broken_body(text):
@@ -235,7 +227,7 @@ def test_a_context_needs_tls_enabled():
     ("unset", "variable"),
     [("cert_path", "SWML_SSL_CERT_PATH: not set"), ("key_path", "SWML_SSL_KEY_PATH: not set")],
 )
-def test_a_file_that_is_not_named(unset, variable):
+def test_a_file_that_is_not_set_is_an_error(unset, variable):
     with pytest.raises(ConfigurationError, match=variable):
         tls(**{unset: None}).create_context()
 
@@ -243,30 +235,30 @@ def test_a_file_that_is_not_named(unset, variable):
 @pytest.mark.parametrize(
     ("name", "variable"), [("cert_path", "SWML_SSL_CERT_PATH"), ("key_path", "SWML_SSL_KEY_PATH")]
 )
-def test_a_file_that_is_no_use_is_named_with_its_variable(name, variable, tmp_path):
+def test_an_unusable_file_is_named_with_its_variable(name, variable, tmp_path):
     file = tmp_path / "the-file.pem"
 
-    def refused():
+    def error():
         with pytest.raises(ConfigurationError) as caught:
             tls(**{name: file}).create_context()
         assert str(caught.value).startswith(f"{variable}: the file {str(file)!r} ")
         assert caught.value.__cause__ is None
         return str(caught.value)
 
-    assert "No such file" in refused()
+    assert "No such file" in error()
     file.write_text("")
-    assert "no PEM" in refused()
+    assert "no PEM" in error()
     file.write_text("hello\n")
-    assert "no PEM" in refused()
+    assert "no PEM" in error()
     file.write_text(Path(KEY if name == "cert_path" else CERT).read_text())
-    assert "no PEM" in refused()
+    assert "no PEM" in error()
     file.write_bytes(b"\x30\x82\xff")
-    assert "not text" in refused()
+    assert "not text" in error()
     file.write_text(broken_body(Path(CERT if name == "cert_path" else KEY).read_text()))
-    assert ("broken PEM" if name == "cert_path" else "cannot serve") in refused()
+    assert ("broken PEM" if name == "cert_path" else "cannot serve") in error()
     file.unlink()
     file.mkdir()
-    assert "cannot be read" in refused()
+    assert "cannot be read" in error()
 
 
 def test_a_file_without_permission_is_named(monkeypatch):
@@ -282,20 +274,20 @@ def test_a_file_without_permission_is_named(monkeypatch):
         tls().create_context()
 
 
-def test_the_key_of_another_certificate_is_refused():
+def test_the_key_of_another_certificate_is_rejected():
     with pytest.raises(ConfigurationError, match="is not the key of the certificate") as caught:
         tls(key_path=CERTS / "other-key.pem").create_context()
     assert "SWML_SSL_KEY_PATH" in str(caught.value)
     assert "other-key.pem" in str(caught.value)
 
 
-def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_a_passphrase():
-    # OpenSSL would ask on the terminal; this message comes from the callback that stands in.
+def test_an_encrypted_key_is_rejected_without_a_prompt_for_its_passphrase():
+    # Without our callback, OpenSSL would prompt on the terminal.
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*is encrypted"):
         tls(key_path=CERTS / "encrypted-key.pem").create_context()
 
 
-def test_no_message_holds_the_key(tmp_path):
+def test_no_message_contains_the_key(tmp_path):
     file = tmp_path / "key.pem"
     file.write_text(broken_body(Path(KEY).read_text()))
     with pytest.raises(ConfigurationError) as caught:
@@ -305,7 +297,7 @@ def test_no_message_holds_the_key(tmp_path):
         assert line[4:] not in str(caught.value)
 
 
-def test_a_file_that_vanishes_in_between_is_no_traceback(tmp_path, monkeypatch):
+def test_a_file_removed_while_loading_is_a_configuration_error(tmp_path, monkeypatch):
     file = tmp_path / "key.pem"
     shutil.copy(KEY, file)
     config = tls(key_path=file)
@@ -338,7 +330,7 @@ def test_the_context_is_hardened():
 
 @contextlib.contextmanager
 def serving(context):
-    """Answer one connection on loopback; yields its port and the list of what went wrong."""
+    """Serve one connection on loopback; yield its port and the list of errors."""
     errors = []
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(60)
@@ -375,7 +367,7 @@ def connect(port, client):
     ("version", "name"),
     [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")],
 )
-def test_a_real_handshake(version, name):
+def test_a_client_can_connect(version, name):
     client = ssl.create_default_context(cafile=CERT)
     client.minimum_version = client.maximum_version = version
     with serving(tls().create_context()) as (port, errors):
@@ -383,7 +375,7 @@ def test_a_real_handshake(version, name):
     assert errors == []
 
 
-def refused(client):
+def is_rejected(client):
     with serving(tls().create_context()) as (port, errors):
         try:
             connect(port, client)
@@ -394,19 +386,19 @@ def refused(client):
     return failure is not None and len(errors) == 1
 
 
-def test_a_real_handshake_below_tls_1_2_is_refused():
+def test_a_client_below_tls_1_2_is_rejected():
     client = ssl.create_default_context(cafile=CERT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         client.minimum_version = ssl.TLSVersion.TLSv1
         client.maximum_version = ssl.TLSVersion.TLSv1_1
-    # So that it is the server that refuses, and not the client that does not try.
+    # So that the client tries, and the server rejects it.
     client.set_ciphers("ALL:@SECLEVEL=0")
-    assert refused(client)
+    assert is_rejected(client)
 
 
-def test_a_client_without_authenticated_encryption_is_refused():
+def test_a_client_without_authenticated_encryption_is_rejected():
     client = ssl.create_default_context(cafile=CERT)
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     client.set_ciphers("ECDHE-ECDSA-AES256-SHA384")
-    assert refused(client)
+    assert is_rejected(client)

@@ -1,4 +1,4 @@
-"""Connections to SQLite: forks, files that others hold, files that go."""
+"""SQLite connections: forks, busy files, and removed files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from swaig_wsgi.stores._connections import (
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch):
-    """Return the process anew, without what other tests left open."""
+    """Return a new Process, without the connections of other tests."""
     monkeypatch.setattr(connections, "_processes", {})
     monkeypatch.setattr(connections, "_inherited", [])
     process = this_process()
@@ -38,7 +38,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def connect(process, path):
-    """Return a function that opens the file; what it opens ends with the test."""
+    """Return a function that opens the file, until the end of the test."""
 
     def connect(synchronous="OFF", deadline=None):
         token = object()
@@ -63,10 +63,10 @@ def in_thread(work):
     thread.join()
 
 
-# One process
+# Garbage collection
 
 
-def test_what_is_forgotten_is_closed_even_while_another_call_holds_the_lock(process, connect):
+def test_forget_closes_a_connection_even_while_the_lock_is_held(process, connect):
     token, connection = connect()
     other, kept = connect()
     with process.lock:
@@ -77,7 +77,7 @@ def test_what_is_forgotten_is_closed_even_while_another_call_holds_the_lock(proc
     forget(object())
 
 
-def test_nothing_is_forgotten_in_a_process_that_has_no_store(monkeypatch, connect):
+def test_forget_does_nothing_in_a_process_without_stores(monkeypatch, connect):
     token, connection = connect()
     monkeypatch.setattr(connections, "_processes", {})
     forget(token)
@@ -88,12 +88,12 @@ def test_nothing_is_forgotten_in_a_process_that_has_no_store(monkeypatch, connec
 # Forks
 
 
-def test_a_fork_goes_on_beside_a_call_that_does_not_end(process, connect, monkeypatch):
+def test_a_fork_proceeds_if_another_threads_call_does_not_end(process, connect, monkeypatch):
     monkeypatch.setattr(connections, "_FORK_TIMEOUT", 0.01)
     token, connection = connect()
     with process.lock:
         connections._before_fork()
-        # Another thread is at work with it.
+        # Another thread is using it.
         assert not is_closed(connection)
         assert process.forking is None
         connections._after_fork_in_parent()
@@ -101,9 +101,7 @@ def test_a_fork_goes_on_beside_a_call_that_does_not_end(process, connect, monkey
     assert list(process.connections) == [token]
 
 
-def test_a_thread_that_waited_in_vain_does_not_release_the_lock_of_one_that_forks(
-    process, monkeypatch
-):
+def test_a_thread_without_the_lock_does_not_release_it_after_a_fork(process, monkeypatch):
     monkeypatch.setattr(connections, "_FORK_TIMEOUT", 0.01)
     connections._before_fork()
     in_thread(lambda: (connections._before_fork(), connections._after_fork_in_parent()))
@@ -113,7 +111,7 @@ def test_a_thread_that_waited_in_vain_does_not_release_the_lock_of_one_that_fork
     assert not process.lock.locked()
 
 
-def test_a_child_begins_anew_and_touches_nothing_that_was_in_use(process, connect):
+def test_a_child_starts_anew_and_never_touches_a_connection_in_use(process, connect):
     token, connection = connect()
     with process.lock:
         connections._after_fork_in_child()
@@ -126,7 +124,7 @@ def test_a_child_begins_anew_and_touches_nothing_that_was_in_use(process, connec
     assert connections._inherited == [process]
 
 
-def test_a_fork_that_python_did_not_see_closes_what_was_idle(process, connect, monkeypatch):
+def test_after_a_fork_outside_of_python_idle_connections_are_closed(process, connect, monkeypatch):
     _, idle = connect()
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert this_process() is not process
@@ -134,7 +132,7 @@ def test_a_fork_that_python_did_not_see_closes_what_was_idle(process, connect, m
     assert not process.connections
 
 
-def test_a_fork_that_python_did_not_see_leaves_what_was_in_use(process, connect, monkeypatch):
+def test_after_a_fork_outside_of_python_connections_in_use_are_kept(process, connect, monkeypatch):
     token, used = connect()
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with process.lock:
@@ -161,7 +159,7 @@ assert not process.connections
 """
 
 
-def test_forks_are_seen(run_python, path):
+def test_neither_parent_nor_child_has_a_connection_after_a_fork(run_python, path):
     run_python(FORK, path)
 
 
@@ -171,7 +169,7 @@ def test_forks_are_seen(run_python, path):
 @pytest.mark.parametrize(
     "error", [sqlite3.OperationalError("disk I/O error"), sqlite3.DatabaseError("locked")]
 )
-def test_any_other_failure_is_told_at_once(error, monkeypatch):
+def test_other_errors_are_raised_immediately(error, monkeypatch):
     monkeypatch.setattr(connections, "system_sleep", lambda _: pytest.fail("waited"))
 
     def step():
@@ -182,7 +180,7 @@ def test_any_other_failure_is_told_at_once(error, monkeypatch):
     assert caught.value is error
 
 
-def test_a_file_that_another_process_writes_to_is_opened_to_read(path, connect):
+def test_a_file_that_another_process_writes_can_be_opened_and_read(path, connect):
     connect()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -191,7 +189,7 @@ def test_a_file_that_another_process_writes_to_is_opened_to_read(path, connect):
     other.close()
 
 
-def test_what_could_not_be_opened_is_closed(path, monkeypatch):
+def test_a_connection_that_cannot_be_prepared_is_closed(path, monkeypatch):
     made = []
     connect = sqlite3.connect
 
@@ -211,20 +209,15 @@ def test_what_could_not_be_opened_is_closed(path, monkeypatch):
 
 
 @pytest.mark.parametrize(("synchronous", "number"), [("OFF", 0), ("NORMAL", 1)])
-def test_what_is_opened(path, connect, synchronous, number):
-    previous = os.umask(0)
-    try:
-        _, connection = connect(synchronous)
-    finally:
-        os.umask(previous)
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+def test_a_new_file_has_the_tables_and_modes_of_a_store(connect, synchronous, number):
+    _, connection = connect(synchronous)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     assert sorted(tables) == [("swaig_counts",), ("swaig_values",)]
 
 
-def test_a_file_that_is_there_is_left_as_it_is(path, connect):
+def test_an_existing_file_keeps_its_content_and_mode(path, connect):
     _, first = connect()
     first.execute("INSERT INTO swaig_values VALUES ('key', '{}', 1)")
     os.chmod(path, 0o640)
@@ -245,17 +238,17 @@ def test_a_new_file_does_not_read_the_log_of_a_removed_one(path, process, connec
     assert None not in after
     assert after[0] != before[0]
     assert after[1] != before[1]
-    # Its index is another, too: it would lead those who come later into the wrong log.
+    # The index is new, too: the old one would lead later connections to the wrong log.
     assert os.stat(f"{path}-shm").st_ino != index
 
 
-def test_the_identity_tells_a_file_and_its_log_from_others_of_that_name(path, process, connect):
+def test_the_identity_changes_with_the_file_and_its_log(path, process, connect):
     assert file_identity(path) == (None, None)
     token, _ = connect()
     first = file_identity(path)
     assert None not in first
     assert file_identity(path) == first
-    # The last one to close takes the log with it.
+    # The last connection to close removes the log.
     process.drop(token)
     assert file_identity(path) == (first[0], None)
     os.rename(path, f"{path}.old")

@@ -17,7 +17,7 @@ def pair():
         yield ours, theirs
 
 
-def test_a_deadline_wins_over_the_timeout_of_the_socket(pair):
+def test_a_deadline_overrides_the_timeout_of_the_socket(pair):
     ours, _ = pair
     ours.settimeout(30)
     started = time.monotonic()
@@ -31,7 +31,7 @@ def test_a_deadline_wins_over_the_timeout_of_the_socket(pair):
     assert ours.gettimeout() == 30
 
 
-def test_a_socket_without_a_timeout_has_the_deadline_and_no_other(pair):
+def test_a_socket_without_a_timeout_has_only_the_deadline(pair):
     ours, theirs = pair
     with within(0.05), pytest.raises(socket.timeout):
         BoundedSocket(ours).recv(1)
@@ -49,14 +49,14 @@ def test_after_the_deadline_nothing_is_received(pair):
     assert BoundedSocket(ours).recv(1) == b"x"
 
 
-def test_a_socket_that_does_not_wait_is_left_alone(pair):
+def test_a_non_blocking_socket_has_no_deadline(pair):
     ours, _ = pair
     ours.settimeout(0)
     with within(-1), pytest.raises(BlockingIOError):
         BoundedSocket(ours).recv(1)
 
 
-def test_the_earlier_deadline_is_back_after_the_inner_one(pair):
+def test_an_inner_deadline_restores_the_outer_one(pair):
     ours, theirs = pair
     ours.settimeout(1)
     theirs.sendall(b"x")
@@ -66,7 +66,7 @@ def test_the_earlier_deadline_is_back_after_the_inner_one(pair):
         assert BoundedSocket(ours).recv(1) == b"x"
 
 
-def test_connections_get_bounded_sockets(pair):
+def test_connections_use_bounded_sockets(pair):
     class Connection:
         def _connect(self):
             return pair[0]

@@ -1,4 +1,4 @@
-"""Redis and Valkey: round trips, failures, forks, and secrets that stay where they are."""
+"""Stores in Redis and Valkey: round trips, failures, forks, and secrets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def client(valkey):
 
 @pytest.fixture
 def open_redis():
-    """Return a function that makes a store, which is closed with the test."""
+    """Return a function that creates a store and closes it after the test."""
     stores = []
 
     def make(url, **options):
@@ -82,7 +82,7 @@ def test_each_call_is_one_round_trip(own_valkey, open_redis):
 
 
 class Relay:
-    """Pass one connection on to a server, and count what the client sends."""
+    """Forwards one connection to a server, and counts what the client sends."""
 
     def __init__(self, port):
         self.requests = 0
@@ -111,7 +111,7 @@ class Relay:
         self.upstream.close()
 
 
-def test_scripts_that_the_server_forgot_are_loaded_in_the_same_call(store, client):
+def test_scripts_flushed_by_the_server_are_loaded_in_the_same_call(store, client):
     store.hit("key", HOUR)
     store.set("key", {"a": 1}, HOUR)
     client.script_flush()
@@ -125,7 +125,7 @@ def test_scripts_that_the_server_forgot_are_loaded_in_the_same_call(store, clien
 # Counters
 
 
-def test_a_counter_that_lost_its_end_gets_one_again(valkey, client, open_redis):
+def test_a_counter_that_lost_its_expiry_gets_a_new_one(valkey, client, open_redis):
     store = open_redis(valkey.url, prefix="lost:")
     store.hit("key", HOUR)
     (name,) = client.keys("lost:*")
@@ -270,7 +270,7 @@ def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held(own_v
 # Failures
 
 
-def test_a_server_that_is_gone_is_a_failure_until_it_is_back(own_valkey, open_redis):
+def test_a_stopped_server_is_a_store_error_until_it_is_back(own_valkey, open_redis):
     valkey = own_valkey()
     store = open_redis(valkey.url)
     assert store.hit("key", HOUR).count == 1
@@ -281,11 +281,11 @@ def test_a_server_that_is_gone_is_a_failure_until_it_is_back(own_valkey, open_re
     store.set("key", {"a": 1}, HOUR)
     valkey.stop()
     valkey.start()
-    # The old connection is dead, and the new server knows no script.
+    # The old connection is dead, and the new server has no scripts.
     assert store.hit("key", HOUR).count == 1
 
 
-def test_a_server_that_hangs_is_a_failure_until_it_goes_on(own_valkey, open_redis):
+def test_a_hanging_server_is_a_store_error_until_it_continues(own_valkey, open_redis):
     valkey = own_valkey()
     store = open_redis(valkey.url)
     fresh = open_redis(valkey.url)
@@ -298,13 +298,13 @@ def test_a_server_that_hangs_is_a_failure_until_it_goes_on(own_valkey, open_redi
     assert fresh.get("key") is None
 
 
-def test_a_server_that_was_never_there_is_a_failure(own_valkey, open_redis):
+def test_a_server_that_never_ran_is_a_store_error(own_valkey, open_redis):
     valkey = own_valkey()
     valkey.stop()
     assert_fails_within_a_second(open_redis(valkey.url))
 
 
-def test_a_full_server_is_a_failure_until_there_is_room(own_valkey, open_redis):
+def test_a_full_server_is_a_store_error_until_there_is_room(own_valkey, open_redis):
     valkey = own_valkey()
     store = open_redis(valkey.url)
     client = redis.Redis.from_url(valkey.url)
@@ -326,7 +326,7 @@ def test_a_full_server_is_a_failure_until_there_is_room(own_valkey, open_redis):
     client.close()
 
 
-def test_somebody_elses_key_is_a_failure(valkey, client, open_redis):
+def test_a_key_of_another_program_is_a_store_error(valkey, client, open_redis):
     store = open_redis(valkey.url, prefix="foreign:")
     client.set("foreign:v:key", "text", ex=60)
     client.lpush("foreign:n:key", "text")
@@ -348,10 +348,10 @@ def test_somebody_elses_key_is_a_failure(valkey, client, open_redis):
 
 
 class Impostor:
-    """Answer whatever comes with the same bytes."""
+    """Sends the same bytes in reply to anything."""
 
-    def __init__(self, answer):
-        self.answer = answer
+    def __init__(self, reply):
+        self.reply = reply
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self.run)
@@ -364,7 +364,7 @@ class Impostor:
                 while data := client.recv(65536):
                     if data == b"stop":
                         return
-                    client.sendall(self.answer)
+                    client.sendall(self.reply)
 
     def __enter__(self):
         self.thread.start()
@@ -378,7 +378,7 @@ class Impostor:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "reply",
     [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"\0\0\0\0\r\n",
@@ -387,8 +387,8 @@ class Impostor:
         b"$-1\r\n",
     ],
 )
-def test_what_is_no_redis_is_a_failure(answer, open_redis):
-    with Impostor(answer) as impostor:
+def test_a_server_that_is_not_redis_is_a_store_error(reply, open_redis):
+    with Impostor(reply) as impostor:
         store = open_redis(f"redis://127.0.0.1:{impostor.port}/0")
         with pytest.raises(StoreError):
             store.hit("key", HOUR)
@@ -396,7 +396,7 @@ def test_what_is_no_redis_is_a_failure(answer, open_redis):
 
 
 class Dripper(Impostor):
-    """Answer whatever comes with one byte after the other, and never to the end."""
+    """Sends an endless reply, byte by byte."""
 
     def run(self):
         while True:
@@ -409,7 +409,7 @@ class Dripper(Impostor):
                     time.sleep(0.05)
 
 
-def test_a_server_that_drips_is_a_failure(open_redis):
+def test_a_server_that_drips_bytes_is_a_store_error(open_redis):
     with Dripper(b"") as dripper:
         for path in ("/0", "/1"):
             store = open_redis(f"redis://127.0.0.1:{dripper.port}{path}")
@@ -418,7 +418,7 @@ def test_a_server_that_drips_is_a_failure(open_redis):
 
 
 class Slow(Impostor):
-    """Answer each command only just in time for a single one."""
+    """Takes almost the whole timeout for each reply."""
 
     def run(self):
         while True:
@@ -432,14 +432,14 @@ class Slow(Impostor):
                     client.sendall(b"+OK\r\n" if b"EVALSHA" not in data else b"-NOSCRIPT x\r\n")
 
 
-def test_a_server_that_is_slow_at_every_step_is_a_failure(open_redis):
+def test_a_server_that_is_slow_at_every_step_is_a_store_error(open_redis):
     with Slow(b"") as slow:
         store = open_redis(f"redis://:password@127.0.0.1:{slow.port}/1")
         assert seconds_to_fail(lambda: store.hit("key", HOUR), "Timeout", 0.75) < 0.75
         store.close()
 
 
-def test_a_new_connection_says_no_more_than_it_must(own_valkey, open_redis):
+def test_a_new_connection_sends_no_unneeded_commands(own_valkey, open_redis):
     valkey = own_valkey()
     client = redis.Redis.from_url(valkey.url)
     client.config_resetstat()
@@ -456,7 +456,7 @@ def test_a_new_connection_says_no_more_than_it_must(own_valkey, open_redis):
     client.close()
 
 
-def test_tls_to_a_server_without_is_a_failure(valkey, open_redis):
+def test_tls_to_a_server_without_tls_is_a_store_error(valkey, open_redis):
     assert_fails_within_a_second(open_redis(f"rediss://127.0.0.1:{valkey.port}/0"))
 
 
@@ -471,7 +471,7 @@ def shown(error):
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
-def test_the_password_opens_the_server_and_shows_nowhere(own_valkey, open_redis):
+def test_the_password_is_used_and_never_shown(own_valkey, open_redis):
     valkey = own_valkey()
     client = redis.Redis.from_url(valkey.url)
     client.config_set("requirepass", PASSWORD)
@@ -489,22 +489,20 @@ def test_the_password_opens_the_server_and_shows_nowhere(own_valkey, open_redis)
     assert "hunter2" not in shown(caught.value)
 
 
-@pytest.mark.parametrize("name", ["", "somebody"])
+@pytest.mark.parametrize("name", ["", "user"])
 @pytest.mark.parametrize(
     "password",
     [
         "hunter2",
-        # Servers repeat the first 128 characters, and not always as they were.
+        # Servers echo the first 128 characters, not always unchanged.
         "hunter2" * 40,
         "hunter2\n" * 3,
     ],
 )
-def test_a_server_that_repeats_the_password_does_not_get_it_into_the_error(
-    open_redis, name, password
-):
-    said = password.replace("\n", " ")[:128]
-    answer = f"-ERR unknown command 'AUTH'\x1b[2J, with args beginning with: '{said}' \r\n"
-    with Impostor(answer.encode()) as impostor:
+def test_an_echoed_password_is_not_in_the_error(open_redis, name, password):
+    echoed = password.replace("\n", " ")[:128]
+    reply = f"-ERR unknown command 'AUTH'\x1b[2J, with args beginning with: '{echoed}' \r\n"
+    with Impostor(reply.encode()) as impostor:
         url = f"redis://{name}:{quote(password)}@127.0.0.1:{impostor.port}/0"
         store = open_redis(url)
         with pytest.raises(StoreError, match=r"unknown command 'AUTH'\\x1b") as caught:
@@ -513,7 +511,7 @@ def test_a_server_that_repeats_the_password_does_not_get_it_into_the_error(
         store.close()
 
 
-def test_a_password_repeated_anywhere_else_does_not_get_into_the_error(open_redis):
+def test_a_password_echoed_elsewhere_is_not_in_the_error(open_redis):
     with Impostor(b"-ERR `hunter2` is not welcome\r\n") as impostor:
         store = open_redis(f"redis://:hunter2@127.0.0.1:{impostor.port}/0")
         with pytest.raises(StoreError, match="not welcome") as caught:
@@ -557,7 +555,7 @@ def test_a_database_is_chosen_by_the_url(valkey, open_redis):
     assert first.delete("key") is True
 
 
-def test_a_unix_socket(own_valkey, open_redis, public_directory):
+def test_a_unix_socket_can_be_used(own_valkey, open_redis, public_directory):
     path = public_directory / "valkey.sock"
     own_valkey(unix_socket_path=path)
     store = open_redis(f"unix://{path}?prefix=a:&db=1")
@@ -565,13 +563,13 @@ def test_a_unix_socket(own_valkey, open_redis, public_directory):
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.26, float("nan"), float("inf"), "0.1", None, True])
-def test_refuses_a_timeout_out_of_range(timeout):
+def test_rejects_a_timeout_out_of_range(timeout):
     with pytest.raises(ValueError, match="timeout"):
         RedisStore("redis://127.0.0.1", timeout=timeout)
 
 
 @pytest.mark.parametrize("prefix", [None, 5, b"swaig:"])
-def test_refuses_a_prefix_that_is_no_text(prefix):
+def test_rejects_a_prefix_that_is_not_a_string(prefix):
     with pytest.raises(ValueError, match="prefix must be a string"):
         RedisStore("redis://127.0.0.1", prefix=prefix)
 
@@ -588,7 +586,7 @@ def test_refuses_a_prefix_that_is_no_text(prefix):
         "redis://127.0.0.1?retry_on_timeout=true",
     ],
 )
-def test_refuses_a_url_that_is_not_its_own(url):
+def test_rejects_a_url_of_another_store(url):
     with pytest.raises(ValueError, match="expected"):
         RedisStore(url)
 
@@ -605,14 +603,14 @@ except ImportError as error:
 """
 
 
-def test_without_the_package_the_error_says_what_to_install(run_python):
+def test_without_redis_py_the_error_names_the_package_to_install(run_python):
     assert "pip install 'swaig-wsgi[redis]'" in run_python(WITHOUT_REDIS)
 
 
-def test_places_are_compared_without_being_shown():
+def test_locations_can_be_compared_and_do_not_show_the_password():
     url = "redis://user:hunter2@127.0.0.1:1/0"
-    place = RedisStore(url).place
-    assert place == RedisStore(url).place
-    assert place != RedisStore(url, prefix="other:").place
-    assert place != RedisStore("redis://user:hunter2@127.0.0.1:1/1").place
-    assert "hunter2" not in repr(place)
+    location = RedisStore(url).place
+    assert location == RedisStore(url).place
+    assert location != RedisStore(url, prefix="other:").place
+    assert location != RedisStore("redis://user:hunter2@127.0.0.1:1/1").place
+    assert "hunter2" not in repr(location)

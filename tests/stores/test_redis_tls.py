@@ -1,4 +1,4 @@
-"""A store in Redis over TLS: who may be at the other end."""
+"""Redis stores over TLS: only a server with a valid certificate receives the password."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.redis import RedisStore
 
 CERTS = Path(__file__).parents[1] / "certs"
-#: For localhost and 127.0.0.1, and signed by itself.
+#: Self-signed, for localhost and 127.0.0.1.
 CERTIFICATE = CERTS / "cert.pem"
 #: The same address under a name that is not in the certificate.
 OTHER_NAME = "127.1"
 
 
 class TLSFront:
-    """Speaks TLS on a port of its own, for a server that does not, and notes what it is told."""
+    """Terminates TLS for a server on another port, and records what clients send."""
 
     def __init__(self, port: int) -> None:
-        self.told = b""
+        self.received = b""
         self._server = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(CERTIFICATE, CERTS / "key.pem")
@@ -44,7 +44,7 @@ class TLSFront:
             self._open.append(plain)
             try:
                 client = self._context.wrap_socket(plain, server_side=True)
-            except OSError:  # the client turned away
+            except OSError:  # the client rejected the certificate
                 continue
             server = socket.create_connection(("127.0.0.1", self._server))
             self._open += [client, server]
@@ -57,7 +57,7 @@ class TLSFront:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if isinstance(source, ssl.SSLSocket):
-                    self.told += data
+                    self.received += data
                 target.sendall(data)
 
     def close(self) -> None:
@@ -94,11 +94,11 @@ def connect(front):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_server_with_a_certificate_for_its_name_serves(connect, front, host):
+def test_a_server_with_a_certificate_for_its_name_is_accepted(connect, front, host):
     store = connect(host, ssl_ca_certs=CERTIFICATE)
     assert store.hit("key", 60).count == 1
     assert store.hit("key", 60).count == 2
-    assert b"hunter2" in front.told
+    assert b"hunter2" in front.received
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_a_server_with_a_certificate_for_its_name_serves(connect, front, host):
         (OTHER_NAME, {"ssl_ca_certs": CERTIFICATE}),
         (OTHER_NAME, {"ssl_ca_certs": CERTIFICATE, "ssl_cert_reqs": "required"}),
     ],
-    ids=["unknown signer", "unknown signer of any name", "another name", "said to be required"],
+    ids=["unknown signer", "unknown signer of any name", "another name", "explicitly required"],
 )
-def test_an_impostor_is_told_nothing(connect, front, host, options):
+def test_a_server_without_a_valid_certificate_receives_nothing(connect, front, host, options):
     with pytest.raises(StoreError) as caught:
         connect(host, **options).hit("key", 60)
     assert "hunter2" not in str(caught.value)
-    assert front.told == b""
+    assert front.received == b""
 
 
-def test_the_name_is_not_checked_where_that_is_asked_for(connect):
+def test_the_name_is_not_checked_if_disabled(connect):
     store = connect(OTHER_NAME, ssl_ca_certs=CERTIFICATE, ssl_check_hostname="false")
     assert store.hit("key", 60).count == 1

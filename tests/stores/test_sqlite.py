@@ -1,4 +1,4 @@
-"""SQLite under processes, forks, kills, and files that fail."""
+"""SQLite stores: processes, forks, killed writers, and damaged files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(path):
 
 @pytest.fixture
 def other(path):
-    """Another way to the same file, as another process has it."""
+    """Return another connection to the file, as another process would have it."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
     yield connection
     connection.close()
@@ -73,7 +73,7 @@ print(claims)
 
 
 def test_four_processes_count_merge_and_claim_exactly(path, start_python):
-    # None of them finds the file there: they also race to make it.
+    # The file does not exist yet: they also race to create it.
     programs = [start_python(HAMMER, path, index) for index in range(4)]
     for program in programs:
         program.stdin.write("go\n")
@@ -106,7 +106,7 @@ while True:
 """
 
 
-def test_a_process_killed_in_the_middle_of_a_write_breaks_nothing(path, store, start_python):
+def test_a_process_killed_while_writing_breaks_nothing(path, store, start_python):
     done = 0
     for _ in range(5):
         program = start_python(WRITE_FOREVER, path)
@@ -115,7 +115,7 @@ def test_a_process_killed_in_the_middle_of_a_write_breaks_nothing(path, store, s
         os.kill(program.pid, signal.SIGKILL)
         done = int((["", *program.stdout.read().split()])[-1] or done)
         program.wait(timeout=60)
-        # What was answered was counted, and no lock stays behind.
+        # Every hit that returned was counted, and no lock is left.
         count = store.hit("key", HOUR).count
         assert done < count <= done + 2
         assert store.get("merged").keys() == {"number", "padding"}
@@ -133,7 +133,7 @@ sys.stdin.readline()
 """
 
 
-def test_a_stopped_writer_is_a_failure_and_no_hang(path, store, start_python):
+def test_a_stopped_writer_is_a_store_error_and_not_a_hang(path, store, start_python):
     store.hit("key", HOUR)
     program = start_python(STOPPED, path)
     assert program.stdout.readline() == "locked\n"
@@ -152,7 +152,7 @@ def test_a_stopped_writer_is_a_failure_and_no_hang(path, store, start_python):
     assert store.hit("key", HOUR).count == 2
 
 
-def test_a_busy_thread_is_a_failure_and_no_hang(store):
+def test_a_busy_thread_is_a_store_error_and_not_a_hang(store):
     store.hit("key", HOUR)
     with connections.this_process().lock, pytest.raises(StoreError, match="busy"):
         store.hit("key", HOUR)
@@ -239,7 +239,7 @@ store.close()
 """
 
 
-def test_a_fork_in_the_middle_of_another_threads_call(path, run_python):
+def test_a_fork_during_another_threads_call_loses_no_count(path, run_python):
     run_python(FORK_UNDER_LOAD, path)
     assert is_whole(path)
 
@@ -267,7 +267,7 @@ store.close()
 """
 
 
-def test_a_fork_that_python_does_not_see(path, run_python):
+def test_a_fork_outside_of_python_loses_no_count(path, run_python):
     run_python(FOREIGN_FORK, path)
     assert is_whole(path)
 
@@ -297,7 +297,7 @@ print(directory)
 """
 
 
-def test_the_private_directory_goes_with_the_process_that_made_it(run_python):
+def test_the_private_directory_is_removed_with_the_process_that_created_it(run_python):
     directory = run_python(PRIVATE).strip()
     assert os.path.basename(directory).startswith("swaig-wsgi-")
     assert not os.path.exists(directory)
@@ -315,7 +315,7 @@ def test_two_private_stores_share_nothing():
 # Files
 
 
-def test_the_file_is_its_owners_alone(path, store):
+def test_only_the_owner_can_read_the_files(path, store):
     previous = os.umask(0)
     try:
         store.set("key", {"secret": 1}, HOUR)
@@ -341,13 +341,13 @@ def test_a_relative_path_is_kept_when_the_server_changes_its_directory(tmp_path,
 
 
 @pytest.mark.parametrize("path", ["", "a\0b"])
-def test_refuses_what_is_no_path(path):
+def test_rejects_an_invalid_path(path):
     with pytest.raises(ValueError, match="path"):
         SQLiteStore(path)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_refuses_what_is_no_timeout(path, timeout):
+def test_rejects_an_invalid_timeout(path, timeout):
     with pytest.raises(ValueError, match="timeout"):
         SQLiteStore(path, timeout=timeout)
 
@@ -358,7 +358,7 @@ def assert_fails(store):
             call()
 
 
-def test_a_missing_directory_is_a_failure_until_it_is_there(tmp_path):
+def test_a_missing_directory_is_a_store_error_until_it_exists(tmp_path):
     store = SQLiteStore(tmp_path / "missing" / "store.db")
     assert_fails(store)
     (tmp_path / "missing").mkdir()
@@ -366,7 +366,7 @@ def test_a_missing_directory_is_a_failure_until_it_is_there(tmp_path):
     store.close()
 
 
-def test_a_directory_in_place_of_the_file_is_a_failure(path, store):
+def test_a_directory_in_place_of_the_file_is_a_store_error(path, store):
     path.mkdir()
     assert_fails(store)
     path.rmdir()
@@ -376,7 +376,7 @@ def test_a_directory_in_place_of_the_file_is_a_failure(path, store):
 @pytest.mark.parametrize(
     "content", [b"not a database" * 500, b"SQLite format 3\0" + b"\xff" * 8000]
 )
-def test_a_corrupt_file_is_a_failure_until_it_is_replaced(path, store, content):
+def test_a_corrupt_file_is_a_store_error_until_it_is_replaced(path, store, content):
     path.write_bytes(content)
     assert_fails(store)
     assert path.read_bytes() == content
@@ -384,7 +384,7 @@ def test_a_corrupt_file_is_a_failure_until_it_is_replaced(path, store, content):
     assert store.hit("key", HOUR).count == 1
 
 
-def test_a_damaged_file_is_a_failure_until_it_is_replaced(path, store):
+def test_a_damaged_file_is_a_store_error_until_it_is_replaced(path, store):
     for number in range(50):
         store.set(f"key{number}", {"padding": "x" * 3000}, HOUR)
     store.close()
@@ -397,7 +397,7 @@ def test_a_damaged_file_is_a_failure_until_it_is_replaced(path, store):
     assert store.hit("key", HOUR).count == 1
 
 
-def test_no_damage_is_more_than_a_failure(path):
+def test_damage_anywhere_raises_nothing_but_store_errors(path):
     store = SQLiteStore(path)
     for number in range(20):
         store.hit(f"key{number}", HOUR)
@@ -435,10 +435,10 @@ def test_no_damage_is_more_than_a_failure(path):
         (b"CREATE TABLE swaig_counts", b"CREA\xf2E TABLE swaig_counts"),
     ],
 )
-def test_a_schema_that_is_not_even_text_is_a_failure_until_the_file_is_replaced(
+def test_a_schema_that_is_not_text_is_a_store_error_until_the_file_is_replaced(
     path, store, text, damaged
 ):
-    # sqlite3 quotes it in its message, and cannot decode that.
+    # sqlite3 cannot decode its own message, which quotes the schema.
     store.hit("key", HOUR)
     store.close()
     whole = path.read_bytes()
@@ -450,11 +450,11 @@ def test_a_schema_that_is_not_even_text_is_a_failure_until_the_file_is_replaced(
 
 
 @pytest.mark.parametrize("damaged", ["5", "1e999", "x'ff'", "x'35'"])
-def test_a_value_of_another_type_is_a_failure(path, store, damaged):
+def test_a_value_of_another_type_is_a_store_error(path, store, damaged):
     store.set("key", {"a": 1}, HOUR)
     store.close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        # A row of damaged bytes keeps to no declared type.
+        # A damaged row may contain any type, whatever the schema declares.
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'BLOB')")
         connection.commit()
@@ -485,7 +485,7 @@ store.close()
 """
 
 
-def test_processes_agree_again_after_a_file_was_removed_under_them(
+def test_processes_agree_again_after_the_file_was_removed_while_open(
     path, store, start_python, monkeypatch
 ):
     monkeypatch.setattr(module, "_IDENTITY_CHECK_INTERVAL", 0.0)
@@ -524,14 +524,14 @@ for call in (
 """
 
 
-def test_a_read_only_directory_is_a_failure(public_directory, run_python):
+def test_a_read_only_directory_is_a_store_error(public_directory, run_python):
     os.chmod(public_directory, 0o555)
     out = run_python(READ_ONLY, public_directory / "store.db")
     assert len(out.splitlines()) == 3
     assert "Permission denied" in out
 
 
-def test_a_read_only_file_is_a_failure(public_directory, run_python):
+def test_a_read_only_file_is_a_store_error(public_directory, run_python):
     path = public_directory / "store.db"
     store = SQLiteStore(path)
     store.hit("key", HOUR)
@@ -568,12 +568,12 @@ store.close()
 """
 
 
-def test_a_full_disk_is_a_failure_until_there_is_room(path, run_python):
+def test_a_full_disk_is_a_store_error_until_there_is_room(path, run_python):
     assert str(path) in run_python(FULL_DISK, path)
     assert is_whole(path)
 
 
-def test_something_else_in_the_table_is_a_failure(store, other):
+def test_rows_of_another_program_are_a_store_error(store, other):
     store.hit("key", HOUR)
     store.set("key", {"a": 1}, HOUR)
     other.execute("UPDATE swaig_values SET value = '[1]'")
@@ -592,7 +592,7 @@ def test_something_else_in_the_table_is_a_failure(store, other):
 # Time
 
 
-def test_a_clock_set_back_locks_nobody_out_and_resets_no_count(path):
+def test_a_clock_set_back_locks_no_client_out_and_resets_no_count(path):
     clock = Clock(1.7e9)
     store = SQLiteStore(path, clock=clock)
     for _ in range(3):
@@ -606,7 +606,7 @@ def test_a_clock_set_back_locks_nobody_out_and_resets_no_count(path):
     store.close()
 
 
-def test_a_shorter_window_holds_at_once(path):
+def test_a_shorter_window_applies_immediately(path):
     clock = Clock(1.7e9)
     store = SQLiteStore(path, clock=clock)
     store.hit("key", HOUR)
@@ -616,7 +616,7 @@ def test_a_shorter_window_holds_at_once(path):
     store.close()
 
 
-def test_what_expired_is_removed_in_small_steps(path):
+def test_expired_rows_are_removed_in_small_steps(path):
     clock = Clock(1.7e9)
     store = SQLiteStore(path, clock=clock)
     for number in range(1000):
@@ -634,7 +634,7 @@ def test_what_expired_is_removed_in_small_steps(path):
     store.close()
 
 
-def test_a_flood_never_keeps_more_than_what_lives_and_a_little(path):
+def test_a_flood_leaves_few_expired_rows(path):
     clock = Clock(1.7e9)
     store = SQLiteStore(path, clock=clock)
     for number in range(3000):
@@ -647,7 +647,7 @@ def test_a_flood_never_keeps_more_than_what_lives_and_a_little(path):
 # Resources
 
 
-def test_a_forgotten_store_closes_its_file(path):
+def test_a_garbage_collected_store_closes_its_connection(path):
     store = SQLiteStore(path)
     store.hit("key", HOUR)
     assert len(connections.this_process().connections) == 1
@@ -655,7 +655,7 @@ def test_a_forgotten_store_closes_its_file(path):
     assert not connections.this_process().connections
 
 
-def test_a_call_that_is_interrupted_leaves_no_lock_behind(path, store, other):
+def test_an_interrupted_call_leaves_no_lock(path, store, other):
     def interrupt():
         raise SystemExit
 

@@ -1,4 +1,4 @@
-"""Stores chosen by URL."""
+"""Stores by URL."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import swaig_wsgi.stores
 from swaig_wsgi.stores import MemoryStore, RedisStore, SQLiteStore, open_store
 
 
-def test_memory():
+def test_memory_stores_are_separate():
     first, second = open_store("memory://"), open_store("memory://")
     assert isinstance(first, MemoryStore)
     first.hit("key", 60)
     assert second.hit("key", 60).count == 1
 
 
-def test_an_sqlite_file_relative_and_absolute(tmp_path, monkeypatch):
+def test_sqlite_paths_may_be_relative_or_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     relative, absolute = open_store("sqlite:///a b.db"), open_store(f"sqlite:///{tmp_path}/a b.db")
     assert isinstance(relative, SQLiteStore)
@@ -30,7 +30,7 @@ def test_an_sqlite_file_relative_and_absolute(tmp_path, monkeypatch):
     absolute.close()
 
 
-def test_a_private_sqlite_file():
+def test_sqlite_without_a_path_is_a_private_file():
     store = open_store("sqlite://")
     assert isinstance(store, SQLiteStore)
     assert store.hit("key", 60).count == 1
@@ -38,7 +38,7 @@ def test_a_private_sqlite_file():
     shutil.rmtree(os.path.dirname(store.path))
 
 
-def test_redis(valkey):
+def test_redis_urls_may_have_a_prefix(valkey):
     store = open_store(f"{valkey.url}?prefix=url:")
     assert isinstance(store, RedisStore)
     assert store.add("key", {}, 60) is True
@@ -47,18 +47,18 @@ def test_redis(valkey):
 
 
 @pytest.mark.installed
-def test_nothing_is_connected_to_before_it_is_used():
+def test_stores_connect_only_when_used():
     for url in ("redis://127.0.0.1:1", "rediss://127.0.0.1:1", "unix:///missing.sock"):
         assert isinstance(open_store(url), RedisStore)
 
 
-def test_refuses_other_urls_and_does_not_repeat_them():
+def test_rejects_other_urls_without_repeating_them():
     with pytest.raises(ValueError, match="expected") as caught:
         open_store("postgres://user:hunter2@host/")
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_package_offers_its_public_names():
+def test_the_package_exports_its_public_names():
     assert sorted(swaig_wsgi.stores.__all__) == [
         "Count",
         "MemoryStore",
