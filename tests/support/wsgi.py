@@ -25,6 +25,9 @@ CLIENT = "192.0.2.7"
 #: Header fields that a response may carry more than once.
 _REPEATABLE = frozenset({"set-cookie", "vary", "www-authenticate"})
 
+#: What stays as it is in a target, which may be quoted already.
+_SAFE = "%/:=&?~#+!$,;'@()*[]"
+
 App = Callable[..., Iterable[bytes]]
 
 
@@ -71,7 +74,7 @@ def environ(
     if base_url:
         base = urlsplit(base_url)
         made["wsgi.url_scheme"], made["HTTP_HOST"] = base.scheme, base.netloc
-        made["SCRIPT_NAME"] = unquote(base.path.rstrip("/"), "latin-1")
+        made["SCRIPT_NAME"] = _unquote(base.path.rstrip("/"))
     if auth is not None:
         made["HTTP_AUTHORIZATION"] = basic(*auth)
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
@@ -82,6 +85,11 @@ def environ(
     # Before None removes a key, so that no default takes its place.
     setup_testing_defaults(made)
     return {key: value for key, value in made.items() if value is not None}
+
+
+def _unquote(path: str) -> str:
+    """Return a path, quoted or not, in the form of ``PATH_INFO``."""
+    return unquote(quote(path, safe=_SAFE), "latin-1")
 
 
 class Headers(Mapping[str, str]):
@@ -181,16 +189,19 @@ class Client:
 
     def open(self, method: str, target: str, **options: Any) -> Response:
         """Request a target: a path, quoted or not, and perhaps a query."""
-        path, _, query = quote(target, safe="%/:=&?~#+!$,;'@()*[]").partition("?")
+        path, _, query = quote(target, safe=_SAFE).partition("?")
         options = {"RAW_URI": f"{path}?{query}" if query else path, **self.defaults, **options}
         options.setdefault("query", query)
-        return request(self.app, method, unquote(path, "latin-1"), **options)
+        return request(self.app, method, _unquote(path), **options)
 
     def get(self, target: str, **options: Any) -> Response:
         return self.open("GET", target, **options)
 
     def head(self, target: str, **options: Any) -> Response:
         return self.open("HEAD", target, **options)
+
+    def options(self, target: str, **options: Any) -> Response:
+        return self.open("OPTIONS", target, **options)
 
     def post(self, target: str, body: Any = None, **options: Any) -> Response:
         return self.open("POST", target, body=body, **options)
