@@ -18,14 +18,8 @@ __all__ = ["ConfigurationError", "Settings"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
-_LOG_LEVELS = {
-    "debug": "DEBUG",
-    "info": "INFO",
-    "warn": "WARNING",
-    "warning": "WARNING",
-    "error": "ERROR",
-    "critical": "CRITICAL",
-}
+_LOG_LEVELS = {name.lower(): name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
+_LOG_LEVELS["warn"] = "WARNING"
 
 
 class ConfigurationError(ValueError):

@@ -67,7 +67,7 @@ class GeneratedKey(NamedTuple):
 class SharedState:
     """Secrets and a store for all processes that fork from the one that creates this object."""
 
-    __slots__ = ("__weakref__", "_lock", "_password_key", "_secret", "_store", "created_at", "pid")
+    __slots__ = ("__weakref__", "_lock", "_password_key", "_secret", "created_at", "pid", "store")
 
     def __init__(self) -> None:
         #: The process that created this object.
@@ -76,7 +76,8 @@ class SharedState:
         self.created_at = time.time()
         self._secret = secrets.token_bytes(32)
         self._password_key = secrets.token_bytes(32)
-        self._store: SQLiteStore | None = None
+        #: The store; None until :meth:`open_store` is called.
+        self.store: SQLiteStore | None = None
         self._lock = system_lock()
         renew_in_children(self)
 
@@ -99,11 +100,6 @@ class SharedState:
         message = name.encode("utf-8", "surrogatepass")
         return hmac.new(self._password_key, message, hashlib.sha256).hexdigest()[:16]
 
-    @property
-    def store(self) -> SQLiteStore | None:
-        """The store, or None until :meth:`open_store` is called."""
-        return self._store
-
     def open_store(self) -> SQLiteStore:
         """Return the store, a private SQLite file that the first call creates.
 
@@ -111,9 +107,9 @@ class SharedState:
             OSError: its directory cannot be created.
         """
         with self._lock:
-            if self._store is None:
-                self._store = SQLiteStore()
-            return self._store
+            if self.store is None:
+                self.store = SQLiteStore()
+            return self.store
 
 
 #: The location of every memory store that :func:`default_store` creates.
@@ -135,10 +131,7 @@ def current() -> SharedState | None:
 
 def generated_key(context: str) -> GeneratedKey:
     """Return a signing key for `context`: the shared one, else a new one of this process."""
-    shared = current()
-    if shared is not None:
-        return shared.key(context)
-    return GeneratedKey(secrets.token_bytes(32), os.getpid(), time.time())
+    return (_installed or SharedState()).key(context)
 
 
 def generated_password(name: str) -> tuple[str, int]:
@@ -146,10 +139,8 @@ def generated_password(name: str) -> tuple[str, int]:
 
     It is the shared one of the agent `name`, else a new one of this process.
     """
-    shared = current()
-    if shared is not None:
-        return shared.password(name), shared.pid
-    return secrets.token_hex(8), os.getpid()
+    state = _installed or SharedState()
+    return state.password(name), state.pid
 
 
 def default_store(url: str | None = None) -> Store:
@@ -162,10 +153,9 @@ def default_store(url: str | None = None) -> Store:
         ValueError: `url` is invalid.
         ImportError: it names a Redis store, and the package ``redis`` is not installed.
     """
-    if url is None or url == "sqlite://":
-        shared = current()
-        if shared is not None and shared.store is not None:
-            return shared.store
+    shared = None if _installed is None else _installed.store
+    if shared is not None and url in (None, "sqlite://"):
+        return shared
     store = MemoryStore() if url is None else open_store(url)
     if isinstance(store, MemoryStore):
         # Rate limits with such stores count a request once, as if they shared one store.

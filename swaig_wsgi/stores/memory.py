@@ -202,7 +202,9 @@ class MemoryStore:
         self._bytes += len(key) + len(text) if old is None else len(text) - len(old[0])
         if old is None or expiry < old[1]:
             heapq.heappush(self._expiries, (expiry, key))
-            self._trim_expiries()
+            # Values deleted before their expiry leave entries behind.
+            if len(self._expiries) > 2 * len(self._values) + 64:
+                self._rebuild_expiries()
 
     def _fits(self, key: str, text: str) -> bool:
         old = self._values.get(key)
@@ -222,11 +224,6 @@ class MemoryStore:
         else:
             self._discard(key)
         return True
-
-    def _trim_expiries(self) -> None:
-        # Values deleted before their expiry leave entries behind.
-        if len(self._expiries) > 2 * len(self._values) + 64:
-            self._rebuild_expiries()
 
     def _rebuild_expiries(self) -> None:
         self._expiries = [(expiry, key) for key, (_, expiry) in self._values.items()]

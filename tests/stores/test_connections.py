@@ -190,19 +190,19 @@ def test_a_file_that_another_process_writes_can_be_opened_and_read(path, connect
 
 
 def test_a_connection_that_cannot_be_prepared_is_closed(path, monkeypatch):
-    made = []
+    opened = []
     connect = sqlite3.connect
 
     def remember(*args, **options):
-        made.append(connect(*args, **options))
-        return made[0]
+        opened.append(connect(*args, **options))
+        return opened[0]
 
     monkeypatch.setattr(connections.sqlite3, "connect", remember)
     with open(path, "wb") as file:
         file.write(b"no database" * 500)
     with pytest.raises(sqlite3.DatabaseError):
         open_connection(path, "OFF", time.monotonic() + 60)
-    assert [is_closed(connection) for connection in made] == [True]
+    assert [is_closed(connection) for connection in opened] == [True]
 
 
 # Files

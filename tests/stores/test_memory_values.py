@@ -39,13 +39,13 @@ def test_a_full_store_raises_and_keeps_its_values(store, method):
 
 def test_a_flood_of_claims_never_frees_a_live_one(store):
     assert store.add("transfer", {}, 60)
-    refused = 0
+    rejected = 0
     for n in range(1000):
         try:
             store.add(f"flood{n}", {}, 1)
         except StoreError:
-            refused += 1
-    assert refused == 997
+            rejected += 1
+    assert rejected == 997
     assert store.add("transfer", {}, 60) is False
 
 

@@ -74,9 +74,9 @@ def front(own_valkey):
     server = own_valkey()
     with redis.Redis.from_url(server.url) as client:
         client.config_set("requirepass", "hunter2")
-    made = TLSFront(server.port)
-    yield made
-    made.close()
+    front = TLSFront(server.port)
+    yield front
+    front.close()
 
 
 @pytest.fixture
