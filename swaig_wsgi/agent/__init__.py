@@ -1,4 +1,4 @@
-"""The agent application. The only room that knows Werkzeug."""
+"""Agents as WSGI applications; needs Werkzeug."""
 
 try:
     import werkzeug as _werkzeug  # noqa: F401

@@ -1,42 +1,33 @@
-"""Methods of an agent that only hand on to one of its parts."""
+"""Methods of an agent that forward to one of its parts."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
 Owner = TypeVar("Owner")
 Result = TypeVar("Result")
 
 
+@overload
 def forward(
     part: str, method: Callable[Concatenate[Any, P], None]
-) -> Callable[Concatenate[Owner, P], Owner]:
-    """Return a method that calls `method` on the attribute `part`, and returns its own object.
-
-    Signature and docstring are those of `method`.
-    """
-
-    @functools.wraps(method)
-    def chained(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> Owner:
-        method(getattr(self, part), *args, **kwargs)
-        return self
-
-    return chained
-
-
-def ask(
+) -> Callable[Concatenate[Owner, P], Owner]: ...
+@overload
+def forward(
     part: str, method: Callable[Concatenate[Any, P], Result]
-) -> Callable[Concatenate[Owner, P], Result]:
-    """Return a method that calls `method` on the attribute `part`, and returns what it returns.
+) -> Callable[Concatenate[Owner, P], Result]: ...
+def forward(part: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that calls `method` on the attribute `part`, with its name and docstring.
 
-    Signature and docstring are those of `method`.
+    It returns what `method` returns, or the object itself instead of None, so that calls chain.
     """
 
     @functools.wraps(method)
-    def asked(self: Owner, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-        return method(getattr(self, part), *args, **kwargs)
+    def forwarding(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = method(getattr(self, part), *args, **kwargs)
+        return self if result is None else result
 
-    return asked
+    return forwarding

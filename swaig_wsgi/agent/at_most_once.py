@@ -1,4 +1,10 @@
-"""At most once: tools that must not run again when the platform repeats a call."""
+"""At most once: tools that must not run again when the platform repeats a call.
+
+The first call claims its key in the store and later stores its result there. While it runs, a
+thread renews the claim by heartbeats. A repeat waits for the result. A claim without a result and
+without heartbeats belongs to a process that died: whether the tool ran is unknown, and it is not
+run again.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +19,34 @@ from ..core.tokens import ToolToken
 from ..stores._base import Store, StoreError
 from ..wsgi import encode_json, log
 
-#: Seconds that a repeat waits for the first call to end.
+#: Seconds that a repeat waits for the result of the first call.
 WAIT = 5.0
-#: Seconds between two signs of life of a running call.
-BEAT = 1.0
-#: Seconds for which a claim outlives the last sign of life, beside the tool's own window: a
-#: process that was merely stopped for a while must not find its call taken.
+#: Heartbeat interval, in seconds.
+HEARTBEAT = 1.0
+#: Seconds, beside the tool's window, for which a claim outlives its last heartbeat: a process that
+#: was only suspended must not lose its claim.
 GRACE = 60.0
 
-_POLL = 0.05
+_POLL_INTERVAL = 0.05
 
-#: What a repeat hears.
+# Messages to the AI.
+#: For a repeat of a running call.
 IN_PROGRESS = (
     "That is still in progress. Nothing was started a second time; please ask again in a moment."
 )
+#: For a repeat of a call whose process died.
 UNKNOWN = (
     "It is unknown whether that was done, because the service was interrupted. It was not started "
     "a second time. Please check before trying again."
 )
-#: What a repeat hears of an answer that was too long to be kept.
+#: For a repeat of a call whose result was too long for the store.
 NOT_KEPT = "That has been done already, and was not done a second time."
-#: What a call hears that could not be claimed.
+#: For a call that could not be claimed.
 UNCLAIMED = "I'm sorry, but I can't do that right now. Nothing has been done."
 
 
 class Once:
-    """Runs a call unless the same one has run, or is running, in any process.
-
-    The first call claims its key in the store, and leaves its answer there. While it runs it
-    gives signs of life; a claim without them, and without an answer, is that of a process that
-    died, and nobody knows how far it got.
+    """Run a call unless the same call has run, or is running, in any process.
 
     Args:
         store: shared by all processes that serve the agent.
@@ -54,56 +58,56 @@ class Once:
     def run(
         self, key: str, window: float, handler: Callable[[], bytes], *, lifetime: float = 0
     ) -> bytes:
-        """Return what `handler` answers, or what it answered to the same call before.
+        """Return the result of `handler`, or its result of the same call before.
+
+        `handler` never runs without a claim and a heartbeat, whatever the store does.
 
         Args:
-            key: names the call; see :func:`call_key`.
-            window: seconds after the answer in which the same call is a repeat.
-            handler: runs the tool and returns its answer, a JSON object in ASCII; called at most
+            key: identifies the call; see :func:`call_key`.
+            window: seconds after the result for which the same call is a repeat.
+            handler: runs the tool and returns its result, a JSON object in ASCII; called at most
                 once per `key` and window.
-            lifetime: seconds for which a repeat can come at all. A call that ended without an
-                answer, because its process died, is not run again before that.
-
-        Whatever the store does, `handler` does not run without a claim, nor without signs of life.
+            lifetime: seconds for which repeats are possible. A call whose process died is not
+                run again within them.
         """
         ttl = max(window + GRACE, lifetime)
         try:
-            if not self._store.add(key, {"beat": 0}, ttl):
+            if not self._store.add(key, {"heartbeat": 0}, ttl):
                 return self._wait(key)
         except StoreError:
-            log.exception("a call of a tool that runs at most once could not be claimed")
+            log.exception("at most once: a call could not be claimed")
             return encode_json({"response": UNCLAIMED})
         try:
-            beat = _Beat(self._store, key, ttl)
+            heartbeat = _Heartbeat(self._store, key, ttl)
         except Exception:
-            log.exception("a call of a tool that runs at most once found no thread beside it")
-            self._take_back(key)
+            log.exception("at most once: no thread for the heartbeat could be started")
+            self._release(key)
             return encode_json({"response": UNCLAIMED})
         try:
-            answer = handler()
+            result = handler()
         finally:
-            beat.stop()
+            heartbeat.stop()
         try:
-            self._keep(key, answer, window)
+            self._store_result(key, result, window)
         except StoreError:
-            # The claim stays, so a repeat hears that the outcome is unknown.
-            log.exception("the answer of a tool that runs at most once could not be kept")
-        return answer
+            # The claim remains, so a repeat learns that the outcome is unknown.
+            log.exception("at most once: a result could not be stored")
+        return result
 
-    def _keep(self, key: str, answer: bytes, window: float) -> None:
+    def _store_result(self, key: str, result: bytes, window: float) -> None:
         try:
-            self._store.set(key, {"answer": answer.decode("ascii")}, window)
+            self._store.set(key, {"result": result.decode("ascii")}, window)
         except ValueError:
-            log.exception("the answer of a tool that runs at most once is too long to be kept")
+            log.exception("at most once: a result is too long to be stored")
             shorter = encode_json({"response": NOT_KEPT}).decode("ascii")
-            self._store.set(key, {"answer": shorter}, window)
+            self._store.set(key, {"result": shorter}, window)
 
-    def _take_back(self, key: str) -> None:
+    def _release(self, key: str) -> None:
         try:
             self._store.delete(key)
         except StoreError:
-            # A repeat hears that the outcome is unknown, which is too careful, until it expires.
-            log.exception("the claim of a call that never ran could not be taken back")
+            # Until the claim expires, a repeat learns that the outcome is unknown.
+            log.exception("at most once: the claim of a call that never ran could not be released")
 
     def _wait(self, key: str) -> bytes:
         end = time.monotonic() + WAIT
@@ -112,53 +116,53 @@ class Once:
             try:
                 claim = self._store.get(key)
             except StoreError:
-                log.exception("a repeated call could not be looked up")
+                log.exception("at most once: a repeated call could not be looked up")
                 return encode_json({"response": UNKNOWN})
             if claim is None:
                 return encode_json({"response": UNKNOWN})
-            answer = claim.get("answer")
-            if isinstance(answer, str):
-                return answer.encode("ascii")
-            last = claim.get("beat")
+            result = claim.get("result")
+            if isinstance(result, str):
+                return result.encode("ascii")
+            last = claim.get("heartbeat")
             first = last if first is None else first
             if time.monotonic() >= end:
                 return encode_json({"response": UNKNOWN if last == first else IN_PROGRESS})
-            time.sleep(_POLL)
+            time.sleep(_POLL_INTERVAL)
 
 
-class _Beat:
-    """Signs of life of a running call, from a thread of their own."""
+class _Heartbeat:
+    """The heartbeats of a running call, from their own thread."""
 
     def __init__(self, store: Store, key: str, ttl: float) -> None:
         self._store, self._key, self._ttl = store, key, ttl
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="swaig-once", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="swaig-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the signs of life; none comes after this returns."""
+        """Stop; no heartbeat follows after this returns."""
         self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        beat = 0
-        while not self._stopped.wait(BEAT):
-            beat += 1
+        count = 0
+        while not self._stopped.wait(HEARTBEAT):
+            count += 1
             try:
-                self._store.set(self._key, {"beat": beat}, self._ttl)
+                self._store.set(self._key, {"heartbeat": count}, self._ttl)
             except StoreError:
-                log.warning("a running call could not give a sign of life", exc_info=True)
+                log.warning("at most once: a heartbeat failed", exc_info=True)
 
 
-def call_key(agent_name: str, proof: ToolToken, arguments: dict[str, Any]) -> str:
-    """Return a key that two calls share only when they are the same one.
+def call_key(agent_name: str, token: ToolToken, arguments: dict[str, Any]) -> str:
+    """Return the key of a call; only repeats of the same call share it.
 
     Args:
         agent_name: agents may share a store.
-        proof: the token that let the call run. Its nonce is part of the key: a token of another
-            document is another wish.
-        arguments: as the handler gets them; the order of members does not matter.
+        token: the token of the call. Its nonce is part of the key: the same call with a token of
+            another document is not a repeat.
+        arguments: as passed to the handler; the order of members does not matter.
     """
-    call = [agent_name, proof.call_id, proof.function_name, proof.nonce, arguments]
-    said = json.dumps(call, sort_keys=True)
-    return "once:" + hashlib.sha256(said.encode("ascii")).hexdigest()
+    call = [agent_name, token.call_id, token.function_name, token.nonce, arguments]
+    text = json.dumps(call, sort_keys=True)
+    return "once:" + hashlib.sha256(text.encode("ascii")).hexdigest()

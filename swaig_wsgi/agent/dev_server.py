@@ -1,4 +1,4 @@
-"""A server for development."""
+"""Werkzeug's development server, with TLS and without tokens in its log."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 
 def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> None:
-    """Serve `app` with Werkzeug's development server, a thread a request, until interrupted.
+    """Serve `app` with Werkzeug's development server, one thread per request, until interrupted.
 
     Raises:
-        ConfigurationError: TLS is enabled, and certificate or key cannot be used.
+        ConfigurationError: TLS is enabled, but certificate or key cannot be used.
     """
     context = SslConfig(settings=settings).create_context() if settings.ssl_enabled else None
     run_simple(host, port, app, threaded=True, ssl_context=context, request_handler=_RequestHandler)
 
 
 class _RequestHandler(WSGIRequestHandler):
-    """Logs requests without the tokens in their URLs."""
+    """A handler that logs requests without the tokens in their URLs."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        # Werkzeug logs the path, or the whole line where that is malformed.
-        said = vars(self)
+        # Werkzeug logs the path, or the whole request line if that is malformed.
+        attributes = vars(self)
         names: tuple[str, ...] = ("path", "requestline")
-        original = {name: said[name] for name in names if name in said}
-        said.update({name: redact_url(text) for name, text in original.items()})
+        original = {name: attributes[name] for name in names if name in attributes}
+        attributes.update({name: redact_url(text) for name, text in original.items()})
         try:
             super().log_request(code, size)
         finally:
-            said.update(original)
+            attributes.update(original)
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - Werkzeug's name
         super().log_error(

@@ -8,34 +8,32 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
-from ..core.headers import AGENT_HEADERS
-from ..middleware._per_process import PerProcessGuard, PerProcessState, unshared_store
-from ..middleware.harden import stack
-from ..processes import default_store
+from ..core.refusals import method_not_allowed, not_found
+from ..processes import default_store, unshared_variables
 from ..swaig import sip_username
 from ..wsgi import refuse, respond_json
-from ._static import StaticFiles
 from .app import AgentApp
-from .health import HealthEndpoints
-from .wiring import OWN_PATHS, normal_route, unshared
+from .routes import OWN_PATHS, normal_route
+from .stack import stack_with_health, unshared_state
+from .static import StaticFiles
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class AgentServer:
-    """Several agents, each under a route of its own, with its own credentials and tokens.
+    """Several agents, each with its own route, credentials and tokens.
 
-    A request goes to the agent with the longest route that it is under, and through that agent's
-    stack alone. What no agent answers, ``/health``, ``/ready``, files and the listing, is answered
-    here, behind the layers that the environment asks for.
+    A request goes to the agent with the longest matching route, through that agent's layers
+    alone. The server itself responds to ``/health``, ``/ready``, static files and the listing,
+    behind the layers that the settings configure.
 
     Args:
-        listing: whether ``GET /`` tells anyone the names and routes of the agents.
+        listing: whether ``GET /`` returns the names and routes of the agents, to anyone.
         settings: by default :meth:`Settings.from_env`, read now.
 
     Raises:
-        ConfigurationError: a setting is wrong; the message names the variable.
+        ConfigurationError: a setting is invalid; the message names the variable.
     """
 
     def __init__(self, *, listing: bool = False, settings: Settings | None = None) -> None:
@@ -47,7 +45,7 @@ class AgentServer:
         self._usernames: dict[str, str] | None = None
         self._auto_map = False
         self._directories: dict[str, str] = {}
-        self._rest = self._stacked()
+        self._own = self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._find(environ.get("PATH_INFO", ""))(environ, start_response)
@@ -60,11 +58,11 @@ class AgentServer:
             if prefix in agents:
                 return agents[prefix]
             if prefix in self._directories:
-                return self._rest
+                return self._own
             prefix = prefix.rpartition("/")[0]
-        return agents.get("", self._rest)
+        return agents.get("", self._own)
 
-    # -- agents
+    # Agents
 
     def register(self, agent: AgentApp, route: str | None = None) -> None:
         """Serve `agent` under `route`, by default its own.
@@ -80,31 +78,33 @@ class AgentServer:
         if key in self._directories or (key and key in OWN_PATHS):
             raise ValueError(f"the route {key!r} is taken by the server itself")
         if any(agent is each for each in self._agents.values()):
-            raise ValueError(f"the agent {agent.name!r} is registered under {agent.route!r}")
+            raise ValueError(
+                f"the agent {agent.name!r} is already registered under {agent.route!r}"
+            )
         if any(agent.name == each.name for each in self._agents.values()):
             raise ValueError(
-                f"there is an agent named {agent.name!r} already, and the name is what tells the "
-                "tokens of two agents apart"
+                f"there is already an agent named {agent.name!r}; tokens are bound to the name of "
+                "their agent, so it must be unique"
             )
         self._check_paths_free(self._callbacks, [agent])
         if key != agent.route:
             agent.move(key or "/")
         for path, callback in self._callbacks.items():
             agent.register_routing_callback(callback, path)
-        # A new dictionary: other threads go on with the one that they look into.
+        # A new dictionary: other threads may be reading the old one.
         self._agents = {**self._agents, key: agent}
         if self._auto_map:
             self._map_usernames(agent)
 
     def unregister(self, route: str) -> bool:
-        """Stop serving what is under `route`; tell whether there was anything."""
+        """Stop serving the agent under `route`; return whether there was one."""
         key = normal_route(route)
         if key not in self._agents:
             return False
-        gone = self._agents[key]
+        removed = self._agents[key]
         self._agents = {each: agent for each, agent in self._agents.items() if each != key}
         for path in self._callbacks:
-            gone.unregister_routing_callback(path)
+            removed.unregister_routing_callback(path)
         if self._usernames is not None:
             self._usernames = {
                 name: target for name, target in self._usernames.items() if target != key
@@ -115,10 +115,10 @@ class AgentServer:
         """Return the agents by route."""
         return {route or "/": agent for route, agent in self._agents.items()}
 
-    # -- who serves a call
+    # Routing of calls
 
     def register_global_routing_callback(self, callback: Callable[..., Any], path: str) -> None:
-        """Let every agent, also those to come, ask ``callback(body, headers)`` at `path`.
+        """Register a routing callback with every agent, present and future.
 
         See :meth:`AgentApp.register_routing_callback`.
 
@@ -134,18 +134,18 @@ class AgentServer:
         self._callbacks = {**self._callbacks, key: callback}
 
     def setup_sip_routing(self, route: str = "/sip", auto_map: bool = True) -> None:
-        """Let every agent redirect, at ``route`` below its own, SIP calls to whom they are for.
+        """Redirect SIP calls, posted to ``route`` below any agent, to the agent they are for.
 
         Args:
-            route: where the platform posts calls that came in by SIP.
-            auto_map: whether each agent gets its name and its route as user names, in lower case
-                and without what is no letter, digit or underscore.
+            route: the path, below an agent's route, to which the platform posts SIP calls.
+            auto_map: whether the name and the route of each agent become user names, in lower
+                case and reduced to letters, digits and underscores.
 
         Raises:
-            ValueError: SIP routing is set up already, or the route is malformed or taken.
+            ValueError: SIP routing is already set up, or the route is malformed or taken.
         """
         if self._usernames is not None:
-            raise ValueError("SIP routing is set up already")
+            raise ValueError("SIP routing is already set up")
         self.register_global_routing_callback(self._route_of_call, route)
         self._usernames = {}
         self._auto_map = auto_map
@@ -154,7 +154,7 @@ class AgentServer:
                 self._map_usernames(agent)
 
     def register_sip_username(self, username: str, route: str) -> None:
-        """Send SIP calls for `username`, in any letter case, to the agent under `route`.
+        """Redirect SIP calls for `username`, in any case, to the agent under `route`.
 
         Raises:
             ValueError: SIP routing is not set up, there is no such agent, or the name is empty.
@@ -170,7 +170,7 @@ class AgentServer:
 
     @staticmethod
     def _check_paths_free(paths: Iterable[str], agents: Iterable[AgentApp]) -> None:
-        """Look before anything is changed, so that what is refused has changed nothing."""
+        """Raise ValueError if a path is taken, before anything is changed."""
         for path in paths:
             if path in OWN_PATHS:
                 raise ValueError(f"the path {path!r} is taken")
@@ -191,12 +191,12 @@ class AgentServer:
         route = self._usernames.get(username.lower())
         return None if route is None else route or "/"
 
-    # -- what is no agent's
+    # The server's own responses
 
     def serve_static_files(self, directory: str | os.PathLike[str], route: str = "/") -> None:
-        """Serve the files of `directory` to anyone, below `route`.
+        """Serve the files of `directory` below `route`, without authentication.
 
-        See :class:`.static.StaticFiles` for what is never served.
+        See :class:`~swaig_wsgi.agent.static.StaticFiles` for the files that are never served.
 
         Raises:
             ValueError: there is no such directory, or the route is malformed or taken.
@@ -204,66 +204,37 @@ class AgentServer:
         key = normal_route(route)
         if key in self._directories or key in self._agents or (key and key in OWN_PATHS):
             raise ValueError(f"the route {route!r} is taken")
-        before, self._directories = (
-            self._directories,
-            {
-                **self._directories,
-                key: os.fspath(directory),
-            },
-        )
+        previous = self._directories
+        self._directories = {**previous, key: os.fspath(directory)}
         try:
-            self._rest = self._stacked()
+            self._own = self._build()
         except ValueError:
-            self._directories = before
+            self._directories = previous
             raise
 
-    def _stacked(self) -> WSGIApplication:
-        app: WSGIApplication = self._answer_rest
+    def _build(self) -> WSGIApplication:
+        app: WSGIApplication = self._respond
         for route, directory in sorted(self._directories.items()):
             app = StaticFiles(app, directory, route)
-        state = PerProcessState(self._unshared, allowed=self._settings.allow_per_process_state)
-        return stack(
-            app,
-            self._settings,
-            headers=AGENT_HEADERS,
-            store=self._store,
-            open_to_all=lambda inner: PerProcessGuard(
-                HealthEndpoints(inner, "", self._is_ready), state, exempt=("/health", "/health/")
-            ),
+        return stack_with_health(
+            app, self._settings, "", self._failures, self._unshared, store=self._store
         )
 
     def _unshared(self) -> set[str]:
-        found = {each for agent in self._agents.values() for each in unshared(agent)}
-        if self._settings.rate_limit is not None:
-            found.update(unshared_store(self._store))
-        return found
+        store = None if self._settings.rate_limit is None else self._store
+        found = set(unshared_variables(store=store))
+        return found.union(*(unshared_state(agent) for agent in self._agents.values()))
 
-    def _is_ready(self) -> bool:
-        return all(agent.is_ready() for agent in self._agents.values())
+    def _failures(self) -> tuple[str, ...]:
+        return tuple(agent.name for agent in self._agents.values() if not agent.is_ready())
 
-    def _answer_rest(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path in ("/ready", "/ready/") and not self._is_ready():
-            return respond_json(environ, start_response, 503, {"status": "not ready"})
-        if not self._listing or path not in ("", "/"):
-            status, error, reason, headers = 404, "Not found", "not_found", []
-        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            status, error, reason = 405, "Method not allowed", "method_not_allowed"
-            headers = [("Allow", "GET, HEAD")]
-        else:
-            agents = [
-                {"name": agent.name, "route": route} for route, agent in self.get_agents().items()
-            ]
-            listing = {"service": "swaig-wsgi", "agents": agents}
-            return respond_json(environ, start_response, 200, listing)
-        return refuse(
-            environ,
-            start_response,
-            status,
-            error,
-            event="request_refused",
-            reason=reason,
-            headers=headers,
-        )
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self._listing or environ.get("PATH_INFO", "") not in ("", "/"):
+            return refuse(environ, start_response, not_found())
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return refuse(environ, start_response, method_not_allowed(["GET", "HEAD"]))
+        agents = [
+            {"name": agent.name, "route": route} for route, agent in self.get_agents().items()
+        ]
+        listing = {"service": "swaig-wsgi", "agents": agents}
+        return respond_json(environ, start_response, 200, listing)

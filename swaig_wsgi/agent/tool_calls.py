@@ -1,4 +1,4 @@
-"""Tool calls: who proves what, and what runs because of it."""
+"""Tool calls: verification of their tokens, validation of their arguments, and the run."""
 
 from __future__ import annotations
 
@@ -8,95 +8,88 @@ from typing import TYPE_CHECKING, Any
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.calls import check_call
+from ..core.refusals import not_found
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail
 from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
 from ..wsgi import encode_json, log, log_security
-from ._replies import Refusal, Reply, understood
+from .agent import Agent
 from .at_most_once import Once, call_key
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from .app import AgentApp
-
-#: What the AI is told instead of the answer of a tool that it may not use.
+#: What the AI is told instead of the result of a tool that it may not use.
 REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing has been done."
-#: What the AI is told when a tool failed; nobody knows how far it got.
+#: What the AI is told when a tool failed, possibly halfway.
 FAILED = (
     "I'm sorry, something went wrong while doing that. Please don't try it again before it is "
     "known whether it was done."
 )
 
 
-def prove(agent: AgentApp, body: dict[str, Any], name: str, token: str | None) -> ToolToken:
-    """Return the token that lets `name` run in the call, or the conversation, of `body`.
+def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None) -> ToolToken:
+    """Return `token`, verified for `name` in the call, or the conversation, of `body`.
 
-    What it proved is its ``call_id``; see :func:`~swaig_wsgi.core.calls.check_call`.
+    The verified call id is the token's ``call_id``; see :func:`~swaig_wsgi.core.calls.check_call`.
 
     Raises:
-        TokenError: the token proves neither, or there is none.
-        JSONBodyError: an id is no text.
+        TokenError: the token is missing or invalid.
+        JSONBodyError: an id in the body is not a string.
     """
     if token is None:
         raise TokenError("missing")
-    proof = agent.sessions.open_token(token)
-    check_call(proof, body, name)
-    return proof
+    verified = agent.sessions.open_token(token)
+    check_call(verified, body, name)
+    return verified
 
 
-def accept(environ: WSGIEnvironment, body: dict[str, Any], proved: str | None) -> None:
-    """Hand on the id that was proved."""
-    if proved is not None:
-        body["verified_call_id"] = proved
-        environ["swaig_wsgi.call_id"] = proved
+def record_call_id(environ: WSGIEnvironment, body: dict[str, Any], call_id: str) -> None:
+    """Record the verified call id for handlers and for outer layers."""
+    body["verified_call_id"] = call_id
+    environ["swaig_wsgi.call_id"] = call_id
 
 
 class ToolCalls:
-    """Runs the tools of an agent.
+    """The tool calls of an agent."""
 
-    Args:
-        agent: whose tools, tokens, store and override points serve.
-    """
-
-    def __init__(self, agent: AgentApp) -> None:
+    def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._once = Once(agent.store)
 
-    def answer(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> Reply:
-        """Answer the call in `body`.
+    def run(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> bytes:
+        """Run the call in `body` and return the result for the AI, as JSON.
 
         Raises:
-            Refusal: there is no such tool.
-            JSONBodyError: the call is not understood.
+            Refusal: there is no such tool, or the call is malformed.
         """
-        call = understood(parse_function_call, body)
-        understood(call_id_of, body)
+        call = parse_function_call(body)
+        call_id_of(body)
         tool = self._agent.tools.get(call.name)
         if tool is None or tool.call is None:
-            raise Refusal(404, "Not found", "unknown_function")
-        proof = None
+            raise not_found("unknown_function")
+        verified = None
         if tool.secure:
             try:
-                proof = understood(prove, self._agent, body, tool.name, token)
+                verified = verify_call(self._agent, body, tool.name, token)
             except TokenError as error:
                 detail = key_detail(self._agent.sessions, error.reason)
                 log_security(environ, "tool_token_refused", error.reason, detail)
-                return Reply(encode_json({"response": REFUSED}))
-        accept(environ, body, proof.call_id if proof else None)
+                return encode_json({"response": REFUSED})
+            record_call_id(environ, body, verified.call_id)
         problem = check_arguments(tool.definition["parameters"], call.arguments)
         if problem is not None:
-            return Reply(encode_json({"response": problem}))
-        if tool.once is None or proof is None:
-            return Reply(self._run(tool, call.arguments, body))
-        key = call_key(self._agent.name, proof, call.arguments)
+            return encode_json({"response": problem})
+        if tool.once is None or verified is None:
+            return self._run(tool, call.arguments, body)
+        key = call_key(self._agent.name, verified, call.arguments)
         run = functools.partial(self._run, tool, call.arguments, body)
-        # Once the token has expired, no repeat of this call can come.
-        lifetime = proof.expiry - time.time()
-        return Reply(self._once.run(key, tool.once, run, lifetime=lifetime))
+        # After the token has expired, the call cannot be repeated.
+        lifetime = verified.expiry - time.time()
+        return self._once.run(key, tool.once, run, lifetime=lifetime)
 
     def _run(self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any]) -> bytes:
-        # The platform repeats a call that it gets a 5xx for, and with it what the tool did.
+        # Never a 5xx: the platform repeats such a call, and with it what the tool has done.
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result))

@@ -12,13 +12,17 @@ __all__ = [
     "Refusal",
     "bad_body",
     "bad_request",
+    "host_not_allowed",
     "internal_error",
     "invalid_signature",
     "invalid_tool_token",
     "length_required",
+    "malformed_host",
     "method_not_allowed",
-    "not_allowed",
     "not_found",
+    "origin_not_allowed",
+    "preflight_refused",
+    "range_not_satisfiable",
     "rate_limited",
     "service_misconfigured",
     "service_unavailable",
@@ -88,9 +92,30 @@ def unauthorized(reason: str, headers: _Headers) -> Refusal:
     return Refusal(401, "Unauthorized", reason, event="auth_refused", headers=headers)
 
 
-def not_allowed(what: str, reason: str, *, event: str, headers: _Headers = ()) -> Refusal:
-    """Return the refusal of a host, a client or an origin that is not in its allowlist."""
-    return Refusal(403, f"Forbidden: {what} not allowed", reason, event=event, headers=headers)
+def host_not_allowed() -> Refusal:
+    """Return the refusal of a host that is not in the allowlist."""
+    error = "Forbidden: host not allowed"
+    return Refusal(403, error, "host_not_allowed", event="host_refused")
+
+
+def malformed_host(reason: str) -> Refusal:
+    """Return the refusal of a missing or malformed Host."""
+    return bad_request("malformed Host header", reason, event="host_refused")
+
+
+def origin_not_allowed() -> Refusal:
+    """Return the refusal of an unsafe request from a page of another origin (CSRF)."""
+    error = "Forbidden: origin not allowed"
+    vary = [("Vary", "Origin")]
+    return Refusal(403, error, "origin_not_allowed", event="origin_refused", headers=vary)
+
+
+def preflight_refused(what: str, reason: str, headers: _Headers) -> Refusal:
+    """Return the refusal of a CORS preflight; `what` is the origin, a method or a header."""
+    error = f"Forbidden: {what} not allowed"
+    if what != "origin":
+        error += " for this origin"
+    return Refusal(403, error, reason, event="preflight_refused", headers=headers)
 
 
 def invalid_signature(reason: str) -> Refusal:
@@ -131,6 +156,12 @@ def too_large(reason: str = "too_large") -> Refusal:
 def unsupported_media_type() -> Refusal:
     """Return the refusal of a body whose type is not JSON."""
     return Refusal(415, "Unsupported media type", "unsupported_media_type")
+
+
+def range_not_satisfiable(length: int) -> Refusal:
+    """Return the refusal of a range outside a file of `length` bytes."""
+    headers = [("Content-Range", f"bytes */{length}")]
+    return Refusal(416, "Range not satisfiable", "range_not_satisfiable", headers=headers)
 
 
 def rate_limited(retry_after: int, headers: _Headers = ()) -> Refusal:

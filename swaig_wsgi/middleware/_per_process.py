@@ -1,4 +1,4 @@
-"""State that a process made for itself alone, though other processes serve, too."""
+"""Refusal of requests while several processes serve with state of their own."""
 
 from __future__ import annotations
 
@@ -6,109 +6,80 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
-from ..processes import EXPLANATIONS, PASSWORD, SECRET, STORAGE, unshared_variables
+from ..core.refusals import Refusal, service_misconfigured
+from ..processes import EXPLANATIONS
 from ..wsgi import log, refuse
-
-__all__ = [
-    "PASSWORD",
-    "SECRET",
-    "STORAGE",
-    "PerProcessGuard",
-    "PerProcessState",
-    "unshared_key",
-    "unshared_store",
-]
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from ..sessions import SessionManager
-    from ..stores._base import Store
-
-#: Variables that :class:`PerProcessState` has named in this process; another one logs anew.
-_named: set[tuple[int, str]] = set()
+#: The variables that were logged, by process: a forked worker logs them again.
+_logged: set[tuple[int, str]] = set()
 
 
-class PerProcessState:
-    """Tells whether a server with several processes would give wrong answers.
+def refuse_unshared(
+    environ: WSGIEnvironment, find: Callable[[], Iterable[str]], *, allowed: bool
+) -> Refusal | None:
+    """Return the refusal of a request that several processes would serve inconsistently, or None.
 
-    A request that reaches another worker than the one before it would meet another password,
-    another signing key and another count: most calls would fail with messages that point
-    elsewhere, and a limit would let through a multiple. So nothing is answered but that.
+    With a password, a signing key or a count of its own in each process, most calls would fail
+    with misleading messages, and a limit would admit a multiple. So every request is refused
+    instead, and each process logs once what to set.
 
     Args:
-        find: returns the variables that would make the state shared; of :data:`SECRET`,
-            :data:`PASSWORD`, :data:`STORAGE`.
-        allowed: whether it is fine as it is: for a server that wrongly says that it has several
-            processes, or which sends a client always to the same one.
+        environ: the request; ``wsgi.multiprocess`` is true if other processes serve too.
+        find: returns the variables to set; see
+            :func:`~swaig_wsgi.processes.unshared_variables`.
+        allowed: whether unshared state is acceptable: the server is wrong about its processes,
+            or always routes a client to the same one.
     """
-
-    def __init__(self, find: Callable[[], Iterable[str]], *, allowed: bool = False) -> None:
-        self._find = find
-        self._allowed = allowed
-
-    def found(self, environ: WSGIEnvironment) -> bool:
-        """Tell whether this request must not be served; what to set is logged, once a process."""
-        if not environ.get("wsgi.multiprocess") or self._allowed:
-            return False
-        variables = tuple(sorted(self._find()))
-        if variables:
-            _report(variables)
-        return bool(variables)
-
-    def refuse(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer 503; the log has what to set."""
-        return refuse(
-            environ,
-            start_response,
-            503,
-            "Service misconfigured",
-            event="service_misconfigured",
-            reason="per_process_state",
-        )
+    if allowed or not environ.get("wsgi.multiprocess"):
+        return None
+    variables = sorted(find())
+    if not variables:
+        return None
+    _log(variables)
+    return service_misconfigured("per_process_state")
 
 
 class PerProcessGuard:
-    """Lets requests reach `app` only where its `state` is shared by all processes.
+    """Refuse requests while state that all processes must share is not shared.
 
     Args:
-        app: the application.
-        state: of the application.
-        exempt: paths that are let through, each exactly as in ``PATH_INFO``.
+        app: the wrapped application.
+        find, allowed: as in :func:`refuse_unshared`.
+        exempt: paths that are always served, compared exactly with ``PATH_INFO``.
     """
 
     def __init__(
-        self, app: WSGIApplication, state: PerProcessState, *, exempt: Iterable[str] = ()
+        self,
+        app: WSGIApplication,
+        find: Callable[[], Iterable[str]],
+        *,
+        allowed: bool,
+        exempt: Iterable[str] = (),
     ) -> None:
         self.app = app
-        self.state = state
+        self._find = find
+        self._allowed = allowed
         self._exempt = frozenset(exempt)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.state.found(environ) and environ.get("PATH_INFO", "") not in self._exempt:
-            return self.state.refuse(environ, start_response)
+        refusal = refuse_unshared(environ, self._find, allowed=self._allowed)
+        if refusal is not None and environ.get("PATH_INFO", "") not in self._exempt:
+            return refuse(environ, start_response, refusal)
         return self.app(environ, start_response)
 
 
-def unshared_store(store: Store) -> tuple[str, ...]:
-    """Return the variable that would make `store` shared, unless it is."""
-    return tuple(unshared_variables(store=store))
-
-
-def unshared_key(sessions: SessionManager) -> tuple[str, ...]:
-    """Return the variable that would make the key of `sessions` shared, unless it is."""
-    return tuple(unshared_variables(key_pid=sessions.key_made_by))
-
-
-def _report(variables: tuple[str, ...]) -> None:
+def _log(variables: list[str]) -> None:
     pid = os.getpid()
-    if all((pid, variable) in _named for variable in variables):
+    if all((pid, variable) in _logged for variable in variables):
         return
-    _named.update((pid, variable) for variable in variables)
+    _logged.update((pid, variable) for variable in variables)
     log.error(
-        "several processes serve, but %s. Every request is answered 503. Start the server with "
-        "gunicorn -c python:swaig_wsgi.gunicorn, or set %s to the same for all processes; where "
-        "the server is wrong about its processes, set SWML_ALLOW_PER_PROCESS_STATE=true",
+        "several processes serve, but %s. Every request is refused with 503. Start the server with "
+        "gunicorn -c python:swaig_wsgi.gunicorn, or set %s to the same value for all processes; "
+        "if the server is wrong about its processes, set SWML_ALLOW_PER_PROCESS_STATE=true",
         "; ".join(EXPLANATIONS[variable] for variable in variables),
         " and ".join(variables),
     )

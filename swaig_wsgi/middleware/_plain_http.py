@@ -1,4 +1,4 @@
-"""An alarm where TLS was asked for and is not spoken."""
+"""A warning for a service with TLS that is reached over plain HTTP."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ if TYPE_CHECKING:
 
 
 class PlainHTTPAlarm:
-    """Logs as an error, once, that a service with TLS of its own is asked over plain HTTP.
+    """Log an error, once, if a service with TLS receives a request over plain HTTP.
 
-    No application can make its server speak TLS: one that is started without the certificate
-    serves in clear text, whatever the settings say.
-
-    Args:
-        app: the application of a service whose server is to speak TLS.
+    An application cannot make its server use TLS: a server that is started without the
+    certificate serves cleartext, whatever the settings are.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app
-        self._raised = False
+        self._logged = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._raised and environ["wsgi.url_scheme"] == "http":
-            self._raised = True
+        if not self._logged and environ["wsgi.url_scheme"] == "http":
+            self._logged = True
             log.error(
                 "SWML_SSL_ENABLED is set, but a request came over plain HTTP, so this server does "
-                "not speak TLS and passwords cross the network in clear text. Start it with "
-                "gunicorn -c python:swaig_wsgi.gunicorn, which takes SWML_SSL_CERT_PATH and "
-                "SWML_SSL_KEY_PATH or refuses to start; where TLS ends at a proxy, set "
+                "not use TLS and passwords cross the network in cleartext. Start it with "
+                "gunicorn -c python:swaig_wsgi.gunicorn, which uses SWML_SSL_CERT_PATH and "
+                "SWML_SSL_KEY_PATH or refuses to start; if a proxy terminates TLS, set "
                 "SWML_TRUSTED_PROXIES (logged once)"
             )
         return self.app(environ, start_response)

@@ -1,4 +1,4 @@
-"""The whole stack round an application."""
+"""All layers around an application."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from .rate_limit import RateLimitMiddleware
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-    from ..stores._base import Store
+    from ..stores import Store
     from .auth import Authenticator
 
+
+__all__ = ["harden"]
 
 _RATE_HEADERS = ("RateLimit", "RateLimit-Policy", "Retry-After")
 
@@ -34,21 +36,21 @@ def harden(
     auth: Authenticator | None = None,
     **overrides: Any,
 ) -> WSGIApplication:
-    """Return `app` behind the layers that `settings` ask for.
+    """Return `app` wrapped in the layers that `settings` configure.
 
-    The seed's four security headers are always added. Trusted proxies, allowed hosts, CORS, rate
-    and size limits are added only where they are set, HSTS only with TLS or its domain,
-    authentication only with `auth`. No path is exempt from anything. CSRF protection without
-    origins leaves the site's own CORS alone.
+    The four security headers of the SDK's guide are always added. Trusted proxies, allowed
+    hosts, CORS, rate and size limits are added only if they are set, HSTS only with TLS or a TLS
+    domain, authentication only with `auth`. No path is exempt. CSRF protection without origins
+    leaves CORS to the application.
 
     Args:
         app: any WSGI application.
         settings: by default :meth:`Settings.from_env`, read now.
-        auth: who may come in, such as an ``AuthHandler``.
+        auth: the authenticator, such as an ``AuthHandler``.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
-        ConfigurationError: a setting is wrong, or an override is no field of
+        ConfigurationError: a setting is invalid, or an override is not a field of
             :class:`Settings`; the message names it.
     """
     settings = Settings.from_env() if settings is None else settings
@@ -67,19 +69,21 @@ def stack(
     auth: Authenticator | None = None,
     headers: Mapping[str, str | None] | None = None,
     store: Store | None = None,
-    open_to_all: Callable[[WSGIApplication], WSGIApplication] | None = None,
+    public: Callable[[WSGIApplication], WSGIApplication] | None = None,
+    allow_per_process: bool | None = None,
 ) -> WSGIApplication:
-    """Return `app` behind the layers, innermost built first.
+    """Return `app` wrapped in the layers, the innermost built first.
 
-    Headers stand outside whatever may refuse, so that every answer carries them; CORS outside
-    of rates, credentials and sizes, so that a browser can read those refusals; rates outside of
-    credentials, so that guessing them is limited; and nothing that reads a body outside of
-    credentials, so that a stranger cannot hold a worker with a body that never ends.
+    The headers stand outside every layer that may refuse, so that every response carries them;
+    CORS outside rate limit, authentication and size limit, so that browsers can read those
+    refusals; the rate limit outside authentication, so that guessing is limited. Nothing reads a
+    body before authentication, so that an unknown client cannot stall a worker.
 
     Args:
         headers: as for :class:`SecurityHeadersMiddleware`.
-        store: where rates are counted; by default what ``SWML_STORAGE_URL`` chooses.
-        open_to_all: wraps what stands behind the headers with what anyone may ask.
+        store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
+        public: wraps the layers inside the headers with endpoints that need no credentials.
+        allow_per_process: as for :class:`RateLimitMiddleware`; by default as in the settings.
     """
     if settings.max_request_size is not None:
         app = BodySizeMiddleware(app, settings.max_request_size)
@@ -90,20 +94,22 @@ def stack(
             app,
             settings.rate_limit,
             store=default_store(settings.storage_url) if store is None else store,
-            allow_per_process=settings.allow_per_process_state,
+            allow_per_process=(
+                settings.allow_per_process_state if allow_per_process is None else allow_per_process
+            ),
         )
     if settings.cors_origins is not None or settings.csrf_protection:
         app = CORSMiddleware(
             app,
             settings.cors_origins,
             csrf_protection=settings.csrf_protection,
-            # A page that is told to come back later has to be able to read when.
+            # A page that must wait needs to read for how long.
             expose_headers=() if settings.rate_limit is None else _RATE_HEADERS,
         )
     if settings.allowed_hosts is not None:
         app = AllowedHostsMiddleware(app, settings.allowed_hosts)
-    if open_to_all is not None:
-        app = open_to_all(app)
+    if public is not None:
+        app = public(app)
     if settings.ssl_enabled or settings.ssl_domain is not None:
         app = HSTSMiddleware(app, host=settings.ssl_domain)
     if settings.ssl_enabled and settings.trusted is None:

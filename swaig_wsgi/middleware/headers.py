@@ -1,4 +1,4 @@
-"""Security headers and HSTS round any WSGI application."""
+"""Security headers and HSTS."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.headers import PRELOAD_MIN_AGE, hsts_value, missing_headers, security_headers
 from ..core.hosts import HostError, parse_host
-from ._marks import is_marked, leave_mark, lift_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_MARKS = "swaig_wsgi.ran.headers"
+__all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
 
 
 class SecurityHeadersMiddleware:
-    """Adds the security headers that the application did not send itself.
+    """Add the security headers that the application did not send itself.
 
-    Stands outside everything that may refuse, so that refusals carry them, too.
+    Place it outside every layer that may refuse, so that refusals carry the headers too
+    ("Security Headers" in the SDK's guide).
 
     Args:
-        app: the application.
+        app: the wrapped application.
         headers: changes to :data:`swaig_wsgi.core.headers.SECURITY_HEADERS`. A value replaces a
             default or adds a header, None drops a default.
 
@@ -36,20 +36,20 @@ class SecurityHeadersMiddleware:
         self.headers = security_headers(headers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return _call_adding(self.headers, self.app, environ, start_response)
+        return self.app(environ, _adding(self.headers, start_response))
 
 
 class HSTSMiddleware:
-    """Adds ``Strict-Transport-Security`` to answers on https, never on http (RFC 6797 section 7.2).
+    """Add ``Strict-Transport-Security`` to https responses, never to http (RFC 6797 section 7.2).
 
-    ``wsgi.url_scheme`` decides: where TLS ends at a proxy, ``TrustedProxyMiddleware`` has to stand
-    outside. A value that the application sends itself wins.
+    ``wsgi.url_scheme`` decides, so where a proxy terminates TLS, place ``TrustedProxyMiddleware``
+    outside. A value that the application sends itself takes precedence.
 
     Args:
-        app: the application.
+        app: the wrapped application.
         max_age, include_subdomains, preload: see :func:`swaig_wsgi.core.headers.hsts_value`.
-        host: send it only on requests for this host name.
-        enabled: False passes every answer on as it is.
+        host: send the header only to requests for this host name.
+        enabled: if False, responses pass unchanged.
 
     Raises:
         ValueError: an argument is malformed; the message names it.
@@ -72,13 +72,11 @@ class HSTSMiddleware:
         self.enabled = enabled
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not (
-            self.enabled and environ["wsgi.url_scheme"] == "https" and self._is_for_host(environ)
-        ):
-            return self.app(environ, start_response)
-        return _call_adding(self.headers, self.app, environ, start_response)
+        if self.enabled and environ["wsgi.url_scheme"] == "https" and self._matches_host(environ):
+            start_response = _adding(self.headers, start_response)
+        return self.app(environ, start_response)
 
-    def _is_for_host(self, environ: WSGIEnvironment) -> bool:
+    def _matches_host(self, environ: WSGIEnvironment) -> bool:
         host = environ.get("HTTP_HOST", "")
         if self.host is None or host == self.host:
             return True
@@ -88,24 +86,11 @@ class HSTSMiddleware:
             return False
 
 
-def _call_adding(
-    wanted: tuple[tuple[str, str], ...],
-    app: WSGIApplication,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-) -> Iterable[bytes]:
-    if is_marked(environ, _MARKS, wanted):
-        return app(environ, start_response)
-    leave_mark(environ, _MARKS, wanted)
-    try:
-        return app(environ, _adding(wanted, start_response))
-    finally:
-        lift_mark(environ, _MARKS)
+def _adding(added: tuple[tuple[str, str], ...], start_response: StartResponse) -> StartResponse:
+    """Return a ``start_response`` that adds those of the fields `added` that are missing."""
 
-
-def _adding(wanted: tuple[tuple[str, str], ...], start_response: StartResponse) -> StartResponse:
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        return start_response(status, [*headers, *missing_headers(headers, wanted)], exc_info)
+        return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
 
     return start
 
@@ -113,5 +98,5 @@ def _adding(wanted: tuple[tuple[str, str], ...], start_response: StartResponse) 
 def _host_name(host: str) -> str:
     parsed = parse_host(host) if isinstance(host, str) else None
     if parsed is None or parsed.port is not None:
-        raise ValueError(f"host {host!r}: expected a host name without a port")
+        raise ValueError(f"host must be a host name without a port, not {host!r}")
     return parsed.name

@@ -7,38 +7,34 @@ from typing import TYPE_CHECKING
 
 from ..core.hosts import host_patterns
 from ..core.paths import path_scope
+from ..core.refusals import host_not_allowed, malformed_host
 from ..wsgi import HOST_ALLOWED, refuse
-from ._marks import is_marked, leave_mark
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_MARKS = "swaig_wsgi.ran.hosts"
-_MALFORMED = (400, "Bad request: malformed Host header")
-_REFUSALS = {
-    "missing_host": _MALFORMED,
-    "malformed_host": _MALFORMED,
-    "host_not_allowed": (403, "Forbidden: host not allowed"),
-}
+__all__ = ["AllowedHostsMiddleware"]
 
 
 class AllowedHostsMiddleware:
-    """Let in only requests that are addressed to hosts of an allowlist.
+    """Admit only requests for hosts of an allowlist ("Host Validation" in the SDK's guide).
 
-    Whoever may choose the ``Host`` chooses the URLs that an application builds from it, and by
-    DNS rebinding a web page makes a browser send its requests here under the page's own name.
+    A client that chooses the ``Host`` chooses the URLs that an application builds from it; and by
+    DNS rebinding, a web page makes a browser send requests here under the page's own name.
 
-    A missing or malformed ``Host`` is answered 400, in HTTP/1.0 as well, another host 403.
-    Behind a proxy that tells the host in another field, put ``TrustedProxyMiddleware`` outside.
+    A missing or malformed ``Host`` is refused with 400, in HTTP/1.0 too, any other host with 403.
+    Behind a proxy that passes the host in another field, place ``TrustedProxyMiddleware``
+    outside.
 
-    ``environ["swaig_wsgi.host_allowed"]`` is then the ``Host`` that was found in a list that is
-    not ``"*"``; :func:`allowed_host` reads it.
+    Sets ``environ["swaig_wsgi.host_allowed"]`` to the ``Host`` if it matched an entry of the list
+    other than ``"*"``.
 
     Args:
-        app: the application to guard.
-        allowed_hosts: ``"a.example"``, ``"*.example"`` (subdomains), ``".example"`` (it and its
-            subdomains), addresses, ``"*"``; see :func:`core.hosts.host_patterns`.
-        exempt: paths, compared exactly with ``PATH_INFO``, that are answered under any host.
+        app: the wrapped application.
+        allowed_hosts: ``"a.example"``, ``"*.example"`` (subdomains), ``".example"`` (the domain
+            and its subdomains), addresses, ``"*"``; see
+            :func:`swaig_wsgi.core.hosts.host_patterns`.
+        exempt: paths that any host may request, compared exactly with ``PATH_INFO``.
 
     Raises:
         ValueError: a pattern or a path is malformed, or there is no pattern.
@@ -56,22 +52,17 @@ class AllowedHostsMiddleware:
         self._scope = path_scope(("/*",), exempt)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        host = environ.get("HTTP_HOST")
-        target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-        # Whoever stands in between may have put another host there.
-        mark = (self._patterns, host, target)
-        if is_marked(environ, _MARKS, mark):
-            return self.app(environ, start_response)
         environ.pop(HOST_ALLOWED, None)
         if self._scope.covers(environ.get("PATH_INFO", "")):
+            host = environ.get("HTTP_HOST")
+            # A target in absolute form names a host, too (RFC 9112 section 3.2.2).
+            target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
             reason = self._patterns.refusal(host, target)
+            if reason == "host_not_allowed":
+                return refuse(environ, start_response, host_not_allowed())
             if reason is not None:
-                status, error = _REFUSALS[reason]
-                return refuse(
-                    environ, start_response, status, error, event="host_refused", reason=reason
-                )
+                return refuse(environ, start_response, malformed_host(reason))
             if not self._patterns.every:
-                # Inner layers may build on a host that somebody wrote down, not on any host.
+                # Inner layers may rely on a host from a list, but not on any host.
                 environ[HOST_ALLOWED] = host
-            leave_mark(environ, _MARKS, mark)
         return self.app(environ, start_response)

@@ -1,16 +1,14 @@
-"""The client's own request, from behind the proxies that passed it on."""
+"""The client's request as the outermost trusted proxy received it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from ..core.proxies import (
     Client,
     Hops,
-    TrustedProxies,
     host_with_port,
     parse_forwarded,
     parse_x_forwarded,
@@ -18,12 +16,15 @@ from ..core.proxies import (
     split_host,
     trusted_proxies,
 )
-from ..wsgi import raw_target
+from ..core.refusals import service_misconfigured
+from ..wsgi import log, raw_target, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_RAN = "swaig_wsgi.ran.proxies"
+__all__ = ["TrustedProxyMiddleware"]
+
+_POLICY = "swaig_wsgi.proxies.policy"
 _ORIGINAL = "swaig_wsgi.proxies.original"
 _FORWARDED = "swaig_wsgi.forwarded"
 _PREFIX = "swaig_wsgi.forwarded_prefix"
@@ -36,7 +37,7 @@ _REWRITTEN = (
     "SERVER_PORT",
     "SCRIPT_NAME",
 )
-# Other fields that applications take for the client's address, scheme, host or prefix.
+# Other fields that applications read as the client's address, scheme, host or prefix.
 _SYNONYMS = frozenset(
     {
         "HTTP_CF_CONNECTING_IP",
@@ -63,64 +64,48 @@ _SYNONYMS = frozenset(
 )
 
 
-_Layer = tuple[str, TrustedProxies]
-
-
-# Without a repr: what was not believed must not get into anybody's dump of `environ` either.
-@dataclass(frozen=True, repr=False)
-class _Run:
-    """What the layers of a request have read so far."""
-
-    layers: tuple[_Layer, ...]
-    #: All that the outermost was told, believed or not.
-    claims: Mapping[str, str] = field(default_factory=dict)
-    #: The connection's own values, where any was replaced.
-    original: Mapping[str, str | None] | None = None
-    script_name: str = ""
-
-
 class TrustedProxyMiddleware:
-    """Show the application the request that the client sent to the outermost trusted proxy.
+    """Restore the request that the client sent to the outermost trusted proxy.
 
     Sets ``REMOTE_ADDR``, ``wsgi.url_scheme``, ``HTTP_HOST``, ``SERVER_NAME``, ``SERVER_PORT``
-    and ``SCRIPT_NAME`` as Werkzeug's ``ProxyFix`` does, and takes its place. It refuses nothing.
-    Inside a mount (Werkzeug's ``DispatcherMiddleware``) the prefix goes before the mount's path
-    instead of replacing it, where the server tells the path that it received.
+    and ``SCRIPT_NAME``, in place of Werkzeug's ``ProxyFix``. Inside a mount (Werkzeug's
+    ``DispatcherMiddleware``) the prefix precedes the mount's path instead of replacing it, if the
+    server passes the path of the request line.
 
-    **Every proxy that is trusted must overwrite each field of the family, or append to it**,
-    and that includes the fields that it has no value for. One that passes a field on lets any
-    client write it: an address of its choice, round rate limits and into logs; ``https`` for a
-    request in clear; a host and prefix that send the URLs built from them, credentials
-    included, to an attacker's server. Trust the addresses of proxies only, never a network that
-    clients are in, and a number only where nobody can connect but through the proxies.
+    **Every trusted proxy must overwrite or append to each field of the family**, including the
+    fields that it has no value for. A proxy that passes a field unchanged lets any client choose
+    it: an address that evades rate limits and appears in logs; ``https`` for a request in
+    cleartext; a host and prefix that send URLs, credentials included, to an attacker's server.
+    Trust only the addresses of proxies, never a network that contains clients; trust a number
+    only if every connection comes through the proxies.
 
-    A server that reads such fields itself does so before anything here can. gunicorn does, for
-    local peers: turn it off with ``secure_scheme_headers = {}`` and ``forwarder_headers = ""``.
+    A server that reads such fields itself does so before this middleware. gunicorn does, for
+    local peers: disable it with ``secure_scheme_headers = {}`` and ``forwarder_headers = ""``.
 
-    The application sees no forwarding field but what was believed. Those of untrusted peers, of
-    the other family (``nginx`` passes a client's on), all other ``X-Forwarded-*`` and synonyms
-    such as ``X-Real-IP`` are taken out of `environ`; the family's own are rewritten to the
-    values that were believed, one each. So Django's ``SECURE_PROXY_SSL_HEADER``, which reads
-    the *left-most* value, and a ``ProxyFix`` inside cannot be told anything else.
+    The application sees only verified forwarding fields. Fields of untrusted peers and of the
+    other family (nginx passes a client's), all other ``X-Forwarded-*`` and synonyms such as
+    ``X-Real-IP`` are removed from `environ`; the family's fields are rewritten to one verified
+    value each. Django's ``SECURE_PROXY_SSL_HEADER``, which reads the *left-most* value, and an
+    inner ``ProxyFix`` therefore read the same.
 
     `environ` keys:
-        ``swaig_wsgi.proxies.original``: a dict of the six values above as they were before.
-        ``swaig_wsgi.forwarded``: True where a trusted proxy told the host.
-        ``swaig_wsgi.forwarded_prefix``: the prefix, where a trusted proxy told one.
+        ``swaig_wsgi.proxies.original``: a dict of the six original values.
+        ``swaig_wsgi.forwarded``: True if a trusted proxy passed the host.
+        ``swaig_wsgi.forwarded_prefix``: the prefix, if a trusted proxy passed one.
 
-    In one request the chain is read once. A second such layer further in does nothing when its
-    policy is equal; otherwise it goes back to the connection and what the outermost was told, and
-    believes only what each of the policies does.
+    The fields are read once in a request. A second, equal layer does nothing. A second layer
+    with another policy is a mistake in the setup: it responds with 503 and logs it once.
 
     Args:
-        app: the application behind.
+        app: the wrapped application.
         trusted: addresses and networks of the proxies, and ``"unix"`` for a socket without a peer
-            address; or the number of proxies. See :func:`core.proxies.trusted_proxies`.
+            address; or the number of proxies. See
+            :func:`swaig_wsgi.core.proxies.trusted_proxies`.
         family: ``"x-forwarded"`` for ``X-Forwarded-For``, ``-Proto``, ``-Host``, ``-Port`` and
             ``-Prefix``, or ``"forwarded"`` for ``Forwarded`` (RFC 7239). Never both.
 
     Raises:
-        ValueError: the policy or the family is none of these.
+        ValueError: the policy or the family is invalid.
     """
 
     def __init__(
@@ -132,50 +117,57 @@ class TrustedProxyMiddleware:
             )
         self.app = app
         self._trusted = trusted_proxies(trusted)
-        self._layer = (family, self._trusted)
-        self._idle = _Run((self._layer,))
-        self._parse, self._tell = (
-            (_parse_x_forwarded, _tell_x_forwarded)
+        self._policy = (family, self._trusted)
+        self._conflict_logged = False
+        self._parse, self._rewrite = (
+            (_parse_x_forwarded, _rewrite_x_forwarded)
             if family == "x-forwarded"
-            else (_parse_forwarded, _tell_forwarded)
+            else (_parse_forwarded, _rewrite_forwarded)
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        run = environ.get(_RAN)
-        if run is None:
-            self._read(environ, (self._layer,), _take_claims(environ))
-        elif self._layer not in run.layers:
-            _take_claims(environ)
-            _restore(environ, run)
-            # What proxies say in another family is not what this layer is to believe.
-            claims = run.claims if run.layers[0][0] == self._layer[0] else {}
-            self._read(environ, (*run.layers, self._layer), claims)
+        policy = environ.get(_POLICY)
+        if policy is None:
+            environ[_POLICY] = self._policy
+            self._read(environ)
+        elif policy != self._policy:
+            return self._refuse_conflict(environ, start_response)
         return self.app(environ, start_response)
 
-    def _read(
-        self, environ: WSGIEnvironment, layers: tuple[_Layer, ...], claims: Mapping[str, str]
-    ) -> None:
+    def _read(self, environ: WSGIEnvironment) -> None:
         for key in (_ORIGINAL, _FORWARDED, _PREFIX):
             environ.pop(key, None)
+        claims = _take_claims(environ)
         if not claims:
-            environ[_RAN] = self._idle if len(layers) == 1 else _Run(layers)
             return
         peer = environ.get("REMOTE_ADDR") or ""
-        # Strangers do not even have their fields parsed.
+        # The fields of an untrusted peer are not even parsed.
         if self._trusted.trusts_peer(peer):
-            client = resolve_client(peer, self._parse(claims), *(layer[1] for layer in layers))
-            if client != _NOBODY:
+            client = resolve_client(peer, self._parse(claims), self._trusted)
+            if client != _NO_CLAIMS:
                 _apply(environ, client)
-                self._tell(environ, client)
-        environ[_RAN] = _Run(layers, claims, environ.get(_ORIGINAL), environ.get("SCRIPT_NAME", ""))
+                self._rewrite(environ, client)
+
+    def _refuse_conflict(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if not self._conflict_logged:
+            self._conflict_logged = True
+            log.error(
+                "two TrustedProxyMiddleware with different policies; every request that passes "
+                "both is refused with 503. Remove one of them, or give both the same arguments"
+            )
+        refusal = service_misconfigured("conflicting_proxy_policies")
+        return refuse(environ, start_response, refusal)
 
 
-_NOBODY = Client()
+#: What :func:`resolve_client` returns if no field was verified.
+_NO_CLAIMS = Client()
 
 
 def _take_claims(environ: WSGIEnvironment) -> dict[str, str]:
     claims = {}
-    # Most requests have none of these, and one look at all names together is the cheapest.
+    # Most requests have none of these, and one search in all names together is fastest.
     if "HTTP_X_FORWARDED" in "\n".join(environ):
         for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED")]:
             claims[key] = environ.pop(key)
@@ -202,7 +194,7 @@ def _apply(environ: WSGIEnvironment, client: Client) -> None:
     environ[_ORIGINAL] = {key: environ.get(key) for key in _REWRITTEN}
     if client.address is not None and client.address != environ.get("REMOTE_ADDR"):
         environ["REMOTE_ADDR"] = client.address
-        # They tell of the connection, which is the proxy's.
+        # These describe the connection, which is the proxy's.
         environ.pop("REMOTE_PORT", None)
         environ.pop("REMOTE_HOST", None)
     if client.scheme is not None:
@@ -224,7 +216,7 @@ def _apply(environ: WSGIEnvironment, client: Client) -> None:
 
 
 def _mount(environ: WSGIEnvironment, prefix: str) -> str:
-    """Return ``SCRIPT_NAME`` where it is a part of the path that the proxy passed on, else ""."""
+    """Return ``SCRIPT_NAME`` if it is part of the path that the proxy passed, else ""."""
     mount: str = environ.get("SCRIPT_NAME", "").rstrip("/")
     target = raw_target(environ)
     if target is None or mount in ("", prefix):
@@ -233,20 +225,7 @@ def _mount(environ: WSGIEnvironment, prefix: str) -> str:
     return mount if path.startswith(mount + "/") or path == mount else ""
 
 
-def _restore(environ: WSGIEnvironment, run: _Run) -> None:
-    """Put the connection's own values back, below whatever was mounted in between."""
-    script_name: str = environ.get("SCRIPT_NAME", "")
-    for key, value in (run.original or {}).items():
-        if value is None:
-            environ.pop(key, None)
-        else:
-            environ[key] = value
-    if run.original and script_name.startswith(run.script_name):
-        mounted = script_name[len(run.script_name) :]
-        environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + mounted
-
-
-def _tell_x_forwarded(environ: WSGIEnvironment, client: Client) -> None:
+def _rewrite_x_forwarded(environ: WSGIEnvironment, client: Client) -> None:
     if client.address is not None:
         environ["HTTP_X_FORWARDED_FOR"] = client.address
     if client.scheme is not None:
@@ -259,7 +238,7 @@ def _tell_x_forwarded(environ: WSGIEnvironment, client: Client) -> None:
         environ["HTTP_X_FORWARDED_PREFIX"] = environ["SCRIPT_NAME"]
 
 
-def _tell_forwarded(environ: WSGIEnvironment, client: Client) -> None:
+def _rewrite_forwarded(environ: WSGIEnvironment, client: Client) -> None:
     pairs = []
     if client.address is not None:
         node = f'"[{client.address}]"' if ":" in client.address else client.address

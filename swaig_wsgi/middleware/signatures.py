@@ -1,12 +1,13 @@
-"""Only requests that the platform signed reach the application."""
+"""Verification of webhook signatures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..core.body_size import BodyError, check_max_bytes
+from ..core.body_size import check_max_bytes
 from ..core.paths import path_scope
+from ..core.refusals import Refusal, invalid_signature
 from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
 from ..wsgi import allowed_host, log_security, public_request_url, read_body, refuse, replay_body
@@ -14,32 +15,34 @@ from ..wsgi import allowed_host, log_security, public_request_url, read_body, re
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+__all__ = ["WebhookSignatureMiddleware"]
+
 _UNSIGNED_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class WebhookSignatureMiddleware:
     """Refuse requests without a valid webhook signature with 403.
 
-    GET, HEAD and OPTIONS pass unsigned; every other method, POST above all, must be signed.
-    See :func:`~swaig_wsgi.core.signatures.verify_request` for the schemes. The body is read into
-    memory to be verified and handed on as if unread; a request without a well-formed signature is
-    refused before that. Whoever can stall a body stalls the worker, so put this behind
+    GET, HEAD and OPTIONS need no signature; every other method does. See
+    :func:`~swaig_wsgi.core.signatures.verify_request` for the schemes. A request without a
+    well-formed signature is refused before its body is read. The body is read into memory and
+    replayed for the application. A client that stalls it stalls the worker, so place this behind
     authentication.
 
-    The URL is part of what is signed. Without `base_url`, a trusted proxy that tells the host, or
-    a host allowlist, its host is what the client wrote into ``Host``: a request that was signed
-    for another server with the same key then passes here. That is logged as a warning, once.
+    The URL is part of the signed data. Its host is what the client wrote into ``Host``, unless
+    `base_url`, a trusted proxy or a host allowlist determines it; without them, a request that
+    was signed for another server with the same key passes. This is logged once, as a warning.
 
     Args:
-        app: the WSGI application.
-        signing_key: the platform's signing key, or several while one replaces another.
-        base_url: the public URL of the server's root, where that cannot be told from a request.
+        app: the wrapped application.
+        signing_key: the platform's signing key, or several during a key rotation.
+        base_url: the public URL of the server's root, if requests do not show it.
         protect: paths whose requests must be signed, with everything below them.
-        exempt: paths that are let off, each exactly.
-        max_bytes: the longest body to read.
+        exempt: paths that skip verification, matched exactly.
+        max_bytes: the largest body to read.
 
     Raises:
-        ValueError: one of the arguments is unusable; the message never holds a key.
+        TypeError, ValueError: an argument is invalid; the message never contains a key.
     """
 
     def __init__(
@@ -65,44 +68,32 @@ class WebhookSignatureMiddleware:
         ):
             return self.app(environ, start_response)
         if not self._warned:
-            self._warn_of_host(environ)
+            self._warn_about_host(environ)
         try:
-            reason = self._fault(environ)
-        except BodyError as error:
-            return refuse(
-                environ,
-                start_response,
-                error.status,
-                error.error,
-                event="body_refused",
-                reason=error.reason,
-            )
-        if reason:
-            return refuse(
-                environ,
-                start_response,
-                403,
-                "Forbidden: invalid signature",
-                event="signature_refused",
-                reason=reason,
-            )
+            self._verify(environ)
+        except Refusal as refusal:
+            return refuse(environ, start_response, refusal)
         return self.app(environ, start_response)
 
-    def _fault(self, environ: WSGIEnvironment) -> str:
-        """Return why the request is refused; ``""`` when its signature is valid."""
+    def _verify(self, environ: WSGIEnvironment) -> None:
+        """Verify the signature of a request.
+
+        Raises:
+            Refusal: the signature is missing or invalid, or the body cannot be read.
+        """
         sha256 = environ.get("HTTP_X_SIGNALWIRE_SHA256_SIGNATURE")
         sha1 = environ.get("HTTP_X_SIGNALWIRE_SIGNATURE")
         sha1_alias = environ.get("HTTP_X_TWILIO_SIGNATURE")
         reason = check_headers(sha256, sha1, sha1_alias)
         if reason:
-            return reason
+            raise invalid_signature(reason)
         try:
             url = public_request_url(environ, self.base_url)
         except ValueError:
-            return "bad_url"
+            raise invalid_signature("bad_url") from None
         body = read_body(environ, self.max_bytes)
         replay_body(environ, body)
-        return verify_request(
+        reason = verify_request(
             self._keys,
             url,
             body,
@@ -111,8 +102,10 @@ class WebhookSignatureMiddleware:
             sha1_alias_signature=sha1_alias,
             content_type=environ.get("CONTENT_TYPE", ""),
         ).reason
+        if reason:
+            raise invalid_signature(reason)
 
-    def _warn_of_host(self, environ: WSGIEnvironment) -> None:
+    def _warn_about_host(self, environ: WSGIEnvironment) -> None:
         if (
             self.base_url is not None
             or environ.get("swaig_wsgi.forwarded") is True
@@ -124,6 +117,6 @@ class WebhookSignatureMiddleware:
             environ,
             "signature_url_unverified",
             "host_not_verified",
-            "webhook signatures are checked against a URL whose host the client chooses: "
+            "webhook signatures are verified against a URL whose host the client chooses: "
             "set a base URL, trusted proxies or allowed hosts",
         )

@@ -1,4 +1,4 @@
-"""Only tool calls with a valid token reach the application."""
+"""Verification of tool tokens."""
 
 from __future__ import annotations
 
@@ -6,42 +6,47 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..core.body_size import BodyError, check_max_bytes
+from ..core._validation import ArgumentTypeError
+from ..core.body_size import check_max_bytes
 from ..core.calls import check_call
 from ..core.paths import path_scope
+from ..core.refusals import Refusal, invalid_tool_token, unsupported_media_type
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, ToolToken, token_from_query
+from ..processes import unshared_variables
 from ..sessions import SessionManager
 from ..wsgi import read_body, refuse, replay_body
-from ._per_process import PerProcessState, unshared_key
+from ._per_process import refuse_unshared
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+__all__ = ["ToolTokenMiddleware"]
+
 
 class ToolTokenMiddleware:
-    """Guard a tool endpoint, whatever serves it: no valid token, no call (seed: Secure Tools).
+    """Refuse tool calls without a valid token with 403 ("Secure Tools" in the SDK's guide).
 
-    The token comes from the query parameter ``__token``; the call id and the function that it
-    must have been made for come from the JSON body: ``call_id``, else ``call.call_id``, or
-    ``conversation_id``; and ``function``. Every request to a protected path needs them, whatever
-    its method; put CORS outside.
+    The token is the query parameter ``__token``. It must have been issued for the function and
+    the call in the JSON body: ``function``; and ``call_id``, else ``call.call_id``, or
+    ``conversation_id``. This applies to every request to a protected path, whatever its method,
+    so place CORS outside.
 
-    The body is read only once the token turned out to be genuine and alive, so that a stranger
-    cannot stall a worker here, and is handed on as if unread. The id that the token proved is in
-    ``environ["swaig_wsgi.call_id"]``; it is always removed first, so its presence proves that this
-    request was checked. Use it, never an id of the body: another one there may name any call.
+    The body is read only after the token itself was verified, so that a client without one
+    cannot stall a worker, and is replayed for the application. The verified call id is recorded
+    in ``environ["swaig_wsgi.call_id"]``, which no client can set. Use it instead of an id in the
+    body, which may name any other call.
 
     Args:
-        app: the WSGI application.
-        sessions: made the tokens, or has the same keys as what did.
-        protect: the paths to guard, with everything below them.
-        max_bytes: the longest body to read.
-        allow_per_process: serve, and do not answer 503, though several processes serve and each
-            generated a key of its own, so that tokens of one are refused by the next.
+        app: the wrapped application.
+        sessions: issued the tokens, or shares the keys of the issuer.
+        protect: the paths to protect, with everything below them.
+        max_bytes: the largest body to read.
+        allow_per_process: serve even though each of several processes generated a key of its
+            own, and refuses the tokens of the others; by default the response is 503.
 
     Raises:
-        ValueError: an argument is unusable.
+        TypeError, ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -54,40 +59,39 @@ class ToolTokenMiddleware:
         allow_per_process: bool = False,
     ) -> None:
         if not isinstance(sessions, SessionManager):
-            raise ValueError("sessions must be a SessionManager")
+            raise ArgumentTypeError("sessions must be a SessionManager")
         self.app = app
         self.sessions = sessions
         self.max_bytes = check_max_bytes(max_bytes)
         self._scope = path_scope(protect)
-        self._state = PerProcessState(lambda: unshared_key(sessions), allowed=allow_per_process)
+        self._allow_per_process = allow_per_process
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop("swaig_wsgi.call_id", None)
         if not self._scope.covers(environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
-        if self._state.found(environ):
-            return self._state.refuse(environ, start_response)
-        detail = ""
+        unshared = refuse_unshared(
+            environ,
+            lambda: unshared_variables(key_pid=self.sessions.key_made_by),
+            allowed=self._allow_per_process,
+        )
+        if unshared is not None:
+            return refuse(environ, start_response, unshared)
         try:
             token = self._open_token(environ)
             if not _may_be_json(environ):
-                return _refuse(
-                    environ, start_response, 415, "Unsupported media type", "not_json_type"
-                )
+                raise unsupported_media_type()
             body = read_body(environ, self.max_bytes)
             _check_call(token, body)
         except TokenError as error:
-            status, text, reason = 403, "Forbidden: invalid tool token", error.reason
-            detail = key_detail(self.sessions, reason)
-        except JSONBodyError as error:
-            status, text, reason = 400, error.error, "bad_body"
-        except BodyError as error:
-            status, text, reason = error.status, error.error, error.reason
-        else:
-            replay_body(environ, body)
-            environ["swaig_wsgi.call_id"] = token.call_id
-            return self.app(environ, start_response)
-        return _refuse(environ, start_response, status, text, reason, detail)
+            detail = key_detail(self.sessions, error.reason)
+            refusal = invalid_tool_token(error.reason, detail)
+            return refuse(environ, start_response, refusal)
+        except Refusal as refusal:
+            return refuse(environ, start_response, refusal)
+        replay_body(environ, body)
+        environ["swaig_wsgi.call_id"] = token.call_id
+        return self.app(environ, start_response)
 
     def _open_token(self, environ: WSGIEnvironment) -> ToolToken:
         text = token_from_query(environ.get("QUERY_STRING", ""))
@@ -97,17 +101,16 @@ class ToolTokenMiddleware:
 
 
 def key_detail(sessions: SessionManager, reason: str) -> str:
-    """Return what else the log must say about a token that was refused for `reason`.
+    """Return an explanation for the log of a token that was refused for `reason`.
 
-    A token that another key signed is mostly no attack but one from before a restart.
+    A token that another key signed is usually not an attack but was issued before a restart.
     """
     made_at = sessions.key_made_at
     if reason != "bad_signature" or made_at is None:
         return ""
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made_at))
     return (
-        f"this process has its generated key since {since}; a token from before needs "
-        "SIGNALWIRE_SWAIG_SECRET to be set"
+        f"the key was generated at {since}; to accept earlier tokens, set SIGNALWIRE_SWAIG_SECRET"
     )
 
 
@@ -117,30 +120,8 @@ def _may_be_json(environ: WSGIEnvironment) -> bool:
 
 
 def _check_call(token: ToolToken, body: bytes) -> None:
-    """Check that `body` is a call that `token` was made for.
-
-    A body that names no call, or is none at all, is one that no token was made for.
-    """
+    """Check that `token` was issued for the call in `body`; an empty body names no call."""
     call = loads_object(body) if body else {}
     if not isinstance(call.get("function", ""), str):
         raise JSONBodyError("function must be a string")
     check_call(token, call, call.get("function"))
-
-
-def _refuse(
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    status: int,
-    error: str,
-    reason: str,
-    detail: str = "",
-) -> Iterable[bytes]:
-    return refuse(
-        environ,
-        start_response,
-        status,
-        error,
-        event="tool_token_refused",
-        reason=reason,
-        detail=detail,
-    )

@@ -1,4 +1,4 @@
-"""The host of a request, where an allowlist has found it."""
+"""The verified host of a request."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ HOST_ALLOWED = "swaig_wsgi.host_allowed"
 
 
 def allowed_host(environ: WSGIEnvironment) -> str | None:
-    """Return the ``Host`` of the request if an allowlist outside has found it, else None.
-
-    A proxy layer in between may have put another host there, which nobody has judged.
-    """
+    """Return the ``Host`` of the request if an allowlist outside contains it, else None."""
     host: str | None = environ.get("HTTP_HOST")
+    # A proxy layer in between may have replaced the host with an unverified one.
     return host if host is not None and environ.get(HOST_ALLOWED) == host else None

@@ -15,10 +15,10 @@ security_log = logging.getLogger("swaig_wsgi.security")
 
 
 def set_log_level(level: int | str) -> None:
-    """Set from which level on the logger ``swaig_wsgi`` writes.
+    """Set the level of the logger ``swaig_wsgi``.
 
-    The security log goes on at WARNING, unless somebody has given it a level of its own: who logs
-    less must not thereby lose the record of what was refused.
+    The security log stays at WARNING unless it has a level of its own: lowering verbosity must
+    not silence refusals.
     """
     log.setLevel(level)
     if security_log.level == logging.NOTSET:
@@ -34,9 +34,8 @@ def log_security(
 ) -> None:
     """Write one record to the logger ``swaig_wsgi.security``; nothing else writes there.
 
-    The record has attributes `event`, `reason` and `client` for structured logging; `detail`, for
-    whoever reads it, stands in brackets at the end. None of them may be a secret; control
-    characters are escaped here.
+    The record has the attributes `event`, `reason` and `client` for structured logging. `detail`
+    follows in parentheses. None of them may be a secret. Control characters are escaped.
     """
     client = escape_control(str(environ.get("REMOTE_ADDR") or "-"))
     event, reason = escape_control(event), escape_control(reason)

@@ -1,4 +1,4 @@
-"""The one way in which this library answers a request itself."""
+"""Responses of this library, refusals included."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ..core.refusals import Refusal
 from ._logging import log_security
 from ._unread import UnreadBodyResponse, leaves_body
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Headers = Iterable["tuple[str, str]"]
 
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
-#: Answers without content (RFC 9110 sections 15.3.5 and 15.4.5): they end after their headers.
+#: Responses without content (RFC 9110 sections 15.3.5 and 15.4.5): they end after their headers.
 _WITHOUT_CONTENT = frozenset({204, 304})
 
 
@@ -29,9 +30,9 @@ def respond(
     headers: Headers = (),
     content_type: str = "application/json",
 ) -> Iterable[bytes]:
-    """Answer with `body`, its exact ``Content-Length``, and on HEAD with the headers alone.
+    """Respond with `body` and its exact ``Content-Length``; to HEAD, with the headers alone.
 
-    A 204 or a 304 takes no `body` and says nothing about one.
+    A 204 or a 304 has neither body nor ``Content-Type`` and ``Content-Length``.
     """
     if status in _WITHOUT_CONTENT:
         fields = list(headers)
@@ -51,10 +52,10 @@ def respond_json(
     value: Any,
     headers: Headers = (),
 ) -> Iterable[bytes]:
-    """Answer with `value` as JSON.
+    """Respond with `value` as JSON.
 
     Raises:
-        ValueError, TypeError: as :func:`encode_json`.
+        ValueError, TypeError: `value` is not JSON-serializable.
     """
     return respond(environ, start_response, status, encode_json(value), headers)
 
@@ -63,7 +64,7 @@ def encode_json(value: Any) -> bytes:
     """Return `value` as JSON in ASCII.
 
     Raises:
-        ValueError, TypeError: `value` holds what JSON cannot say, NaN and infinities included.
+        ValueError, TypeError: `value` is not JSON-serializable, as are NaN and infinities.
     """
     return json.dumps(value, allow_nan=False).encode("ascii")
 
@@ -71,18 +72,10 @@ def encode_json(value: Any) -> bytes:
 def refuse(
     environ: WSGIEnvironment,
     start_response: StartResponse,
-    status: int,
-    error: str,
-    *,
-    event: str,
-    reason: str,
-    headers: Headers = (),
-    detail: str = "",
+    refusal: Refusal,
     level: int = logging.WARNING,
 ) -> Iterable[bytes]:
-    """Answer ``{"error": error}`` and leave one record in the security log.
-
-    `error` goes to the client, the rest only to the log: see :func:`log_security`.
-    """
-    log_security(environ, event, reason, detail, level)
-    return respond_json(environ, start_response, status, {"error": error}, headers)
+    """Respond with ``{"error": refusal.error}`` and leave one record in the security log."""
+    log_security(environ, refusal.event, refusal.reason, refusal.detail, level)
+    body = {"error": refusal.error}
+    return respond_json(environ, start_response, refusal.status, body, refusal.headers)

@@ -95,7 +95,7 @@ def test_a_repeat_that_waited_long_enough_hears_that_it_goes_on(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.5)
-    monkeypatch.setattr(once, "BEAT", 0.05)
+    monkeypatch.setattr(once, "HEARTBEAT", 0.05)
     hold = threading.Event()
     handler = Counted(hold)
     first = threading.Thread(target=Once(store).run, args=("once:a", 60, handler))
@@ -123,7 +123,7 @@ def test_a_running_call_keeps_its_claim_beyond_the_window(
     store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.5)
-    monkeypatch.setattr(once, "BEAT", 0.02)
+    monkeypatch.setattr(once, "HEARTBEAT", 0.02)
     hold = threading.Event()
     handler = Counted(hold)
     first = threading.Thread(target=Once(store).run, args=("once:a", 1, handler))
@@ -208,7 +208,7 @@ def test_a_claim_that_cannot_be_taken_back_lets_nothing_run(
     with pytest.MonkeyPatch.context() as patch:
         refuse_threads(patch)
         assert said(runner.run("once:a", 60, handler)) == UNCLAIMED
-    assert "could not be taken back" in caplog.text
+    assert "could not be released" in caplog.text
     assert said(runner.run("once:a", 60, handler)) == UNKNOWN
     assert handler.runs == 0
 
@@ -220,7 +220,7 @@ def test_an_answer_that_cannot_be_kept_is_still_given(
     handler = Counted()
     runner = Once(Failing("set"))  # type: ignore[arg-type]
     assert said(runner.run("once:a", 60, handler)) == "Paid."
-    assert "could not be kept" in caplog.text
+    assert "could not be stored" in caplog.text
     assert said(runner.run("once:a", 60, handler)) == UNKNOWN
     assert handler.runs == 1
 
@@ -261,16 +261,16 @@ def test_a_repeat_that_cannot_look_hears_that_it_is_unknown() -> None:
 def test_signs_of_life_that_cannot_be_given_stop_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(once, "BEAT", 0.01)
+    monkeypatch.setattr(once, "HEARTBEAT", 0.01)
 
     def slow() -> bytes:
         end = time.monotonic() + 60
-        while "sign of life" not in caplog.text and time.monotonic() < end:
+        while "heartbeat" not in caplog.text and time.monotonic() < end:
             time.sleep(0.01)
         return b'{"response": "Paid."}'
 
     assert said(Once(Failing("set")).run("once:a", 60, slow)) == "Paid."  # type: ignore[arg-type]
-    assert "sign of life" in caplog.text
+    assert "a heartbeat failed" in caplog.text
 
 
 def test_the_key_is_of_the_call_and_of_nothing_else() -> None:

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from swaig_wsgi.agent._forwards import ask, forward
+from swaig_wsgi.agent._forwards import forward
 
 
 class Part:
@@ -29,7 +29,7 @@ class Whole:
         self.part = Part()
 
     put = forward("part", Part.put)
-    count = ask("part", Part.count)
+    count = forward("part", Part.count)
 
 
 def test_it_hands_on_and_returns_its_own_object() -> None:

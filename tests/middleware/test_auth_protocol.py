@@ -57,18 +57,18 @@ def test_a_host_of_which_no_url_can_be_made_refuses(host, optional, caplog):
 
 
 class Fixed:
-    """The least that the middleware asks for."""
+    """The least that the middleware needs."""
 
-    def __init__(self, answer=None, challenges=("Custom",)):
-        self.answer = answer
+    def __init__(self, decision=None, challenges=("Custom",)):
+        self.decision = decision
         self._challenges = list(challenges)
-        self.asked = []
+        self.requests = []
 
-    def authenticate(self, headers, *, method="", url=""):
-        self.asked.append((headers, method, url))
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
+    def decide(self, request):
+        self.requests.append(request)
+        if isinstance(self.decision, BaseException):
+            raise self.decision
+        return self.decision
 
     def challenges(self, realm):
         return self._challenges
@@ -79,27 +79,40 @@ async def later(value):
 
 
 def test_another_authenticator_may_decide():
-    handler = Fixed(AuthResult("basic", "eve"))
+    handler = Fixed(Decision(AuthResult("basic", "eve")))
     seen = call(handler)[1]
     assert (seen["swaig_wsgi.auth"], seen["REMOTE_USER"]) == (AuthResult("basic", "eve"), "eve")
-    headers, method, url = handler.asked[0]
-    assert headers["host"] == "127.0.0.1"
-    assert (method, url) == ("GET", "http://127.0.0.1/")
-    assert is_open(Fixed(later(AuthResult("custom"))))
+    (request,) = handler.requests
+    assert request.headers["host"] == "127.0.0.1"
+    assert (request.method, request.url) == ("GET", "http://127.0.0.1/")
 
 
-@pytest.mark.parametrize("answer", [None, True, 1, "admin", object(), ("basic", "admin"), {}])
-def test_what_is_no_proof_does_not_let_in(answer):
-    assert not is_open(Fixed(answer))
-    assert not is_open(Fixed(later(answer)))
+def test_a_decision_may_be_awaitable():
+    assert is_open(Fixed(later(Decision(AuthResult("custom")))))
 
 
 @pytest.mark.parametrize(
-    ("environ", "reason"), [({}, "missing_credentials"), (BEARER, "bad_credentials")]
+    "value",
+    [
+        None,
+        True,
+        1,
+        "admin",
+        object(),
+        ("basic", "admin"),
+        {},
+        AuthResult("custom"),
+        Decision(True),
+    ],
 )
-def test_the_log_tells_absent_from_wrong_for_another_authenticator(caplog, environ, reason):
-    assert not is_open(Fixed(), environ=environ)
-    assert caplog.records[0].reason == reason
+def test_anything_but_a_decision_authenticates_nobody(value):
+    assert not is_open(Fixed(value))
+    assert not is_open(Fixed(value), optional=True)
+
+
+def test_the_reason_of_another_authenticator_is_logged(caplog):
+    assert not is_open(Fixed(Decision(None, "unknown_user")), environ=BEARER)
+    assert caplog.records[0].reason == "unknown_user"
 
 
 def test_an_authenticator_that_raises_refuses(caplog):
@@ -108,36 +121,28 @@ def test_an_authenticator_that_raises_refuses(caplog):
     assert caplog.records[-1].reason == "validator_error"
 
 
-def test_an_authenticator_with_decide_may_be_optional():
-    class Deciding(Fixed):
-        reads_url = False
-
-        def decide(self, headers, *, method="", url=""):
-            self.asked.append(url)
-            return Decision(None, "missing_credentials", anonymous=True)
-
-    handler = Deciding()
-    assert is_open(handler, optional=True)
-    assert handler.asked == [""]
+def test_an_authenticator_decides_whether_there_were_credentials():
+    absent = Fixed(Decision(None, "missing_credentials", anonymous=True))
+    assert is_open(absent, optional=True)
+    assert not is_open(absent)
+    assert not is_open(Fixed(Decision(None, "bad_credentials")), optional=True)
 
 
-def test_a_decision_may_come_late():
-    class Deciding(Fixed):
-        async def decide(self, headers, *, method="", url=""):
-            return Decision(AuthResult("custom"))
-
-    assert is_open(Deciding())
+def test_the_url_is_computed_only_for_handlers_that_read_it():
+    handler = Fixed(Decision(AuthResult("custom")))
+    assert is_open(handler, environ={"HTTP_HOST": "a b"})
+    with pytest.raises(ValueError, match="host"):
+        handler.requests[0].url  # noqa: B018
 
 
 @pytest.mark.parametrize(
     ("handler", "options", "named"),
     [
-        (None, {}, "authenticate"),
-        (("admin", "hunter2"), {}, "authenticate"),
+        (None, {}, "decide"),
+        (("admin", "hunter2"), {}, "decide"),
         (AuthHandler, {}, "handler"),
         (object(), {}, "handler"),
         (Fixed(challenges=()), {}, "challenge"),
-        (Fixed(), {"optional": True}, "decide"),
         (HANDLER, {"optional": "false"}, "optional"),
         (HANDLER, {"realm": "a\r\nX: y"}, "realm"),
         (HANDLER, {"realm": "日本"}, "realm"),

@@ -47,7 +47,7 @@ def seen(request, trusted=TRUSTED, **options):
 
 
 def without_wrappers(environ):
-    ours = ("wsgi.", "swaig_wsgi.ran.")
+    ours = ("wsgi.", "swaig_wsgi.proxies.policy")
     return {key: value for key, value in environ.items() if not key.startswith(ours)}
 
 

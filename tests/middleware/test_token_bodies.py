@@ -95,7 +95,7 @@ def test_a_token_may_prove_what_it_may_prove_to_an_agent(call):
 @pytest.mark.parametrize("member", ["call_id", "function", "conversation_id"])
 def test_members_that_are_no_text(member, value, caplog):
     error = {"error": f"Bad request: {member} must be a string"}
-    check_refused(request({**CALL, member: value}), caplog, 400, error, "bad_body")
+    check_refused(request({**CALL, member: value}), caplog, 400, error, "bad_request")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_members_that_are_no_text(member, value, caplog):
 )
 def test_bodies_that_two_could_read_differently(body, what, caplog):
     error = {"error": f"Bad request: {what}"}
-    check_refused(request(body), caplog, 400, error, "bad_body")
+    check_refused(request(body), caplog, 400, error, "bad_request")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_body_that_is_json_here_and_a_form_behind(content_type, caplog):
     body = json.dumps({**CALL, "x": "&function=other&call_id=root.3&y="}).encode()
     error = {"error": "Unsupported media type"}
     environ = request(body, CONTENT_TYPE=content_type)
-    check_refused(environ, caplog, 415, error, "not_json_type")
+    check_refused(environ, caplog, 415, error, "unsupported_media_type")
 
 
 def test_a_body_of_the_most_bytes():

@@ -45,10 +45,7 @@ def check_refused(request, caplog, status, error, reason, **options):
     assert response.headers["content-type"] == "application/json"
     assert response.headers["content-length"] == str(len(response.body))
     (record,) = caplog.records
-    assert (record.event, record.reason, record.client) == (
-        "tool_token_refused",
-        reason,
-        "192.0.2.7",
-    )
+    event = {413: "body_refused", 403: "tool_token_refused"}.get(status, "request_refused")
+    assert (record.event, record.reason, record.client) == (event, reason, "192.0.2.7")
     text = request.get("QUERY_STRING", "").partition("__token=")[2]
     assert not text or text not in record.getMessage()

@@ -3,6 +3,7 @@ import logging
 import pytest
 from support.wsgi import request
 
+from swaig_wsgi.core.refusals import Refusal
 from swaig_wsgi.wsgi import log_security, refuse, respond, respond_json
 
 
@@ -83,15 +84,9 @@ def test_headers_may_come_from_a_generator_and_are_not_changed():
 
 
 def refusing(environ, start_response):
-    return refuse(
-        environ,
-        start_response,
-        403,
-        "Forbidden: host not allowed",
-        event="host_refused",
-        reason="not_allowed",
-        headers=[("X-A", "b")],
-    )
+    error = "Forbidden: host not allowed"
+    refusal = Refusal(403, error, "not_allowed", event="host_refused", headers=[("X-A", "b")])
+    return refuse(environ, start_response, refusal)
 
 
 def test_a_refusal_is_sent_and_logs_once(caplog):

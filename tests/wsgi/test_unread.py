@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from swaig_wsgi.core.refusals import unauthorized
 from swaig_wsgi.wsgi import BODY_READ, UnreadBodyResponse, leaves_body, refuse, respond
 from swaig_wsgi.wsgi._unread import LINGER
 
@@ -91,7 +92,7 @@ def test_a_body_that_has_arrived_keeps_the_connection(
     ours, theirs = pair
     ours.settimeout(7)
     theirs.sendall(b"0123456789next")
-    made = refuse(environ_of(ours), start, 401, "Unauthorized", event="e", reason="r")
+    made = refuse(environ_of(ours), start, unauthorized("r", []))
     made.close()  # type: ignore[attr-defined]
     assert ours.gettimeout() == 7
     assert ours.recv(10) == b"next"

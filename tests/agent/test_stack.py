@@ -9,9 +9,8 @@ import pytest
 from werkzeug.test import Client
 
 from swaig_wsgi import AgentApp, AgentServer, Settings
-from swaig_wsgi.agent.wiring import unshared
-from swaig_wsgi.middleware._per_process import PASSWORD, SECRET, STORAGE
-from swaig_wsgi.processes import SharedState, install
+from swaig_wsgi.agent.stack import unshared_state
+from swaig_wsgi.processes import PASSWORD, SECRET, STORAGE, SharedState, install
 
 CREDENTIALS = ("admin", "a password")
 KEY = "a secret of some length"
@@ -30,15 +29,15 @@ def get(app: Any, path: str, multiprocess: bool = True) -> tuple[int, Any]:
 
 
 def test_configured_agents_share_what_they_need() -> None:
-    assert unshared(agent()) == ()
+    assert not unshared_state(agent())
     assert get(agent(), "/")[0] == 200
 
 
 def test_generated_secrets_are_named() -> None:
-    assert unshared(agent(secret_key=None)) == (SECRET,)
-    assert unshared(agent(basic_auth=None)) == (PASSWORD,)
+    assert unshared_state(agent(secret_key=None)) == {SECRET}
+    assert unshared_state(agent(basic_auth=None)) == {PASSWORD}
     both = agent(basic_auth=None, secret_key=None)
-    assert unshared(both) == (SECRET, PASSWORD)
+    assert unshared_state(both) == {SECRET, PASSWORD}
     for path in ("/", "/ready", "/swaig", "/nowhere"):
         assert get(both, path) == MISCONFIGURED
     assert get(both, "/health") == (200, {"status": "ok"})
@@ -46,21 +45,21 @@ def test_generated_secrets_are_named() -> None:
 
 
 def test_the_store_matters_once_it_is_used() -> None:
-    assert unshared(agent(settings=Settings(rate_limit=5))) == (STORAGE,)
+    assert unshared_state(agent(settings=Settings(rate_limit=5))) == {STORAGE}
     once = agent()
     once.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
-    assert unshared(once) == (STORAGE,)
+    assert unshared_state(once) == {STORAGE}
     remembering = agent()
-    assert unshared(remembering) == ()
+    assert not unshared_state(remembering)
     # Another process may have written what this one only reads.
     assert remembering.sessions.get_session_metadata("call") == {}
-    assert unshared(remembering) == (STORAGE,)
+    assert unshared_state(remembering) == {STORAGE}
     assert get(remembering, "/") == MISCONFIGURED
 
 
 def test_a_shared_store_is_fine(tmp_path: Any) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
-    assert unshared(agent(settings=Settings(rate_limit=5, storage_url=url))) == ()
+    assert not unshared_state(agent(settings=Settings(rate_limit=5, storage_url=url)))
 
 
 def test_the_operator_knows_better() -> None:
@@ -102,10 +101,10 @@ def test_what_the_parent_made_serves_all(monkeypatch: pytest.MonkeyPatch) -> Non
     assert same.sessions.validate_token("call", "pay", token)
     assert not other.sessions.validate_token("call", "pay", token)
     assert one.store is other.store is shared.store
-    assert set(unshared(one)) == {SECRET, PASSWORD, STORAGE}
+    assert set(unshared_state(one)) == {SECRET, PASSWORD, STORAGE}
     # As in a worker, which is not the process that made it.
     monkeypatch.setattr(os, "getpid", lambda: shared.pid + 1)
-    assert unshared(one) == ()
+    assert not unshared_state(one)
     server.register(one, "/bank")
     assert get(server, "/nowhere")[0] == 404
 
@@ -118,5 +117,5 @@ def test_the_log_says_since_when_the_key_is_in_use(caplog: pytest.LogCaptureFixt
     )
     assert answer.status_code == 403
     (record,) = (each for each in caplog.records if each.name == "swaig_wsgi.security")
-    assert "generated key since 20" in record.getMessage()
-    assert "since" not in answer.text
+    assert "the key was generated at 20" in record.getMessage()
+    assert "generated" not in answer.text

@@ -8,20 +8,16 @@ from typing import Any
 import pytest
 
 from swaig_wsgi import AgentApp, Settings
-from swaig_wsgi.agent.wiring import (
-    listening,
-    normal_route,
-    session_manager,
-    unshared,
-    with_own_parts,
-)
-from swaig_wsgi.stores import MemoryStore, SQLiteStore
+from swaig_wsgi.agent.routes import normal_route
+from swaig_wsgi.agent.stack import unshared_state
+from swaig_wsgi.stores import SQLiteStore
 
 SECRET, OLDER = "the secret of today", "the secret of yesterday"
 
 
 def manager(name: str = "bank", secret: Any = None, **settings: Any) -> Any:
-    return session_manager(name, Settings(**settings), secret, 60, MemoryStore())
+    options = {"basic_auth": ("a", "b"), "secret_key": secret, "token_expiry_secs": 60}
+    return AgentApp(name, settings=Settings(**settings), **options).sessions
 
 
 def test_keys_are_of_the_secret_and_the_agent() -> None:
@@ -55,15 +51,15 @@ def test_short_secrets_are_refused(secret: Any) -> None:
 
 def test_what_is_not_shared(tmp_path: Any) -> None:
     generated = AgentApp("bank")
-    assert set(unshared(generated)) == {"SIGNALWIRE_SWAIG_SECRET", "SWML_BASIC_AUTH_PASSWORD"}
+    assert set(unshared_state(generated)) == {"SIGNALWIRE_SWAIG_SECRET", "SWML_BASIC_AUTH_PASSWORD"}
     given = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET)
-    assert set(unshared(given)) == set()
+    assert set(unshared_state(given)) == set()
     limited = Settings(rate_limit=5)
     given = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET, settings=limited)
-    assert set(unshared(given)) == {"SWML_STORAGE_URL"}
+    assert set(unshared_state(given)) == {"SWML_STORAGE_URL"}
     limited = Settings(rate_limit=5, storage_url=f"sqlite:///{tmp_path}/store.db")
     given = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET, settings=limited)
-    assert set(unshared(given)) == set()
+    assert set(unshared_state(given)) == set()
     assert isinstance(given.store, SQLiteStore)
     assert generated.password_made_by == os.getpid()
 
@@ -104,8 +100,9 @@ def test_routes_that_are_none(route: Any) -> None:
     [("0.0.0.0", None, 3000), ("::1", 0, 0), ("agent.example.com", 65535, 65535), ("", 80, 80)],
 )
 def test_where_it_listens(host: str, port: Any, expected: int) -> None:
-    assert listening(host, port, Settings()) == (host, expected)
-    assert listening(host, None, Settings(port=8080)) == (host, 8080)
+    for settings, given, port_ in ((Settings(), port, expected), (Settings(port=8080), None, 8080)):
+        agent = AgentApp("a", basic_auth=("a", "b"), settings=settings, host=host, port=given)
+        assert (agent.host, agent.port) == (host, port_)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +170,8 @@ def test_the_document_holds_the_credentials_that_open_the_agent() -> None:
 
 def test_a_copy_has_parts_of_its_own() -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
-    own = with_own_parts(agent)
+    agent.set_dynamic_config_callback(lambda *args: None)
+    own = agent.configured_for({}, {}, {})
     own.set_param("a", 1).set_prompt_text("x").add_pre_answer_verb("sleep", 1)
     own.define_tool("look", "x", {}, lambda args, raw: "x")
     document = agent.render_swml("c", base_url="https://x.example")

@@ -1,0 +1,382 @@
+"""What an agent says: its parts, its document, and the methods that a subclass overrides."""
+
+from __future__ import annotations
+
+import copy
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, overload
+
+from ..concurrency import resolve
+from ..config import Settings
+from ..core._validation import ArgumentTypeError, check_int
+from ..core.auth import resolve_credentials
+from ..core.tokens import MIN_SECRET_BYTES, derive_key
+from ..core.urls import join_url, parse_base_url, with_credentials
+from ..middleware.auth import AuthHandler, is_overridden
+from ..processes import default_store, generated_key, generated_password
+from ..sessions import SessionManager
+from ..stores import Store
+from ..swaig import ToolRegistry, tool_name
+from ..swml import AISettings, CallFlow, Endpoints, Prompt, render_document
+from ..wsgi import log, set_log_level
+from ._forwards import forward
+from .routes import OWN_PATHS, normal_route
+
+DEFAULT_PORT = 3000
+
+_HOST = re.compile(r"[A-Za-z0-9._:%-]*")
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Agent:
+    """A voice agent without its WSGI application; see :class:`~swaig_wsgi.AgentApp`."""
+
+    #: Sections that the prompt of a subclass starts with: ``{title: body, list of bullets or
+    #: dictionary}``, or a list of dictionaries.
+    PROMPT_SECTIONS: Any = None
+
+    _parts: tuple[str, ...] = ("prompt", "ai", "call_flow", "tools")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        route: str = "/",
+        host: str = "0.0.0.0",  # noqa: S104 - the default of the SDK's guide
+        port: int | None = None,
+        basic_auth: tuple[str, str] | None = None,
+        token_expiry_secs: int = 3600,
+        secret_key: str | bytes | None = None,
+        settings: Settings | None = None,
+        auth: AuthHandler | None = None,
+        secure_by_default: bool = False,
+        auto_answer: bool = True,
+        record_call: bool = False,
+        record_format: str = "mp4",
+        record_stereo: bool = True,
+    ) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"name must be a non-empty string, not {name!r}")
+        settings = Settings.from_env() if settings is None else settings
+        if not isinstance(settings, Settings):
+            raise ArgumentTypeError(f"settings must be a Settings, not {type(settings).__name__}")
+        if auth is not None and not isinstance(auth, AuthHandler):
+            raise ArgumentTypeError(f"auth must be an AuthHandler, not {type(auth).__name__}")
+        self.name = name
+        self.route = normal_route(route)
+        self.host, self.port = _check_address(host, port, settings)
+        self.settings = settings
+        if settings.log_level is not None:
+            set_log_level(settings.log_level)
+        password, pid = generated_password(name)
+        self._credentials = resolve_credentials(
+            name, basic_auth, settings.basic_auth, password=password
+        )
+        generated = self._credentials.source == "generated"
+        #: The process that generated the password, or None.
+        self.password_made_by = pid if generated else None
+        self.store = default_store(settings.storage_url)
+        self.sessions = _session_manager(name, settings, secret_key, token_expiry_secs, self.store)
+        self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
+        self.prompt.add_declared(self.PROMPT_SECTIONS)
+        self.ai = AISettings()
+        self.call_flow = CallFlow(
+            auto_answer=auto_answer,
+            record_call=record_call,
+            record_format=record_format,
+            record_stereo=record_stereo,
+        )
+        self.tools = ToolRegistry(secure_by_default=secure_by_default)
+        self.routing_callbacks: dict[str, Callable[..., Any]] = {}
+        self._dynamic_config: Callable[..., Any] | None = None
+        self._auth = auth
+        if generated:
+            log.warning(
+                "agent %r: generated credentials, user %r, password ****; set "
+                "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD to choose them",
+                name,
+                self._credentials.user,
+            )
+        self._complete()
+
+    def _complete(self) -> None:
+        """Called when the constructor has set all attributes."""
+
+    # The document
+
+    def endpoints(self, base_url: str) -> Endpoints:
+        """Return the URLs of the callbacks below `base_url`, the public URL of the server."""
+        base = with_credentials(base_url, *self.get_basic_auth_credentials())
+        return Endpoints(
+            *(
+                join_url(base, f"{self.route}/{path}")
+                for path in ("swaig", "post_prompt", "debug_events")
+            )
+        )
+
+    def render_swml(
+        self, call_id: str | None = None, *, base_url: str | None = None
+    ) -> dict[str, Any]:
+        """Return the SWML document of one call.
+
+        Args:
+            call_id: the call that its tokens are bound to; by default a new id.
+            base_url: the public URL of the server; by default ``SWML_PROXY_URL_BASE``, else built
+                from the agent's scheme, host and port.
+
+        Raises:
+            ValueError: the call id or the URL is malformed.
+        """
+        if call_id is None:
+            call_id = str(uuid.uuid4())
+        if base_url is not None:
+            base_url = parse_base_url(base_url)
+        return render_document(
+            self.prompt,
+            self.ai,
+            self.call_flow,
+            self.tools,
+            self.endpoints(base_url or self._default_base_url()),
+            lambda function_name: self.sessions.generate_token(function_name, call_id),
+        )
+
+    def _default_base_url(self) -> str:
+        if self.settings.proxy_url_base is not None:
+            return self.settings.proxy_url_base
+        scheme = "https" if self.settings.ssl_enabled else "http"
+        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    set_prompt_text = forward("prompt", Prompt.set_text)
+    prompt_add_section = forward("prompt", Prompt.add_section)
+    prompt_add_to_section = forward("prompt", Prompt.add_to_section)
+    prompt_add_subsection = forward("prompt", Prompt.add_subsection)
+    prompt_has_section = forward("prompt", Prompt.has_section)
+    define_contexts = forward("prompt", Prompt.define_contexts)
+    reset_contexts = forward("prompt", Prompt.reset_contexts)
+    set_prompt_llm_params = forward("prompt", Prompt.set_llm_params)
+    set_post_prompt = forward("prompt", Prompt.set_post_prompt)
+    set_post_prompt_llm_params = forward("prompt", Prompt.set_post_prompt_llm_params)
+
+    set_param = forward("ai", AISettings.set_param)
+    set_params = forward("ai", AISettings.set_params)
+    add_hint = forward("ai", AISettings.add_hint)
+    add_hints = forward("ai", AISettings.add_hints)
+    add_pattern_hint = forward("ai", AISettings.add_pattern_hint)
+    add_language = forward("ai", AISettings.add_language)
+    add_pronunciation = forward("ai", AISettings.add_pronunciation)
+    set_global_data = forward("ai", AISettings.set_global_data)
+    update_global_data = forward("ai", AISettings.update_global_data)
+    set_native_functions = forward("ai", AISettings.set_native_functions)
+    add_function_include = forward("ai", AISettings.add_function_include)
+    set_internal_fillers = forward("ai", AISettings.set_internal_fillers)
+    enable_debug_events = forward("ai", AISettings.enable_debug_events)
+
+    add_pre_answer_verb = forward("call_flow", CallFlow.add_pre_answer)
+    add_answer_verb = forward("call_flow", CallFlow.set_answer)
+    add_post_answer_verb = forward("call_flow", CallFlow.add_post_answer)
+    add_post_ai_verb = forward("call_flow", CallFlow.add_post_ai)
+    clear_pre_answer_verbs = forward("call_flow", CallFlow.clear_pre_answer)
+    clear_post_answer_verbs = forward("call_flow", CallFlow.clear_post_answer)
+    clear_post_ai_verbs = forward("call_flow", CallFlow.clear_post_ai)
+
+    # Tools
+
+    define_tool = forward("tools", ToolRegistry.define)
+    register_swaig_function = forward("tools", ToolRegistry.register)
+
+    @overload
+    def tool(self, name: Handler, /) -> Handler: ...
+
+    @overload
+    def tool(
+        self, name: str | None = None, description: str | None = None, **options: Any
+    ) -> Callable[[Handler], Handler]: ...
+
+    def tool(self, name: Any = None, description: str | None = None, **options: Any) -> Any:
+        """Return a decorator that defines a tool and leaves the function unchanged.
+
+        Args:
+            name: by default the function's name. ``@app.tool`` without parentheses passes the
+                function itself.
+            description: by default the first paragraph of the docstring.
+            options: as for :meth:`define_tool`; ``parameters`` are by default derived from the
+                function's annotations and docstring.
+        """
+        given_name = None if callable(name) else name
+        parameters = options.pop("parameters", None)
+
+        def decorate(handler: Handler) -> Handler:
+            self.tools.define(
+                given_name or tool_name(handler), description or "", parameters, handler, **options
+            )
+            return handler
+
+        return decorate(name) if callable(name) else decorate
+
+    # Each request
+
+    @property
+    def customizes_requests(self) -> bool:
+        """Whether a document depends on more of its request than the call id."""
+        return self._dynamic_config is not None or is_overridden(self, Agent, "on_swml_request")
+
+    def set_dynamic_config_callback(self, callback: Callable[..., Any]) -> Agent:
+        """Register ``callback(query, body, headers, agent)``, called for each document.
+
+        `agent` is a copy that renders this document alone; every method that changes a document
+        may be called on it. `headers` lack those that carry secrets. A tool defined there is
+        announced to the AI but cannot be called here: calls go to the agent itself.
+
+        Raises:
+            TypeError: `callback` is not callable.
+        """
+        if not callable(callback):
+            raise ArgumentTypeError(f"callback must be callable, not {callback!r}")
+        self._dynamic_config = callback
+        return self
+
+    def configured_for(
+        self, query: dict[str, str], body: dict[str, Any], headers: dict[str, str]
+    ) -> Agent:
+        """Return the agent that renders the document of a request: itself, or a copy."""
+        if self._dynamic_config is None:
+            return self
+        # The parts never change in place what they contain, so shallow copies are independent.
+        agent = copy.copy(self)
+        for part in self._parts:
+            setattr(agent, part, copy.copy(getattr(self, part)))
+        resolve(self._dynamic_config(query, body, headers, agent))
+        return agent
+
+    def register_routing_callback(
+        self, callback_fn: Callable[..., Any], path: str = "/sip"
+    ) -> Agent:
+        """Register ``callback_fn(body, headers)``, called with each request for `path`.
+
+        If it returns a path, the platform is redirected to it (307), with the credentials of the
+        agent there. If it returns None, this agent's document is the response.
+
+        Raises:
+            TypeError: the callback is not callable.
+            ValueError: the path is malformed, or taken by an endpoint or another callback.
+        """
+        key = normal_route(path)
+        if not callable(callback_fn):
+            raise ArgumentTypeError(f"callback_fn must be callable, not {callback_fn!r}")
+        if key in OWN_PATHS or key in self.routing_callbacks:
+            raise ValueError(f"the path {path!r} is taken")
+        # A new dictionary: other threads may be iterating over the old one.
+        self.routing_callbacks = {**self.routing_callbacks, key: callback_fn}
+        return self
+
+    def unregister_routing_callback(self, path: str) -> bool:
+        """Remove the callback for `path`; return whether there was one."""
+        key = normal_route(path)
+        callbacks = dict(self.routing_callbacks)
+        removed = callbacks.pop(key, None) is not None
+        self.routing_callbacks = callbacks
+        return removed
+
+    # Override points
+
+    def on_swml_request(
+        self, body: dict[str, Any], query: dict[str, str], headers: dict[str, str]
+    ) -> Any:
+        """Called with each document request; return changes to its ``ai`` verb, or None.
+
+        An object is merged into the existing one, anything else replaces it. `headers` lack those
+        that carry secrets.
+        """
+        return None
+
+    def on_function_call(self, name: str, args: dict[str, Any], raw_data: dict[str, Any]) -> Any:
+        """Called with each call of the tool `name`, after its token and arguments were checked.
+
+        Returns what its handler returns. ``raw_data["verified_call_id"]`` is the call id of the
+        token; everything else in `raw_data` is unverified.
+        """
+        tool = self.tools.get(name)
+        if tool is None or tool.call is None:
+            raise LookupError(f"there is no tool {name!r} to call")
+        return tool.call(args, raw_data)
+
+    def on_summary(self, summary: Any, raw_data: dict[str, Any]) -> Any:
+        """Called with the summary of a call that has ended."""
+
+    def on_debug_event(self, event: dict[str, Any]) -> Any:
+        """Called with each debug event."""
+
+    def validate_basic_auth(self, username: str, password: str) -> bool:
+        """Called with credentials that matched; anything but True refuses the request.
+
+        An override can therefore only refuse more requests, never admit more. By default this
+        compares the credentials once more.
+        """
+        handlers = [AuthHandler(basic_auth=self.get_basic_auth_credentials()), self._auth]
+        return any(handler.verify_basic_auth(username, password) for handler in handlers if handler)
+
+    # Credentials
+
+    @property
+    def credential_validator(self) -> Callable[[str, str], Any] | None:
+        """:meth:`validate_basic_auth` if it is overridden, else None."""
+        overridden = is_overridden(self, Agent, "validate_basic_auth")
+        return self.validate_basic_auth if overridden else None
+
+    @overload
+    def get_basic_auth_credentials(self) -> tuple[str, str]: ...
+
+    @overload
+    def get_basic_auth_credentials(self, include_source: Literal[True]) -> tuple[str, str, str]: ...
+
+    @overload
+    def get_basic_auth_credentials(self, include_source: Literal[False]) -> tuple[str, str]: ...
+
+    def get_basic_auth_credentials(
+        self, include_source: bool = False
+    ) -> tuple[str, str] | tuple[str, str, str]:
+        """Return user and password, and their source on request.
+
+        The source is ``"provided"``, ``"environment"`` or ``"generated"``.
+        """
+        user, password, source = self._credentials
+        return (user, password, source) if include_source else (user, password)
+
+
+def _check_address(host: object, port: object, settings: Settings) -> tuple[str, int]:
+    """Return host and port of the development server, the port from the settings if not given."""
+    if not isinstance(host, str) or not _HOST.fullmatch(host):
+        raise ValueError(f"host must be a host name or an address, not {host!r}")
+    if port is None:
+        port = settings.port or DEFAULT_PORT
+    return host, check_int("port", port, 0, 65535)
+
+
+def _session_manager(
+    name: str,
+    settings: Settings,
+    secret_key: str | bytes | None,
+    token_expiry_secs: int,
+    store: Store,
+) -> SessionManager:
+    """Return a manager with keys of this agent alone; agents may share the secret."""
+    secret = settings.swaig_secret if secret_key is None else secret_key
+    if isinstance(secret, str):
+        secret = secret.encode("utf-8", "surrogatepass")
+    if secret is not None and not isinstance(secret, bytes):
+        raise ArgumentTypeError(f"secret_key must be str or bytes, not {type(secret).__name__}")
+    if secret is not None and len(secret) < MIN_SECRET_BYTES:
+        raise ValueError(f"secret_key must have at least {MIN_SECRET_BYTES} bytes")
+    return SessionManager(
+        token_expiry_secs,
+        generated_key(f"agent {name}") if secret is None else derive_key(secret, name),
+        fallback_keys=[
+            derive_key(fallback.encode("utf-8", "surrogatepass"), name)
+            for fallback in settings.swaig_secret_fallbacks
+        ],
+        store=store,
+    )

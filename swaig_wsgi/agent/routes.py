@@ -1,0 +1,77 @@
+"""The URL rules below an agent's route, and its 404 and 405."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.wsgi import get_path_info
+
+from ..core import refusals
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: The paths of an agent's own endpoints, below its route.
+OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
+
+_NOT_IN_ROUTES = re.compile(r"[<>?#%\\]")
+
+
+class Routes:
+    """The endpoints of an agent by path.
+
+    Args:
+        route: the agent's route, without a trailing slash.
+        endpoints: by path below the route, each with its methods. A trailing slash is optional.
+    """
+
+    def __init__(self, route: str, endpoints: Mapping[str, tuple[object, Sequence[str]]]) -> None:
+        rules = [
+            Rule(f"{route}{path}{slash}", methods=methods, endpoint=endpoint)
+            for path, (endpoint, methods) in endpoints.items()
+            for slash in ("", "/")
+            if route or path or slash
+        ]
+        # The rules have no host, so one adapter serves all requests.
+        self._adapter = Map(rules, merge_slashes=False).bind("agent.invalid")
+
+    def match(self, environ: WSGIEnvironment) -> object:
+        """Return the endpoint of a request.
+
+        Raises:
+            Refusal: there is none (404), or it has another method (405).
+        """
+        path = get_path_info(environ) or "/"
+        if path.startswith("//"):
+            raise refusals.not_found()  # Werkzeug would strip the slashes.
+        try:
+            endpoint: object = self._adapter.match(path, environ["REQUEST_METHOD"])[0]
+        except MethodNotAllowed as error:
+            raise refusals.method_not_allowed(error.valid_methods or ()) from None
+        except NotFound:
+            raise refusals.not_found() from None
+        return endpoint
+
+
+def raw_path(route: str) -> str:
+    """Return `route` as a WSGI server passes it in ``PATH_INFO`` (UTF-8 read as Latin-1)."""
+    return route.encode().decode("latin-1")
+
+
+def normal_route(route: str) -> str:
+    """Return `route` without its trailing slash; the root is the empty string.
+
+    Raises:
+        ValueError: `route` does not start with a slash, or has empty or dot segments.
+    """
+    if not isinstance(route, str) or not route.startswith("/"):
+        raise ValueError(f"route must be a path that starts with '/', not {route!r}")
+    if any(segment in ("", ".", "..") for segment in route.strip("/").split("/")) and route != "/":
+        raise ValueError(f"route {route!r} must not contain empty or dot segments")
+    if _NOT_IN_ROUTES.search(route) or not route.isprintable():
+        raise ValueError(f"route {route!r} must not contain placeholders or any of ?#%\\")
+    return route.rstrip("/")

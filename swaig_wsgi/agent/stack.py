@@ -1,0 +1,108 @@
+"""The layers around one agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..config import Settings
+from ..core.headers import AGENT_HEADERS
+from ..middleware._per_process import PerProcessGuard
+from ..middleware.auth import AuthHandler
+from ..middleware.harden import stack
+from ..middleware.signatures import WebhookSignatureMiddleware
+from ..processes import unshared_variables
+from .agent import Agent
+from .auth import AgentAuthenticator
+from .endpoints import Endpoints
+from .health import HealthEndpoints, Readiness
+from .routes import raw_path
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..stores import Store
+
+DEFAULT_MAX_REQUEST_SIZE = 1_048_576
+
+
+def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) -> WSGIApplication:
+    """Return the WSGI application of `agent`, with all of its layers.
+
+    Args:
+        agent: with its route, settings and parts.
+        auth: methods of authentication that are accepted beside Basic.
+        readiness: the checks behind ``/ready``.
+    """
+    # An agent serves machines and holds nothing for browsers. It may therefore be stricter than a
+    # site, and, as in the SDK, any origin may read what needs no ambient credentials.
+    default_origins = None if agent.settings.csrf_protection else ("*",)
+    max_body = agent.settings.max_request_size or DEFAULT_MAX_REQUEST_SIZE
+    settings = replace(
+        agent.settings,
+        cors_origins=agent.settings.cors_origins or default_origins,
+        allowed_hosts=agent.settings.allowed_hosts or ("*",),
+        max_request_size=max_body,
+    )
+    secret_headers = () if auth is None else (auth.api_key_header,)
+    app: WSGIApplication = Endpoints(agent, settings.proxy_url_base, max_body, secret_headers)
+    if settings.signing_key is not None:
+        app = WebhookSignatureMiddleware(
+            app, settings.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
+        )
+    basic = AuthHandler(basic_auth=agent.get_basic_auth_credentials())
+    return stack_with_health(
+        app,
+        settings,
+        agent.route,
+        readiness.failures,
+        lambda: unshared_state(agent),
+        auth=AgentAuthenticator(basic, auth, lambda: agent.credential_validator),
+        store=agent.store,
+    )
+
+
+def stack_with_health(
+    app: WSGIApplication,
+    settings: Settings,
+    route: str,
+    failures: Callable[[], tuple[str, ...]],
+    find_unshared: Callable[[], Iterable[str]],
+    *,
+    auth: AgentAuthenticator | None = None,
+    store: Store,
+) -> WSGIApplication:
+    """Return `app` in the layers of `settings`, with ``/health`` and ``/ready`` below `route`."""
+    allowed = settings.allow_per_process_state
+    route = raw_path(route)
+    exempt = (f"{route}/health", f"{route}/health/")
+    return stack(
+        app,
+        settings,
+        auth=auth,
+        headers=AGENT_HEADERS,
+        store=store,
+        public=lambda inner: PerProcessGuard(
+            HealthEndpoints(inner, route, failures, details=auth is not None),
+            find_unshared,
+            allowed=allowed,
+            exempt=exempt,
+        ),
+        # The guard has asked about the store, too.
+        allow_per_process=True,
+    )
+
+
+def unshared_state(agent: Agent) -> frozenset[str]:
+    """Return the variables that would share what this process generated for `agent` alone."""
+    uses_store = (
+        agent.settings.rate_limit is not None
+        or agent.sessions.keeps_metadata
+        or any(tool.once is not None for tool in agent.tools)
+    )
+    return unshared_variables(
+        key_pid=agent.sessions.key_made_by,
+        password_pid=agent.password_made_by,
+        store=agent.store if uses_store else None,
+    )
