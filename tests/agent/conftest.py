@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
-from wsgiref.validate import validator
 
 import pytest
-from werkzeug.test import Client
+from support.wsgi import Client
 
 from swaig_wsgi import AgentApp, FunctionResult
 
 
 class AgentClient(Client):
-    """A client of an agent, under the validator of PEP 3333, with the agent's credentials."""
+    """A client of an agent, with the agent's credentials."""
 
     def __init__(self, app: AgentApp) -> None:
-        super().__init__(validator(app))
-        self.credentials = app.get_basic_auth_credentials()
-
-    def open(self, *args: Any, **options: Any) -> Any:
-        options.setdefault("auth", self.credentials)
-        options.setdefault("buffered", True)
-        return super().open(*args, **options)
+        super().__init__(app, auth=app.get_basic_auth_credentials())
 
     def document(self, path: str = "/", call_id: str = "call-1", **options: Any) -> dict[str, Any]:
-        answer = self.post(path, json={"call_id": call_id}, **options)
-        assert answer.status_code == 200
-        return answer.json
+        response = self.post(path, {"call_id": call_id}, **options)
+        assert response.status == 200
+        return response.json
 
     def tools(self, *args: Any, **options: Any) -> dict[str, dict[str, Any]]:
         ai = ai_of(self.document(*args, **options))

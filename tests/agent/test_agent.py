@@ -90,7 +90,7 @@ def test_routes(route: str, expected: str) -> None:
         5,
     ],
 )
-def test_routes_that_are_none(route: Any) -> None:
+def test_invalid_routes_are_rejected(route: Any) -> None:
     with pytest.raises(ValueError, match="route"):
         normal_route(route)
 
@@ -143,7 +143,7 @@ def test_where_nothing_can_listen(host: Any, port: Any) -> None:
         5,
     ],
 )
-def test_base_urls_that_are_none(url: Any) -> None:
+def test_invalid_base_urls_are_rejected(url: Any) -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
     with pytest.raises(ValueError, match="expected"):
         agent.render_swml("c", base_url=url)

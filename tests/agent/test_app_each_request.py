@@ -29,7 +29,7 @@ def test_changes_hold_for_one_document(make_agent: Any, client_of: Any) -> None:
     agent = make_agent(cls=Greeter).set_global_data({"bank": "first"}).add_hint("BIC")
     client = client_of(agent)
     before = agent.render_swml("x", base_url="https://x.example")
-    changed = ai_of(client.post("/", json={"call_id": "c", "caller": "Bob"}).json)
+    changed = ai_of(client.post("/", body={"call_id": "c", "caller": "Bob"}).json)
     assert changed["global_data"] == {"bank": "first", "caller": "Bob"}
     assert changed["prompt"]["temperature"] == 0.5
     assert changed["prompt"]["text"].startswith("You are bank")
@@ -58,11 +58,11 @@ def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
     agent.set_dynamic_config_callback(configure)
     client = client_of(agent)
     for tier in ("gold", "silver"):
-        answer = client.post(
-            f"/?tier={tier}&__token=t0ken", json={"data": {"n": tier}}, headers={"X-Tag": "t"}
+        response = client.post(
+            f"/?tier={tier}&__token=t0ken", body={"data": {"n": tier}}, headers={"X-Tag": "t"}
         )
-        main = answer.json["sections"]["main"]
-        ai = ai_of(answer.json)
+        main = response.json["sections"]["main"]
+        ai = ai_of(response.json)
         assert main[0] == {"sleep": 10}
         assert [each["title"] for each in ai["prompt"]["pom"]] == ["Role", "Tier"]
         assert ai["prompt"]["pom"][1]["body"] == tier
@@ -76,7 +76,7 @@ def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
     assert own["params"] == {}
     assert not {"hints", "post_prompt"} & set(own)
     assert len(agent.tools) == 2
-    assert client.post("/swaig", json={"function": "extra"}).status_code == 404
+    assert client.post("/swaig", body={"function": "extra"}).status == 404
     query, body, headers = seen[0]
     assert query == {"tier": "gold"}
     assert body == {"data": {"n": "gold"}}
@@ -101,7 +101,7 @@ def test_no_secret_header_reaches_a_callback(make_agent: Any, client_of: Any) ->
         "Proxy-Authorization": "s3cret",
     }
     for path in ("/", "/route"):
-        assert client.post(path, json={}, headers={**secret, "X-Tag": "t"}).status_code == 200
+        assert client.post(path, body={}, headers={**secret, "X-Tag": "t"}).status == 200
     assert len(seen) == 5
     for headers in seen:
         assert headers["X-Tag"] == "t"
@@ -113,12 +113,12 @@ def test_a_configured_key_is_a_secret_too(make_agent: Any, client_of: Any) -> No
     seen: list[dict[str, str]] = []
     agent = make_agent(auth=AuthHandler(api_key="s3cret-key", api_key_header="X-Door"))
     agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(headers))
-    answer = client_of(agent).post("/", json={}, auth=None, headers={"X-Door": "s3cret-key"})
-    assert answer.status_code == 200
+    response = client_of(agent).post("/", body={}, auth=None, headers={"X-Door": "s3cret-key"})
+    assert response.status == 200
     assert "s3cret-key" not in json.dumps(seen)
 
 
-def test_an_id_that_nobody_proved_reaches_no_callback(make_agent: Any, client_of: Any) -> None:
+def test_an_unverified_call_id_reaches_no_callback(make_agent: Any, client_of: Any) -> None:
     seen: list[dict[str, Any]] = []
 
     class Curious(AgentApp):
@@ -133,7 +133,7 @@ def test_an_id_that_nobody_proved_reaches_no_callback(make_agent: Any, client_of
     agent.register_routing_callback(lambda body, headers: seen.append(body), "/route")
     client = client_of(agent)
     for path in ("/", "/route", "/debug_events"):
-        client.post(path, json={"verified_call_id": "forged", "x": 1})
+        client.post(path, body={"verified_call_id": "forged", "x": 1})
     assert seen == [{"x": 1}] * 6
 
 
@@ -152,7 +152,7 @@ def test_a_copy_has_readiness_of_its_own(make_agent: Any, client_of: Any) -> Non
     client = client_of(make_agent().set_dynamic_config_callback(configure))
     client.document()
     client.document()
-    assert client.get("/ready").status_code == 200
+    assert client.get("/ready").status == 200
 
 
 def test_a_callback_that_raises_is_our_fault(
@@ -162,8 +162,8 @@ def test_a_callback_that_raises_is_our_fault(
         raise RuntimeError("s3cret detail")
 
     client = client_of(make_agent().set_dynamic_config_callback(fails))
-    answer = client.post("/", json={})
-    assert (answer.status_code, answer.json) == (500, {"error": "Internal server error"})
+    response = client.post("/", body={})
+    assert (response.status, response.json) == (500, {"error": "Internal server error"})
     assert "s3cret detail" in caplog.text
 
 
@@ -183,11 +183,11 @@ def test_threads_see_no_one_elses_data(make_agent: Any, client_of: Any) -> None:
         client = client_of(agent)
         for number in range(625):
             caller = f"{thread}-{number}"
-            answer = client.post(f"/?caller={caller}", json={"call_id": caller})
-            ai = ai_of(answer.json)
+            response = client.post(f"/?caller={caller}", body={"call_id": caller})
+            ai = ai_of(response.json)
             url = ai["SWAIG"]["functions"][2]["web_hook_url"]
             call = {"function": "echo", "call_id": caller, "argument": {"caller": caller}}
-            reply = client.post("/swaig?" + url.partition("?")[2], json=call)
+            reply = client.post("/swaig?" + url.partition("?")[2], body=call)
             if (
                 ai["global_data"] != {"caller": caller}
                 or ai["params"] != {"caller": caller}

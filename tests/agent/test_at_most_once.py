@@ -47,11 +47,11 @@ def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Any) -> Any:
         made.close()
 
 
-def said(answer: bytes) -> Any:
-    return json.loads(answer)["response"]
+def said(result: bytes) -> Any:
+    return json.loads(result)["response"]
 
 
-def test_a_repeat_gets_the_first_answer(store: Any) -> None:
+def test_a_repeat_gets_the_first_result(store: Any) -> None:
     handler = Counted()
     first = Once(store).run("once:a", 60, handler)
     assert Once(store).run("once:a", 60, handler) == first == b'{"response": "Paid."}'
@@ -71,15 +71,15 @@ def test_after_the_window_it_is_a_new_wish(store: Any, clock: Clock) -> None:
     assert handler.runs == 2
 
 
-def test_a_concurrent_repeat_waits_for_the_answer(store: Any) -> None:
+def test_a_concurrent_repeat_waits_for_the_result(store: Any) -> None:
     hold = threading.Event()
     handler = Counted(hold)
-    answers: list[bytes] = []
-    first = threading.Thread(target=lambda: answers.append(Once(store).run("once:a", 60, handler)))
+    results: list[bytes] = []
+    first = threading.Thread(target=lambda: results.append(Once(store).run("once:a", 60, handler)))
     first.start()
     assert handler.started.wait(60)
     repeats = [
-        threading.Thread(target=lambda: answers.append(Once(store).run("once:a", 60, handler)))
+        threading.Thread(target=lambda: results.append(Once(store).run("once:a", 60, handler)))
         for _ in range(4)
     ]
     for repeat in repeats:
@@ -87,11 +87,11 @@ def test_a_concurrent_repeat_waits_for_the_answer(store: Any) -> None:
     hold.set()
     for thread in (first, *repeats):
         thread.join(60)
-    assert [said(answer) for answer in answers] == ["Paid."] * 5
+    assert [said(result) for result in results] == ["Paid."] * 5
     assert handler.runs == 1
 
 
-def test_a_repeat_that_waited_long_enough_hears_that_it_goes_on(
+def test_a_repeat_that_waited_long_enough_returns_in_progress(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.5)
@@ -199,7 +199,7 @@ def test_a_call_that_cannot_give_signs_of_life_leaves_no_claim(
     assert handler.runs == 1
 
 
-def test_a_claim_that_cannot_be_taken_back_lets_nothing_run(
+def test_a_claim_that_cannot_be_released_runs_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
@@ -213,7 +213,7 @@ def test_a_claim_that_cannot_be_taken_back_lets_nothing_run(
     assert handler.runs == 0
 
 
-def test_an_answer_that_cannot_be_kept_is_still_given(
+def test_a_result_that_cannot_be_stored_is_still_returned(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
@@ -225,7 +225,7 @@ def test_an_answer_that_cannot_be_kept_is_still_given(
     assert handler.runs == 1
 
 
-def test_an_answer_too_large_to_keep_is_still_given(
+def test_a_result_too_large_to_store_is_still_returned(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
@@ -250,7 +250,7 @@ def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
     assert handler.runs == 0
 
 
-def test_a_repeat_that_cannot_look_hears_that_it_is_unknown() -> None:
+def test_a_repeat_without_the_store_returns_unknown() -> None:
     failing = Failing("get")
     failing._store.add("once:a", {"beat": 0}, 60)
     handler = Counted()

@@ -16,7 +16,7 @@ from swaig_wsgi import AgentApp, ConfigurationError
 CERTS = Path(__file__).parent.parent / "certs"
 
 
-def test_run_serves_and_says_where(serve_command: Any) -> None:
+def test_run_serves_and_prints_its_address(serve_command: Any) -> None:
     program = (
         "from swaig_wsgi import AgentApp\n"
         "app = AgentApp('bank', basic_auth=('a', 'b'))\n"

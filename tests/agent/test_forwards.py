@@ -32,7 +32,7 @@ class Whole:
     count = forward("part", Part.count)
 
 
-def test_it_hands_on_and_returns_its_own_object() -> None:
+def test_it_forwards_and_returns_its_own_object() -> None:
     whole = Whole()
     assert whole.put(1).put(3, second=4) is whole
     assert whole.part.seen == [(1, 2), (3, 4)]

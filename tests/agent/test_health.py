@@ -7,11 +7,10 @@ import json
 import threading
 import time
 from typing import Any
-from wsgiref.validate import validator
 
 import pytest
 from support.clock import Clock
-from werkzeug.test import Client
+from support.wsgi import Client
 from werkzeug.wrappers import Response
 
 from swaig_wsgi.agent import health
@@ -24,30 +23,30 @@ def client(route: str = "", failures: tuple[str, ...] = (), details: bool = True
         return response(environ, start_response)
 
     app = HealthEndpoints(inside, route, lambda: failures, details=details)
-    return Client(validator(app))
+    return Client(app)
 
 
 @pytest.mark.parametrize("route", ["", "/bank"])
-def test_both_answer_to_anyone(route: str) -> None:
+def test_both_need_no_credentials(route: str) -> None:
     for slash in ("", "/"):
-        health = client(route).get(f"{route}/health{slash}", buffered=True)
-        assert (health.status_code, health.json) == (200, {"status": "ok"})
-        ready = client(route).get(f"{route}/ready{slash}", buffered=True)
-        assert (ready.status_code, ready.json) == (200, {"status": "ready"})
+        health = client(route).get(f"{route}/health{slash}")
+        assert (health.status, health.json) == (200, {"status": "ok"})
+        ready = client(route).get(f"{route}/ready{slash}")
+        assert (ready.status, ready.json) == (200, {"status": "ready"})
 
 
 def test_not_ready_is_503_and_still_healthy() -> None:
-    answer = client(failures=("store",)).get("/ready", buffered=True)
-    assert (answer.status_code, answer.json) == (503, {"status": "not ready"})
-    assert client(failures=("store",)).get("/health", buffered=True).status_code == 200
+    result = client(failures=("store",)).get("/ready")
+    assert (result.status, result.json) == (503, {"status": "not ready"})
+    assert client(failures=("store",)).get("/health").status == 200
 
 
 def test_details_are_for_requests_that_bring_credentials() -> None:
-    options = {"headers": {"Authorization": "Basic x"}, "buffered": True}
-    answer = client(failures=("store",)).get("/ready", **options)
-    assert json.loads(answer.data) == {"status": "not ready", "failed": ["store"]}
-    answer = client(failures=("store",), details=False).get("/ready", **options)
-    assert (answer.status_code, answer.json) == (503, {"status": "not ready"})
+    options = {"headers": {"Authorization": "Basic x"}}
+    result = client(failures=("store",)).get("/ready", **options)
+    assert json.loads(result.body) == {"status": "not ready", "failed": ["store"]}
+    result = client(failures=("store",), details=False).get("/ready", **options)
+    assert (result.status, result.json) == (503, {"status": "not ready"})
 
 
 def test_readiness_is_asked_once() -> None:
@@ -60,15 +59,15 @@ def test_readiness_is_asked_once() -> None:
         lambda: states.pop(0),
         details=True,
     )
-    answer = Client(app).get("/ready", headers={"Authorization": "Basic x"})
-    assert answer.status_code == 503
-    assert json.loads(answer.data)["failed"] == ["store"]
+    result = Client(app).get("/ready", headers={"Authorization": "Basic x"})
+    assert result.status == 503
+    assert json.loads(result.body)["failed"] == ["store"]
 
 
 def test_only_reading_is_allowed() -> None:
-    assert client().head("/health", buffered=True).data == b""
-    answer = client().post("/ready", buffered=True)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert client().head("/health").body == b""
+    result = client().post("/ready")
+    assert (result.status, result.headers["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,7 @@ def ask(checks: Readiness) -> threading.Thread:
     return thread
 
 
-def test_nobody_waits_for_checks_that_another_one_asked_for(
+def test_no_request_waits_for_checks_that_another_one_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "TIMEOUT", 20)
@@ -196,7 +195,7 @@ def test_nobody_waits_for_checks_that_another_one_asked_for(
     threads = [ask(checks)]
     try:
         assert slow.running.wait(60)
-        # Nothing is known before the first answer.
+        # Nothing is known before the first result.
         assert [checks.failures() for _ in range(8)] == [("starting",)] * 8
         slow.passes = False
         slow.release.set()
@@ -217,7 +216,7 @@ def test_nobody_waits_for_checks_that_another_one_asked_for(
         slow.release.set()
         for thread in threads:
             thread.join(60)
-    # Though the last answer is not a second old.
+    # Although the last result is less than a second old.
     checks.add("new", lambda: False)
     assert checks.failures() == ("new",)
 
@@ -231,16 +230,16 @@ def test_a_check_that_is_added_while_others_run_is_asked_at_once() -> None:
     assert checks.failures() == ("added",)
 
 
-def test_those_who_ask_at_first_get_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_requests_get_the_first_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "FIRST_WAIT", 20)
     checks = Readiness()
-    answers: list[tuple[str, ...]] = []
-    threads = [threading.Thread(target=lambda: answers.append(checks.failures())) for _ in range(8)]
+    results: list[tuple[str, ...]] = []
+    threads = [threading.Thread(target=lambda: results.append(checks.failures())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == [()] * 8
+    assert results == [()] * 8
 
 
 def test_a_check_that_was_cancelled_fails_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -309,19 +308,19 @@ def test_wrong_checks_are_refused(name: Any, check: Any) -> None:
         checks.add(name, check)
 
 
-def test_an_agent_that_is_not_ready_says_why_to_those_who_may_know(
+def test_an_agent_that_is_not_ready_tells_authenticated_clients_why(
     make_agent: Any, client_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = make_agent().add_readiness_check("database", lambda: False)
     client = client_of(agent)
     for slash in ("", "/"):
         stranger = client.get(f"/ready{slash}", auth=None)
-        assert (stranger.status_code, stranger.json) == (503, {"status": "not ready"})
+        assert (stranger.status, stranger.json) == (503, {"status": "not ready"})
         known = client.get(f"/ready{slash}")
-        assert known.status_code == 503
+        assert known.status == 503
         assert known.json == {"status": "not ready", "failed": ["database"]}
-        assert client.get(f"/ready{slash}", auth=("admin", "guess")).status_code == 401
-    assert client.get("/health", auth=None).status_code == 200
+        assert client.get(f"/ready{slash}", auth=("admin", "guess")).status == 401
+    assert client.get("/health", auth=None).status == 200
     assert "not ready: 'database'" in caplog.text
 
 

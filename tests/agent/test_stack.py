@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from werkzeug.test import Client
+from support.wsgi import Client
 
 from swaig_wsgi import AgentApp, AgentServer, Settings
 from swaig_wsgi.agent.stack import unshared_state
@@ -24,8 +24,8 @@ def agent(name: str = "bank", *, settings: Settings | None = None, **options: An
 
 
 def get(app: Any, path: str, multiprocess: bool = True) -> tuple[int, Any]:
-    answer = Client(app).get(path, auth=CREDENTIALS, multiprocess=multiprocess)
-    return answer.status_code, answer.json
+    response = Client(app).get(path, auth=CREDENTIALS, wsgi_multiprocess=multiprocess)
+    return response.status, response.json
 
 
 def test_configured_agents_share_what_they_need() -> None:
@@ -109,13 +109,13 @@ def test_what_the_parent_made_serves_all(monkeypatch: pytest.MonkeyPatch) -> Non
     assert get(server, "/nowhere")[0] == 404
 
 
-def test_the_log_says_since_when_the_key_is_in_use(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_tells_since_when_the_key_is_in_use(caplog: pytest.LogCaptureFixture) -> None:
     now = agent(secret_key=None)
     token = agent(secret_key=None).sessions.generate_token("post_prompt", "call")
-    answer = Client(now).post(
-        f"/post_prompt?__token={token}", json={"call_id": "call"}, auth=CREDENTIALS
+    response = Client(now).post(
+        f"/post_prompt?__token={token}", body={"call_id": "call"}, auth=CREDENTIALS
     )
-    assert answer.status_code == 403
+    assert response.status == 403
     (record,) = (each for each in caplog.records if each.name == "swaig_wsgi.security")
     assert "the key was generated at 20" in record.getMessage()
-    assert "generated" not in answer.text
+    assert "generated" not in response.text

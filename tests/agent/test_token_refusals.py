@@ -40,7 +40,7 @@ def bad_tokens(function: str) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize(
-    ("path", "function", "status", "answer"),
+    ("path", "function", "status", "response"),
     [
         ("/swaig", "pay", 200, {"response": REFUSED}),
         ("/post_prompt", "post_prompt", 403, {"error": "Forbidden: invalid tool token"}),
@@ -53,37 +53,37 @@ def test_no_reason_reaches_the_caller(
     path: str,
     function: str,
     status: int,
-    answer: dict[str, Any],
+    response: dict[str, Any],
 ) -> None:
-    answers = set()
+    responses = set()
     for reason, token in bad_tokens(function).items():
         caplog.clear()
         query = "" if token is None else f"?__token={token}"
-        got = client.post(f"{path}{query}", json=CALL)
-        assert (got.status_code, got.json) == (status, answer)
-        answers.add((got.status, tuple(sorted(got.headers)), got.data))
+        got = client.post(f"{path}{query}", body=CALL)
+        assert (got.status, got.json) == (status, response)
+        responses.add((got.status, tuple(sorted(got.fields)), got.body))
         (record,) = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
         assert record.reason == reason.partition(",")[0]
         assert token is None or token not in caplog.text
-    assert len(answers) == 1
+    assert len(responses) == 1
     assert calls == []
 
 
-def test_the_proved_call_is_in_environ_and_cannot_be_forged(
+def test_the_verified_call_id_is_in_environ_and_cannot_be_forged(
     agent: AgentApp, client_of: Any, calls: list[Any]
 ) -> None:
     seen = []
 
     def outside(environ: dict[str, Any], start_response: Any) -> Any:
         environ[PROVED] = "forged"
-        answer = agent(environ, start_response)
+        response = agent(environ, start_response)
         seen.append(environ.get(PROVED))
-        return answer
+        return response
 
     outside.get_basic_auth_credentials = agent.get_basic_auth_credentials
     client = client_of(outside)
     token = agent.sessions.generate_token("pay", "call-1")
-    assert client.post(f"/swaig?__token={token}", json=CALL).json["response"] == "Paid."
+    assert client.post(f"/swaig?__token={token}", body=CALL).json["response"] == "Paid."
     assert seen.pop() == "call-1"
     for path, body in (
         (f"/swaig?__token={token}", {**CALL, "call_id": "call-2"}),
@@ -92,6 +92,6 @@ def test_the_proved_call_is_in_environ_and_cannot_be_forged(
         (f"/swaig?__token={token}", {**CALL, "function": "nothing"}),
         ("/", {"call_id": "call-1"}),
     ):
-        client.post(path, json=body)
+        client.post(path, body=body)
         assert seen.pop() is None, path
     assert [name for name, *_ in calls] == ["pay", "look"]

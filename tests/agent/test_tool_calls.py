@@ -37,7 +37,7 @@ def call(amount: int, call_id: str = "c", **members: Any) -> dict[str, Any]:
     return {"function": "pay_once", "call_id": call_id, "argument": argument, **members}
 
 
-def test_a_repeated_call_gets_the_first_answer(make_agent: Any, client_of: Any) -> None:
+def test_a_repeated_call_gets_the_first_result(make_agent: Any, client_of: Any) -> None:
     runs: list[Any] = []
     client = client_of(pay_once(make_agent(), runs=runs))
 
@@ -48,7 +48,7 @@ def test_a_repeated_call_gets_the_first_answer(make_agent: Any, client_of: Any) 
     first, second = url(), url()
 
     def pay(at: str, body: Any) -> str:
-        return str(client.post(at, json=body).json["response"])
+        return str(client.post(at, body=body).json["response"])
 
     assert pay(first, call(5)) == "Paid 5, number 1."
     assert pay(first, call(5, caller_id_num="+1")) == "Paid 5, number 1."
@@ -66,13 +66,13 @@ def test_what_is_refused_claims_nothing(make_agent: Any, client_of: Any) -> None
     agent = pay_once(make_agent(), runs=runs)
     client = client_of(agent)
     query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
-    client.post("/swaig", json=call(5))
-    client.post(f"/swaig?{query}", json=call(5, "other"))
+    client.post("/swaig", body=call(5))
+    client.post(f"/swaig?{query}", body=call(5, "other"))
     wrong = {**call(5), "argument": {"parsed": [{"amount": "five"}]}}
-    assert "number" in client.post(f"/swaig?{query}", json=wrong).json["response"]
+    assert "number" in client.post(f"/swaig?{query}", body=wrong).json["response"]
     assert runs == []
-    answer = client.post(f"/swaig?{query}", json=call(5))
-    assert answer.json["response"] == "Paid 5, number 1."
+    result = client.post(f"/swaig?{query}", body=call(5))
+    assert result.json["response"] == "Paid 5, number 1."
 
 
 def test_a_claim_that_cannot_be_stored_refuses(
@@ -87,11 +87,11 @@ def test_a_claim_that_cannot_be_stored_refuses(
     monkeypatch.setattr(agent.store, "add", fails)
     client = client_of(agent)
     query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
-    assert client.post(f"/swaig?{query}", json=call(5)).json == {"response": UNCLAIMED}
+    assert client.post(f"/swaig?{query}", body=call(5)).json == {"response": UNCLAIMED}
     assert runs == []
 
 
-def test_a_failure_is_an_answer_too(make_agent: Any, client_of: Any) -> None:
+def test_a_failure_is_a_result_too(make_agent: Any, client_of: Any) -> None:
     runs: list[int] = []
 
     def fails(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
@@ -101,13 +101,13 @@ def test_a_failure_is_an_answer_too(make_agent: Any, client_of: Any) -> None:
     agent = make_agent().define_tool("pay_once", "x", {}, fails, secure=True, once=60)
     client = client_of(agent)
     query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
-    answers = [client.post(f"/swaig?{query}", json=call(5)).json for _ in range(3)]
-    assert answers[0] == answers[1] == answers[2]
+    results = [client.post(f"/swaig?{query}", body=call(5)).json for _ in range(3)]
+    assert results[0] == results[1] == results[2]
     assert len(runs) == 1
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, RecursionError])
-def test_a_handler_that_gives_up_is_answered_all_the_same(
+def test_a_handler_that_is_aborted_still_gets_a_response(
     make_agent: Any, client_of: Any, error: type[BaseException]
 ) -> None:
     async def gives_up(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
@@ -119,8 +119,8 @@ def test_a_handler_that_gives_up_is_answered_all_the_same(
     agent = make_agent().define_tool("later", "x", {}, gives_up)
     agent.define_tool("now", "x", {}, gives_up_at_once)
     for name in ("later", "now"):
-        answer = client_of(agent).post("/swaig", json={"function": name})
-        assert (answer.status_code, answer.json) == (200, {"response": FAILED})
+        result = client_of(agent).post("/swaig", body={"function": name})
+        assert (result.status, result.json) == (200, {"response": FAILED})
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_handler_that_gives_up_is_answered_all_the_same(
         {"once": float("nan"), "secure": True},
     ],
 )
-def test_windows_that_are_none(make_agent: Any, options: dict[str, Any]) -> None:
+def test_invalid_windows_are_rejected(make_agent: Any, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="once"):
         make_agent().define_tool("again", "x", {}, lambda args, raw: "x", **options)
 
@@ -180,18 +180,18 @@ def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str
     path = "/swaig?" + url.partition("?")[2]
 
     def pay(amount: float) -> Any:
-        answer = server.request("POST", path, call(amount))  # type: ignore[arg-type]
-        assert answer.status == 200
-        return answer.json["response"]
+        result = server.request("POST", path, call(amount))  # type: ignore[arg-type]
+        assert result.status == 200
+        return result.json["response"]
 
-    # A repeat while the first runs, in another worker: one run, one answer.
-    answers: list[Any] = []
-    threads = [threading.Thread(target=lambda: answers.append(pay(1))) for _ in range(4)]
+    # A repeat while the first runs, in another worker: one run, one result.
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(pay(1))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert answers == ["Paid."] * 4
+    assert results == ["Paid."] * 4
     assert len(runs.read_text().splitlines()) == 1
 
     # A worker that dies halfway: what it did is unknown, and is not done again.

@@ -7,10 +7,10 @@ from support.wsgi import Recorder, pass_through, send
 from swaig_wsgi.core.auth import AuthResult
 from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
 
-# -- the answer
+# -- the response
 
 
-def test_without_credentials_the_answer_is_401_with_a_challenge_for_each_scheme():
+def test_without_credentials_the_response_is_401_with_a_challenge_for_each_scheme():
     response, seen = call()
     assert (response.status, seen) == (401, None)
     assert response.json == {"error": "Unauthorized"}
@@ -46,7 +46,7 @@ def test_every_refusal_looks_the_same_to_the_client(environ):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PUT", "get", "TRACE"])
-def test_no_method_is_let_off(method):
+def test_no_method_is_exempt(method):
     inner = Recorder()
     response = send(AuthMiddleware(inner, HANDLER), make_environ(method=method), validate=False)
     assert (response.status, inner.environs) == (401, [])
@@ -99,7 +99,7 @@ def identity(environ):
     return {name: environ[name] for name in names if name in environ}
 
 
-def test_basic_is_told_to_the_application():
+def test_basic_credentials_identify_the_user_to_the_application():
     seen = call(environ={**FORGED, **BASIC})[1]
     assert identity(seen) == {
         "swaig_wsgi.auth": AuthResult("basic", "admin"),
@@ -111,7 +111,7 @@ def test_basic_is_told_to_the_application():
 @pytest.mark.parametrize(
     ("environ", "method"), [(BEARER, "bearer"), ({"HTTP_X_API_KEY": "key"}, "api_key")]
 )
-def test_other_methods_name_nobody(environ, method):
+def test_other_methods_identify_no_user(environ, method):
     assert identity(call(environ={**FORGED, **environ})[1]) == {
         "swaig_wsgi.auth": AuthResult(method)
     }
@@ -124,7 +124,7 @@ def test_other_methods_name_nobody(environ, method):
         (AuthHandler(), "none"),
     ],
 )
-def test_custom_and_none_name_nobody(handler, method):
+def test_custom_and_none_identify_no_user(handler, method):
     assert identity(call(handler, environ=FORGED)[1]) == {"swaig_wsgi.auth": AuthResult(method)}
 
 
@@ -137,7 +137,7 @@ def test_custom_and_none_name_nobody(handler, method):
         {"optional": True, "protect": ("/api",)},
     ],
 )
-def test_nobody_can_claim_an_identity_where_no_credentials_are_asked_for(options):
+def test_no_client_can_claim_an_identity_where_no_credentials_are_required(options):
     seen = call(environ=FORGED, **options)[1]
     assert identity(seen) == {}
     # The client's own header stays what it is: a header.
@@ -174,7 +174,7 @@ def test_remote_user_beyond_ascii_is_spelt_as_wsgi_spells_octets():
         ({"HTTP_X_API_KEY": "wrong"}, False),
     ],
 )
-def test_optional_lets_through_what_claims_nothing_and_refuses_what_is_wrong(environ, passes):
+def test_optional_admits_anonymous_requests_and_refuses_wrong_credentials(environ, passes):
     assert is_open(environ=environ, optional=True) is passes
 
 
@@ -237,7 +237,7 @@ def test_the_query_takes_no_part_in_the_scope():
     assert not is_open(path="/swaig", environ={"QUERY_STRING": "/health"}, exempt=("/health",))
 
 
-def test_scopes_let_off_what_they_say():
+def test_scopes_exempt_the_paths_they_name():
     assert is_open(path="/health", exempt=("/health",))
     assert is_open(path="/health", environ={"SCRIPT_NAME": "/api"}, protect=("/api",))
     assert is_open(path="/apis", protect=("/api",))

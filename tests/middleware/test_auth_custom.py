@@ -8,8 +8,8 @@ from swaig_wsgi.core.auth import AuthResult, Decision
 from swaig_wsgi.middleware.auth import AuthHandler
 
 
-def only(answer):
-    return AuthHandler(custom_validator=lambda request: answer)
+def only(result):
+    return AuthHandler(custom_validator=lambda request: result)
 
 
 # -- the custom validator
@@ -25,7 +25,7 @@ async def no():
 
 
 @pytest.mark.parametrize("validator", [lambda request: True, lambda request: yes()])
-def test_a_validator_that_answers_true_lets_in(validator):
+def test_a_validator_that_returns_true_admits(validator):
     assert AuthHandler(custom_validator=validator).authenticate({}) == AuthResult("custom")
 
 
@@ -44,7 +44,7 @@ def test_an_async_validator_is_run_even_while_a_loop_runs():
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "result",
     [
         False,
         None,
@@ -60,11 +60,11 @@ def test_an_async_validator_is_run_even_while_a_loop_runs():
         AuthResult("custom"),
     ],
 )
-def test_anything_but_true_refuses(answer):
+def test_anything_but_true_refuses(result):
     async def late():
-        return answer
+        return result
 
-    assert only(answer).validate({}) is False
+    assert only(result).validate({}) is False
     assert AuthHandler(custom_validator=lambda request: late()).validate({}) is False
 
 
@@ -187,7 +187,7 @@ def test_a_method_of_the_object_itself_is_configured_as_well():
     assert not Late().validate({})
 
 
-def test_what_a_subclass_says_of_itself_lets_nobody_in():
+def test_overridden_descriptions_admit_no_request():
     class Modest(AuthHandler):
         def has_api_key_auth(self):
             return False

@@ -11,8 +11,8 @@ from swaig_wsgi.middleware.auth import AuthHandler
 from swaig_wsgi.wsgi import EnvironHeaders
 
 
-def only(answer):
-    return AuthHandler(custom_validator=lambda request: answer)
+def only(response):
+    return AuthHandler(custom_validator=lambda request: response)
 
 
 GOOD = [
@@ -24,7 +24,7 @@ GOOD = [
 
 @pytest.mark.parametrize(("headers", "result"), GOOD)
 @pytest.mark.parametrize("spell", [str, str.lower, str.upper])
-def test_each_method_lets_in_under_any_spelling_of_its_header(headers, result, spell):
+def test_each_method_works_under_any_spelling_of_its_header(headers, result, spell):
     headers = {spell(name): value for name, value in headers.items()}
     assert everything().authenticate(headers) == result
     assert everything().validate(headers) is True
@@ -82,7 +82,7 @@ def test_bearer_then_api_key_then_basic_then_custom(headers, method):
         {"Remote-User": "admin"},
     ],
 )
-def test_wrong_credentials_do_not_let_in(headers):
+def test_wrong_credentials_are_refused(headers):
     assert everything().authenticate(headers) is None
     assert everything().validate(headers) is False
 
@@ -106,7 +106,7 @@ def test_ambiguous_headers_refuse_the_request_even_beside_good_credentials(heade
     assert handler.decide(headers) == Decision(None, "malformed_credentials")
 
 
-def test_a_repeated_field_of_a_multi_valued_mapping_does_not_let_in():
+def test_a_repeated_field_of_a_multi_valued_mapping_is_refused():
     message = email.message.Message()
     message["Authorization"] = "Bearer token"
     assert everything().validate(message)
@@ -184,7 +184,7 @@ def test_validate_never_raises(headers):
         st.text(st.characters(exclude_categories=())) | st.binary() | st.none() | st.integers(),
     )
 )
-def test_no_headers_raise_or_let_in_by_chance(headers):
+def test_random_headers_neither_raise_nor_authenticate(headers):
     assert HANDLER.validate(headers) is False
 
 

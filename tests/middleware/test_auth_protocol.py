@@ -105,7 +105,7 @@ def test_a_decision_may_be_awaitable():
         Decision(True),
     ],
 )
-def test_anything_but_a_decision_authenticates_nobody(value):
+def test_anything_but_a_decision_refuses(value):
     assert not is_open(Fixed(value))
     assert not is_open(Fixed(value), optional=True)
 

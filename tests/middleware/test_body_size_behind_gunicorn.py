@@ -22,7 +22,7 @@ application = BodySizeMiddleware(application, 100_000)
 
 
 def exchange(port, head, body=b""):
-    """Send a request, however it is answered meanwhile, and return the status and the body."""
+    """Send a request, even if it is refused meanwhile, and return the status and the body."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n")
         with contextlib.suppress(ConnectionError):

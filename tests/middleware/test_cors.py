@@ -112,7 +112,7 @@ def test_a_refusal_inside_can_be_read_by_an_allowed_origin():
     assert cors_headers(response)["Access-Control-Allow-Origin"] == APP
 
 
-def test_a_preflight_is_answered_without_the_application():
+def test_a_preflight_does_not_reach_the_application():
     application = Application()
     app = guarded(application)
     response = preflight(app, headers="authorization,x-one")
@@ -218,7 +218,7 @@ def test_csrf_protection_refuses_a_foreign_origin(method, origin, caplog):
         ("HEAD", {"HTTP_ORIGIN": EVIL}),
     ],
 )
-def test_csrf_protection_lets_the_rest_through(method, environ, caplog):
+def test_csrf_protection_allows_other_requests(method, environ, caplog):
     app = guarded(Application(body=b""), csrf_protection=True)
     environ["swaig_wsgi.host_allowed"] = "service.example:3000"
     response = request(app, method, HTTP_HOST="service.example:3000", **environ)

@@ -218,7 +218,7 @@ def test_every_refusal_carries_the_headers_and_is_readable_for_an_allowed_origin
     assert FOUR.items() <= head.headers.items()
 
 
-def test_preflights_are_answered_before_rates_and_credentials(everything):
+def test_preflights_need_no_credentials_and_are_not_counted(everything):
     preflight = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
     request = {"HTTP_HOST": "a.example", "REMOTE_ADDR": "203.0.113.1", **preflight}
     response = ask(everything, "OPTIONS", **request)
@@ -246,7 +246,7 @@ def test_the_proxy_is_resolved_before_everything_else(everything):
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault[0] != "size"])
-def test_nobody_reads_the_body_of_a_request_that_is_refused(everything, fault):
+def test_the_body_of_a_refused_request_is_not_read(everything, fault):
     request = {"HTTP_HOST": "a.example", **GOOD, **fault[3], "HTTP_TRANSFER_ENCODING": "chunked"}
     request.update(wsgi_input=Unreadable(), wsgi_input_terminated=True)
     assert ask(everything, "POST", **request).status == fault[1]
@@ -278,13 +278,13 @@ def test_headers_are_replaced_and_dropped():
 
 def test_what_is_public_stands_behind_the_headers_and_before_what_refuses():
     def opened(app):
-        def answering(environ, start_response):
+        def responding(environ, start_response):
             if environ["PATH_INFO"] == "/open":
                 start_response("200 OK", [("Content-Type", "text/plain")])
                 return [b"open"]
             return app(environ, start_response)
 
-        return answering
+        return responding
 
     settings = replace(Settings.from_mapping(EVERYTHING), trusted_proxies=None)
     app = stack(validator(site), settings, auth=HANDLER, public=opened)
@@ -295,7 +295,7 @@ def test_what_is_public_stands_behind_the_headers_and_before_what_refuses():
     assert ask(app, path="/other", HTTP_HOST="evil.example").status == 403
 
 
-def test_a_request_through_two_stacks_is_counted_once_and_answered_once():
+def test_a_request_through_two_stacks_is_counted_once():
     store, settings = MemoryStore(), Settings.from_mapping({**EVERYTHING, "rate_limit": 2})
     inner = stack(validator(site), settings, auth=HANDLER, store=store)
     app = stack(inner, settings, auth=HANDLER, store=store)

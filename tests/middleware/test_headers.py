@@ -34,7 +34,7 @@ def test_the_applications_own_value_wins_in_any_case():
     assert values == ["SAMEORIGIN"]
 
 
-def test_twice_round_sends_nothing_twice():
+def test_two_layers_send_each_field_once():
     app = SecurityHeadersMiddleware(
         SecurityHeadersMiddleware(application(), {"referrer-policy": "no-referrer"})
     )
@@ -76,7 +76,7 @@ def test_hsts_is_sent_over_https():
         {"SERVER_PORT": "443"},
     ],
 )
-def test_hsts_is_never_sent_over_http_whatever_a_client_says(environ):
+def test_hsts_is_never_sent_over_http_whatever_the_client_sends(environ):
     headers = fields(HSTSMiddleware(application()), wsgi_url_scheme="http", **environ)
     assert HSTS not in dict(headers)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-from wsgiref.util import setup_testing_defaults
-from wsgiref.validate import validator
 
 import pytest
+from support.wsgi import CLIENT, Recorder, request
 
 from swaig_wsgi.middleware import (
     AllowedHostsMiddleware,
@@ -23,36 +22,14 @@ from swaig_wsgi.middleware import (
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
 
-CLIENT, PROXY = "192.0.2.7", "10.0.0.1"
+PROXY = "10.0.0.1"
 
 
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"ok"]
-
-
-class Answer:
-    def __init__(self, app, method="GET", path="/", body=b"", **more):
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": ""}
-        environ.update(QUERY_STRING="", REMOTE_ADDR=CLIENT)
-        setup_testing_defaults(environ)
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ.update({name.replace("wsgi_", "wsgi."): value for name, value in more.items()})
-        self.environ = environ
-        result = validator(app)(environ, self._start)
-        self.body = b"".join(result)
-        result.close()
-
-    def _start(self, status, headers, exc_info=None):
-        self.status = int(status[:3])
-        self.headers = headers
-
-    def values(self, name):
-        return [value for key, value in self.headers if key.lower() == name.lower()]
+application = Recorder()
 
 
 def recorder(record, app=application):
-    """Return an application that notes the environ it is called with."""
+    """Return an application that records the environ of each request."""
 
     def recording(environ, start_response):
         record.append(dict(environ))
@@ -68,9 +45,9 @@ def test_a_client_cannot_mark_a_request_as_counted():
         "HTTP_SWAIG_WSGI.PROXIES.POLICY": "1",
     }
     app = AllowedHostsMiddleware(RateLimitMiddleware(application, 1), ["agent.example"])
-    assert Answer(app, HTTP_HOST="evil.example", **forged).status == 403
-    assert Answer(app, HTTP_HOST="agent.example", **forged).status == 200
-    assert Answer(app, HTTP_HOST="agent.example", **forged).status == 429
+    assert request(app, HTTP_HOST="evil.example", **forged).status == 403
+    assert request(app, HTTP_HOST="agent.example", **forged).status == 200
+    assert request(app, HTTP_HOST="agent.example", **forged).status == 429
 
 
 # Rates
@@ -89,26 +66,26 @@ class Counting(MemoryStore):
 def test_a_request_is_counted_once():
     store = Counting()
     app = RateLimitMiddleware(RateLimitMiddleware(application, 2, store=store), 2, store=store)
-    answers = [Answer(app) for _ in range(3)]
-    assert [answer.status for answer in answers] == [200, 200, 429]
+    responses = [request(app) for _ in range(3)]
+    assert [response.status for response in responses] == [200, 200, 429]
     assert len(store.keys) == 3
-    assert answers[0].values("RateLimit") == ['"default";r=1;t=60']
-    assert len(answers[0].values("RateLimit-Policy")) == 1
+    assert responses[0].headers.get_all("RateLimit") == ['"default";r=1;t=60']
+    assert len(responses[0].headers.get_all("RateLimit-Policy")) == 1
 
 
 def test_a_client_that_a_proxy_names_in_between_is_counted_as_such():
     store = Counting()
     app = RateLimitMiddleware(application, 2, store=store)
     app = RateLimitMiddleware(TrustedProxyMiddleware(app, 1), 2, store=store)
-    answers = [
-        Answer(app, REMOTE_ADDR=f"10.0.0.{number}", HTTP_X_FORWARDED_FOR=CLIENT).status
+    responses = [
+        request(app, REMOTE_ADDR=f"10.0.0.{number}", HTTP_X_FORWARDED_FOR=CLIENT).status
         for number in range(4)
     ]
-    assert answers == [200, 200, 429, 429]
+    assert responses == [200, 200, 429, 429]
     assert len(store.keys) == 8
     direct = RateLimitMiddleware(app, 2, store=(other := Counting()))
     direct.app = RateLimitMiddleware(application, 2, store=other)
-    assert Answer(direct).status == 200
+    assert request(direct).status == 200
     assert len(other.keys) == 1
 
 
@@ -134,17 +111,9 @@ def test_an_application_may_empty_environ(wrap):
         environ.clear()
         raise RuntimeError("its own")
 
-    def start(status, headers, exc_info=None):
-        return lambda data: None
-
-    def environ():
-        made = {"REMOTE_ADDR": CLIENT, "HTTP_HOST": "127.0.0.1"}
-        setup_testing_defaults(made)
-        return made
-
-    assert b"".join(wrap(greedy)(environ(), start)) == b"ok"
+    assert request(wrap(greedy), validate=False).body == b"ok"
     with pytest.raises(RuntimeError, match="its own"):
-        wrap(failing)(environ(), start)
+        request(wrap(failing), validate=False)
 
 
 @pytest.mark.parametrize(
@@ -162,25 +131,25 @@ def test_another_policy_or_store_counts_for_itself(options):
     outer = RateLimitMiddleware(application, 2, store=(store := Counting()))
     inner = {"limit": 2, "store": store, **options}
     outer.app = RateLimitMiddleware(application, inner.pop("limit"), **inner)
-    assert Answer(outer).status == 200
+    assert request(outer).status == 200
     own = outer.app.store
     assert len(store.keys) == (2 if own is store else 1)
     assert own.hit(outer.app._prefix + outer.app._key({"REMOTE_ADDR": CLIENT}), 61).count == 2
 
 
-def test_two_stores_in_memory_that_nobody_chose_count_once():
+def test_two_default_stores_in_memory_count_once():
     inner = RateLimitMiddleware(application, 2)
     app = RateLimitMiddleware(inner, 2)
     assert inner.store is not app.store
-    answers = [Answer(app) for _ in range(3)]
-    assert [answer.status for answer in answers] == [200, 200, 429]
-    assert [Answer(inner).status for _ in range(3)] == [200, 200, 429]
+    responses = [request(app) for _ in range(3)]
+    assert [response.status for response in responses] == [200, 200, 429]
+    assert [request(inner).status for _ in range(3)] == [200, 200, 429]
 
 
 def test_a_counter_of_two_layers_that_meet_failures_differently_is_hit_once():
     store = Counting()
     inner = RateLimitMiddleware(application, 2, store=store, on_store_failure="deny")
-    Answer(RateLimitMiddleware(inner, 2, store=store, on_store_failure="allow"))
+    request(RateLimitMiddleware(inner, 2, store=store, on_store_failure="allow"))
     assert len(store.keys) == 1
 
 
@@ -193,14 +162,14 @@ def test_a_store_that_failed_the_outer_layer_does_not_open_the_inner_one():
     inner = RateLimitMiddleware(application, 2, store=store, on_store_failure="deny")
     for outer in ("allow", "local"):
         app = RateLimitMiddleware(inner, 2, store=store, on_store_failure=outer)
-        assert Answer(app).status == 503
+        assert request(app).status == 503
 
 
 def test_an_exempt_path_outside_is_no_excuse_inside():
     store = Counting()
     inner = RateLimitMiddleware(application, 1, store=store)
     app = RateLimitMiddleware(inner, 1, store=store, exempt=["/health"])
-    assert [Answer(app, path="/health").status for _ in range(2)] == [200, 429]
+    assert [request(app, path="/health").status for _ in range(2)] == [200, 429]
 
 
 def test_stores_at_the_same_place_are_the_same(tmp_path):
@@ -221,7 +190,7 @@ def test_stores_at_the_same_place_are_the_same(tmp_path):
 
             store.hit = counted
         app = RateLimitMiddleware(application, 2, store=inner)
-        assert Answer(RateLimitMiddleware(app, 2, store=outer)).status == 200
+        assert request(RateLimitMiddleware(app, 2, store=outer)).status == 200
         assert len(record) == runs
         outer.close()
         inner.close()
@@ -234,15 +203,15 @@ def test_an_equal_host_policy_inside_changes_nothing():
     record = []
     app = AllowedHostsMiddleware(recorder(record), ["agent.example"])
     app = AllowedHostsMiddleware(app, ("agent.example",))
-    assert Answer(app, HTTP_HOST="agent.example").status == 200
+    assert request(app, HTTP_HOST="agent.example").status == 200
     assert record[0]["swaig_wsgi.host_allowed"] == "agent.example"
-    assert Answer(app, HTTP_HOST="evil.example").status == 403
+    assert request(app, HTTP_HOST="evil.example").status == 403
 
 
 def test_a_narrower_host_policy_inside_still_refuses():
     app = AllowedHostsMiddleware(application, ["agent.example"])
     app = AllowedHostsMiddleware(app, ["agent.example", "www.example"])
-    assert Answer(app, HTTP_HOST="www.example").status == 403
+    assert request(app, HTTP_HOST="www.example").status == 403
 
 
 def proxy_fix(app):
@@ -257,18 +226,18 @@ def proxy_fix(app):
 def test_a_host_that_was_rewritten_in_between_is_checked_anew(rewrite):
     app = AllowedHostsMiddleware(application, ["inner.example"])
     app = AllowedHostsMiddleware(rewrite(app), ["inner.example"])
-    request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "inner.example", "HTTP_X_FORWARDED_FOR": CLIENT}
-    assert Answer(app, **request).status == 200
-    assert Answer(app, HTTP_X_FORWARDED_HOST="evil.example", **request).status == 403
+    options = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "inner.example", "HTTP_X_FORWARDED_FOR": CLIENT}
+    assert request(app, **options).status == 200
+    assert request(app, HTTP_X_FORWARDED_HOST="evil.example", **options).status == 403
 
 
 def test_a_path_exempt_outside_is_checked_inside():
     app = AllowedHostsMiddleware(application, ["agent.example"])
     app = AllowedHostsMiddleware(app, ["agent.example"], exempt=["/health"])
-    assert Answer(app, path="/health", HTTP_HOST="evil.example").status == 403
+    assert request(app, path="/health", HTTP_HOST="evil.example").status == 403
 
 
-# Answers
+# Responses
 
 
 HEADERS = (
@@ -283,11 +252,11 @@ BROWSER = {"HTTP_ORIGIN": "https://app.example", "wsgi_url_scheme": "https"}
 @pytest.mark.parametrize(("layer", "field"), list(zip(HEADERS, FIELDS)))
 def test_an_equal_layer_adds_its_headers_once(layer, field):
     once, twice = (
-        Answer(layer(application), **BROWSER),
-        Answer(layer(layer(application)), **BROWSER),
+        request(layer(application), **BROWSER),
+        request(layer(layer(application)), **BROWSER),
     )
-    assert len(twice.values(field)) == 1
-    assert twice.headers == once.headers
+    assert len(twice.headers.get_all(field)) == 1
+    assert twice.fields == once.fields
 
 
 @pytest.mark.parametrize(("layer", "field"), list(zip(HEADERS, FIELDS)))
@@ -298,32 +267,32 @@ def test_an_application_tried_after_another_still_gets_its_headers(layer, field)
         first(environ, lambda status, headers, exc_info=None: None)
         return second(environ, start_response)
 
-    assert len(Answer(cascade, **BROWSER).values(field)) == 1
+    assert len(request(cascade, **BROWSER).headers.get_all(field)) == 1
 
 
 def test_other_headers_inside_win():
     inner = SecurityHeadersMiddleware(application, {"X-Frame-Options": "SAMEORIGIN"})
-    answer = Answer(SecurityHeadersMiddleware(inner))
-    assert answer.values("X-Frame-Options") == ["SAMEORIGIN"]
+    response = request(SecurityHeadersMiddleware(inner))
+    assert response.headers.get_all("X-Frame-Options") == ["SAMEORIGIN"]
 
 
 def test_hsts_that_did_not_apply_outside_applies_inside():
     app = HSTSMiddleware(TrustedProxyMiddleware(HSTSMiddleware(application), [PROXY]))
-    answer = Answer(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_PROTO="https")
-    assert len(answer.values("Strict-Transport-Security")) == 1
+    response = request(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_PROTO="https")
+    assert len(response.headers.get_all("Strict-Transport-Security")) == 1
 
 
 def test_another_cors_policy_decides_too():
     inner = CORSMiddleware(application, ["https://app.example"], csrf_protection=True)
     app = CORSMiddleware(inner, ["https://app.example"])
-    assert Answer(app, "POST", HTTP_ORIGIN="https://evil.example").status == 403
+    assert request(app, "POST", HTTP_ORIGIN="https://evil.example").status == 403
 
 
 def test_csrf_protection_alone_does_not_stand_in_for_cors():
     inner = CORSMiddleware(application, (), csrf_protection=True)
     app = CORSMiddleware(inner, None, csrf_protection=True)
-    request = {"HTTP_ORIGIN": "https://evil.example", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
-    assert Answer(app, "OPTIONS", **request).status == 403
+    options = {"HTTP_ORIGIN": "https://evil.example", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
+    assert request(app, "OPTIONS", **options).status == 403
 
 
 def test_a_forged_request_is_looked_for_anew_where_host_or_method_were_rewritten():
@@ -338,14 +307,14 @@ def test_a_forged_request_is_looked_for_anew_where_host_or_method_were_rewritten
         return CORSMiddleware(app, (), csrf_protection=True)
 
     app = csrf(override(csrf(application)))
-    assert Answer(app, HTTP_ORIGIN="https://evil.example").status == 200
-    assert Answer(app, HTTP_ORIGIN="https://evil.example", HTTP_X_METHOD="POST").status == 403
+    assert request(app, HTTP_ORIGIN="https://evil.example").status == 200
+    assert request(app, HTTP_ORIGIN="https://evil.example", HTTP_X_METHOD="POST").status == 403
     app = AllowedHostsMiddleware(
         csrf(TrustedProxyMiddleware(csrf(application), [PROXY])), ["a.example"]
     )
-    request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "a.example", "HTTP_ORIGIN": "http://a.example"}
-    assert Answer(app, "POST", **request).status == 200
-    assert Answer(app, "POST", HTTP_X_FORWARDED_HOST="b.example", **request).status == 403
+    options = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "a.example", "HTTP_ORIGIN": "http://a.example"}
+    assert request(app, "POST", **options).status == 200
+    assert request(app, "POST", HTTP_X_FORWARDED_HOST="b.example", **options).status == 403
 
 
 # Bodies
@@ -359,17 +328,17 @@ def test_an_equal_size_limit_passes_the_same_body(terminated):
         return [body]
 
     app = BodySizeMiddleware(BodySizeMiddleware(echo, 10), 10)
-    request = {"wsgi_input_terminated": terminated, "CONTENT_LENGTH": "5"}
-    assert Answer(app, "POST", body=b"hello", **request).body == b"hello"
-    assert Answer(app, "POST", body=b"hello world", CONTENT_LENGTH="11").status == 413
+    options = {"wsgi_input_terminated": terminated, "CONTENT_LENGTH": "5"}
+    assert request(app, "POST", body=b"hello", **options).body == b"hello"
+    assert request(app, "POST", body=b"hello world", CONTENT_LENGTH="11").status == 413
     chunked = {"wsgi_input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
-    assert Answer(app, "POST", body=b"hello", **chunked).body == b"hello"
-    assert Answer(app, "POST", body=b"hello world", **chunked).status == 413
+    assert request(app, "POST", body=b"hello", CONTENT_LENGTH=None, **chunked).body == b"hello"
+    assert request(app, "POST", body=b"hello world", CONTENT_LENGTH=None, **chunked).status == 413
 
 
 def test_a_smaller_limit_inside_still_refuses():
     app = BodySizeMiddleware(BodySizeMiddleware(application, 4), 10)
-    assert Answer(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
+    assert request(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
 
 
 def test_a_body_that_was_unpacked_in_between_is_measured_anew():
@@ -382,7 +351,7 @@ def test_a_body_that_was_unpacked_in_between_is_measured_anew():
         return unpacking
 
     app = BodySizeMiddleware(unpack(BodySizeMiddleware(application, 10)), 10)
-    assert Answer(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
+    assert request(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
 
 
 # Proxies
@@ -402,7 +371,7 @@ def test_an_equal_proxy_layer_does_nothing():
     record = []
     inner = TrustedProxyMiddleware(recorder(record), [PROXY])
     app = TrustedProxyMiddleware(recorder(record, inner), [PROXY])
-    assert Answer(app, **REQUEST).status == 200
+    assert request(app, **REQUEST).status == 200
     outside, inside = record
     assert inside == outside
     assert [inside[key] for key in VIEW] == [CLIENT, "https", "public.example", "/agents"]
@@ -413,7 +382,7 @@ def test_an_equal_proxy_layer_does_not_believe_what_the_outer_one_ignored():
     record = []
     app = TrustedProxyMiddleware(recorder(record), [PROXY])
     app = TrustedProxyMiddleware(app, [PROXY])
-    Answer(app, **{**REQUEST, "REMOTE_ADDR": "203.0.113.9"})
+    request(app, **{**REQUEST, "REMOTE_ADDR": "203.0.113.9"})
     assert [record[0][key] for key in VIEW] == ["203.0.113.9", "http", "inner.example", ""]
     assert "HTTP_X_FORWARDED_FOR" not in record[0]
 
@@ -432,9 +401,9 @@ def test_different_proxy_policies_are_a_misconfiguration(outer, inner, request_,
     record = []
     app = TrustedProxyMiddleware(recorder(record), inner[0], family=inner[1])
     app = TrustedProxyMiddleware(app, outer[0], family=outer[1])
-    answers = [Answer(app, **request_) for _ in range(3)]
-    assert [answer.status for answer in answers] == [503] * 3
-    assert answers[0].body == b'{"error": "Service misconfigured"}'
+    responses = [request(app, **request_) for _ in range(3)]
+    assert [response.status for response in responses] == [503] * 3
+    assert responses[0].body == b'{"error": "Service misconfigured"}'
     assert record == []
     explained = [each for each in caplog.records if each.name == "swaig_wsgi"]
     assert len(explained) == 1
@@ -454,7 +423,7 @@ def test_authentication_runs_each_time():
 
     handler = Asking(bearer_token="a-token")
     app = AuthMiddleware(AuthMiddleware(application, handler), handler)
-    assert Answer(app, HTTP_AUTHORIZATION="Bearer a-token").status == 200
+    assert request(app, HTTP_AUTHORIZATION="Bearer a-token").status == 200
     assert len(asked) == 2
 
 
@@ -466,7 +435,7 @@ def test_tokens_are_checked_each_time():
     sessions.open_token = lambda text: asked.append(text) or open_token(text)
     app = ToolTokenMiddleware(ToolTokenMiddleware(application, sessions), sessions)
     body = b'{"function": "transfer_funds", "call_id": "call-1"}'
-    request = {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
+    options = {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
     query = {"QUERY_STRING": f"__token={token}"}
-    assert Answer(app, "POST", "/swaig", body, **request, **query).status == 200
+    assert request(app, "POST", "/swaig", body=body, **{**options, **query}).status == 200
     assert len(asked) == 2

@@ -1,13 +1,13 @@
-"""Wrong answers of many processes: refused, and said once."""
+"""State that several processes do not share: requests are refused, and the log tells why once."""
 
 from __future__ import annotations
 
 import logging
 import os
-from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+from support.wsgi import Recorder, request
 
 from swaig_wsgi import Settings, harden
 from swaig_wsgi.middleware import RateLimitMiddleware, ToolTokenMiddleware
@@ -30,30 +30,12 @@ def _nothing_said(monkeypatch):
     monkeypatch.setattr(per_process, "_logged", set())
 
 
-def inside(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-    return [b"in"]
+inside = Recorder(b"in")
 
 
 def ask(app, path="/", multiprocess=True, query=""):
-    environ = {
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "SCRIPT_NAME": "",
-        "REMOTE_ADDR": "192.0.2.1",
-    }
-    setup_testing_defaults(environ)
-    environ["wsgi.multiprocess"] = multiprocess
-    seen = []
-
-    def start_response(status, headers, exc_info=None):
-        seen.append(int(status.split()[0]))
-        return lambda data: None
-
-    answer = validator(app)(environ, start_response)
-    body = b"".join(answer)
-    answer.close()
-    return seen[0], body
+    response = request(app, path=path, query=query, wsgi_multiprocess=multiprocess)
+    return response.status, response.body
 
 
 MISCONFIGURED = (503, b'{"error": "Service misconfigured"}')
@@ -99,7 +81,7 @@ def test_the_log_says_once_what_to_set(caplog):
     assert [each.reason for each in refusals] == ["per_process_state"] * 3
 
 
-def test_a_second_variable_is_told_too(caplog):
+def test_a_second_variable_is_logged_too(caplog):
     ask(guard([SECRET]))
     ask(guard([PASSWORD]))
     ask(guard([SECRET, PASSWORD]))

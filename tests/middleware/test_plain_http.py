@@ -64,7 +64,7 @@ def test_plain_http_is_an_alarm_where_the_service_is_to_speak_tls(caplog, make):
     ],
     ids=["without TLS", "TLS that ends elsewhere", "behind a trusted proxy"],
 )
-def test_plain_http_is_none_elsewhere(caplog, settings):
+def test_plain_http_is_no_alarm_elsewhere(caplog, settings):
     assert ask(hardened(settings)) == b"http"
     assert alarms(caplog) == []
 
@@ -75,7 +75,7 @@ def test_a_proxy_that_is_trusted_outside_counts(caplog):
     assert alarms(caplog) == []
 
 
-def test_a_server_that_was_not_told_of_tls_says_so_in_its_log(gunicorn):
+def test_a_server_without_its_tls_options_logs_an_alarm(gunicorn):
     missing = {"SWML_SSL_CERT_PATH": "/nowhere/cert.pem", "SWML_SSL_KEY_PATH": "/nowhere/key.pem"}
     server = gunicorn(APP, SWML_SSL_ENABLED="true", **missing)
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_a_server_that_was_not_told_of_tls_says_so_in_its_log(gunicorn):
     assert server.log.count(ALARM) == 1
 
 
-def test_one_that_was_told_does_not(gunicorn):
+def test_a_server_with_its_tls_options_does_not(gunicorn):
     server = gunicorn(
         APP,
         "--config=python:swaig_wsgi.gunicorn",

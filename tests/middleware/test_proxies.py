@@ -142,7 +142,7 @@ def test_a_unix_socket_has_to_be_trusted_by_name(peer):
     assert seen(proxied(PUBLIC, "203.0.113.9"), ["unix"])["REMOTE_ADDR"] == "203.0.113.9"
 
 
-def test_one_proxy_is_the_direct_peer_whoever_that_is():
+def test_one_proxy_is_the_direct_peer_at_any_address():
     environ = seen(proxied({"HTTP_X_FORWARDED_FOR": f"192.0.2.66, {CLIENT}"}, "203.0.113.9"), 1)
     assert environ["REMOTE_ADDR"] == CLIENT
 
@@ -192,7 +192,7 @@ SYNONYMS = [
 @pytest.mark.parametrize("peer", [PROXY, "192.0.2.1"])
 @pytest.mark.parametrize("family", ["x-forwarded", "forwarded"])
 @pytest.mark.parametrize("name", SYNONYMS)
-def test_no_field_of_another_name_is_believed_or_handed_on(name, family, peer):
+def test_no_field_of_another_name_is_believed_or_passed_on(name, family, peer):
     key = "HTTP_" + name.upper().replace("-", "_")
     for value in ("192.0.2.66", "https", "on", "evil.example", "/evil"):
         environ = seen(proxied({key: value}, peer), family=family)
@@ -285,7 +285,7 @@ def _django():
 )
 @pytest.mark.installed
 @pytest.mark.usefixtures("_django")
-def test_django_is_told_the_believed_scheme(peer, proto, scheme):
+def test_django_sees_the_believed_scheme(peer, proto, scheme):
     from django.core.handlers.wsgi import WSGIRequest
     from django.test import override_settings
 
@@ -302,7 +302,7 @@ def test_django_is_told_the_believed_scheme(peer, proto, scheme):
 
 @pytest.mark.installed
 @pytest.mark.usefixtures("_django")
-def test_django_is_told_the_believed_host():
+def test_django_sees_the_believed_host():
     from django.core.handlers.wsgi import WSGIRequest
     from django.test import override_settings
 

@@ -211,7 +211,7 @@ def test_clients_without_an_address_share_one_limit_and_the_log_says_so_once(cap
     assert errors[0].client == (address or "-")
 
 
-def test_a_key_of_ones_own():
+def test_a_custom_key():
     limited = limiter(1, key=lambda environ: environ.get("HTTP_X_ACCOUNT", "nobody"))
     assert statuses(limited, 2, HTTP_X_ACCOUNT="a") == [200, 429]
     assert statuses(limited, 2, HTTP_X_ACCOUNT="b", address=None) == [200, 429]
@@ -226,7 +226,7 @@ def test_long_keys_are_counted_apart_but_not_kept():
 
 
 @pytest.mark.parametrize("key", [None, 5, b"a"])
-def test_a_key_that_is_no_string_lets_nobody_in(key):
+def test_a_key_that_is_not_a_string_is_an_error(key):
     limited = RateLimitMiddleware(application, 1, key=lambda environ: key)
     with pytest.raises(TypeError, match="key must return a string"):
         ask(limited)

@@ -82,7 +82,7 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     assert said.client == "192.0.2.7"
 
 
-def test_a_failing_store_may_let_everything_through(clock):
+def test_a_failing_store_may_allow_everything(clock):
     store = Flaky(clock)
     limited = limiter(1, store, clock, mode="allow")
     assert statuses(limited, 2) == [200, 429]
@@ -94,7 +94,7 @@ def test_a_failing_store_may_let_everything_through(clock):
     assert statuses(limited, 1) == [429]
 
 
-def test_a_failing_store_may_let_nothing_through(clock, caplog):
+def test_a_failing_store_may_refuse_everything(clock, caplog):
     store = Flaky(clock)
     store.down = True
     limited = limiter(5, store, clock, mode="deny")

@@ -158,7 +158,7 @@ def test_a_body_over_the_limit_is_refused(caplog: pytest.LogCaptureFixture) -> N
     assert [event for event, _ in reasons(caplog)] == ["body_refused"]
 
 
-def test_a_chunked_body_is_verified_and_handed_on_with_its_length() -> None:
+def test_a_chunked_body_is_verified_and_passed_on_with_its_length() -> None:
     app, echo = guarded()
     request = signed(
         **good(wsgi_input_terminated=True, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=None)

@@ -18,7 +18,7 @@ from support.wsgi import Recorder, send
 from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
 
 
-def test_the_body_that_is_handed_on_ends_where_it_ends():
+def test_the_body_that_is_passed_on_ends_at_its_length():
     seen = []
 
     def app(environ, start_response):
@@ -151,7 +151,7 @@ def test_a_body_over_the_limit(caplog):
         check_refused(environ, caplog, 413, error, reason, max_bytes=len(raw) - 1)
 
 
-def test_the_limit_is_a_mebibyte_unless_told_otherwise():
+def test_the_default_limit_is_a_mebibyte():
     call = {**CALL, "x": ""}
     room = 1_048_576 - len(json.dumps(call))
     _, app = guarded()

@@ -154,7 +154,7 @@ def test_every_method_needs_a_token(method):
     ],
     ids=itertools.count(),
 )
-def test_a_stranger_cannot_stall_a_worker_with_a_body(query):
+def test_an_unauthenticated_client_cannot_stall_a_worker_with_a_body(query):
     app = ToolTokenMiddleware(Recorder(), SESSIONS)
     assert send(app, request(query=query, wsgi_input=Unreadable())).status == 403
 
@@ -218,7 +218,7 @@ def test_what_the_application_raises_is_passed_on():
 
 
 @pytest.mark.parametrize("sessions", [None, SECRET, object(), SessionManager])
-def test_sessions_that_are_none(sessions):
+def test_invalid_sessions_are_rejected(sessions):
     with pytest.raises(ValueError, match="SessionManager"):
         ToolTokenMiddleware(Recorder(), sessions)
 

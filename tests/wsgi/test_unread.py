@@ -100,20 +100,20 @@ def test_a_body_that_has_arrived_keeps_the_connection(
     assert ours.recv(10) == b"more"
 
 
-def test_a_stalled_body_is_given_up_and_the_answer_arrives(
+def test_a_stalled_body_is_given_up_and_the_response_arrives(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
     theirs.sendall(b"012")
-    ours.sendall(b"the answer")
+    ours.sendall(b"the response")
     UnreadBodyResponse(environ_of(ours), []).close()
     ours.settimeout(60)
     assert ours.recv(10) == b""
-    assert theirs.recv(100) == b"the answer"
+    assert theirs.recv(100) == b"the response"
     assert theirs.recv(100) == b""
 
 
-def test_the_client_learns_of_the_end_before_it_is_heard_out(
+def test_the_client_sees_the_end_before_its_body_is_drained(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
@@ -182,7 +182,7 @@ def test_a_dripping_body_is_given_up_as_soon(
 
 
 @pytest.mark.parametrize(("arrived", "failed"), [(65_535, False), (65_536, True), (70_000, True)])
-def test_gunicorn_is_told_not_to_go_on_behind_a_body_that_was_given_up(
+def test_gunicorn_does_not_continue_after_a_body_that_was_given_up(
     pair: tuple[socket.socket, socket.socket], arrived: int, failed: bool
 ) -> None:
     ours, _ = pair
@@ -192,17 +192,17 @@ def test_gunicorn_is_told_not_to_go_on_behind_a_body_that_was_given_up(
     assert body_of_gunicorn.failed is failed
 
 
-def test_a_long_body_is_given_up_and_its_sender_finds_the_answer(
+def test_a_long_body_is_given_up_and_its_sender_gets_the_response(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
     length = 20 * MAX_DRAIN
-    answers = []
+    responses = []
 
     def upload() -> None:
         with contextlib.suppress(OSError):
             theirs.sendall(b"x" * length)
-        answers.append(theirs.recv(100))
+        responses.append(theirs.recv(100))
         theirs.close()
 
     client = threading.Thread(target=upload)
@@ -211,11 +211,11 @@ def test_a_long_body_is_given_up_and_its_sender_finds_the_answer(
     environ = environ_of(ours, length)
     reader = environ["wsgi.input"].read
     environ["wsgi.input"].read = lambda size: read.append(size) or reader(size)
-    ours.sendall(b"the answer")
+    ours.sendall(b"the response")
     UnreadBodyResponse(environ, []).close()
     client.join(60)
     assert read == []
-    assert answers == [b"the answer"]
+    assert responses == [b"the response"]
 
 
 def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
@@ -255,7 +255,7 @@ def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
         client.start()
         connection: Any = Counted()
         environ = environ_of(connection, 2**31)
-        ours.sendall(b"the answer")
+        ours.sendall(b"the response")
         UnreadBodyResponse(environ, []).close()
         client.join(60)
         assert not client.is_alive()

@@ -51,10 +51,10 @@ def statuses_until_the_end(connection: socket.socket) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_nothing_runs_behind_an_answer_that_ended_the_connection(
+def test_nothing_runs_after_a_response_that_ended_the_connection(
     gunicorn: Any, tmp_path: Path, kind: str
 ) -> None:
-    """What came along in one piece with a refused body would run, and nobody hear its answer."""
+    """A request in one piece with a refused body would run, and nothing read its response."""
     (tmp_path / "half_open.py").write_text(
         "from swaig_wsgi import AuthHandler\n"
         "def site(environ, start_response):\n"
@@ -68,20 +68,20 @@ def test_nothing_runs_behind_an_answer_that_ended_the_connection(
     head = b"POST /x HTTP/1.1\r\nHost: localhost\r\n"
     piece = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     behind = b"GET /behind HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    answered = 0
+    ran = 0
     for pieces in (15, 16, 17):
         with connect(server.port, tls=kind.endswith("tls")) as connection:
             chunked = b"Transfer-Encoding: chunked\r\n\r\n" + piece * pieces + b"0\r\n\r\n"
             connection.sendall(head + chunked + behind)
-            answers = statuses_until_the_end(connection)
-        assert answers in ([b"401"], [b"401", b"200"])
-        answered += answers.count(b"200")
+            responses = statuses_until_the_end(connection)
+        assert responses in ([b"401"], [b"401", b"200"])
+        ran += responses.count(b"200")
     # Another connection, whose request is the last to run: so all others would have been seen.
     with connect(server.port, tls=kind.endswith("tls")) as connection:
         connection.sendall(b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert statuses_until_the_end(connection) == [b"200"]
     server.wait_for_log("reached /last")
-    assert server.log.count("reached /behind") == answered
+    assert server.log.count("reached /behind") == ran
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -89,7 +89,7 @@ def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: st
     """A server that took a part of the next request for the rest of a body would parse its body.
 
     Behind a proxy that shares connections, and in a browser that a hostile page makes send such
-    a body, that request would be the attacker's, and its answer somebody else's.
+    a body, that request would be the attacker's, and another client would get its response.
     """
     server = gunicorn("swaig_wsgi.examples.basic:app", "--keep-alive=2", *SERVERS[kind])
     for length in LENGTHS:
