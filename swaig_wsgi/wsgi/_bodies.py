@@ -15,25 +15,25 @@ from ._unread import BODY_READ
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Pieces of this size are read, and no larger part of a body of unknown length stays in memory.
-_PIECE = 65_536
+#: Bodies of unknown length are read in chunks of this size, and kept on disk if they are larger.
+_CHUNK = 65_536
 
 _Input = Any  # what a server puts into wsgi.input
 _Seekable = Any  # a binary file that can be read, written and seeked
 
 
 def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
-    """Read the whole body of a request, which must not have been read before.
+    """Return the whole body of a request that has not been read yet.
 
     Raises:
-        BodyError: the body is longer than `max_bytes`, ends early, or cannot be read.
+        Refusal: the body is longer than `max_bytes`, incomplete, or cannot be read.
     """
     stream = environ["wsgi.input"]
     length = declared_length(environ, max_bytes)
     if length is None:
         buffer = io.BytesIO()
-        for piece in _pieces(stream, max_bytes):
-            buffer.write(piece)
+        for chunk in _chunks(stream, max_bytes):
+            buffer.write(chunk)
         environ[BODY_READ] = True
         return buffer.getvalue()
     body = _read(stream, length) if length else b""
@@ -41,21 +41,21 @@ def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
         buffer = io.BytesIO(body)
         buffer.seek(0, io.SEEK_END)
         while buffer.tell() < length:
-            piece = _read(stream, length - buffer.tell())
-            if not piece:
+            chunk = _read(stream, length - buffer.tell())
+            if not chunk:
                 raise bad_body("incomplete body", "incomplete_body")
-            buffer.write(piece)
+            buffer.write(chunk)
         body = buffer.getvalue()
     environ[BODY_READ] = True
     return body
 
 
 def replay_body(environ: WSGIEnvironment, body: bytes | _Seekable) -> None:
-    """Put a body that was read back into `environ`, as if it had come with a Content-Length.
+    """Put a body that was read back into `environ`, with a Content-Length.
 
     Args:
-        environ: the request; keys of its framing are replaced.
-        body: the bytes, or a seekable file that holds nothing else; it is read from its start.
+        environ: the request; the keys of its framing are replaced.
+        body: the bytes, or a seekable file with nothing but the body, replayed from its start.
     """
     if isinstance(body, bytes):
         length = len(body)
@@ -81,36 +81,36 @@ def declared_length(environ: WSGIEnvironment, max_bytes: int) -> int | None:
 
 def _read(stream: _Input, size: int) -> bytes:
     try:
-        piece: bytes = stream.read(size)
+        chunk: bytes = stream.read(size)
     except MemoryError:
         raise
     except Exception as error:
-        # Servers have exceptions of their own for bad chunks and lost clients (those of gunicorn
-        # are plain subclasses of Exception), and nothing but the server runs in this call.
+        # Servers raise their own exceptions for malformed chunks and lost clients (gunicorn's are
+        # plain subclasses of Exception), and this call runs nothing but the server.
         raise bad_body("unreadable body", "unreadable_body") from error
-    return piece
+    return chunk
 
 
-def _pieces(stream: _Input, max_bytes: int) -> Iterator[bytes]:
-    """Yield what `stream` holds, up to its end, and never ask for more than one byte too many."""
+def _chunks(stream: _Input, max_bytes: int) -> Iterator[bytes]:
+    """Yield the chunks of `stream` to its end, reading at most one byte over the limit."""
     left = max_bytes
     while True:
-        piece = _read(stream, min(_PIECE, left + 1))
-        if not piece:
+        chunk = _read(stream, min(_CHUNK, left + 1))
+        if not chunk:
             return
-        left -= len(piece)
+        left -= len(chunk)
         if left < 0:
             raise too_large("too_large_chunked")
-        yield piece
+        yield chunk
 
 
 def spool_body(environ: WSGIEnvironment, max_bytes: int) -> _Seekable | None:
-    """Read a body of unknown length; None when there turns out to be none."""
+    """Read a body of unknown length into a file; return None if there is no body."""
     spool: _Seekable = io.BytesIO()
-    for piece in _pieces(environ["wsgi.input"], max_bytes):
-        if isinstance(spool, io.BytesIO) and spool.tell() + len(piece) > _PIECE:
+    for chunk in _chunks(environ["wsgi.input"], max_bytes):
+        if isinstance(spool, io.BytesIO) and spool.tell() + len(chunk) > _CHUNK:
             spool = _TemporaryFile(spool.getvalue())
-        spool.write(piece)
+        spool.write(chunk)
     environ[BODY_READ] = True
     if not spool.tell() and "HTTP_TRANSFER_ENCODING" not in environ:
         return None
@@ -118,10 +118,10 @@ def spool_body(environ: WSGIEnvironment, max_bytes: int) -> _Seekable | None:
 
 
 class _TemporaryFile:
-    """A file on disk that is closed when its last reference goes, which is that of `environ`.
+    """A file on disk that is closed when `environ`, its last reference, is released.
 
-    Closing it with the response would take a wrapper round the application's iterable. A finalizer
-    also works where `environ` ends up in a reference cycle, as it does in Werkzeug.
+    Closing it with the response would need a wrapper around the application's iterable. A
+    finalizer also works if `environ` is part of a reference cycle, as in Werkzeug.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -136,7 +136,7 @@ class _TemporaryFile:
 
 
 class LimitedInput:
-    """A body of known length on an input that does not end with it (PEP 3333 allows both)."""
+    """A body of known length on an input that may continue after it (PEP 3333 allows both)."""
 
     def __init__(self, stream: _Input, length: int) -> None:
         self._stream = stream
