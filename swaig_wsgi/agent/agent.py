@@ -1,4 +1,4 @@
-"""What an agent says: its parts, its document, and the methods that a subclass overrides."""
+"""An agent without WSGI: its parts, its document, and the methods that a subclass overrides."""
 
 from __future__ import annotations
 
@@ -227,9 +227,9 @@ class Agent:
     def set_dynamic_config_callback(self, callback: Callable[..., Any]) -> Agent:
         """Register ``callback(query, body, headers, agent)``, called for each document.
 
-        `agent` is a copy that renders this document alone; every method that changes a document
-        may be called on it. `headers` lack those that carry secrets. A tool defined there is
-        announced to the AI but cannot be called here: calls go to the agent itself.
+        `agent` is a copy that renders only this document; every method that changes a document
+        may be called on it. `headers` omits headers that carry secrets. A tool defined on the
+        copy is offered to the AI but cannot be called here: calls go to the agent itself.
 
         Raises:
             TypeError: `callback` is not callable.
@@ -242,10 +242,10 @@ class Agent:
     def configured_for(
         self, query: dict[str, str], body: dict[str, Any], headers: dict[str, str]
     ) -> Agent:
-        """Return the agent that renders the document of a request: itself, or a copy."""
+        """Return the agent that renders the document of a request: this one, or a copy."""
         if self._dynamic_config is None:
             return self
-        # The parts never change in place what they contain, so shallow copies are independent.
+        # Parts replace their contents instead of changing them, so shallow copies are independent.
         agent = copy.copy(self)
         for part in self._parts:
             setattr(agent, part, copy.copy(getattr(self, part)))
@@ -288,8 +288,8 @@ class Agent:
     ) -> Any:
         """Called with each document request; return changes to its ``ai`` verb, or None.
 
-        An object is merged into the existing one, anything else replaces it. `headers` lack those
-        that carry secrets.
+        An object is merged into the existing one, anything else replaces it. `headers` omits
+        headers that carry secrets.
         """
         return None
 

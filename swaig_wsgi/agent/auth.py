@@ -17,8 +17,8 @@ class AgentAuthenticator:
     Args:
         basic: has the agent's own credentials.
         other: further methods to accept, or None. If it admits every request, it is ignored.
-        validate: returns None, or a function that is called with user name and password after
-            they matched; any result but True, or an exception, refuses the request.
+        validate: returns None, or a function to call with user name and password after they
+            matched; the request is refused unless it returns True.
     """
 
     def __init__(

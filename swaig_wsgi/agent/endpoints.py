@@ -174,7 +174,7 @@ class Endpoints:
         )
 
     def _routed_by(self, callback: Callable[..., Any]) -> Endpoint:
-        """Return an endpoint that redirects where `callback` says, or sends the document."""
+        """Return an endpoint that redirects to the path from `callback`, or sends the document."""
 
         def endpoint(request: Request) -> Reply:
             body = self._document_body(request)

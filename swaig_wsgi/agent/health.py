@@ -1,8 +1,8 @@
 """``/health`` and ``/ready``, and the checks behind them.
 
 The checks of :class:`Readiness` run one at a time, each in a thread, and at most once a second.
-Requests never queue for them: anyone may ask, and a slow check would otherwise occupy every
-thread of a worker.
+Requests do not wait for one another: the endpoints are public, and a slow check would otherwise
+occupy every thread of a worker.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _FAILURES = "swaig_wsgi.readiness_failures"
 class HealthEndpoints:
     """Respond to ``/health`` and ``/ready`` below `route`, and pass on other requests.
 
-    Load balancers call by address, without credentials and often, so this stands outside the
-    checks of hosts, rates and credentials ("Health Endpoints" in the SDK's guide). Both paths are
-    compared byte for byte, so that no other spelling evades those checks. The responses contain
-    a status alone. With `details`, a request with credentials for a service that is not ready is
-    passed on to ``app``, which authenticates it and responds by :func:`readiness_details`.
+    Load balancers use the server's address, send no credentials and poll often, so this stands
+    outside the checks of hosts, rates and credentials. Both paths are compared byte for byte, so
+    that no other spelling evades those checks. The responses contain only a status. With
+    `details`, if the service is not ready, a request with credentials is passed to `app`, which
+    authenticates it and responds with :func:`readiness_details`.
 
     Args:
         app: the wrapped application.
@@ -88,8 +88,8 @@ def readiness_details(environ: WSGIEnvironment) -> dict[str, Any]:
 class Readiness:
     """Named readiness checks.
 
-    A check fails if it raises, returns False, or takes more than :data:`TIMEOUT` seconds. One
-    that hangs is not started again until it has ended.
+    A check fails if it raises, returns False, or takes more than :data:`TIMEOUT` seconds. A check
+    that timed out is not started again until it has ended.
 
     Args:
         clock: monotonic clock, in seconds.

@@ -35,8 +35,8 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         auth: methods of authentication that are accepted beside Basic.
         readiness: the checks behind ``/ready``.
     """
-    # An agent serves machines and holds nothing for browsers. It may therefore be stricter than a
-    # site, and, as in the SDK, any origin may read what needs no ambient credentials.
+    # An agent serves machines, not browsers, so it can be stricter than a site. As in the SDK, any
+    # origin may read responses, but never with credentials that the browser adds.
     default_origins = None if agent.settings.csrf_protection else ("*",)
     max_body = agent.settings.max_request_size or DEFAULT_MAX_REQUEST_SIZE
     settings = replace(
@@ -89,13 +89,13 @@ def stack_with_health(
             allowed=allowed,
             exempt=exempt,
         ),
-        # The guard has asked about the store, too.
+        # PerProcessGuard also checks the store.
         allow_per_process=True,
     )
 
 
 def unshared_state(agent: Agent) -> frozenset[str]:
-    """Return the variables that would share what this process generated for `agent` alone."""
+    """Return the variables to set so that all processes share the state of `agent`."""
     uses_store = (
         agent.settings.rate_limit is not None
         or agent.sessions.keeps_metadata

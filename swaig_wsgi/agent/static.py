@@ -16,15 +16,15 @@ from ..wsgi import refuse
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# The policy of an agent lets a page load nothing, which would leave a site blank.
+# With an agent's own policy a page could load nothing.
 _POLICY = "default-src 'self'; frame-ancestors 'none'"
 
 
 class StaticFiles:
     """Respond to GET and HEAD below `route` with the files of a directory; pass on the rest.
 
-    Only regular files are served, and none with a name, or in a directory with a name, that
-    starts with a dot. A symbolic link is followed only if its target is in the directory.
+    Only regular files are served. Names that start with a dot are not, neither of files nor of
+    directories. A symbolic link is followed only if its target is in the directory.
 
     Args:
         app: the wrapped application; receives every request that is not for a file.

@@ -1,4 +1,4 @@
-"""Tool calls: verification of their tokens, validation of their arguments, and the run."""
+"""Tool calls: verify the token, validate the arguments, run the handler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A middleware for each decision of the core, round any WSGI application."""
+"""One WSGI middleware for each decision of the core, and :func:`harden`, which stacks them."""
 
 from .auth import AuthHandler, AuthMiddleware
 from .body_size import BodySizeMiddleware

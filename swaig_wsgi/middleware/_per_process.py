@@ -1,4 +1,4 @@
-"""Refusal of requests while several processes serve with state of their own."""
+"""Refusal of requests while processes that must share state do not."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def refuse_unshared(
 ) -> Refusal | None:
     """Return the refusal of a request that several processes would serve inconsistently, or None.
 
-    With a password, a signing key or a count of its own in each process, most calls would fail
-    with misleading messages, and a limit would admit a multiple. So every request is refused
-    instead, and each process logs once what to set.
+    If each process had its own password or signing key, most calls would fail with misleading
+    messages; if each counted for itself, a limit would admit a multiple. So every request is
+    refused instead, and each process logs once which variables to set.
 
     Args:
         environ: the request; ``wsgi.multiprocess`` is true if other processes serve too.
         find: returns the variables to set; see
             :func:`~swaig_wsgi.processes.unshared_variables`.
-        allowed: whether unshared state is acceptable: the server is wrong about its processes,
-            or always routes a client to the same one.
+        allowed: whether unshared state is acceptable, because the server reports its processes
+            incorrectly or always routes a client to the same one.
     """
     if allowed or not environ.get("wsgi.multiprocess"):
         return None

@@ -55,7 +55,7 @@ class AuthRequest:
     def url(self) -> str:
         """The public URL, with path and query as in the request line.
 
-        Its host is what the client claims, unless an AllowedHostsMiddleware stands outside.
+        The client chooses its host, unless an AllowedHostsMiddleware is outside.
 
         Raises:
             ValueError: the Host or the scheme is malformed.
@@ -165,8 +165,8 @@ class AuthHandler:
     ) -> Decision:
         """Return the identity behind a request, or why it may not pass.
 
-        A custom validator that refuses counts as wrong credentials: only the validator knows
-        whether there were any, and ``optional=True`` must not admit a request on a guess.
+        A refusal by a custom validator counts as wrong credentials. Only the validator knows
+        whether the request has any, so ``optional=True`` must not admit it.
 
         Args:
             request: an :class:`AuthRequest`; or headers, with `method` and `url` beside them.
@@ -279,7 +279,7 @@ class AuthHandler:
 
 
 def is_overridden(instance: object, base: type, name: str) -> bool:
-    """Return whether the method `name` of `instance` is another than that of the class `base`."""
+    """Return whether `instance` overrides the method `name` of the class `base`."""
     return getattr(getattr(instance, name), "__func__", None) is not getattr(base, name)
 
 
@@ -309,7 +309,7 @@ class AuthMiddleware:
         protect: paths to protect, each with everything below it.
         exempt: paths that skip authentication, matched exactly.
         optional: admit requests without any credentials, without an identity. Wrong credentials
-            are still refused, as is what a custom validator refuses.
+            are still refused, and so are requests that a custom validator rejects.
         realm: the realm in ``WWW-Authenticate``.
 
     Raises:
@@ -366,7 +366,7 @@ class AuthMiddleware:
             return Decision(None, "validator_error")
         if isinstance(decision, Decision) and isinstance(decision.result, (AuthResult, type(None))):
             return decision
-        # Any other value, however true, authenticates nobody.
+        # Any other value, even a true one, is not an identity.
         return Decision(None, "validator_error")
 
 

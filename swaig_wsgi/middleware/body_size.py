@@ -24,7 +24,7 @@ class BodySizeMiddleware:
     reaches the application complete and with a ``Content-Length``. Reading it waits for the
     client, so place this behind authentication.
 
-    A refusal reads nothing: the server drains or drops the rest of the body.
+    A refusal does not wait for the rest of the body.
 
     Args:
         app: the wrapped application.
@@ -51,7 +51,7 @@ class BodySizeMiddleware:
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
         except OSError as error:
-            # Only the temporary file raises these here: the machine's fault, not the client's.
+            # Only the temporary file raises these here, so this is not the client's fault.
             detail = f"cannot write a request body to disk: {error}"
             failure = service_unavailable("body_refused", "spool_failed", detail)
             return refuse(environ, start_response, failure, logging.ERROR)

@@ -103,7 +103,7 @@ def stack(
             app,
             settings.cors_origins,
             csrf_protection=settings.csrf_protection,
-            # A page that must wait needs to read for how long.
+            # A page over the limit must be able to read how long to wait.
             expose_headers=() if settings.rate_limit is None else _RATE_HEADERS,
         )
     if settings.allowed_hosts is not None:

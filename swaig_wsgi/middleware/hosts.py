@@ -19,12 +19,12 @@ __all__ = ["AllowedHostsMiddleware"]
 class AllowedHostsMiddleware:
     """Admit only requests for hosts of an allowlist ("Host Validation" in the SDK's guide).
 
-    A client that chooses the ``Host`` chooses the URLs that an application builds from it; and by
-    DNS rebinding, a web page makes a browser send requests here under the page's own name.
+    Without it, a client that forges ``Host`` controls the URLs that the application builds from
+    it, and a web page can use DNS rebinding to send requests here under its own host name.
 
     A missing or malformed ``Host`` is refused with 400, in HTTP/1.0 too, any other host with 403.
     Behind a proxy that passes the host in another field, place ``TrustedProxyMiddleware``
-    outside.
+    outside this layer.
 
     Sets ``environ["swaig_wsgi.host_allowed"]`` to the ``Host`` if it matched an entry of the list
     other than ``"*"``.

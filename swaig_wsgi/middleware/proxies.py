@@ -72,12 +72,12 @@ class TrustedProxyMiddleware:
     ``DispatcherMiddleware``) the prefix precedes the mount's path instead of replacing it, if the
     server passes the path of the request line.
 
-    **Every trusted proxy must overwrite or append to each field of the family**, including the
-    fields that it has no value for. A proxy that passes a field unchanged lets any client choose
-    it: an address that evades rate limits and appears in logs; ``https`` for a request in
-    cleartext; a host and prefix that send URLs, credentials included, to an attacker's server.
-    Trust only the addresses of proxies, never a network that contains clients; trust a number
-    only if every connection comes through the proxies.
+    **Every trusted proxy must overwrite or append to each field of the family**, even if it has
+    no value for the field. If a proxy passes a field unchanged, any client controls its value: an
+    address that evades rate limits and appears in logs, ``https`` for a request in cleartext, or
+    a host and prefix that direct URLs with credentials to an attacker's server. Trust only the
+    addresses of proxies, never a network that contains clients. Trust a number of proxies only if
+    no client can bypass them.
 
     A server that reads such fields itself does so before this middleware. gunicorn does, for
     local peers: disable it with ``secure_scheme_headers = {}`` and ``forwarder_headers = ""``.
@@ -86,15 +86,16 @@ class TrustedProxyMiddleware:
     other family (nginx passes a client's), all other ``X-Forwarded-*`` and synonyms such as
     ``X-Real-IP`` are removed from `environ`; the family's fields are rewritten to one verified
     value each. Django's ``SECURE_PROXY_SSL_HEADER``, which reads the *left-most* value, and an
-    inner ``ProxyFix`` therefore read the same.
+    inner ``ProxyFix`` therefore see the same values.
 
     `environ` keys:
         ``swaig_wsgi.proxies.original``: a dict of the six original values.
         ``swaig_wsgi.forwarded``: True if a trusted proxy passed the host.
         ``swaig_wsgi.forwarded_prefix``: the prefix, if a trusted proxy passed one.
 
-    The fields are read once in a request. A second, equal layer does nothing. A second layer
-    with another policy is a mistake in the setup: it responds with 503 and logs it once.
+    The fields are read once in a request: a second layer with an equal policy does nothing. A
+    second layer with another policy is a configuration error; it responds with 503, and logs this
+    once.
 
     Args:
         app: the wrapped application.
@@ -167,7 +168,7 @@ _NO_CLAIMS = Client()
 
 def _take_claims(environ: WSGIEnvironment) -> dict[str, str]:
     claims = {}
-    # Most requests have none of these, and one search in all names together is fastest.
+    # Fast path: most requests have none of these, which one search in all names detects.
     if "HTTP_X_FORWARDED" in "\n".join(environ):
         for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED")]:
             claims[key] = environ.pop(key)

@@ -57,16 +57,16 @@ class RateLimitMiddleware:
         app: the wrapped application.
         limit: requests per window.
         window: length of the window, in whole seconds.
-        store: where to count; by default the store that the parent of this process shares among
-            its workers, else the memory of this process. Middleware with the same store count
-            separately if their `limit`, `window` or `name` differ.
+        store: where to count; by default the store that the parent process shares among its
+            workers, else the memory of this process. Rate limits in one store count separately if
+            their `limit`, `window` or `name` differ.
         exempt: paths that are not limited, compared exactly with ``PATH_INFO``.
         key: a function of `environ` that returns the key under which a client is counted, a
-            string. If it trusts a header, clients that write the header evade the limit.
+            string. If it depends on a header that clients control, they can evade the limit.
         on_store_failure: if the store fails, "local" counts in this process (each process admits
             the full `limit`), "allow" admits every request, "deny" responds with 503.
         name: the name of the policy in the header fields.
-        allow_per_process: limit even though each of several processes counts for itself and a
+        allow_per_process: serve even if each of several processes counts for itself, so that a
             client may make a multiple of `limit` requests; by default the response is 503.
         clock: monotonic clock in seconds, used for store failures.
 
@@ -104,7 +104,7 @@ class RateLimitMiddleware:
         self._key = client_address_key if key is None else key
         self._prefix = self.policy.counter_prefix()
         self._policy_header = ("RateLimit-Policy", self.policy.policy_field)
-        # Without `on_store_failure`: a request counts as counted only if the store worked.
+        # Without `on_store_failure`: a request is recorded as counted only if the store worked.
         self._identity = (self.policy, self._key, getattr(self.store, "place", None) or self.store)
         self._local = MemoryStore(clock=clock)
         self._clock = clock

@@ -26,17 +26,17 @@ class WebhookSignatureMiddleware:
     GET, HEAD and OPTIONS need no signature; every other method does. See
     :func:`~swaig_wsgi.core.signatures.verify_request` for the schemes. A request without a
     well-formed signature is refused before its body is read. The body is read into memory and
-    replayed for the application. A client that stalls it stalls the worker, so place this behind
-    authentication.
+    replayed for the application. A client that sends its body slowly occupies a worker, so place
+    this inside authentication.
 
-    The URL is part of the signed data. Its host is what the client wrote into ``Host``, unless
-    `base_url`, a trusted proxy or a host allowlist determines it; without them, a request that
-    was signed for another server with the same key passes. This is logged once, as a warning.
+    The URL is part of the signed data. The client chooses its host, unless `base_url`, a trusted
+    proxy or a host allowlist determines it. Without them, a request that was signed for another
+    server with the same key passes; a warning is logged once.
 
     Args:
         app: the wrapped application.
         signing_key: the platform's signing key, or several during a key rotation.
-        base_url: the public URL of the server's root, if requests do not show it.
+        base_url: the public URL of the server's root; by default derived from each request.
         protect: paths whose requests must be signed, with everything below them.
         exempt: paths that skip verification, matched exactly.
         max_bytes: the largest body to read.

@@ -32,18 +32,18 @@ class ToolTokenMiddleware:
     ``conversation_id``. This applies to every request to a protected path, whatever its method,
     so place CORS outside.
 
-    The body is read only after the token itself was verified, so that a client without one
-    cannot stall a worker, and is replayed for the application. The verified call id is recorded
+    The body is read only after the token has been verified, so that a client without a token
+    cannot occupy a worker, and is replayed for the application. The verified call id is recorded
     in ``environ["swaig_wsgi.call_id"]``, which no client can set. Use it instead of an id in the
     body, which may name any other call.
 
     Args:
         app: the wrapped application.
-        sessions: issued the tokens, or shares the keys of the issuer.
+        sessions: the manager that issued the tokens, or one with the same keys.
         protect: the paths to protect, with everything below them.
         max_bytes: the largest body to read.
-        allow_per_process: serve even though each of several processes generated a key of its
-            own, and refuses the tokens of the others; by default the response is 503.
+        allow_per_process: serve even if each of several processes has generated its own key, and
+            refuses the tokens of the others; by default the response is 503.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -101,9 +101,9 @@ class ToolTokenMiddleware:
 
 
 def key_detail(sessions: SessionManager, reason: str) -> str:
-    """Return an explanation for the log of a token that was refused for `reason`.
+    """Return an explanation for the log if a token is refused for `reason`, or "".
 
-    A token that another key signed is usually not an attack but was issued before a restart.
+    A token with another key's signature is usually not an attack: it was issued before a restart.
     """
     made_at = sessions.key_made_at
     if reason != "bad_signature" or made_at is None:
