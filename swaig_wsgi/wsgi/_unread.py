@@ -1,4 +1,14 @@
-"""What becomes of a request body that nobody has read when the answer is out."""
+"""Request bodies that are still unread when the response has been sent.
+
+gunicorn reads the rest of a body before it reuses or closes the connection, and blocks meanwhile.
+A few clients that are refused and stop sending would occupy every thread. So the response reads
+what has already arrived, without blocking, and decides:
+
+* The whole body has arrived: the connection stays open.
+* Otherwise the connection ends (RFC 9112, section 9.6). The client has `LINGER` seconds to read the
+  response, and at most `MAX_DRAIN` bytes are read from it meanwhile. Then everything queued is
+  discarded, so that no part of the body is parsed as a request.
+"""
 
 from __future__ import annotations
 
@@ -11,40 +21,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: Set in ``environ`` by whoever has read the body to its end.
+#: Set in ``environ`` once the body has been read to its end.
 BODY_READ = "swaig_wsgi.body_read"
 
-#: Seconds for which an answered client that still sends its body finds the connection open.
+#: Seconds during which a client that still sends its body can read the response.
 LINGER = 0.1
-#: Bytes of a body that are taken at most. One of fewer that has arrived whole keeps the connection.
+#: Maximum number of bytes read from an unread body.
 MAX_DRAIN = 65_536
-_PIECE = 4096
+_CHUNK = 4096
 _DIGITS = len(str(MAX_DRAIN))
 
 
 def leaves_body(environ: WSGIEnvironment) -> bool:
-    """Tell whether the server would wait for a body that has not been read.
+    """Return whether the server would block on the unread body of this request.
 
-    gunicorn reads what is left of a body before it uses or closes the connection, and waits for
-    it: for seconds in a thread, and again in the one that accepts connections. A handful of
-    strangers, each refused and each sending no more, would stop a worker. Other servers either
-    buffer bodies first or have no thread to lose, and do not hand out their socket.
+    Only gunicorn passes its socket to the application. Other servers buffer bodies first, or have
+    no thread to lose.
     """
     if environ.get(BODY_READ) or "gunicorn.socket" not in environ:
         return False
     if not environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1"):
-        return False  # in HTTP/2 the socket is shared with other requests
+        return False  # In HTTP/2 the socket is shared with other requests.
     return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 class UnreadBodyResponse:
-    """An answer that, once sent, lets go of a client whose body is still to come.
+    """A response body whose ``close()`` deals with the unread request body; see the module.
 
-    Whoever has sent the whole body already keeps the connection. Whoever is still sending has
-    :data:`LINGER` seconds to find the answer, and the connection ends (RFC 9112 section 9.6); of
-    what is sent no more than :data:`MAX_DRAIN` bytes are taken. ``close()`` has to come after the
-    answer was sent, as it does from every server; a layer outside that calls it before loses the
-    answer.
+    Servers call ``close()`` after they have sent the response. A layer outside that calls it
+    earlier loses the response.
     """
 
     def __init__(self, environ: WSGIEnvironment, body: list[bytes]) -> None:
@@ -59,46 +64,44 @@ class UnreadBodyResponse:
     def close(self) -> None:
         timeout = self._socket.gettimeout()
         try:
-            left = self._left_to_take()
+            left = self._drain()
             if left is not None:
-                self._let_go(left)
+                self._end_connection(left)
             self._socket.settimeout(timeout)
         except OSError:
-            pass  # the client is gone, and with it the matter
+            pass  # The client has disconnected.
 
-    def _left_to_take(self) -> int | None:
-        """Read what has arrived of the body, without waiting.
+    def _drain(self) -> int | None:
+        """Read without blocking what has arrived of the body.
 
-        Returns None when that was all of it, else how many bytes more may be taken.
+        Return None if that was all of it, else how many bytes may still be read.
         """
         left = MAX_DRAIN
         if len(self._length) > _DIGITS:
-            return left  # never whole; and the server, to read a little, would take in a lot
+            return left  # Too long to be complete; the server would read far ahead.
         self._socket.settimeout(0)
         try:
             while left > 0:
-                size = len(self._input.read(_PIECE))
-                if size < _PIECE:
+                size = len(self._input.read(_CHUNK))
+                if size < _CHUNK:
                     return None
                 left -= size
         except Exception:
-            # "Would block", or whatever the server raises for a malformed body. A piece that it had
-            # read in part is lost.
-            return left - _PIECE
+            # It would block, or the body is malformed. A chunk read in part is lost.
+            return left - _CHUNK
         return 0
 
-    def _let_go(self, left: int) -> None:
-        """End the connection so that the server finds nothing more to take for a request.
+    def _end_connection(self, left: int) -> None:
+        """End the connection so that the server finds no further request on it.
 
-        The server does not know of what is read here and may believe that the body goes on, or
-        has ended: whatever reached it now would be parsed from the wrong place, and who wrote the
-        body could have written a request there (request smuggling).
+        The server does not see what is read here and would parse the next bytes from a wrong
+        offset, where the sender of the body could have placed a request (request smuggling).
         """
-        # gunicorn would else go on to a request that it has read ahead, behind the body's end: that
-        # would run, and its answer reach nobody.
+        # Keeps gunicorn from serving a request that it has read ahead, behind the end of the body:
+        # its response could not be sent.
         with contextlib.suppress(AttributeError):
             self._input.failed = True
-        # The answer is out. A client that sees the end with it puts no other request here.
+        # The response has been sent. A client that sees the end sends no further request.
         self._socket.shutdown(socket.SHUT_WR)
         end = time.monotonic() + LINGER
         with contextlib.suppress(OSError):
@@ -107,14 +110,14 @@ class UnreadBodyResponse:
                     time.sleep(seconds)
                     break
                 self._socket.settimeout(seconds)
-                size = len(self._socket.recv(min(left, _PIECE)))
+                size = len(self._socket.recv(min(left, _CHUNK)))
                 if not size:
                     break
                 left -= size
-        # With both directions shut down nothing is queued any more, but what is queued can be
-        # read, also when the client has closed meanwhile: it is bounded by the receive buffer.
+        # With both directions shut down nothing more is queued. What is queued can still be read,
+        # even if the client has closed meanwhile, and is bounded by the receive buffer.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
         self._socket.settimeout(0)
-        while self._socket.recv(_PIECE):
+        while self._socket.recv(_CHUNK):
             pass

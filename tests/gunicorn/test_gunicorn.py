@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ import pytest
 from gunicorn.config import Config
 from support.waiting import wait_until
 
+import swaig_wsgi.gunicorn
 from swaig_wsgi.processes import current, install
 
 APP = "swaig_wsgi.examples.basic:app"
@@ -29,7 +29,7 @@ CONFIG = ("-c", "python:swaig_wsgi.gunicorn")
 SECRET = {"SIGNALWIRE_SWAIG_SECRET": "a secret of some length"}
 CERTS = Path(__file__).parents[1] / "certs"
 
-# What the server believes of a request, behind the layers that the environment asks for.
+# The request as the application sees it, behind the layers that the environment configures.
 ECHO = """
 import json
 from swaig_wsgi import harden
@@ -54,15 +54,10 @@ def directory(tmp_path: Path) -> Path:
 
 
 def run(*options: str, app: str = APP, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run gunicorn until it ends by itself."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("SWML_", "SIGNALWIRE_", "GUNICORN_")) and name != "PORT"
-    }
+    """Run gunicorn until it exits by itself."""
     return subprocess.run(
         [sys.executable, "-m", "gunicorn", *CONFIG, "--bind=127.0.0.1:0", *options, app],
-        env={**kept, **env},
+        env={**os.environ, **env},  # without our settings: see conftest.py
         capture_output=True,
         text=True,
         timeout=60,
@@ -79,22 +74,25 @@ def print_config(*options: str, **env: str) -> dict[str, str]:
 # -- settings
 
 
-def test_the_module_names_nothing_but_settings() -> None:
+def test_attributes_named_like_settings_are_exactly_those_exported() -> None:
+    """gunicorn reads every such attribute, so that no import and no helper may be among them."""
     program = (
         "import sys, swaig_wsgi.gunicorn as module\n"
         "assert not {'gunicorn', 'werkzeug', 'redis'} & set(sys.modules)\n"
         "from swaig_wsgi.processes import current\n"
         "assert current() is None\n"
-        "print(*(name for name in vars(module) if not name.startswith('_')))\n"
+        "print(*vars(module))\n"
+        "print(*module.__all__)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    names = set(done.stdout.split())
-    assert names <= set(Config().settings)
-    assert {"workers", "forwarder_headers", "ssl_context", "on_reload"} <= names
+    attributes, exported = (set(line.split()) for line in done.stdout.splitlines())
+    modules = {path.stem for path in Path(swaig_wsgi.gunicorn.__path__[0]).glob("*.py")}
+    assert (attributes | modules) & set(Config().settings) == exported
+    assert {"workers", "forwarder_headers", "ssl_context", "on_reload"} <= exported
 
 
-def test_the_defaults_and_who_overrides_them() -> None:
+def test_the_defaults_and_what_overrides_them() -> None:
     config = print_config()
     assert config["worker_class"] == "gthread"
     assert 2 <= int(config["workers"]) <= 8
@@ -108,7 +106,7 @@ def test_the_defaults_and_who_overrides_them() -> None:
     assert print_config(WEB_CONCURRENCY="6")["workers"] == "6"
 
 
-def test_a_file_of_ones_own_may_build_on_it(gunicorn: Any, tmp_path: Path) -> None:
+def test_a_custom_configuration_file_can_import_the_settings(gunicorn: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from swaig_wsgi.gunicorn import *\nworkers = 3\n")
     server = gunicorn(
         APP,
@@ -143,7 +141,7 @@ def test_a_file_of_ones_own_may_build_on_it(gunicorn: Any, tmp_path: Path) -> No
         ),
     ],
 )
-def test_what_is_wrong_is_named_before_any_worker_starts(
+def test_errors_in_the_configuration_are_named_before_any_worker_starts(
     env: dict[str, str], named: list[str], tmp_path: Path
 ) -> None:
     pidfile = tmp_path / "pid"
@@ -166,7 +164,7 @@ def test_no_control_socket_unless_asked_for(gunicorn: Any, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.rglob("*")] == ["asked.ctl"]
 
 
-def test_the_private_store_goes_with_the_server(gunicorn: Any, tmp_path: Path) -> None:
+def test_the_private_store_is_removed_with_the_server(gunicorn: Any, tmp_path: Path) -> None:
     server = gunicorn(
         APP,
         *CONFIG,
@@ -179,7 +177,7 @@ def test_the_private_store_goes_with_the_server(gunicorn: Any, tmp_path: Path) -
     statuses = [server.request("GET", "/").status for _ in range(8)]
     assert statuses == [200] * 5 + [429] * 3
     assert "store fails" not in server.log
-    # Workers that end leave it where it is.
+    # Workers that exit do not remove it.
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: server.log.count("Worker exiting") == 2)
     assert [server.request("GET", "/").status for _ in range(2)] == [429, 429]
@@ -191,7 +189,7 @@ def test_the_private_store_goes_with_the_server(gunicorn: Any, tmp_path: Path) -
 def test_the_private_store_belongs_to_the_user_of_the_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("swaig_wsgi.gunicorn")
+    module = swaig_wsgi.gunicorn
     changed: list[tuple[str, int, int]] = []
     monkeypatch.setattr(os, "chown", lambda *given: changed.append(given))
     server = SimpleNamespace(cfg=SimpleNamespace(uid=os.geteuid() + 1, gid=7))
@@ -209,11 +207,11 @@ def test_the_private_store_belongs_to_the_user_of_the_workers(
         install(None)
 
 
-# -- whom gunicorn believes
+# -- what gunicorn trusts
 
 
 class Unix(http.client.HTTPConnection):
-    """A connection over a unix socket."""
+    """A connection over a Unix socket."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=60)
@@ -237,11 +235,11 @@ FORGED = {
 }
 
 
-def believed(connection: http.client.HTTPConnection) -> list[str]:
+def seen_behind(connection: http.client.HTTPConnection) -> list[str]:
     connection.request("GET", "/forged/path", headers=FORGED)
-    answer = connection.getresponse()
-    body = answer.read()
-    assert "Strict-Transport-Security" not in answer.headers
+    response = connection.getresponse()
+    body = response.read()
+    assert "Strict-Transport-Security" not in response.headers
     connection.close()
     seen: list[str] = json.loads(body)
     return seen
@@ -250,14 +248,14 @@ def believed(connection: http.client.HTTPConnection) -> list[str]:
 def over(kind: str, options: tuple[str, ...], fixtures: Any, directory: Path) -> list[str]:
     if kind == "tcp":
         server = fixtures("gunicorn")("echo:app", *options, cwd=str(directory))
-        return believed(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60))
+        return seen_behind(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60))
     path = str(directory / "socket")
     command = [sys.executable, "-m", "gunicorn", *options, f"--bind=unix:{path}", "echo:app"]
     server = fixtures("serve_command")(
         command, listening=r"Listening at: unix:\S+ \((\d+)\)", cwd=str(directory)
     )
     server.wait_for_log("Booting worker")
-    return believed(Unix(path))
+    return seen_behind(Unix(path))
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
@@ -268,15 +266,15 @@ def test_forged_headers_change_nothing(kind: str, request: Any, directory: Path)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_gunicorn_alone_believes_them(kind: str, request: Any, directory: Path) -> None:
-    """Shows that the test above attacks what is there."""
+def test_gunicorn_alone_trusts_forged_headers(kind: str, request: Any, directory: Path) -> None:
+    """Shows that the test above attacks something that exists."""
     scheme, script_name, *_ = over(kind, (), request.getfixturevalue, directory)
     assert (scheme, script_name) == ("https", "/forged")
 
 
-def test_the_server_does_not_tell_its_version(gunicorn: Any) -> None:
-    answer = gunicorn(APP, *CONFIG).request("GET", "/health", auth=None)
-    assert not re.search(r"\d", answer.headers.get("Server", ""))
+def test_responses_do_not_contain_the_version_of_the_server(gunicorn: Any) -> None:
+    response = gunicorn(APP, *CONFIG).request("GET", "/health", auth=None)
+    assert not re.search(r"\d", response.headers.get("Server", ""))
 
 
 # -- the log
@@ -292,7 +290,9 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[\d+\] [A-Z]+ [\w.]
         ["--access-logfile=-", "--access-logformat=%(h)s %(r)s %(q)s %(f)s %({raw_uri}e)s"],
     ],
 )
-def test_one_line_a_record_and_no_token(options: list[str], gunicorn: Any, directory: Path) -> None:
+def test_each_record_is_one_line_without_tokens(
+    options: list[str], gunicorn: Any, directory: Path
+) -> None:
     server = gunicorn("echo:app", *CONFIG, "-w1", *options, cwd=str(directory))
     query = f"__token={TOKEN}&x=1"
     referer = {"Referer": f"https://a.example/?{query}", "User-Agent": f"agent {query}"}
@@ -326,10 +326,9 @@ def test_the_default_line_has_no_query(gunicorn: Any) -> None:
     assert "of-the-query" not in server.log
 
 
-def test_ours_and_gunicorns_records_go_one_way(gunicorn: Any, tmp_path: Path) -> None:
+def test_all_records_go_to_the_error_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    server = gunicorn  # an error log of its own hides "Listening at" from the fixture
-    assert server
+    # Not with the fixture, which waits for "Listening at" on standard error.
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "gunicorn", *CONFIG, "-w1", "--bind=127.0.0.1:0"),
@@ -393,7 +392,7 @@ def handshake(server: Any, **versions: ssl.TLSVersion) -> tuple[bytes, str | Non
 
 
 def new_certificate(directory: Path) -> bytes:
-    """Replace the files by a new pair, and return the certificate in DER."""
+    """Replace the files with a new pair, and return the certificate in DER."""
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
@@ -420,7 +419,7 @@ def test_tls_from_the_variables(gunicorn: Any, tls: dict[str, str]) -> None:
         )
 
 
-def test_certificates_of_clients_are_still_asked_for(gunicorn: Any, tls: dict[str, str]) -> None:
+def test_client_certificates_can_be_required(gunicorn: Any, tls: dict[str, str]) -> None:
     options = ("--cert-reqs=2", f"--ca-certs={CERTS / 'cert.pem'}")
     server = gunicorn(APP, *CONFIG, "-w1", *options, **tls)
     with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -431,7 +430,7 @@ def test_certificates_of_clients_are_still_asked_for(gunicorn: Any, tls: dict[st
     assert "Traceback" not in done.stderr
 
 
-def test_a_reload_reads_the_certificate_anew(
+def test_a_reload_reads_the_certificate_again(
     gunicorn: Any, tls: dict[str, str], tmp_path: Path
 ) -> None:
     server = gunicorn(APP, *CONFIG, "-w1", **tls)
@@ -459,7 +458,7 @@ def test_a_reload_with_a_broken_certificate_changes_nothing(
     line = server.wait_for_log("not reloaded")
     assert "SWML_SSL_" in line
     assert handshake(server)[0] == before
-    # Not even a worker that is replaced later is without a certificate.
+    # A worker that is replaced later has a certificate, too.
     (pid,) = re.findall(r"Booting worker with pid: (\d+)", server.log)
     os.kill(int(pid), signal.SIGKILL)
     wait_until(lambda: server.log.count("Booting worker") == 2)
@@ -495,7 +494,7 @@ def test_a_reload_with_a_broken_secret_file_changes_nothing(gunicorn: Any, tmp_p
 
 @pytest.fixture
 def upgradable(serve_command: Any, tmp_path: Path) -> Any:
-    """Start gunicorn as a script: as ``python -m gunicorn`` it cannot start itself again."""
+    """Start gunicorn as a script: as ``python -m gunicorn`` it cannot execute itself again."""
     script = tmp_path / "run.py"
     script.write_text("from gunicorn.app.wsgiapp import run\nrun()\n")
 
@@ -518,13 +517,13 @@ def test_no_upgrade_with_generated_secrets(upgradable: Any, tmp_path: Path) -> N
     assert server.request("GET", "/ready", auth=None).status == 200
     assert server.process.poll() is None
 
-    # And the next attempt is told the same, not that there is one already.
-    def told_again() -> bool:
+    # The next attempt fails for the same reason, not because an upgrade is in progress.
+    def refused_again() -> bool:
         server.process.send_signal(signal.SIGUSR2)
         time.sleep(0.3)
         return bool(server.log.count("no upgrade") >= 2)
 
-    wait_until(told_again)
+    wait_until(refused_again)
 
 
 def test_an_upgrade_with_configured_secrets(upgradable: Any, tmp_path: Path) -> None:

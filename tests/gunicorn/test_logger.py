@@ -1,4 +1,4 @@
-"""Lines of the log that nobody can forge, and that hold no token."""
+"""Log lines that clients cannot forge, and that contain no secrets."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def raised(text: str) -> Any:
 
 @given(st.text())
 def test_a_record_is_one_line(text: str) -> None:
-    said = line("%s", text, exc_info=None)
-    assert said.startswith("INFO ")
-    assert len(said.splitlines()) <= 1
-    assert said.isprintable()
+    result = line("%s", text, exc_info=None)
+    assert result.startswith("INFO ")
+    assert len(result.splitlines()) <= 1
+    assert result.isprintable()
 
 
 @given(st.text())
 @example("\x1e\r")  # ends with an empty line
-def test_text_in_a_traceback_passes_for_no_record(text: str) -> None:
+def test_text_in_a_traceback_does_not_look_like_a_record(text: str) -> None:
     first, *rest = line("it failed", exc_info=raised(text)).split("\n")
     assert first == "INFO it failed"
     assert rest
@@ -68,8 +68,8 @@ def test_text_in_a_traceback_passes_for_no_record(text: str) -> None:
 
 
 def test_a_stack_is_indented_too() -> None:
-    said = line("here", exc_info=None, sinfo="Stack (most recent call last):\n  File x\x1b[2J")
-    assert said.split("\n") == [
+    result = line("here", exc_info=None, sinfo="Stack (most recent call last):\n  File x\x1b[2J")
+    assert result.split("\n") == [
         "INFO here",
         "    Stack (most recent call last):",
         "      File x\\x1b[2J",
@@ -77,7 +77,7 @@ def test_a_stack_is_indented_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("GET /swaig?__token=abc HTTP/1.1", "GET /swaig?__token=**** HTTP/1.1"),
         ("/?a=1&__token=a-b_c=&b=2", "/?a=1&__token=****&b=2"),
@@ -88,13 +88,13 @@ def test_a_stack_is_indented_too() -> None:
         ("nothing of the kind", "nothing of the kind"),
     ],
 )
-def test_tokens_are_masked(text: str, said: str) -> None:
-    assert line("%s", text, exc_info=None) == f"INFO {said}"
-    assert said in line("x", exc_info=raised(text))
+def test_tokens_are_masked(text: str, expected: str) -> None:
+    assert line("%s", text, exc_info=None) == f"INFO {expected}"
+    assert expected in line("x", exc_info=raised(text))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (
             "at /x?api_key=s3cret&password=s3cret&a=1 https://u:s3cret@h/ in vain",
@@ -116,38 +116,38 @@ def test_tokens_are_masked(text: str, said: str) -> None:
         ("a/b c\\d 50% 1+1=2 f(token=None)", "a/b c\\\\d 50% 1+1=2 f(token=None)"),
     ],
 )
-def test_secrets_in_urls_are_masked(text: str, said: str) -> None:
-    assert line("%s", text, exc_info=None) == f"INFO {said}"
+def test_secrets_in_urls_are_masked(text: str, expected: str) -> None:
+    assert line("%s", text, exc_info=None) == f"INFO {expected}"
     traceback = line("x", exc_info=raised(text))
-    assert said in traceback
+    assert expected in traceback
     assert "s3cret" not in traceback.partition("ValueError: ")[2]
 
 
 @given(st.text(st.sampled_from("a%253F?&;#@:/\\= '\"\n\x1b\ud800,)"), max_size=60))
-def test_no_junk_brings_a_secret_to_light_or_breaks_a_line(junk: str) -> None:
-    said = line("%s", f"{junk} /x?{junk}&password=s3cret", exc_info=None)
-    assert "s3cret" not in said
-    assert said.isprintable()
+def test_junk_neither_reveals_a_secret_nor_breaks_a_line(junk: str) -> None:
+    result = line("%s", f"{junk} /x?{junk}&password=s3cret", exc_info=None)
+    assert "s3cret" not in result
+    assert result.isprintable()
 
 
-def test_another_handler_cannot_bring_its_traceback_into_the_line() -> None:
-    said = "it failed /x?__token=s3cret"
-    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), raised(said))
+def test_a_traceback_cached_by_another_handler_is_made_safe() -> None:
+    message = "it failed /x?__token=s3cret"
+    record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), raised(message))
     before = logging.Formatter().format(record)
     assert "s3cret" in before
     first, *rest = LineFormatter("%(message)s").format(record).split("\n")
     assert first == "it failed"
     assert rest[-1] == "    ValueError: it failed /x?__token=****"
     assert all(each.startswith("    ") for each in rest)
-    # Nor does ours change what others write.
+    # Other handlers still write their own format.
     assert logging.Formatter().format(record) == before
 
 
-def test_a_traceback_that_came_as_text_is_made_safe_too() -> None:
+def test_a_traceback_given_as_text_is_made_safe() -> None:
     record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", (), None)
     record.exc_text = "ValueError: /x?__token=s3cret\nINFO forged"
-    said = LineFormatter("%(message)s").format(record)
-    assert said == "it failed\n    ValueError: /x?__token=****\n    INFO forged"
+    result = LineFormatter("%(message)s").format(record)
+    assert result == "it failed\n    ValueError: /x?__token=****\n    INFO forged"
 
 
 def test_all_records_go_to_one_handler() -> None:
@@ -159,7 +159,7 @@ def test_all_records_go_to_one_handler() -> None:
     assert not logging.getLogger("swaig_wsgi").propagate
 
 
-def test_the_access_log_may_go_elsewhere(tmp_path: Any) -> None:
+def test_the_access_log_can_have_its_own_file(tmp_path: Any) -> None:
     set_up(accesslog=str(tmp_path / "access"))
     error, access, ours = (logging.getLogger(name).handlers for name in NAMES[:3])
     assert error == ours != access
@@ -178,13 +178,13 @@ def test_a_reload_leaves_one_handler() -> None:
     assert ours.level == logging.DEBUG
 
 
-def test_syslog_keeps_the_name_that_it_sorts_by() -> None:
+def test_syslog_lines_keep_their_prefix() -> None:
     set_up(syslog=True, syslog_addr="udp://127.0.0.1:514", syslog_prefix="bank")
     record = logging.LogRecord("x", logging.INFO, "x.py", 1, "a\nb", (), None)
-    said = [handler.format(record) for handler in logging.getLogger("swaig_wsgi").handlers]
-    assert len(said) == 2
-    assert any(each.startswith("gunicorn.bank.error: ") for each in said)
-    assert all(each.endswith("a\\nb") for each in said)
+    results = [handler.format(record) for handler in logging.getLogger("swaig_wsgi").handlers]
+    assert len(results) == 2
+    assert any(each.startswith("gunicorn.bank.error: ") for each in results)
+    assert all(each.endswith("a\\nb") for each in results)
 
 
 def test_an_operators_own_configuration_is_left_alone() -> None:
@@ -205,7 +205,7 @@ def test_an_operators_own_configuration_is_left_alone() -> None:
     assert not isinstance(handler.formatter, LineFormatter)
 
 
-def test_a_high_level_does_not_switch_off_the_security_log() -> None:
+def test_a_high_level_does_not_silence_the_security_log() -> None:
     ours, security = (logging.getLogger(name) for name in NAMES[2:])
     security.setLevel(logging.NOTSET)
     set_up(loglevel="critical")

@@ -1,4 +1,4 @@
-"""What becomes of request bodies that nobody reads; the real thing is in test_end_to_end."""
+"""Unread request bodies on a socket; with a real server in test_unread_behind_gunicorn.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swaig_wsgi.core.refusals import unauthorized
 from swaig_wsgi.wsgi import BODY_READ, UnreadBodyResponse, leaves_body, refuse, respond
 from swaig_wsgi.wsgi._unread import LINGER
 
-#: Bytes of a body that nobody wants which are taken at most.
+#: Maximum number of bytes read from an unread body.
 MAX_DRAIN = 65_536
 
 
@@ -77,12 +77,12 @@ def test_when_a_body_is_left(
 ) -> None:
     environ = {**environ_of(pair[0]), **change}
     assert leaves_body(environ) is expected
-    made = respond(environ, start, 200, b"x")
-    assert isinstance(made, UnreadBodyResponse) is expected
-    assert list(made) == [b"x"]
+    response = respond(environ, start, 200, b"x")
+    assert isinstance(response, UnreadBodyResponse) is expected
+    assert list(response) == [b"x"]
 
 
-def test_other_servers_are_left_alone() -> None:
+def test_other_servers_keep_their_bodies() -> None:
     assert not leaves_body({"CONTENT_LENGTH": "10", "SERVER_PROTOCOL": "HTTP/1.1"})
 
 
@@ -92,15 +92,15 @@ def test_a_body_that_has_arrived_keeps_the_connection(
     ours, theirs = pair
     ours.settimeout(7)
     theirs.sendall(b"0123456789next")
-    made = refuse(environ_of(ours), start, unauthorized("r", []))
-    made.close()  # type: ignore[attr-defined]
+    response = refuse(environ_of(ours), start, unauthorized("r", []))
+    response.close()  # type: ignore[attr-defined]
     assert ours.gettimeout() == 7
     assert ours.recv(10) == b"next"
     theirs.sendall(b"more")
     assert ours.recv(10) == b"more"
 
 
-def test_a_stalled_body_is_given_up_and_the_response_arrives(
+def test_a_stalled_body_ends_the_connection_after_the_response(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
@@ -113,7 +113,7 @@ def test_a_stalled_body_is_given_up_and_the_response_arrives(
     assert theirs.recv(100) == b""
 
 
-def test_the_client_sees_the_end_before_its_body_is_drained(
+def test_the_client_sees_the_end_before_its_body_is_read(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
@@ -132,7 +132,7 @@ def test_the_client_sees_the_end_before_its_body_is_drained(
 
 
 @pytest.mark.parametrize("arrived", [MAX_DRAIN + 1, 2 * MAX_DRAIN, 3 * MAX_DRAIN])
-def test_nothing_is_left_to_be_taken_for_a_request(arrived: int) -> None:
+def test_nothing_is_left_to_be_parsed_as_a_request(arrived: int) -> None:
     """Over TCP, where shutting down the reading side alone keeps what arrives readable."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname(), timeout=60)
@@ -154,7 +154,7 @@ def test_nothing_is_left_to_be_taken_for_a_request(arrived: int) -> None:
         assert rest == b""
 
 
-def test_a_dripping_body_is_given_up_as_soon(
+def test_a_dripping_body_does_not_extend_the_time(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
@@ -172,8 +172,8 @@ def test_a_dripping_body_is_given_up_as_soon(
     thread.start()
     try:
         UnreadBodyResponse(environ_of(ours, 1_000_000), []).close()
-        # Each byte restarts a timeout of the socket, but not the time that it is given: that is
-        # enough for five of them, and a busy machine may take several times as long.
+        # Each byte restarts the timeout of the socket, but not the total. That is enough for five
+        # bytes; a busy machine may take several times as long.
         assert LINGER == 0.1
         assert len(dripped) < 100
     finally:
@@ -182,7 +182,7 @@ def test_a_dripping_body_is_given_up_as_soon(
 
 
 @pytest.mark.parametrize(("arrived", "failed"), [(65_535, False), (65_536, True), (70_000, True)])
-def test_gunicorn_does_not_continue_after_a_body_that_was_given_up(
+def test_gunicorn_does_not_continue_behind_an_incomplete_body(
     pair: tuple[socket.socket, socket.socket], arrived: int, failed: bool
 ) -> None:
     ours, _ = pair
@@ -192,17 +192,17 @@ def test_gunicorn_does_not_continue_after_a_body_that_was_given_up(
     assert body_of_gunicorn.failed is failed
 
 
-def test_a_long_body_is_given_up_and_its_sender_gets_the_response(
+def test_the_sender_of_a_long_body_receives_the_response(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
     length = 20 * MAX_DRAIN
-    responses = []
+    received = []
 
     def upload() -> None:
         with contextlib.suppress(OSError):
             theirs.sendall(b"x" * length)
-        responses.append(theirs.recv(100))
+        received.append(theirs.recv(100))
         theirs.close()
 
     client = threading.Thread(target=upload)
@@ -215,11 +215,11 @@ def test_a_long_body_is_given_up_and_its_sender_gets_the_response(
     UnreadBodyResponse(environ, []).close()
     client.join(60)
     assert read == []
-    assert responses == [b"the response"]
+    assert received == [b"the response"]
 
 
-def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
-    """Beside that, what the kernel took in anyway is dropped, or it would be the next request."""
+def test_at_most_64_kib_of_an_endless_body_are_read() -> None:
+    """What the kernel has queued beyond that is discarded, or it would be the next request."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         theirs = socket.create_connection(listener.getsockname(), timeout=60)
@@ -232,19 +232,19 @@ def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
             while sent < 2**30:
                 sent += theirs.send(b"x" * 65_536)
 
-    taken: list[int] = []
+    read: list[int] = []
 
     class Counted:
-        """The socket, and how much was taken from it before it was shut down for reading."""
+        """The socket, and how much was read from it before it was shut down for reading."""
 
         def recv(self, size: int) -> bytes:
             data = ours.recv(size)
-            taken.append(len(data))
+            read.append(len(data))
             return data
 
         def shutdown(self, how: int) -> None:
             if how == socket.SHUT_RD:
-                taken.append(-1)
+                read.append(-1)
             ours.shutdown(how)
 
         def __getattr__(self, name: str) -> Any:
@@ -259,14 +259,14 @@ def test_no_more_than_64_kib_are_taken_of_a_body_without_end() -> None:
         UnreadBodyResponse(environ, []).close()
         client.join(60)
         assert not client.is_alive()
-        end = taken.index(-1)
-        assert 0 < sum(taken[:end]) <= MAX_DRAIN
-        # What was queued: the kernel doubles what it is told, and counts its own overhead.
-        assert sum(taken[end + 1 :]) <= 65_536
+        end = read.index(-1)
+        assert 0 < sum(read[:end]) <= MAX_DRAIN
+        # What was queued: the kernel doubles the size that is set, for its own overhead.
+        assert sum(read[end + 1 :]) <= 65_536
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(), ValueError("bad chunk"), OSError("gone")])
-def test_what_cannot_be_read_is_given_up(
+def test_a_body_that_cannot_be_read_ends_the_connection(
     pair: tuple[socket.socket, socket.socket], error: Exception
 ) -> None:
     class Broken(io.BytesIO):
@@ -278,7 +278,9 @@ def test_what_cannot_be_read_is_given_up(
     assert ours.recv(1) == b""
 
 
-def test_a_client_that_is_gone_is_no_error(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_client_that_has_disconnected_is_not_an_error(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     ours, _ = pair
     ours.close()
     UnreadBodyResponse(environ_of(ours), []).close()

@@ -1,4 +1,4 @@
-"""What a refused body leaves on a connection, to a real gunicorn, is never another request."""
+"""Unread bodies behind a real gunicorn: no part of one is ever served as a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 HEAD = b"POST /swaig HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SMUGGLED = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-#: Below, at, and above what is read of a body that nobody wants, once and twice.
+#: Below, at and above the number of bytes read from an unread body, once and twice.
 LENGTHS = (65_535, 65_536, 70_000, 100_000, 131_072, 140_000, 1_000_000)
 CERTS = Path(__file__).parent.parent / "certs"
 SERVERS = {
@@ -42,7 +42,7 @@ def connect(port: int, *, tls: bool) -> socket.socket:
     return context.wrap_socket(connection)
 
 
-def statuses_until_the_end(connection: socket.socket) -> list[bytes]:
+def read_statuses(connection: socket.socket) -> list[bytes]:
     received = b""
     with contextlib.suppress(OSError):
         while data := connection.recv(65_536):
@@ -51,10 +51,10 @@ def statuses_until_the_end(connection: socket.socket) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_nothing_runs_after_a_response_that_ended_the_connection(
+def test_no_request_is_served_after_a_response_that_ends_the_connection(
     gunicorn: Any, tmp_path: Path, kind: str
 ) -> None:
-    """A request in one piece with a refused body would run, and nothing read its response."""
+    """A request sent along with a refused body would be served, and its response lost."""
     (tmp_path / "half_open.py").write_text(
         "from swaig_wsgi import AuthHandler\n"
         "def site(environ, start_response):\n"
@@ -68,28 +68,28 @@ def test_nothing_runs_after_a_response_that_ended_the_connection(
     head = b"POST /x HTTP/1.1\r\nHost: localhost\r\n"
     piece = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     behind = b"GET /behind HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    ran = 0
+    served = 0
     for pieces in (15, 16, 17):
         with connect(server.port, tls=kind.endswith("tls")) as connection:
             chunked = b"Transfer-Encoding: chunked\r\n\r\n" + piece * pieces + b"0\r\n\r\n"
             connection.sendall(head + chunked + behind)
-            responses = statuses_until_the_end(connection)
-        assert responses in ([b"401"], [b"401", b"200"])
-        ran += responses.count(b"200")
-    # Another connection, whose request is the last to run: so all others would have been seen.
+            statuses = read_statuses(connection)
+        assert statuses in ([b"401"], [b"401", b"200"])
+        served += statuses.count(b"200")
+    # The last request, on another connection: all others have been served, or never will be.
     with connect(server.port, tls=kind.endswith("tls")) as connection:
         connection.sendall(b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        assert statuses_until_the_end(connection) == [b"200"]
+        assert read_statuses(connection) == [b"200"]
     server.wait_for_log("reached /last")
-    assert server.log.count("reached /behind") == ran
+    assert server.log.count("reached /behind") == served
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: str) -> None:
-    """A server that took a part of the next request for the rest of a body would parse its body.
+    """A server that read the head of the next request as part of a body would parse its body.
 
-    Behind a proxy that shares connections, and in a browser that a hostile page makes send such
-    a body, that request would be the attacker's, and another client would get its response.
+    Behind a proxy that shares connections, or in a browser that a hostile page makes send such
+    a body, an attacker would write that request, and another client receive its response.
     """
     server = gunicorn("swaig_wsgi.examples.basic:app", "--keep-alive=2", *SERVERS[kind])
     for length in LENGTHS:
@@ -101,6 +101,6 @@ def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: st
                 assert response.status == 401
                 assert response.read() == b'{"error": "Unauthorized"}'
                 connection.sendall(request(SMUGGLED * 3000))
-            # A body that came whole may leave the connection open: then for one more refusal.
-            assert statuses_until_the_end(connection) in ([], [b"401"]), length
+            # A body that arrived completely may leave the connection open, for one more refusal.
+            assert read_statuses(connection) in ([], [b"401"]), length
     assert "Invalid" not in server.log
