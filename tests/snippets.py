@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^(?P<marks>(?:<!-- [^\n]* -->\n)*)^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?P<comments>(?:<!-- [^\n]* -->\n)*)^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _MARK = re.compile(r"<!-- (with|ask|continued|django|not run)(?:: (.+))? -->")
 
@@ -75,26 +75,28 @@ def programs(path: Path) -> list[Program]:
     django: Program | None = None
     for match in _BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("code"))
-        marks = {}
-        for given in match["marks"].splitlines():
+        comments = {}
+        for given in match["comments"].splitlines():
             mark = _MARK.fullmatch(given)
             if mark is None:
                 raise ValueError(f"{path.name}:{line}: unknown mark {given}")
-            marks[mark[1]] = mark[2] or ""
-        if "django" in marks:
+            comments[mark[1]] = mark[2] or ""
+        if "django" in comments:
             if django is None:
                 django = Program(path.name, line)
                 found.append(django)
-            name = marks["django"]
+            name = comments["django"]
             django.files[name] = django.files.get(name, "") + match["code"]
             continue
-        if "continued" not in marks:
+        if "continued" not in comments:
             found.append(Program(path.name, line))
         program = found[-1]
         program.code += match["code"]
-        program.is_run = "not run" not in marks
-        program.is_asked = "ask" in marks
-        program.variables.update(pair.split("=", 1) for pair in shlex.split(marks.get("with", "")))
+        program.is_run = "not run" not in comments
+        program.is_asked = "ask" in comments
+        program.variables.update(
+            pair.split("=", 1) for pair in shlex.split(comments.get("with", ""))
+        )
     return found
 
 

@@ -32,7 +32,7 @@ class AgentApp(Agent):
         secret_key: the secret that signs tool tokens, at least 16 bytes; by default
             ``SIGNALWIRE_SWAIG_SECRET``, else random.
         settings: by default :meth:`Settings.from_env`, read now.
-        auth: methods of authentication that are accepted beside Basic.
+        auth: methods of authentication that are accepted in addition to Basic.
         secure_by_default: whether tools need a token unless they are defined otherwise.
         auto_answer: whether the document answers the call.
         record_call: whether the document records the call.

@@ -23,8 +23,8 @@ from ..wsgi import encode_json, log
 WAIT = 5.0
 #: Heartbeat interval, in seconds.
 HEARTBEAT = 1.0
-#: Seconds, beside the tool's window, for which a claim outlives its last heartbeat: a process that
-#: was only suspended must not lose its claim.
+#: Seconds, in addition to the tool's window, for which a claim outlives its last heartbeat: a
+#: process that was only suspended must not lose its claim.
 GRACE = 60.0
 
 _POLL_INTERVAL = 0.05

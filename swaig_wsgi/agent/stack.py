@@ -32,7 +32,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
 
     Args:
         agent: with its route, settings and parts.
-        auth: methods of authentication that are accepted beside Basic.
+        auth: methods of authentication that are accepted in addition to Basic.
         readiness: the checks behind ``/ready``.
     """
     # An agent serves machines, not browsers, so it can be stricter than a site. As in the SDK, any

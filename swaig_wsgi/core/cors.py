@@ -135,7 +135,7 @@ class CORSPolicy:
     allow_methods: frozenset[str]
     #: Header names in lower case; None allows all well-formed names.
     allow_headers: frozenset[str] | None
-    #: Fields of responses to an allowed origin, beside ``Access-Control-Allow-Origin``.
+    #: Fields of responses to an allowed origin, besides ``Access-Control-Allow-Origin``.
     answer_headers: Headers
     preflight_headers: Headers
     #: Request fields that every response depends on.

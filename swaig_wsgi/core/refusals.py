@@ -43,7 +43,7 @@ class Refusal(Exception):
         reason: a code for the security log, such as ``malformed_length``.
         event: the event in the security log, such as ``body_refused``.
         detail: an explanation for the security log alone; never a secret.
-        headers: fields that the response has beside ``Content-Type`` and ``Content-Length``.
+        headers: fields of the response in addition to ``Content-Type`` and ``Content-Length``.
     """
 
     def __init__(

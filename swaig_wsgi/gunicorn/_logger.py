@@ -34,7 +34,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback below it."""
-        # Whoever formats a record first leaves the text of its traceback there for all others.
+        # The first handler that formats a record stores the text of its traceback for the others.
         record = copy.copy(record)
         text = record.exc_text
         record.exc_text = _indented(text) if text and not record.exc_info else None

@@ -169,7 +169,7 @@ class AuthHandler:
         whether the request has any, so ``optional=True`` must not admit it.
 
         Args:
-            request: an :class:`AuthRequest`; or headers, with `method` and `url` beside them.
+            request: an :class:`AuthRequest`; or headers, with `method` and `url` as arguments.
         """
         if self.is_open:
             return Decision(AuthResult("none"))

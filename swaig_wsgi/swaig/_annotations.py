@@ -283,7 +283,7 @@ def _with_default(described: Described, default: Any, where: str) -> Described:
 
 
 def _set_description(schema: dict[str, Any], text: str, *, replace: bool = False) -> None:
-    # The platform's schema allows no other keywords beside anyOf.
+    # The platform's schema allows no other keywords besides anyOf.
     for branch in schema.get("anyOf", [schema]):
         if replace or "description" not in branch:
             branch["description"] = text

@@ -1,4 +1,4 @@
-"""AgentApp: construction, credentials, the stack round it, and its server for development."""
+"""AgentApp: construction, credentials, its layers, and its development server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_log_level_is_set_and_leaves_the_security_log_on(
         assert not loggers[0].isEnabledFor(logging.WARNING)
         assert loggers[0].isEnabledFor(logging.CRITICAL)
         assert loggers[1].isEnabledFor(logging.WARNING)
-        # Whoever says so to it alone is heard.
+        # A level of its own takes precedence.
         loggers[1].setLevel(logging.ERROR)
         AgentApp("bank")
         assert loggers[1].level == logging.ERROR

@@ -49,7 +49,7 @@ def test_a_step_may_name_every_function_that_the_ai_can_call() -> None:
     assert prompt_of(agent)["contexts"]["default"]["steps"][0]["functions"] == named
 
 
-def test_a_step_that_names_what_is_not_there_is_an_error_that_says_so() -> None:
+def test_an_unknown_name_in_a_step_is_an_error_that_names_it() -> None:
     agent = agent_of()
     step = agent.define_contexts().add_context("default").add_step("one", task="Help.")
     step.set_functions(["pay"])

@@ -47,7 +47,7 @@ def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Any) -> Any:
         made.close()
 
 
-def said(result: bytes) -> Any:
+def message(result: bytes) -> Any:
     return json.loads(result)["response"]
 
 
@@ -56,7 +56,7 @@ def test_a_repeat_gets_the_first_result(store: Any) -> None:
     first = Once(store).run("once:a", 60, handler)
     assert Once(store).run("once:a", 60, handler) == first == b'{"response": "Paid."}'
     assert handler.runs == 1
-    assert said(Once(store).run("once:b", 60, handler)) == "Paid."
+    assert message(Once(store).run("once:b", 60, handler)) == "Paid."
     assert handler.runs == 2
 
 
@@ -87,7 +87,7 @@ def test_a_concurrent_repeat_waits_for_the_result(store: Any) -> None:
     hold.set()
     for thread in (first, *repeats):
         thread.join(60)
-    assert [said(result) for result in results] == ["Paid."] * 5
+    assert [message(result) for result in results] == ["Paid."] * 5
     assert handler.runs == 1
 
 
@@ -102,7 +102,7 @@ def test_a_repeat_that_waited_long_enough_returns_in_progress(
     first.start()
     try:
         assert handler.started.wait(60)
-        assert said(Once(store).run("once:a", 60, handler)) == IN_PROGRESS
+        assert message(Once(store).run("once:a", 60, handler)) == IN_PROGRESS
     finally:
         hold.set()
         first.join(60)
@@ -115,7 +115,7 @@ def test_what_a_dead_process_left_is_of_unknown_outcome(
     monkeypatch.setattr(once, "WAIT", 0.3)
     assert store.add("once:a", {"beat": 3}, 60)
     handler = Counted()
-    assert said(Once(store).run("once:a", 60, handler)) == UNKNOWN
+    assert message(Once(store).run("once:a", 60, handler)) == UNKNOWN
     assert handler.runs == 0
 
 
@@ -136,7 +136,7 @@ def test_a_running_call_keeps_its_claim_beyond_the_window(
             before = store.get("once:a")
             while store.get("once:a") == before and time.monotonic() < end:
                 time.sleep(0.01)
-        assert said(Once(store).run("once:a", 1, handler)) == IN_PROGRESS
+        assert message(Once(store).run("once:a", 1, handler)) == IN_PROGRESS
     finally:
         hold.set()
         first.join(60)
@@ -154,7 +154,7 @@ def test_a_handler_that_raises_leaves_its_claim(
     with pytest.raises(KeyboardInterrupt):
         Once(store).run("once:a", 60, fails)
     handler = Counted()
-    assert said(Once(store).run("once:a", 60, handler)) == UNKNOWN
+    assert message(Once(store).run("once:a", 60, handler)) == UNKNOWN
     assert handler.runs == 0
 
 
@@ -173,7 +173,7 @@ class Failing:
 
 def test_nothing_runs_without_a_claim(caplog: pytest.LogCaptureFixture) -> None:
     handler = Counted()
-    assert said(Once(Failing("add")).run("once:a", 60, handler)) == UNCLAIMED  # type: ignore[arg-type]
+    assert message(Once(Failing("add")).run("once:a", 60, handler)) == UNCLAIMED  # type: ignore[arg-type]
     assert handler.runs == 0
     assert "could not be claimed" in caplog.text
 
@@ -191,11 +191,11 @@ def test_a_call_that_cannot_give_signs_of_life_leaves_no_claim(
     handler = Counted()
     with pytest.MonkeyPatch.context() as patch:
         refuse_threads(patch)
-        assert said(Once(store).run("once:a", 60, handler)) == UNCLAIMED
+        assert message(Once(store).run("once:a", 60, handler)) == UNCLAIMED
     assert handler.runs == 0
     assert store.get("once:a") is None
     assert "can't start new thread" in caplog.text
-    assert said(Once(store).run("once:a", 60, handler)) == "Paid."
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
     assert handler.runs == 1
 
 
@@ -207,9 +207,9 @@ def test_a_claim_that_cannot_be_released_runs_nothing(
     runner = Once(Failing("delete"))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         refuse_threads(patch)
-        assert said(runner.run("once:a", 60, handler)) == UNCLAIMED
+        assert message(runner.run("once:a", 60, handler)) == UNCLAIMED
     assert "could not be released" in caplog.text
-    assert said(runner.run("once:a", 60, handler)) == UNKNOWN
+    assert message(runner.run("once:a", 60, handler)) == UNKNOWN
     assert handler.runs == 0
 
 
@@ -219,9 +219,9 @@ def test_a_result_that_cannot_be_stored_is_still_returned(
     monkeypatch.setattr(once, "WAIT", 0.2)
     handler = Counted()
     runner = Once(Failing("set"))  # type: ignore[arg-type]
-    assert said(runner.run("once:a", 60, handler)) == "Paid."
+    assert message(runner.run("once:a", 60, handler)) == "Paid."
     assert "could not be stored" in caplog.text
-    assert said(runner.run("once:a", 60, handler)) == UNKNOWN
+    assert message(runner.run("once:a", 60, handler)) == UNKNOWN
     assert handler.runs == 1
 
 
@@ -231,7 +231,7 @@ def test_a_result_too_large_to_store_is_still_returned(
     monkeypatch.setattr(once, "WAIT", 0.2)
     large = json.dumps({"response": "x" * 100_000}).encode()
     assert Once(store).run("once:a", 60, lambda: large) == large
-    assert said(Once(store).run("once:a", 60, lambda: large)) == NOT_KEPT
+    assert message(Once(store).run("once:a", 60, lambda: large)) == NOT_KEPT
 
 
 def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
@@ -246,7 +246,7 @@ def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
         Once(store).run("once:a", 5, dies, lifetime=3600)
     handler = Counted()
     clock.now += 3500
-    assert said(Once(store).run("once:a", 5, handler, lifetime=100)) == UNKNOWN
+    assert message(Once(store).run("once:a", 5, handler, lifetime=100)) == UNKNOWN
     assert handler.runs == 0
 
 
@@ -254,7 +254,7 @@ def test_a_repeat_without_the_store_returns_unknown() -> None:
     failing = Failing("get")
     failing._store.add("once:a", {"beat": 0}, 60)
     handler = Counted()
-    assert said(Once(failing).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
+    assert message(Once(failing).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
     assert handler.runs == 0
 
 
@@ -269,7 +269,7 @@ def test_signs_of_life_that_cannot_be_given_stop_nothing(
             time.sleep(0.01)
         return b'{"response": "Paid."}'
 
-    assert said(Once(Failing("set")).run("once:a", 60, slow)) == "Paid."  # type: ignore[arg-type]
+    assert message(Once(Failing("set")).run("once:a", 60, slow)) == "Paid."  # type: ignore[arg-type]
     assert "a heartbeat failed" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Basic credentials of an agent, and what stands beside them."""
+"""Basic credentials of an agent, and the methods accepted in addition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods that only hand on."""
+"""Methods that forward to a part."""
 
 from __future__ import annotations
 

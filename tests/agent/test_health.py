@@ -166,7 +166,7 @@ def test_one_at_a_time_however_many_ask() -> None:
 
 
 class Slow:
-    """A check that runs until it is let go."""
+    """A check that runs until it is released."""
 
     def __init__(self) -> None:
         self.running, self.release = threading.Event(), threading.Event()
@@ -314,8 +314,8 @@ def test_an_agent_that_is_not_ready_tells_authenticated_clients_why(
     agent = make_agent().add_readiness_check("database", lambda: False)
     client = client_of(agent)
     for slash in ("", "/"):
-        stranger = client.get(f"/ready{slash}", auth=None)
-        assert (stranger.status, stranger.json) == (503, {"status": "not ready"})
+        anonymous = client.get(f"/ready{slash}", auth=None)
+        assert (anonymous.status, anonymous.json) == (503, {"status": "not ready"})
         known = client.get(f"/ready{slash}")
         assert known.status == 503
         assert known.json == {"status": "not ready", "failed": ["database"]}

@@ -1,4 +1,4 @@
-"""What a refused token tells its sender, and who can say which call was proved: nothing, nobody."""
+"""A refused token tells its sender nothing, and no client can set the verified call id."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from swaig_wsgi.agent.tool_calls import REFUSED
 from swaig_wsgi.core.tokens import SigningKey, derive_key, sign_token
 
 SECRET = "a secret that the tests share"
-PROVED = "swaig_wsgi.call_id"
+VERIFIED = "swaig_wsgi.call_id"
 CALL = {"function": "pay", "argument": {"parsed": [{"amount": 5}]}, "call_id": "call-1"}
 
 
 @pytest.fixture
 def agent(make_agent: Any) -> AgentApp:
-    return make_agent(secret_key=SECRET).set_post_prompt("Summarise.")
+    return make_agent(secret_key=SECRET).set_post_prompt("Summarize.")
 
 
 def bad_tokens(function: str) -> dict[str, str | None]:
@@ -75,9 +75,9 @@ def test_the_verified_call_id_is_in_environ_and_cannot_be_forged(
     seen = []
 
     def outside(environ: dict[str, Any], start_response: Any) -> Any:
-        environ[PROVED] = "forged"
+        environ[VERIFIED] = "forged"
         response = agent(environ, start_response)
-        seen.append(environ.get(PROVED))
+        seen.append(environ.get(VERIFIED))
         return response
 
     outside.get_basic_auth_credentials = agent.get_basic_auth_credentials

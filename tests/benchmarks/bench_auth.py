@@ -1,6 +1,6 @@
 """Report whether the time of a credential check depends on where credentials differ.
 
-Run by hand on a quiet machine: ``python tests/benchmarks/bench_auth.py``. Each kind of wrong
+Run manually on an idle machine: ``python tests/benchmarks/bench_auth.py``. Each kind of wrong
 credential is measured beside a reference, in random order. Secrets and what is sent are random
 for all kinds alike; nothing but how they differ tells the kinds apart. Where objects lie in
 memory shows, too, so there are many rounds with fresh objects, and a t-test asks whether a

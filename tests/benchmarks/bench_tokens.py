@@ -1,8 +1,8 @@
 """Time one verification of a token, in units of one HMAC. Run it by hand.
 
 Rounds of each are interleaved, so that a busy machine slows all of them alike; the medians of the
-rounds are compared. A token that came before is already parsed, and costs one HMAC; one at first
-sight is parsed, too.
+rounds are compared. A token that was seen before is already parsed and needs one HMAC; a new one
+is also parsed.
 """
 
 from __future__ import annotations

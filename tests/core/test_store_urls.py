@@ -123,7 +123,7 @@ def refusal(url):
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
-def test_any_password_can_be_said(password):
+def test_any_password_can_be_given(password):
     check_store_url(f"redis://user:{quote(password, safe='')}@host:6379/0?prefix=a")
 
 

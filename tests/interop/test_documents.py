@@ -241,7 +241,7 @@ def typed_tools(agent):
         item: str,
         count: int,
         price: float,
-        colour: Colour,
+        color: Colour,
         size: Annotated[Literal["s", "m"], "How big"],
         gift: bool = False,
         note: Optional[str] = None,
@@ -252,7 +252,7 @@ def typed_tools(agent):
             item: what
             count: how many
             price: for one
-            colour: of it
+            color: of it
             gift: whether to wrap it
             note: to go with it
         """

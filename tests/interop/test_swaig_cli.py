@@ -61,7 +61,7 @@ def run(gunicorn, tmp_path):
     return run_cli
 
 
-def answer_of(output):
+def response_in(output):
     return json.loads(output.partition("Server Response:\n")[2])
 
 
@@ -85,7 +85,7 @@ def test_it_lists_the_tools_it_asked_for(run):
 def test_it_calls_an_open_tool(run):
     code, output = run("--function", "price", "--json", '{"item": "cups", "count": "3"}')
     assert code == 0
-    assert answer_of(output) == {
+    assert response_in(output) == {
         "response": "3 cups cost 5.",
         "action": [{"say": "Thank you."}],
     }
@@ -94,23 +94,23 @@ def test_it_calls_an_open_tool(run):
 def test_it_calls_a_tool_with_what_is_typed(run):
     code, output = run("--function", "price", typed="cups\n3\n")
     assert code == 0
-    assert answer_of(output)["response"] == "3 cups cost 5."
+    assert response_in(output)["response"] == "3 cups cost 5."
     code, output = run("--function", "ping")
     assert code == 0
-    assert answer_of(output) == {"response": "pong"}
+    assert response_in(output) == {"response": "pong"}
 
 
 def test_an_invalid_argument_is_reported_to_it(run):
     code, output = run("--function", "price", "--json", '{"count": 3}')
     assert code == 0
-    assert "item" in answer_of(output)["response"]
+    assert "item" in response_in(output)["response"]
 
 
 def test_it_cannot_call_a_secure_tool(run):
     code, output = run("--function", "pay", "--json", "{}")
     assert code == 0
-    assert "paid" not in answer_of(output)["response"]
-    assert "action" not in answer_of(output)
+    assert "paid" not in response_in(output)["response"]
+    assert "action" not in response_in(output)
     run.server.wait_for_log("tool_token_refused.*missing")
 
 

@@ -37,9 +37,9 @@ def test_the_sdk_s_tokens_verify_here(ours, theirs, call_id):
     token = theirs.generate_token("pay", call_id)
     assert ours.validate_token(call_id, "pay", token)
     assert ours.validate_token(call_id, "pay", token.rstrip("="))
-    proved = ours.check_token(call_id, "pay", token)
-    assert (proved.call_id, proved.function_name) == (call_id, "pay")
-    assert abs(proved.expiry - time.time() - 3600) < 60
+    verified = ours.check_token(call_id, "pay", token)
+    assert (verified.call_id, verified.function_name) == (call_id, "pay")
+    assert abs(verified.expiry - time.time() - 3600) < 60
 
 
 @pytest.mark.parametrize("call_id", CALL_IDS)
@@ -63,10 +63,10 @@ def test_every_length_of_padding_was_tried(ours, theirs):
 
 def test_neither_accepts_a_token_for_another_call(ours, theirs):
     call_id = CALL_IDS[0]
-    there, here = theirs.generate_token("pay", call_id), ours.generate_token("pay", call_id)
+    foreign, own = theirs.generate_token("pay", call_id), ours.generate_token("pay", call_id)
     for arguments in ((call_id, "look"), ("other", "pay"), ("", "pay")):
-        assert not ours.validate_token(*arguments, there)
-        assert not theirs.validate_token(*arguments, padded(here))
+        assert not ours.validate_token(*arguments, foreign)
+        assert not theirs.validate_token(*arguments, padded(own))
 
 
 def test_neither_accepts_a_token_of_another_secret(ours, theirs):

@@ -66,7 +66,7 @@ def test_another_origin_gets_the_response_and_no_leave_to_read_it(origin, method
     assert vary(response) == ["Origin"]
 
 
-def test_vary_is_there_without_an_origin_too():
+def test_vary_is_sent_without_an_origin_too():
     response = request(guarded(Application()))
     assert cors_headers(response) == {}
     assert vary(response) == ["Origin"]

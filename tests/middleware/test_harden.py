@@ -229,18 +229,18 @@ def test_preflights_need_no_credentials_and_are_not_counted(everything):
 
 
 def test_the_proxy_is_resolved_before_everything_else(everything):
-    told = {
+    forwarded = {
         "HTTP_X_FORWARDED_FOR": "203.0.113.1",
         "HTTP_X_FORWARDED_PROTO": "https",
         "HTTP_HOST": "inner.example",
         **GOOD,
     }
-    response = ask(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **told)
+    response = ask(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **forwarded)
     assert response.status == 429
     assert response.headers["Strict-Transport-Security"]
-    assert ask(everything, REMOTE_ADDR=PROXY, **told).status == 403
+    assert ask(everything, REMOTE_ADDR=PROXY, **forwarded).status == 403
     # And of anybody else nothing is believed.
-    response = ask(everything, HTTP_X_FORWARDED_HOST="a.example", **told)
+    response = ask(everything, HTTP_X_FORWARDED_HOST="a.example", **forwarded)
     assert response.status == 403
     assert "Strict-Transport-Security" not in response.headers
 

@@ -26,7 +26,7 @@ from swaig_wsgi.stores import SQLiteStore
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said(monkeypatch):
+def _nothing_logged(monkeypatch):
     monkeypatch.setattr(per_process, "_logged", set())
 
 

@@ -197,8 +197,8 @@ def test_no_field_of_another_name_is_believed_or_passed_on(name, family, peer):
     for value in ("192.0.2.66", "https", "on", "evil.example", "/evil"):
         environ = seen(proxied({key: value}, peer), family=family)
         assert key not in environ
-        told = (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["HTTP_HOST"])
-        assert told == (peer, "http", "inner.example:8000")
+        values = (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["HTTP_HOST"])
+        assert values == (peer, "http", "inner.example:8000")
         assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/swaig")
 
 
@@ -248,17 +248,17 @@ def test_a_malformed_forwarded_does_not_reach_the_application():
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "expected"),
     [
         ("for=192.0.2.66, for=192.0.2.7;by=_x", "for=192.0.2.7"),
         ('for="[2001:DB8:0::7]:80";proto=HTTPS', 'for="[2001:db8::7]";proto=https'),
         ('host="a.example:80"', 'host="a.example:80"'),
     ],
 )
-def test_forwarded_is_rewritten_to_what_was_believed(sent, told):
+def test_forwarded_is_rewritten_to_what_was_believed(sent, expected):
     environ = seen(proxied({"HTTP_FORWARDED": sent}), family="forwarded")
-    assert environ["HTTP_FORWARDED"] == told
-    again = seen(proxied({"HTTP_FORWARDED": told}), family="forwarded")
+    assert environ["HTTP_FORWARDED"] == expected
+    again = seen(proxied({"HTTP_FORWARDED": expected}), family="forwarded")
     assert [again.get(key) for key in REWRITTEN] == [environ.get(key) for key in REWRITTEN]
 
 
@@ -375,7 +375,7 @@ def test_forwarded_says_that_the_host_came_from_a_proxy(headers, forwarded):
     assert seen(proxied(headers)).get("swaig_wsgi.forwarded") is forwarded
 
 
-def test_the_prefix_replaces_whatever_script_name_there_was():
+def test_the_prefix_replaces_any_script_name():
     environ = seen(proxied({"HTTP_X_FORWARDED_PREFIX": "/agents/"}, SCRIPT_NAME="/forged"))
     assert environ["SCRIPT_NAME"] == environ["swaig_wsgi.forwarded_prefix"] == "/agents"
     assert environ["swaig_wsgi.proxies.original"]["SCRIPT_NAME"] == "/forged"
@@ -392,7 +392,7 @@ def test_the_prefix_replaces_whatever_script_name_there_was():
         ("/mount/", "/mount/swaig?x=/y", "/agents/mount"),
         ("/m\u00c3\u00b6unt", "/m%C3%B6unt/swaig", "/agents/m\u00c3\u00b6unt"),
         ("/mount", "http://inner.example/mount/swaig", "/agents/mount"),
-        # Not on the path that came: somebody invented it.
+        # Not part of the path of the request, so it is invented.
         ("/mount", "/mounted/swaig", "/agents"),
         ("/mount", "/swaig", "/agents"),
         # A server that splits off what its proxy does not.
@@ -413,7 +413,7 @@ def test_the_prefix_goes_before_a_mount(mount, target, script_name):
     [
         ("inner.example:8000", "inner.example:8443"),
         ("[::1]", "[::1]:8443"),
-        # Nothing mends a malformed Host on its way to whoever refuses it.
+        # A malformed Host is left for another layer to refuse.
         ("user@inner.example:8000", "user@inner.example:8000"),
         ("a.example,b.example:80", "a.example,b.example:80"),
     ],

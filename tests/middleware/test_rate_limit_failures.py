@@ -77,9 +77,9 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     assert len(failures) == 2
     assert "connection refused" in failures[0].getMessage()
     assert mode in failures[0].getMessage()
-    said = failures[0]
-    assert (said.event, said.reason) == ("rate_limit_store_failed", "store_failed")
-    assert said.client == "192.0.2.7"
+    record = failures[0]
+    assert (record.event, record.reason) == ("rate_limit_store_failed", "store_failed")
+    assert record.client == "192.0.2.7"
 
 
 def test_a_failing_store_may_allow_everything(clock):

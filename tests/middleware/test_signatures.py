@@ -235,7 +235,7 @@ def test_a_host_that_anyone_writes_is_warned_of_once(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize(
-    ("key", "told", "untold"),
+    ("key", "given", "unset"),
     [
         # A direct request past the proxy is what the warning is for,
         ("swaig_wsgi.forwarded", True, False),
@@ -244,17 +244,17 @@ def test_a_host_that_anyone_writes_is_warned_of_once(caplog: pytest.LogCaptureFi
     ],
 )
 def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
-    key: str, told: object, untold: object, caplog: pytest.LogCaptureFixture
+    key: str, given: object, unset: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, _ = guarded()
-    send(app, signed(**good(**{key: told})))
+    send(app, signed(**good(**{key: given})))
     assert warnings(caplog) == 0
-    send(app, signed(**good(**{key: untold})))
+    send(app, signed(**good(**{key: unset})))
     assert warnings(caplog) == 1
 
 
 @pytest.mark.parametrize(
-    ("told", "count"),
+    ("given", "count"),
     [
         ({"HTTP_X_FORWARDED_HOST": "agent.example.com"}, 0),
         # The host is still what the client wrote.
@@ -262,10 +262,10 @@ def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
     ],
 )
 def test_only_a_proxy_that_tells_the_host_silences_the_warning(
-    told: dict[str, str], count: int, caplog: pytest.LogCaptureFixture
+    given: dict[str, str], count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = TrustedProxyMiddleware(guarded()[0], [CLIENT])
-    assert send(app, signed(**good(**told))).status == 200
+    assert send(app, signed(**good(**given))).status == 200
     assert warnings(caplog) == count
 
 

@@ -87,7 +87,7 @@ def test_a_call_that_names_another_call_or_none(call, reason, caplog):
 def test_a_token_may_prove_what_it_may_prove_to_an_agent(call):
     endpoint, app = guarded()
     assert send(app, request(call)).status == 200
-    # Whatever else the body says, this is what was proved.
+    # The verified id, whatever the body contains.
     assert endpoint.environs[0]["swaig_wsgi.call_id"] == "root.2"
 
 
@@ -153,11 +153,11 @@ def test_a_body_over_the_limit(caplog):
 
 def test_the_default_limit_is_a_mebibyte():
     call = {**CALL, "x": ""}
-    room = 1_048_576 - len(json.dumps(call))
+    padding = 1_048_576 - len(json.dumps(call))
     _, app = guarded()
-    assert send(app, request({**call, "x": "x" * room})).status == 200
+    assert send(app, request({**call, "x": "x" * padding})).status == 200
     _, app = guarded()
-    assert send(app, request({**call, "x": "x" * (room + 1)})).status == 413
+    assert send(app, request({**call, "x": "x" * (padding + 1)})).status == 413
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_an_unauthenticated_client_cannot_stall_a_worker_with_a_body(query):
     assert send(app, request(query=query, wsgi_input=Unreadable())).status == 403
 
 
-def test_the_proven_id_cannot_come_from_elsewhere():
+def test_the_verified_id_cannot_come_from_elsewhere():
     endpoint, app = guarded()
     assert send(app, request(**{"swaig_wsgi.call_id": "forged"})).status == 200
     assert send(app, request(path="/other", **{"swaig_wsgi.call_id": "forged"})).status == 200

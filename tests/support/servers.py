@@ -25,7 +25,7 @@ class ServerKind:
     command: Callable[[str, str, Path], list[str]]
     listening: str
     ready: str = ""
-    #: Seconds after which eight clients that stall their bodies have let go of all workers.
+    #: Seconds after which eight clients that stall their bodies no longer occupy all workers.
     stalled: float = 1
     #: A chunked body: ``streamed`` to the application, ``buffered`` until it is whole and then
     #: given a Content-Length, or ``refused`` by us (411), as the application cannot see its end.

@@ -27,8 +27,8 @@ def verbs(*args, **kwargs):
 
 
 def test_pay():
-    told, paid = verbs(URL)
-    assert "${pay_result}" in told["set"]["ai_response"]
+    message, paid = verbs(URL)
+    assert "${pay_result}" in message["set"]["ai_response"]
     assert paid == {"pay": DEFAULTS}
 
 
@@ -43,7 +43,7 @@ def test_pay_with_everything():
         "timeout",
     )
     parameter = payment.create_payment_parameter("order", "1")
-    told, paid = verbs(
+    message, paid = verbs(
         URL,
         status_url="https://a.example/status",
         timeout="${t}",
@@ -62,7 +62,7 @@ def test_pay_with_everything():
         prompts=[prompt],
         ai_response=None,
     )
-    assert told == {"set": {"ai_response": None}}
+    assert message == {"set": {"ai_response": None}}
     assert paid["pay"] == {
         **DEFAULTS,
         "status_url": "https://a.example/status",
