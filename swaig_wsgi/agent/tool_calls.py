@@ -66,7 +66,7 @@ class ToolCalls:
         call = parse_function_call(body)
         call_id_of(body)
         tool = self._agent.tools.get(call.name)
-        if tool is None or tool.call is None:
+        if tool is None or tool.call is None or tool.schema is None:
             raise not_found("unknown_function")
         verified = None
         if tool.secure:
@@ -77,7 +77,7 @@ class ToolCalls:
                 log_security(environ, "tool_token_refused", error.reason, detail)
                 return encode_json({"response": REFUSED})
             record_call_id(environ, body, verified.call_id)
-        problem = check_arguments(tool.definition["parameters"], call.arguments)
+        problem = check_arguments(tool.schema, call.arguments)
         if problem is not None:
             return encode_json({"response": problem})
         if tool.once is None or verified is None:

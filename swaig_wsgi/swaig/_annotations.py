@@ -18,7 +18,7 @@ from collections.abc import (
 )
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from ._arguments import canonical, find_fault
+from ._arguments import CompiledSchema, canonical, find_fault
 from ._docstrings import parameter_descriptions
 from ._keywords import check_schema
 from ._validation import json_object
@@ -121,8 +121,10 @@ def describe_parameters(
 def guarded(described: Described, where: str) -> Convert:
     """Return a converter that raises ValueError for values that do not fit the schema."""
 
+    schema = CompiledSchema(described.schema)
+
     def convert(value: Any) -> Any:
-        fault = find_fault(described.schema, value)
+        fault = find_fault(schema, value)
         if fault is not None:
             raise ValueError(f"{where}: {fault.path or 'the value'} {fault.problem}")
         return described.convert(value)
@@ -169,8 +171,10 @@ def _union(options: tuple[Any, ...], where: str, within: tuple[type, ...]) -> De
 
 
 def _any_of(branches: list[Described]) -> Described:
+    compiled = [(CompiledSchema(each.schema), each.convert) for each in branches]
+
     def convert(value: Any) -> Any:
-        fitting = (each.convert for each in branches if find_fault(each.schema, value) is None)
+        fitting = (convert for schema, convert in compiled if find_fault(schema, value) is None)
         return next(fitting, _unchanged)(value)
 
     return Described({"anyOf": [dict(each.schema) for each in branches]}, convert)

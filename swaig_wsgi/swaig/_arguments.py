@@ -24,12 +24,33 @@ from ._keywords import TYPES, compiled_pattern, is_type
 #: caller can make the search take.
 MAX_PATTERN_TEXT = 10_000
 
+#: The work that one check may take. A step is one value compared with one schema or part of it.
+#: Callers can choose large arguments, so the work must not grow with their size times the schema's.
+MAX_STEPS = 50_000
+
 _BOUNDS = (
     ("minimum", operator.ge, "at least"),
     ("maximum", operator.le, "at most"),
     ("exclusiveMinimum", operator.gt, "more than"),
     ("exclusiveMaximum", operator.lt, "less than"),
 )
+
+
+class TooManySteps(ValueError):
+    """The check of a value has used up its steps."""
+
+
+class Steps:
+    """The steps that are left to one check; see :data:`MAX_STEPS`."""
+
+    def __init__(self) -> None:
+        self._left = MAX_STEPS
+
+    def spend(self, steps: int) -> None:
+        """Use up `steps`, or raise :exc:`TooManySteps`."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooManySteps(f"the check takes more than {MAX_STEPS} steps")
 
 
 class Fault(NamedTuple):
@@ -39,15 +60,15 @@ class Fault(NamedTuple):
     problem: str
 
 
-def check_arguments(schema: Mapping[str, Any], args: Any) -> str | None:
+def check_arguments(schema: Mapping[str, Any] | CompiledSchema, args: Any) -> str | None:
     """Return None if `args` fit `schema`, else a sentence for the AI.
 
     The sentence names the argument, such as ``to.account`` or ``items[2]``, and the expected value.
     It has at most 500 characters and contains no value from `args`. Nothing is coerced: ``"5"`` is
-    not a number.
+    not a number. A check that takes more than :data:`MAX_STEPS` steps ends with a sentence, too.
 
     Args:
-        schema: as accepted by :func:`check_schema`.
+        schema: as accepted by :func:`check_schema`. Compile it once if it is used often.
         args: the arguments as parsed from JSON.
     """
     if not isinstance(args, Mapping):
@@ -56,44 +77,208 @@ def check_arguments(schema: Mapping[str, Any], args: Any) -> str | None:
         fault = find_fault(schema, args)
     except RecursionError:
         return "The arguments are nested too deeply."
+    except TooManySteps:
+        return "The arguments are too large to be checked; pass fewer or shorter values."
     if fault is None:
         return None
     subject = f"argument '{_clipped(fault.path, 150)}'" if fault.path else "arguments"
     return f"The {subject} {_clipped(fault.problem, 320)}."
 
 
-def find_fault(schema: Mapping[str, Any], value: Any) -> Fault | None:
-    """Return the first reason why `value` does not fit `schema`, or None if it fits."""
-    if value is None and schema.get("nullable") is True:
-        return None
-    problem = _wrong_value(schema, value)
-    if problem is not None:
-        return Fault("", problem)
-    fault: Fault | None = None
-    if isinstance(value, str):
-        fault = _at_value(_wrong_text(schema, value))
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        fault = _at_value(_wrong_number(schema, value))
-    elif isinstance(value, list):
-        fault = _at_value(_wrong_length(schema, value)) or _wrong_item(schema, value)
-    elif isinstance(value, Mapping):
-        fault = _wrong_member(schema, value)
-    return fault or _wrong_combination(schema, value)
+def find_fault(schema: Mapping[str, Any] | CompiledSchema, value: Any) -> Fault | None:
+    """Return the first reason why `value` does not fit `schema`, or None if it fits.
+
+    Raises:
+        TooManySteps: the check takes more than :data:`MAX_STEPS` steps.
+    """
+    compiled = schema if isinstance(schema, CompiledSchema) else CompiledSchema(schema)
+    return compiled.find_fault(value, Steps())
 
 
-def canonical(value: Any) -> str:
-    """Return text that is equal for equal JSON values: 1 equals 1.0, but not true."""
+def canonical(value: Any, steps: Steps | None = None) -> str:
+    """Return text that is equal for equal JSON values: 1 equals 1.0, but not true.
+
+    Raises:
+        TooManySteps: `steps` are used up.
+    """
+    if steps is not None:
+        steps.spend(1 + len(value) // 100 if isinstance(value, str) else 1)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     # As text, because a caller can choose numbers with colliding hashes, but not strings.
     if isinstance(value, int) and not isinstance(value, bool):
         return format(value, "x")
     if isinstance(value, list):
-        return f"[{','.join([canonical(item) for item in value])}]"
+        return f"[{','.join([canonical(item, steps) for item in value])}]"
     if isinstance(value, Mapping):
-        members = [f"{json.dumps(key)}:{canonical(value[key])}" for key in sorted(value)]
+        members = [
+            f"{canonical(key, steps)}:{canonical(value[key], steps)}" for key in sorted(value)
+        ]
         return f"{{{','.join(members)}}}"
     return json.dumps(value)
+
+
+class CompiledSchema:
+    """A JSON schema prepared for checking values, independent of later changes of `schema`.
+
+    Args:
+        schema: as accepted by :func:`check_schema`.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        # For keywords with immutable values; the others are compiled.
+        self._schema = dict(schema)
+        self._nullable = schema.get("nullable") is True
+        self._types = frozenset(_types(schema))
+        self._allowed: frozenset[Any] | None = None
+        for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
+            if values is not None:
+                keys = frozenset(map(_key, values))
+                self._allowed = keys if self._allowed is None else self._allowed & keys
+        self._pattern = compiled_pattern(schema["pattern"]) if "pattern" in schema else None
+        divisor = schema.get("multipleOf")
+        self._divisor = None if divisor is None else Fraction(str(divisor))
+        self._required = tuple(schema.get("required", ()))
+        self._items = CompiledSchema(schema["items"]) if "items" in schema else None
+        self._properties = {
+            name: CompiledSchema(part) for name, part in schema.get("properties", {}).items()
+        }
+        other = schema.get("additionalProperties", True)
+        self._other = other if isinstance(other, bool) else CompiledSchema(other)
+        all_of, any_of, one_of = (
+            [CompiledSchema(part) for part in schema.get(keyword, ())]
+            for keyword in ("allOf", "anyOf", "oneOf")
+        )
+        self._all_of, self._any_of, self._one_of = all_of, any_of, one_of
+        self._either = [(branches, _either(branches)) for branches in (any_of, one_of) if branches]
+        names = f"; there are {_listed(self._properties)}" if self._properties else ""
+        self._unknown = Fault("", f"is unknown{names}")
+        #: What fits, in a few words; "" if the schema does not specify it.
+        self.expected = _clipped(_expected(schema) or _either(any_of or one_of), 320)
+
+    def has_type(self, value: Any) -> bool:
+        """Return whether `value` is of one of the schema's types."""
+        return not self._types or any(is_type(name, value) for name in self._types)
+
+    def find_fault(self, value: Any, steps: Steps) -> Fault | None:
+        """Return the first reason why `value` does not fit, or None if it fits.
+
+        Raises:
+            TooManySteps: `steps` are used up.
+        """
+        steps.spend(1)
+        if value is None and self._nullable:
+            return None
+        if not self.has_type(value) or (
+            self._allowed is not None and _key(value, steps) not in self._allowed
+        ):
+            return Fault("", f"must be {self.expected}")
+        fault: Fault | None = None
+        if isinstance(value, str):
+            fault = _at_value(self._wrong_text(value, steps))
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            fault = _at_value(self._wrong_number(value))
+        elif isinstance(value, list):
+            fault = _at_value(self._wrong_length(value, steps)) or self._wrong_item(value, steps)
+        elif isinstance(value, Mapping):
+            fault = self._wrong_member(value, steps)
+        return fault or self._wrong_combination(value, steps)
+
+    def _wrong_text(self, value: str, steps: Steps) -> str | None:
+        problem = self._wrong_count(len(value), "Length", "character")
+        if problem is not None or self._pattern is None:
+            return problem
+        if len(value) > MAX_PATTERN_TEXT:
+            return f"must have at most {MAX_PATTERN_TEXT} characters"
+        # Many patterns take quadratic time, such as "[a]*b".
+        steps.spend(len(value) ** 2 // MAX_PATTERN_TEXT)
+        if self._pattern.search(value) is None:
+            return f"must match the pattern {_clipped(self._schema['pattern'], 200)}"
+        return None
+
+    def _wrong_number(self, value: float) -> str | None:
+        # Written so that NaN fails.
+        if not abs(value) <= sys.float_info.max:
+            return "must be a number of reasonable size"
+        for keyword, fits, words in _BOUNDS:
+            if keyword in self._schema and not fits(value, self._schema[keyword]):
+                return f"must be {words} {self._schema[keyword]}"
+        # Exact decimals: 0.3 is a multiple of 0.1.
+        if self._divisor is not None and (Fraction(str(value)) / self._divisor).denominator != 1:
+            return f"must be a multiple of {self._schema['multipleOf']}"
+        return None
+
+    def _wrong_length(self, value: list[Any], steps: Steps) -> str | None:
+        problem = self._wrong_count(len(value), "Items", "item")
+        if problem is None and self._schema.get("uniqueItems") is True:
+            different = {canonical(item, steps) for item in value}
+            if len(different) < len(value):
+                return "must not hold the same item twice"
+        return problem
+
+    def _wrong_count(self, count: int, what: str, unit: str) -> str | None:
+        least, most = self._schema.get(f"min{what}", 0), self._schema.get(f"max{what}", math.inf)
+        if least <= count <= most:
+            return None
+        bound, words = (least, "at least") if count < least else (most, "at most")
+        if least == most:
+            words = "exactly"
+        return f"must have {words} {bound} {unit if bound == 1 else unit + 's'}"
+
+    def _wrong_item(self, value: list[Any], steps: Steps) -> Fault | None:
+        if self._items is not None:
+            for index, item in enumerate(value):
+                fault = self._items.find_fault(item, steps)
+                if fault is not None:
+                    return _below(f"[{index}]", fault)
+        return None
+
+    def _wrong_member(self, value: Mapping[str, Any], steps: Steps) -> Fault | None:
+        steps.spend(len(self._required) + len(value))
+        for name in self._required:
+            if name not in value:
+                known = self._properties.get(name)
+                expected = f"; it must be {known.expected}" if known and known.expected else ""
+                return Fault(name, f"is missing{expected}")
+        problem = self._wrong_count(len(value), "Properties", "member")
+        if problem is not None:
+            return Fault("", problem)
+        for name, member in value.items():
+            part = self._properties.get(name, self._other)
+            if isinstance(part, CompiledSchema):
+                fault = part.find_fault(member, steps)
+            else:
+                fault = None if part else self._unknown
+            if fault is not None:
+                return _below(_named(name), fault)
+        return None
+
+    def _wrong_combination(self, value: Any, steps: Steps) -> Fault | None:
+        for part in self._all_of:
+            fault = part.find_fault(value, steps)
+            if fault is not None:
+                return fault
+        for branches, expected in self._either:
+            faults: list[Fault] = []
+            for branch in branches:
+                fault = branch.find_fault(value, steps)
+                if fault is not None:
+                    faults.append(fault)
+                elif branches is self._any_of:
+                    break
+            if len(faults) == len(branches):
+                # If only one branch is of the value's type, the value was meant for that one.
+                near = [each for part, each in zip(branches, faults) if part.has_type(value)]
+                problem = f"must be {expected}" if expected else "must fit one of its alternatives"
+                return near[0] if len(near) == 1 else Fault("", problem)
+            if branches is self._one_of and len(faults) < len(branches) - 1:
+                return Fault("", "must fit one of its alternatives only")
+        return None
+
+
+def _key(value: Any, steps: Steps | None = None) -> Any:
+    """Return a key that is equal for equal JSON values; text as it is, whose hash is cached."""
+    return value if isinstance(value, str) else (canonical(value, steps),)
 
 
 def _at_value(problem: str | None) -> Fault | None:
@@ -105,139 +290,23 @@ def _below(step: str, fault: Fault) -> Fault:
     return Fault(f"{step}{joint}{fault.path}", fault.problem)
 
 
-def _wrong_value(schema: Mapping[str, Any], value: Any) -> str | None:
-    fits = _has_type(schema, value)
-    for allowed in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
-        fits = fits and (allowed is None or canonical(value) in map(canonical, allowed))
-    return None if fits else f"must be {_expected(schema)}"
-
-
-def _has_type(schema: Mapping[str, Any], value: Any) -> bool:
-    return "type" not in schema or any(is_type(name, value) for name in _types(schema))
-
-
-def _types(schema: Mapping[str, Any]) -> list[str]:
-    names = schema["type"]
-    return [names] if isinstance(names, str) else names
-
-
-def _wrong_text(schema: Mapping[str, Any], value: str) -> str | None:
-    problem = _wrong_count(schema, len(value), "Length", "character")
-    if problem is not None or "pattern" not in schema:
-        return problem
-    if len(value) > MAX_PATTERN_TEXT:
-        return f"must have at most {MAX_PATTERN_TEXT} characters"
-    if compiled_pattern(schema["pattern"]).search(value) is None:
-        return f"must match the pattern {_clipped(schema['pattern'], 200)}"
-    return None
-
-
-def _wrong_number(schema: Mapping[str, Any], value: float) -> str | None:
-    # Written so that NaN fails.
-    if not abs(value) <= sys.float_info.max:
-        return "must be a number of reasonable size"
-    for keyword, fits, words in _BOUNDS:
-        if keyword in schema and not fits(value, schema[keyword]):
-            return f"must be {words} {schema[keyword]}"
-    if "multipleOf" in schema:
-        # Exact decimals: 0.3 is a multiple of 0.1.
-        quotient = Fraction(str(value)) / Fraction(str(schema["multipleOf"]))
-        if quotient.denominator != 1:
-            return f"must be a multiple of {schema['multipleOf']}"
-    return None
-
-
-def _wrong_length(schema: Mapping[str, Any], value: list[Any]) -> str | None:
-    problem = _wrong_count(schema, len(value), "Items", "item")
-    if problem is None and schema.get("uniqueItems") is True:
-        different = {canonical(item) for item in value}
-        if len(different) < len(value):
-            return "must not hold the same item twice"
-    return problem
-
-
-def _wrong_count(schema: Mapping[str, Any], count: int, what: str, unit: str) -> str | None:
-    least, most = schema.get(f"min{what}", 0), schema.get(f"max{what}", math.inf)
-    if least <= count <= most:
-        return None
-    bound, words = (least, "at least") if count < least else (most, "at most")
-    if least == most:
-        words = "exactly"
-    return f"must have {words} {bound} {unit if bound == 1 else unit + 's'}"
-
-
-def _wrong_item(schema: Mapping[str, Any], value: list[Any]) -> Fault | None:
-    if "items" in schema:
-        for index, item in enumerate(value):
-            fault = find_fault(schema["items"], item)
-            if fault is not None:
-                return _below(f"[{index}]", fault)
-    return None
-
-
-def _wrong_member(schema: Mapping[str, Any], value: Mapping[str, Any]) -> Fault | None:
-    known = schema.get("properties", {})
-    for name in schema.get("required", ()):
-        if name not in value:
-            expected = _expected(known.get(name, {}))
-            return Fault(name, f"is missing; it must be {expected}" if expected else "is missing")
-    problem = _wrong_count(schema, len(value), "Properties", "member")
-    if problem is not None:
-        return Fault("", problem)
-    other = schema.get("additionalProperties", True)
-    for name, member in value.items():
-        if name in known:
-            fault = find_fault(known[name], member)
-        elif other is False:
-            names = f"; there are {_listed(known)}" if known else ""
-            fault = Fault("", f"is unknown{names}")
-        else:
-            fault = None if other is True else find_fault(other, member)
-        if fault is not None:
-            return _below(_named(name), fault)
-    return None
-
-
-def _wrong_combination(schema: Mapping[str, Any], value: Any) -> Fault | None:
-    for part in schema.get("allOf", ()):
-        fault = find_fault(part, value)
-        if fault is not None:
-            return fault
-    for keyword in ("anyOf", "oneOf"):
-        if keyword not in schema:
-            continue
-        faults = [find_fault(branch, value) for branch in schema[keyword]]
-        if None not in faults:
-            return _closest(schema[keyword], faults, value)
-        if keyword == "oneOf" and faults.count(None) > 1:
-            return Fault("", "must fit one of its alternatives only")
-    return None
-
-
-def _closest(branches: list[Any], faults: list[Fault | None], value: Any) -> Fault | None:
-    """Return the fault in the only branch of the value's type; otherwise list the branches."""
-    near = [fault for branch, fault in zip(branches, faults) if _has_type(branch, value)]
-    if len(near) == 1:
-        return near[0]
-    expected = _either(branches)
-    return Fault("", f"must be {expected}" if expected else "must fit one of its alternatives")
-
-
 def _expected(schema: Mapping[str, Any]) -> str:
-    """Describe what fits in a few words; return "" if the schema does not specify it."""
     if "const" in schema:
         return _as_json(schema["const"])
     if "enum" in schema:
         allowed = schema["enum"]
         return _as_json(allowed[0]) if len(allowed) == 1 else f"one of {_listed(allowed)}"
-    if "type" in schema:
-        return " or ".join([TYPES[name] for name in _types(schema)])
-    return _either(schema.get("anyOf") or schema.get("oneOf") or [])
+    return " or ".join([TYPES[name] for name in _types(schema)])
 
 
-def _either(branches: list[Any]) -> str:
-    expected = [_expected(branch) for branch in branches]
-    return " or ".join(dict.fromkeys(expected)) if all(expected) else ""
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    names = schema.get("type", [])
+    return [names] if isinstance(names, str) else names
+
+
+def _either(branches: list[CompiledSchema]) -> str:
+    expected = [branch.expected for branch in branches]
+    return _clipped(" or ".join(dict.fromkeys(expected)), 320) if all(expected) else ""
 
 
 def _listed(values: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core._validation import check_bool, check_str, shorten
 from ..core.tokens import is_function_name
+from ._arguments import CompiledSchema
 from ._schema import inspect_handler, object_schema
 from ._validation import check_strings, check_url, json_copy, json_object
 
@@ -34,6 +35,8 @@ class Tool:
     secure: bool = False
     #: Seconds in which a repeat of the same call does not run; None to run every call.
     once: float | None = None
+    #: The definition's parameters, compiled; None if it runs elsewhere.
+    schema: CompiledSchema | None = field(default=None, repr=False, compare=False)
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -108,7 +111,7 @@ class ToolRegistry:
                 )
         elif not callable(handler):
             raise ValueError(f"tool {name!r} needs a callable handler, not {handler!r}")
-        call = None
+        call = compiled = None
         if handler is None:
             schema = object_schema(parameters, required)
         else:
@@ -119,6 +122,7 @@ class ToolRegistry:
             schema = described.parameters if explicit is None else explicit
             description = description or described.description
             call = _caller(handler, described.bind)
+            compiled = CompiledSchema(schema)
         definition: dict[str, Any] = {
             "function": name,
             "description": check_str(f"the description of tool {name!r}", description),
@@ -136,7 +140,7 @@ class ToolRegistry:
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
         _check_once(name, once, secure)
-        self._tools = {**self._tools, name: Tool(name, definition, call, secure, once)}
+        self._tools = {**self._tools, name: Tool(name, definition, call, secure, once, compiled)}
 
     def register(self, function_dict: Mapping[str, Any]) -> None:
         """Add the definition of a function that the platform runs, such as a DataMap, as it is.

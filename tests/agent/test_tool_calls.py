@@ -17,6 +17,7 @@ from swaig_wsgi import AgentApp
 from swaig_wsgi.agent import at_most_once as once
 from swaig_wsgi.agent.at_most_once import UNCLAIMED, UNKNOWN
 from swaig_wsgi.agent.tool_calls import FAILED
+from swaig_wsgi.config import Settings
 from swaig_wsgi.stores import StoreError
 
 SECRET = "a secret that all workers share"
@@ -214,3 +215,21 @@ def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str
     assert pay(1) == "Paid."
     assert len(runs.read_text().splitlines()) == 3
     assert json.loads(json.dumps(once.WAIT)) == 5
+
+
+def test_attack_a_call_with_too_many_values_is_not_run(make_agent: Any, client_of: Any) -> None:
+    agent = make_agent(settings=Settings(max_request_size=10_000_000))
+    runs: list[Any] = []
+    codes = {"type": "array", "items": {"enum": [f"account {number}" for number in range(200)]}}
+    agent.define_tool(
+        "close", "x", {"codes": codes}, lambda args, raw: runs.append(args) or "Done."
+    )
+    client = client_of(agent)
+
+    def close(count: int) -> str:
+        argument = {"parsed": [{"codes": ["account 199"] * count}]}
+        return str(client.post("/swaig", {"function": "close", "argument": argument}).json)
+
+    assert "too large to be checked" in close(170_000)
+    assert runs == []
+    assert "Done." in close(1_000)

@@ -1,12 +1,13 @@
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swaig_wsgi.swaig import check_arguments
-from swaig_wsgi.swaig._arguments import MAX_PATTERN_TEXT, canonical
+from swaig_wsgi.swaig._arguments import MAX_PATTERN_TEXT, CompiledSchema, canonical
 from swaig_wsgi.swaig._keywords import check_schema
 
 scalars = (
@@ -324,11 +325,65 @@ def test_attack_long_text_is_not_matched_against_a_pattern():
 
 
 def test_attack_items_with_colliding_hashes():
-    # As numbers in a set, 50,000 of these need over a billion comparisons.
+    # As numbers in a set, 40,000 of these need almost a billion comparisons.
     modulus = 2**61 - 1
-    value = [index * modulus for index in range(50_000)]
+    value = [index * modulus for index in range(40_000)]
     assert len({hash(number) for number in value}) == 1
     assert complaint_about({"uniqueItems": True}, value) is None
+
+
+TOO_LARGE = "The arguments are too large to be checked; pass fewer or shorter values."
+
+
+def alternatives(depth):
+    return {"anyOf": [alternatives(depth - 1)] * 5 if depth else [{"const": 1}, {"maxLength": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"enum": [f"account {i}" for i in range(200)]}}, ["account 199"] * 170_000),
+        ({"items": {"enum": list(range(200))}}, [199] * 170_000),
+        ({"items": {"anyOf": [{"items": alternatives(3)}, {}]}}, [["text"]] * 170_000),
+        ({"items": {"anyOf": [alternatives(3), {}]}}, ["text"] * 10_000),
+        ({"anyOf": [{"required": list("abcde") * 100}] * 200}, {"a": 1}),
+        ({"anyOf": [{"const": [1]}] * 20}, [[str(i) for i in range(10_000)]]),
+        ({"anyOf": [{"enum": [{}]}] * 200}, {"x": "long" * 10_000}),
+        ({"items": {"oneOf": [{"pattern": "[a]*b"}, {}]}}, ["a" * 10_000] * 170),
+        ({"items": {"oneOf": [{"pattern": "[a]*b"}, {}]}}, ["a" * 400] * 4_000),
+        ({"items": {"items": {"multipleOf": 0.1}}}, [[1.7e308] * 1_000] * 170),
+        ({"uniqueItems": True}, [str(i) for i in range(170_000)]),
+        ({"additionalProperties": True}, dict.fromkeys(map(str, range(170_000)))),
+    ],
+)
+def test_attack_work_does_not_grow_with_arguments_times_schema(schema, value):
+    compiled = CompiledSchema(tool(it=schema))
+    started = time.process_time()
+    sentence = check_arguments(compiled, {"it": value})
+    assert time.process_time() - started < 1.5
+    assert sentence == TOO_LARGE
+
+
+def test_large_arguments_within_the_budget_are_checked():
+    schema = {"items": {"enum": [f"account {i}" for i in range(200)]}}
+    value = ["account 199"] * 20_000
+    assert complaint_about(schema, value) is None
+    assert complaint_about(schema, [*value, "x"]).startswith("[20000]must be one of ")
+
+
+def test_a_compiled_schema_does_not_change_with_its_source():
+    schema = tool(it={"enum": ["a"]}, to={"type": ["string"], "minLength": 1})
+    compiled = CompiledSchema(schema)
+    schema["properties"]["it"]["enum"].append("b")
+    schema["properties"]["to"].update(type="integer", minLength=0)
+    schema["required"].clear()
+    assert check_arguments(compiled, {"it": "b"}) == (
+        "The argument 'to' is missing; it must be a string."
+    )
+    assert check_arguments(compiled, {"it": "b", "to": "x"}) == "The argument 'it' must be \"a\"."
+    assert check_arguments(compiled, {"it": "a", "to": ""}) == (
+        "The argument 'to' must have at least 1 character."
+    )
 
 
 def test_attack_depth():
