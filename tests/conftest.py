@@ -138,7 +138,7 @@ class Server:
         with self._changed:
             if self._changed.wait_for(search, seconds):
                 return found[0]
-        raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
+        raise AssertionError(f"no {pattern!r} in the log:\n...{self.log[-10_000:]}")
 
 
 #: Servers that were told to stop. The next tests need not wait for them.
@@ -166,7 +166,7 @@ def serving_commands() -> Iterator[Any]:
     ) -> Server:
         process = subprocess.Popen(
             command,
-            env=clean_environ(PYTHONUNBUFFERED="1", **(env or {})),
+            env=clean_environ(**(env or {})),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
