@@ -15,7 +15,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .core._validation import ArgumentTypeError, check_int, check_str
 from .core.tokens import (
@@ -30,9 +30,7 @@ from .core.tokens import (
     verify_token,
 )
 from .processes import GeneratedKey, default_store, generated_key
-
-if TYPE_CHECKING:
-    from .stores._base import Store
+from .stores._base import Store
 
 __all__ = ["SessionManager"]
 

@@ -6,14 +6,12 @@ import os
 import re
 import ssl
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .config import ConfigurationError, Settings
 from .core.headers import PRELOAD_MIN_AGE, hsts_value
 from .middleware.headers import HSTSMiddleware
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+from .wsgi._types import WSGIApplication
 
 __all__ = ["SslConfig"]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..wsgi._types import StartResponse, WSGIEnvironment
 from ._forwards import forward
 from .agent import Agent
 from .dev_server import serve
 from .health import Readiness
 from .routes import normal_route
 from .stack import agent_stack
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class AgentApp(Agent):

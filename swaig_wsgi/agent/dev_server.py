@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, run_simple
 
 from ..config import Settings
 from ..core.redaction import redact_url
 from ..tls import SslConfig
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+from ..wsgi._types import WSGIApplication
 
 
 def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> None:

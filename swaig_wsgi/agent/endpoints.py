@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from werkzeug.wrappers import Request
 
@@ -25,13 +25,11 @@ from ..middleware.tokens import key_detail
 from ..swaig import call_id_of, requested_functions, summary_of
 from ..swml import merge_changes, signature
 from ..wsgi import encode_json, log, public_base_url, read_body, refuse, respond
+from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details
 from .routes import Routes
 from .tool_calls import ToolCalls, record_call_id, verify_call
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @dataclass(frozen=True)

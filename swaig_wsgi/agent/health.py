@@ -10,14 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS, resolve
 from ..core.refusals import method_not_allowed
 from ..wsgi import log, refuse, respond_json
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: Seconds for which a result is reused.
 INTERVAL = 1.0

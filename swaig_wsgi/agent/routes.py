@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wsgi import get_path_info
 
 from ..core import refusals
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from ..wsgi._types import WSGIEnvironment
 
 #: The paths of an agent's own endpoints, below its route.
 OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
 from ..processes import default_store, unshared_variables
 from ..swaig import sip_username
 from ..wsgi import refuse, respond_json
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .app import AgentApp
 from .routes import OWN_PATHS, normal_route
 from .stack import stack_with_health, unshared_state
 from .static import StaticFiles
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class AgentServer:

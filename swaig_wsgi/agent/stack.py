@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..config import Settings
 from ..core.headers import AGENT_HEADERS
@@ -13,16 +12,13 @@ from ..middleware.auth import AuthHandler
 from ..middleware.harden import stack
 from ..middleware.signatures import WebhookSignatureMiddleware
 from ..processes import unshared_variables
+from ..stores import Store
+from ..wsgi._types import WSGIApplication
 from .agent import Agent
 from .auth import AgentAuthenticator
 from .endpoints import Endpoints
 from .health import HealthEndpoints, Readiness
 from .routes import raw_path
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
-    from ..stores import Store
 
 DEFAULT_MAX_REQUEST_SIZE = 1_048_576
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.calls import check_call
@@ -13,11 +13,9 @@ from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail
 from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
 from ..wsgi import encode_json, log, log_security
+from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .at_most_once import Once, call_key
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 #: What the AI is told instead of the result of a tool that it may not use.
 REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing has been done."

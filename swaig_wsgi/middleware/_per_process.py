@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 from ..core.refusals import Refusal, service_misconfigured
 from ..processes import EXPLANATIONS
 from ..wsgi import log, refuse
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: The variables that were logged, by process: a forked worker logs them again.
 _logged: set[tuple[int, str]] = set()

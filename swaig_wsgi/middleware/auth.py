@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Callable, Protocol
+from typing import Any, Callable, Protocol
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core._validation import ArgumentTypeError, check_bool
@@ -26,9 +26,7 @@ from ..core.paths import path_scope
 from ..core.redaction import redact_url
 from ..core.refusals import unauthorized
 from ..wsgi import EnvironHeaders, FoldedHeaders, log, public_request_url, refuse
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["AuthHandler", "AuthMiddleware", "AuthRequest", "Authenticator"]
 

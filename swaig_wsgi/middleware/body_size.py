@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..core.body_size import BodyError, check_max_bytes
 from ..core.refusals import Refusal, service_unavailable
 from ..wsgi import LimitedInput, declared_length, read_body, refuse, replay_body, spool_body
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["BodyError", "BodySizeMiddleware", "read_body", "replay_body"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core._validation import check_bool
 from ..core.cors import (
@@ -16,9 +16,7 @@ from ..core.cors import (
 )
 from ..core.refusals import origin_not_allowed, preflight_refused
 from ..wsgi import allowed_host, refuse, respond
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["CORSMiddleware"]
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from ..config import ConfigurationError, Settings
 from ..processes import default_store
+from ..stores import Store
+from ..wsgi._types import WSGIApplication
 from ._plain_http import PlainHTTPAlarm
-from .auth import AuthMiddleware
+from .auth import Authenticator, AuthMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
-
-    from ..stores import Store
-    from .auth import Authenticator
-
 
 __all__ = ["harden"]
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.headers import PRELOAD_MIN_AGE, hsts_value, missing_headers, security_headers
 from ..core.hosts import HostError, parse_host
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
 

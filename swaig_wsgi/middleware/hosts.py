@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..core.hosts import host_patterns
 from ..core.paths import path_scope
 from ..core.refusals import host_not_allowed, malformed_host
 from ..wsgi import HOST_ALLOWED, refuse
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["AllowedHostsMiddleware"]
 

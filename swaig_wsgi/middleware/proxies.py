@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from ..core.proxies import (
@@ -18,9 +17,7 @@ from ..core.proxies import (
 )
 from ..core.refusals import service_misconfigured
 from ..wsgi import log, raw_target, refuse
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["TrustedProxyMiddleware"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core._validation import ArgumentTypeError
 from ..core.paths import path_scope
@@ -15,10 +15,8 @@ from ..processes import default_store, unshared_variables
 from ..stores._base import Count, Store, StoreError
 from ..stores.memory import MemoryStore
 from ..wsgi import log_security, refuse
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._per_process import refuse_unshared
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["RateLimitMiddleware", "client_address_key"]
 

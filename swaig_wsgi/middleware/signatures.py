@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..core.body_size import check_max_bytes
 from ..core.paths import path_scope
@@ -11,9 +10,7 @@ from ..core.refusals import Refusal, invalid_signature
 from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
 from ..wsgi import allowed_host, log_security, public_request_url, read_body, refuse, replay_body
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["WebhookSignatureMiddleware"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ..core._validation import ArgumentTypeError
 from ..core.body_size import check_max_bytes
@@ -16,10 +15,8 @@ from ..core.tokens import TokenError, ToolToken, token_from_query
 from ..processes import unshared_variables
 from ..sessions import SessionManager
 from ..wsgi import read_body, refuse, replay_body
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._per_process import refuse_unshared
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["ToolTokenMiddleware"]
 

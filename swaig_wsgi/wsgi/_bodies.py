@@ -6,14 +6,12 @@ import io
 import tempfile
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.body_size import body_length
 from ..core.refusals import bad_body, too_large
+from ._types import WSGIEnvironment
 from ._unread import BODY_READ
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 #: Bodies of unknown length are read in chunks of this size, and kept on disk if they are larger.
 _CHUNK = 65_536

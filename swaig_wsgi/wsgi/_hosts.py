@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from ._types import WSGIEnvironment
 
 #: Set in ``environ`` by ``AllowedHostsMiddleware``.
 HOST_ALLOWED = "swaig_wsgi.host_allowed"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from ..core.redaction import escape_control
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from ._types import WSGIEnvironment
 
 log = logging.getLogger("swaig_wsgi")
 security_log = logging.getLogger("swaig_wsgi.security")

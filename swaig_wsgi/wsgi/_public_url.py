@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..core.hosts import parse_host, target_authority
 from ..core.urls import DEFAULT_PORTS, PATH_SAFE, format_authority
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from ._types import WSGIEnvironment
 
 
 def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> str:

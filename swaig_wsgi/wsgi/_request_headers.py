@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from ._types import WSGIEnvironment
 
 # CGI has no prefix for these two. With the prefix, the client spelled them with an underscore.
 _WITHOUT_PREFIX = ("CONTENT_TYPE", "CONTENT_LENGTH")

@@ -6,14 +6,12 @@ import json
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.refusals import Refusal
 from ._logging import log_security
+from ._types import StartResponse, WSGIEnvironment
 from ._unread import UnreadBodyResponse, leaves_body
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Headers = Iterable["tuple[str, str]"]
 

@@ -16,10 +16,9 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from ._types import WSGIEnvironment
 
 #: Set in ``environ`` once the body has been read to its end.
 BODY_READ = "swaig_wsgi.body_read"
