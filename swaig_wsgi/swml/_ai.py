@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..core._validation import check_bool, check_int, check_str
-from ..swaig import check_strings, check_url, drop_empty, json_copy, json_object, optional
+from ..swaig._validation import (
+    check_strings,
+    check_url,
+    drop_empty,
+    json_copy,
+    json_object,
+    optional,
+)
 
 
 class AISettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core._validation import check_bool, check_str
-from ..swaig import check_choice, json_copy, json_object
+from ..swaig._validation import check_choice, json_copy, json_object
 
 Verb = dict[str, Any]
 

@@ -12,10 +12,9 @@ NAVIGATION_FUNCTIONS = frozenset({"change_context", "gather_submit", "next_step"
 
 
 def check_contexts(contexts: Mapping[str, State], functions: Collection[str] | None) -> None:
-    """Check all contexts of an agent.
+    """Check all contexts of an agent, given as their states by name.
 
     Args:
-        contexts: the state of each context, by name.
         functions: the functions that the AI may call; None to not check their names.
 
     Raises:

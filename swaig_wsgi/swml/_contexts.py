@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..core._validation import ArgumentTypeError, check_bool, check_str, shorten
-from ..swaig import check_strings
+from ..swaig._validation import check_strings
 from ._context_checks import check_contexts, check_instructions
 from ._sections import markdown
 from ._steps import Step, render_step
@@ -19,14 +19,7 @@ MAX_STEPS = 100
 
 
 class Context(View):
-    """A context, made by :meth:`ContextBuilder.add_context`.
-
-    Every method but :meth:`add_step`, :meth:`get_step` and :meth:`to_dict` returns the context, for
-    chaining. To change the context of a copied agent, get it from the copy.
-
-    Raises:
-        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
-    """
+    """A context, made by :meth:`ContextBuilder.add_context`; for its methods see :class:`View`."""
 
     _kind = "context"
     _text = "prompt"
@@ -89,11 +82,7 @@ class Context(View):
         return self._set(steps={key: each for key, each in self._steps().items() if key != name})
 
     def move_step(self, name: str, position: int) -> Context:
-        """Move a step to a position in the order; 0 is the first.
-
-        Raises:
-            ValueError: there is no such step.
-        """
+        """Move a step to a position in the order; 0 is the first."""
         self._read_step(name)
         order = [each for each in self._steps() if each != name]
         order.insert(position, name)
@@ -121,35 +110,19 @@ class Context(View):
     # -- prompts
 
     def set_prompt(self, prompt: str) -> Context:
-        """Set the AI's instructions for all steps of the context as one text.
-
-        Raises:
-            ValueError: there are sections, which the text would silently hide.
-        """
+        """Set the AI's instructions for all steps of the context as one text."""
         return self._set_text(self._text, self._sections, prompt)
 
     def set_system_prompt(self, system_prompt: str) -> Context:
-        """Use this system prompt on entering.
-
-        Raises:
-            ValueError: the system prompt has sections, which the text would silently hide.
-        """
+        """Use this system prompt on entering."""
         return self._set_text("system_prompt", "system_sections", system_prompt)
 
     def add_system_section(self, title: str, body: str) -> Context:
-        """Append a section to the system prompt.
-
-        Raises:
-            ValueError: the system prompt is a text, or an argument is invalid.
-        """
+        """Append a section to the system prompt."""
         return self._append("system_prompt", "system_sections", title, body=body)
 
     def add_system_bullets(self, title: str, bullets: Iterable[str]) -> Context:
-        """Append a section of bullets to the system prompt.
-
-        Raises:
-            ValueError: the system prompt is a text, or an argument is invalid.
-        """
+        """Append a section of bullets to the system prompt."""
         return self._append("system_prompt", "system_sections", title, bullets=bullets)
 
     def set_post_prompt(self, post_prompt: str) -> Context:
@@ -197,16 +170,13 @@ class Context(View):
         if not isinstance(value, Mapping):
             expected = "a dictionary of lists by language"
             raise ArgumentTypeError(f"{what} must be {expected}, not {shorten(value)}")
-        fillers = self._read().get(member, {}) if keep else {}
-        added = {
-            check_str(f"the language of {what}", code): check_strings(
-                f"the {what} for {code!r}", each
-            )
-            for code, each in value.items()
-        }
-        if not added or not all(added.values()):
+        fillers = dict(self._read().get(member, {})) if keep else {}
+        for code, each in value.items():
+            check_str(f"the language of {what}", code)
+            fillers[code] = check_strings(f"the {what} for {code!r}", each)
+        if not fillers or not all(fillers.values()):
             raise ValueError(f"{what} must have at least one language, and text in each")
-        return self._set(**{member: {**fillers, **added}})
+        return self._set(**{member: fillers})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the context as in the document, without validating the names it refers to.
@@ -267,21 +237,13 @@ class ContextBuilder:
         check_contexts(self._contexts, None if functions is None else frozenset(functions))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a copy of the contexts as in the document.
-
-        Raises:
-            ValueError: as :meth:`validate`.
-        """
+        """Return a copy of the contexts as in the document; raise as :meth:`validate` does."""
         return copy.deepcopy(self.render())
 
     def render(self, functions: Iterable[str] | None = None) -> dict[str, Any]:
-        """Like :meth:`to_dict`, but cached until a context changes; do not modify the result.
+        """Return the contexts as in the document, cached until one changes; do not modify them.
 
-        Args:
-            functions: as for :meth:`validate`.
-
-        Raises:
-            ValueError: as :meth:`validate`.
+        Takes the argument of :meth:`validate`, and raises as it does.
         """
         contexts, cached = self._contexts, self._rendered
         known = None if functions is None else frozenset(functions)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core._validation import ArgumentTypeError, check_bool, check_str
-from ..swaig import json_copy
+from ..swaig._validation import json_copy
 from ._contexts import ContextBuilder
 from ._sections import Section, declared_sections, make_section, make_subsection
 
@@ -22,7 +22,8 @@ class Prompt:
         default: the prompt until a text or a section is set.
 
     Raises:
-        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
+        ValueError: an argument is invalid (for a wrong type it is a TypeError as well), or the
+            prompt would be both a text and sections, which the text would silently hide.
     """
 
     def __init__(self, default: str) -> None:
@@ -41,11 +42,7 @@ class Prompt:
         return copied
 
     def set_text(self, text: str) -> None:
-        """Use one text as the prompt.
-
-        Raises:
-            ValueError: there are sections, which the text would silently hide.
-        """
+        """Use one text as the prompt."""
         if self._sections:
             raise ValueError("the prompt already has sections; use either text or sections")
         self._text = check_str("the prompt", text)
@@ -60,11 +57,7 @@ class Prompt:
         *,
         numbered_bullets: bool = False,
     ) -> None:
-        """Append a section; `numbered` numbers it among its siblings.
-
-        Raises:
-            ValueError: the prompt is a text, a title is missing, or an argument is invalid.
-        """
+        """Append a section; `numbered` numbers it among its siblings."""
         if self._text is not None:
             raise ValueError("the prompt already is a text; use either text or sections")
         section = make_section(title, body, bullets)
@@ -79,11 +72,7 @@ class Prompt:
         self._sections = [*self._sections, section]
 
     def add_declared(self, declared: Any) -> None:
-        """Append the sections that the class attribute ``PROMPT_SECTIONS`` declares.
-
-        Raises:
-            ValueError: they are malformed; the message names the attribute.
-        """
+        """Append the sections that the class attribute ``PROMPT_SECTIONS`` declares."""
         try:
             for arguments in declared_sections(declared):
                 self.add_section(**arguments)
@@ -136,9 +125,7 @@ class Prompt:
     def set_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model, such as ``temperature``.
 
-        Raises:
-            ValueError: one is named ``text``, ``pom`` or ``contexts``, parts of the prompt that it
-                would silently replace; or is not JSON-serializable.
+        The names ``text``, ``pom`` and ``contexts`` are invalid: they are parts of the prompt.
         """
         given = _llm_params(params, "prompt parameters", {"text", "pom", "contexts"})
         self._llm_params = {**self._llm_params, **given}
@@ -150,9 +137,7 @@ class Prompt:
     def set_post_prompt_llm_params(self, /, **params: Any) -> None:
         """Set parameters of the language model for the summary.
 
-        Raises:
-            ValueError: one is named ``text`` or ``pom``, parts of the prompt that it would silently
-                replace; or is not JSON-serializable.
+        The names ``text`` and ``pom`` are invalid: they are parts of the prompt.
         """
         given = _llm_params(params, "post-prompt parameters", {"text", "pom"})
         self._post_prompt_llm_params = {**self._post_prompt_llm_params, **given}

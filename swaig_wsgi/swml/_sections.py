@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..core._validation import ArgumentTypeError, check_str, shorten
-from ..swaig import check_strings
+from ..swaig._validation import check_strings
 
 Section = dict[str, Any]
 
@@ -15,11 +15,7 @@ _SUBSECTION_MEMBERS = {"title", "body", "bullets"}
 
 
 def make_section(title: Any, body: Any = None, bullets: Any = None) -> Section:
-    """Return a section, a copy of its parts.
-
-    Raises:
-        ValueError: the title is missing or empty, or a part is invalid.
-    """
+    """Return a section, a copy of its parts; raise ValueError if one is invalid."""
     made: Section = {"title": check_str("the title of a prompt section", title)}
     if body:
         made["body"] = check_str(f"the body of section {title!r}", body)
@@ -94,14 +90,13 @@ def _declared(title: Any, content: Any) -> dict[str, Any] | None:
     subsections = content.get("subsections") or []
     if not isinstance(subsections, (list, tuple)):
         raise ArgumentTypeError(f"the subsections of {title!r} must be a list")
+    filled = []
     for each in subsections:
         if isinstance(each, Mapping):
             _check_known(each, _SUBSECTION_MEMBERS, title)
-    filled = [
-        each
-        for each in subsections
-        if not isinstance(each, Mapping) or each.get("body") or each.get("bullets")
-    ]
+            if not each.get("body") and not each.get("bullets"):
+                continue
+        filled.append(each)
     if not (content.get("body") or content.get("bullets") or "subsections" in content):
         return None
     return {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..core._validation import check_bool, check_str
-from ..swaig import check_choice, check_strings
+from ..swaig._validation import check_choice, check_strings
 from ._context_checks import check_instructions
 from ._sections import markdown
 from ._views import State, View, drop_unset
@@ -16,25 +16,14 @@ ANSWER_TYPES = ("string", "integer", "number", "boolean")
 
 
 class Step(View):
-    """A step of a context, made by :meth:`Context.add_step`.
-
-    Every method but :meth:`to_dict` returns the step, for chaining. To change the step of a copied
-    agent, get it from the copy.
-
-    Raises:
-        ValueError: an argument is invalid. For a wrong type it is a TypeError as well.
-    """
+    """A step of a context, made by :meth:`Context.add_step`; for its methods see :class:`View`."""
 
     _kind = "step"
     _text = "text"
     _sections = "sections"
 
     def set_text(self, text: str) -> Step:
-        """Set the instructions as one text.
-
-        Raises:
-            ValueError: there are sections, which the text would silently hide.
-        """
+        """Set the instructions as one text."""
         return self._set_text(self._text, self._sections, text)
 
     def clear_sections(self) -> Step:

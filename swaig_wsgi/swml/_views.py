@@ -2,8 +2,7 @@
 
 Both are views. Their state is a dictionary that belongs to the :class:`ContextBuilder` and is
 replaced as a whole, never changed in place, so that a shallow copy of the builder is independent. A
-view keeps its name and looks its state up at each call. To change a part of a copy, get the view
-from the copy.
+view keeps its name and looks its state up at each call.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ..core._validation import check_str
-from ..swaig import check_choice, check_strings
+from ..swaig._validation import check_choice, check_strings
 from ._sections import make_section
 
 State = dict[str, Any]
@@ -25,7 +24,15 @@ V = TypeVar("V", bound="View")
 
 
 class View:
-    """Base class of :class:`Context` and :class:`Step`."""
+    """Base class of :class:`Context` and :class:`Step`.
+
+    Every method that does not return something else returns the view, for chaining. To change a
+    part of a copied agent, get its view from the copy.
+
+    Raises:
+        ValueError: an argument is invalid (for a wrong type it is a TypeError as well), or a prompt
+            would be both a text and sections, which the text would silently hide.
+    """
 
     _kind: str
     #: The members of the state that hold the prompt as one text, and as sections.
@@ -43,19 +50,11 @@ class View:
         return f"{self._kind} {self.name!r}"
 
     def add_section(self: V, title: str, body: str) -> V:
-        """Append a section to the prompt.
-
-        Raises:
-            ValueError: the prompt is a text, or an argument is invalid.
-        """
+        """Append a section to the prompt."""
         return self._append(self._text, self._sections, title, body=body)
 
     def add_bullets(self: V, title: str, bullets: Iterable[str]) -> V:
-        """Append a section of bullets to the prompt.
-
-        Raises:
-            ValueError: the prompt is a text, or an argument is invalid.
-        """
+        """Append a section of bullets to the prompt."""
         return self._append(self._text, self._sections, title, bullets=bullets)
 
     def set_valid_steps(self: V, steps: Iterable[str]) -> V:
