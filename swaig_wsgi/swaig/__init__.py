@@ -13,15 +13,6 @@ from ._requests import (
     summary_of,
 )
 from ._results import FunctionResult, to_response
-from ._validation import (
-    check_choice,
-    check_strings,
-    check_url,
-    drop_empty,
-    json_copy,
-    json_object,
-    optional,
-)
 
 __all__ = [
     "FunctionCall",
@@ -30,13 +21,6 @@ __all__ = [
     "ToolRegistry",
     "call_id_of",
     "check_arguments",
-    "check_choice",
-    "check_strings",
-    "check_url",
-    "drop_empty",
-    "json_copy",
-    "json_object",
-    "optional",
     "parse_function_call",
     "requested_functions",
     "sip_username",

@@ -5,34 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_PARAMETER_SECTIONS = frozenset(
-    {
-        "args",
-        "arguments",
-        "attributes",
-        "keyword args",
-        "keyword arguments",
-        "other parameters",
-        "parameters",
-        "params",
-    }
+_PARAMETERS = re.compile(
+    "args|arguments|attributes|keyword args|keyword arguments|other parameters|parameters|params"
 )
-_OTHER_SECTIONS = frozenset(
-    {
-        "example",
-        "examples",
-        "note",
-        "notes",
-        "raises",
-        "references",
-        "return",
-        "returns",
-        "see also",
-        "warning",
-        "warnings",
-        "yield",
-        "yields",
-    }
+_OTHER_SECTION = re.compile(
+    "examples?|notes?|raises|references|returns?|see also|warnings?|yields?"
 )
 _FIELD = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s[^:]*?\*{0,2}(\w+)\s*:(.*)")
 _ANY_FIELD = re.compile(r":\w[^:]*:")
@@ -58,7 +35,7 @@ def parameter_descriptions(doc: str) -> dict[str, str]:
     lines = doc.splitlines()
     for index, line in enumerate(lines):
         style = _section_at(lines, index)
-        if style and _title(line) in _PARAMETER_SECTIONS:
+        if style and _PARAMETERS.fullmatch(_title(line)):
             if style == "google":
                 _read(_indented(lines, index + 1, _indent(line)), _GOOGLE_ENTRY, found)
             else:
@@ -74,7 +51,8 @@ def parameter_descriptions(doc: str) -> dict[str, str]:
 def _section_at(lines: list[str], index: int) -> str:
     """Return the style of the section that starts here; "" if there is none."""
     line = lines[index].strip()
-    if line.endswith(":") and _title(line) in _PARAMETER_SECTIONS | _OTHER_SECTIONS:
+    title = _title(line)
+    if line.endswith(":") and (_PARAMETERS.fullmatch(title) or _OTHER_SECTION.fullmatch(title)):
         return "google"
     following = lines[index + 1].strip() if index + 1 < len(lines) else ""
     return "numpy" if line and _UNDERLINE.fullmatch(following) else ""

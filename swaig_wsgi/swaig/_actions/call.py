@@ -22,17 +22,7 @@ from . import Action, swml
 
 MAX_HOLD = 900
 
-_STATUS_EVENTS = (
-    "start",
-    "end",
-    "join",
-    "leave",
-    "mute",
-    "hold",
-    "modify",
-    "speaker",
-    "announcement",
-)
+_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 _RECORDING_EVENTS = ("in-progress", "completed", "absent")
 _METHODS = ("GET", "POST")
 _DEFAULTS = {
@@ -58,10 +48,10 @@ def connect(destination: str, final: bool = True, from_addr: str | None = None) 
             party hangs up.
         from_addr: the caller's number or address to display; by default that of the call.
     """
-    verb = {"to": check_line("destination", destination)}
+    parties = {"to": check_line("destination", destination)}
     if from_addr is not None:
-        verb["from"] = check_line("from_addr", from_addr)
-    return {**swml({"connect": verb}), "transfer": _transfer(final)}
+        parties["from"] = check_line("from_addr", from_addr)
+    return {**swml({"connect": parties}), "transfer": _transfer(final)}
 
 
 def swml_transfer(dest: str, ai_response: str, final: bool = True) -> Action:
@@ -72,13 +62,9 @@ def swml_transfer(dest: str, ai_response: str, final: bool = True) -> Action:
         ai_response: what the AI says when the call returns.
         final: whether the call leaves the agent for good.
     """
-    return {
-        **swml(
-            {"set": {"ai_response": check_text("ai_response", ai_response)}},
-            {"transfer": {"dest": check_line("dest", dest)}},
-        ),
-        "transfer": _transfer(final),
-    }
+    response = {"set": {"ai_response": check_text("ai_response", ai_response)}}
+    transfer = {"transfer": {"dest": check_line("dest", dest)}}
+    return {**swml(response, transfer), "transfer": _transfer(final)}
 
 
 def hangup() -> Action:
@@ -191,7 +177,7 @@ def join_conference(
     if max_participants is not None:
         limit = int_or_variable("max_participants", max_participants, 2)
     if status_callback_event:
-        events = check_choices("status_callback_event", status_callback_event, _STATUS_EVENTS)
+        events = check_choices("status_callback_event", status_callback_event, _EVENTS)
     chosen = {
         "muted": bool_or_variable("muted", muted),
         "beep": check_choice("beep", beep, ("true", "false", "onEnter", "onExit")),

@@ -14,14 +14,13 @@ from .._validation import (
     check_members,
     check_text,
     check_url,
-    drop_empty,
     int_or_variable,
     json_object,
     number_or_variable,
     optional,
     optional_number,
 )
-from . import Action, swml
+from . import Action, swml, verb
 
 Direction = Literal["speak", "listen", "both"]
 
@@ -130,25 +129,20 @@ def record_call(
     Numbers and flags may be variables.
     """
     return swml(
-        {
-            "record_call": {
-                "stereo": bool_or_variable("stereo", stereo),
-                "format": check_choice("format", format, _FORMATS),
-                "direction": check_choice("direction", direction, _DIRECTIONS),
-                "beep": bool_or_variable("beep", beep),
-                "input_sensitivity": number_or_variable(
-                    "input_sensitivity", input_sensitivity, 0, 100
-                ),
-                **drop_empty(
-                    control_id=optional(check_line, "control_id", control_id),
-                    terminators=optional(check_dtmf, "terminators", terminators),
-                    initial_timeout=optional_number("initial_timeout", initial_timeout),
-                    end_silence_timeout=optional_number("end_silence_timeout", end_silence_timeout),
-                    max_length=optional_number("max_length", max_length),
-                    status_url=optional(check_url, "status_url", status_url),
-                ),
-            }
-        }
+        verb(
+            "record_call",
+            stereo=bool_or_variable("stereo", stereo),
+            format=check_choice("format", format, _FORMATS),
+            direction=check_choice("direction", direction, _DIRECTIONS),
+            beep=bool_or_variable("beep", beep),
+            input_sensitivity=number_or_variable("input_sensitivity", input_sensitivity, 0, 100),
+            control_id=optional(check_line, "control_id", control_id),
+            terminators=optional(check_dtmf, "terminators", terminators),
+            initial_timeout=optional_number("initial_timeout", initial_timeout),
+            end_silence_timeout=optional_number("end_silence_timeout", end_silence_timeout),
+            max_length=optional_number("max_length", max_length),
+            status_url=optional(check_url, "status_url", status_url),
+        )
     )
 
 
@@ -179,19 +173,16 @@ def tap(
     """
     ptime = int_or_variable("rtp_ptime", rtp_ptime, 1)
     return swml(
-        {
-            "tap": {
-                "uri": check_url("uri", uri, ("rtp", "ws", "wss")),
-                # The verb's own default is "speak".
-                "direction": check_choice("direction", direction, _DIRECTIONS),
-                **drop_empty(
-                    control_id=optional(check_line, "control_id", control_id),
-                    codec=check_choice("codec", codec, _CODECS) if codec != "PCMU" else None,
-                    rtp_ptime=ptime if ptime != 20 else None,
-                    status_url=optional(check_url, "status_url", status_url),
-                ),
-            }
-        }
+        verb(
+            "tap",
+            uri=check_url("uri", uri, ("rtp", "ws", "wss")),
+            # The verb's own default is "speak".
+            direction=check_choice("direction", direction, _DIRECTIONS),
+            control_id=optional(check_line, "control_id", control_id),
+            codec=check_choice("codec", codec, _CODECS) if codec != "PCMU" else None,
+            rtp_ptime=ptime if ptime != 20 else None,
+            status_url=optional(check_url, "status_url", status_url),
+        )
     )
 
 
@@ -200,8 +191,8 @@ def stop_tap(control_id: str | None = None) -> Action:
     return _stop("stop_tap", control_id)
 
 
-def _stop(verb: str, control_id: str | None) -> Action:
-    return swml({verb: drop_empty(control_id=optional(check_line, "control_id", control_id))})
+def _stop(name: str, control_id: str | None) -> Action:
+    return swml(verb(name, control_id=optional(check_line, "control_id", control_id)))
 
 
 def _speech_timeout(milliseconds: int) -> int | str:

@@ -11,11 +11,10 @@ from .._validation import (
     check_strings,
     check_text,
     check_url,
-    drop_empty,
     json_object,
     optional,
 )
-from . import Action, swml
+from . import Action, swml, verb
 
 
 def send_sms(
@@ -43,18 +42,15 @@ def send_sms(
         raise ValueError("a message needs body, media, or both")
     attached = [check_url("each of media", each) for each in check_strings("media", media or [])]
     return swml(
-        {
-            "send_sms": {
-                "to_number": check_phone_number("to_number", to_number),
-                "from_number": check_phone_number("from_number", from_number),
-                **drop_empty(
-                    body=optional(check_text, "body", body),
-                    media=attached,
-                    tags=check_strings("tags", tags or []),
-                    region=optional(check_line, "region", region),
-                ),
-            }
-        }
+        verb(
+            "send_sms",
+            to_number=check_phone_number("to_number", to_number),
+            from_number=check_phone_number("from_number", from_number),
+            body=optional(check_text, "body", body),
+            media=attached,
+            tags=check_strings("tags", tags or []),
+            region=optional(check_line, "region", region),
+        )
     )
 
 

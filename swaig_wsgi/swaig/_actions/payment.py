@@ -18,7 +18,7 @@ from .._validation import (
     json_objects,
     optional,
 )
-from . import Action, swml
+from . import Action, swml, verb
 
 
 def pay(
@@ -76,40 +76,33 @@ def pay(
     """
     if ai_response is not None:
         check_text("ai_response", ai_response)
+    if not isinstance(postal_code, bool):
+        check_line("postal_code", postal_code)
     return swml(
         {"set": {"ai_response": ai_response}},
-        {
-            "pay": {
-                "payment_connector_url": check_url("payment_connector_url", payment_connector_url),
-                "input": check_choice("input_method", input_method, ("dtmf",)),
-                "payment_method": check_choice("payment_method", payment_method, ("credit-card",)),
-                "timeout": _spelled(int_or_variable("timeout", timeout)),
-                "max_attempts": _spelled(int_or_variable("max_attempts", max_attempts)),
-                "security_code": _spelled(bool_or_variable("security_code", security_code)),
-                "postal_code": _spelled(
-                    postal_code
-                    if isinstance(postal_code, bool)
-                    else check_line("postal_code", postal_code)
-                ),
-                "min_postal_code_length": _spelled(
-                    int_or_variable("min_postal_code_length", min_postal_code_length)
-                ),
-                "token_type": check_choice("token_type", token_type, ("one-time", "reusable")),
-                "currency": check_line("currency", currency),
-                "language": check_line("language", language),
-                "voice": check_line("voice", voice),
-                "valid_card_types": check_line("valid_card_types", valid_card_types),
-                **drop_empty(
-                    status_url=optional(check_url, "status_url", status_url),
-                    charge_amount=optional(check_decimal, "charge_amount", charge_amount),
-                    description=optional(check_text, "description", description),
-                    parameters=[
-                        _parameter(each) for each in json_objects("parameters", parameters or [])
-                    ],
-                    prompts=[_prompt(each) for each in json_objects("prompts", prompts or [])],
-                ),
-            }
-        },
+        verb(
+            "pay",
+            payment_connector_url=check_url("payment_connector_url", payment_connector_url),
+            input=check_choice("input_method", input_method, ("dtmf",)),
+            payment_method=check_choice("payment_method", payment_method, ("credit-card",)),
+            timeout=_spelled(int_or_variable("timeout", timeout)),
+            max_attempts=_spelled(int_or_variable("max_attempts", max_attempts)),
+            security_code=_spelled(bool_or_variable("security_code", security_code)),
+            postal_code=_spelled(postal_code),
+            min_postal_code_length=_spelled(
+                int_or_variable("min_postal_code_length", min_postal_code_length)
+            ),
+            token_type=check_choice("token_type", token_type, ("one-time", "reusable")),
+            currency=check_line("currency", currency),
+            language=check_line("language", language),
+            voice=check_line("voice", voice),
+            valid_card_types=check_line("valid_card_types", valid_card_types),
+            status_url=optional(check_url, "status_url", status_url),
+            charge_amount=optional(check_decimal, "charge_amount", charge_amount),
+            description=optional(check_text, "description", description),
+            parameters=[_parameter(each) for each in json_objects("parameters", parameters or [])],
+            prompts=[_prompt(each) for each in json_objects("prompts", prompts or [])],
+        ),
     )
 
 

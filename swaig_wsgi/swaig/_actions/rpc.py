@@ -12,11 +12,10 @@ from .._validation import (
     check_phone_number,
     check_text,
     check_url,
-    drop_empty,
     json_object,
     optional,
 )
-from . import Action, swml
+from . import Action, swml, verb
 
 
 def execute_swml(swml_content: Any, transfer: bool = False) -> Action:
@@ -62,16 +61,13 @@ def execute_rpc(
         node_id: the node of that call.
     """
     return swml(
-        {
-            "execute_rpc": {
-                "method": check_line("method", method),
-                **drop_empty(
-                    call_id=optional(check_line, "call_id", call_id),
-                    node_id=optional(check_line, "node_id", node_id),
-                    params=None if params is None else json_object("params", params),
-                ),
-            }
-        }
+        verb(
+            "execute_rpc",
+            method=check_line("method", method),
+            call_id=optional(check_line, "call_id", call_id),
+            node_id=optional(check_line, "node_id", node_id),
+            params=None if params is None else json_object("params", params),
+        )
     )
 
 
@@ -88,10 +84,8 @@ def rpc_dial(
     """
     kind = check_line("device_type", device_type)
     check = check_phone_number if kind == "phone" else check_line
-    device = {
-        "to_number": check("to_number", to_number),
-        "from_number": check("from_number", from_number),
-    }
+    numbers = {"to_number": to_number, "from_number": from_number}
+    device = {name: check(name, number) for name, number in numbers.items()}
     document = check_url("dest_swml", dest_swml)
     return execute_rpc("dial", {"devices": {"type": kind, "params": device}, "dest_swml": document})
 
