@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..config import Settings
@@ -214,8 +215,10 @@ class AgentServer:
         app: WSGIApplication = self._respond
         for route, directory in sorted(self._directories.items()):
             app = StaticFiles(app, directory, route)
+        # Nothing here reads a body, and a limit would: it waits for chunked bodies.
+        settings = replace(self._settings, max_request_size=None)
         return stack_with_health(
-            app, self._settings, "", self._failures, self._unshared, store=self._store
+            app, settings, "", self._failures, self._unshared, store=self._store
         )
 
     def _unshared(self) -> set[str]:

@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound, RequestedRangeNotSatisfiable
 from werkzeug.utils import send_from_directory
 
 from ..core.refusals import range_not_satisfiable
-from ..wsgi import refuse
+from ..wsgi import end_unread_body, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 # With an agent's own policy a page could load nothing.
@@ -51,7 +51,7 @@ class StaticFiles:
         except RequestedRangeNotSatisfiable as error:
             return refuse(environ, start_response, range_not_satisfiable(error.length or 0))
         response.headers["Content-Security-Policy"] = _POLICY
-        return response(environ, start_response)
+        return end_unread_body(environ, response(environ, start_response))
 
     def _resolve(self, name: str) -> str:
         """Return the path of a file below the root, with links resolved.

@@ -6,7 +6,7 @@ from ._logging import log, log_security, security_log, set_log_level
 from ._public_url import public_base_url, public_request_url, raw_target
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._responses import encode_json, refuse, respond, respond_json
-from ._unread import BODY_READ, UnreadBodyResponse, leaves_body
+from ._unread import BODY_READ, UnreadBodyResponse, end_unread_body, leaves_body
 
 __all__ = [
     "BODY_READ",
@@ -18,6 +18,7 @@ __all__ = [
     "allowed_host",
     "declared_length",
     "encode_json",
+    "end_unread_body",
     "leaves_body",
     "log",
     "log_security",

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.refusals import Refusal
 from ._logging import log_security
 from ._types import StartResponse, WSGIEnvironment
-from ._unread import UnreadBodyResponse, leaves_body
+from ._unread import end_unread_body
 
 Headers = Iterable["tuple[str, str]"]
 
@@ -40,7 +40,7 @@ def respond(
         fields = [("Content-Type", content_type), ("Content-Length", length), *headers]
     start_response(_STATUS_LINES[status], fields)
     content = [body] if body and environ.get("REQUEST_METHOD") != "HEAD" else []
-    return UnreadBodyResponse(environ, content) if leaves_body(environ) else content
+    return end_unread_body(environ, content)
 
 
 def respond_json(

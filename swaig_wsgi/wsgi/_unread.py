@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ._types import WSGIEnvironment
@@ -44,6 +44,11 @@ def leaves_body(environ: WSGIEnvironment) -> bool:
     return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
+def end_unread_body(environ: WSGIEnvironment, body: Iterable[bytes]) -> Iterable[bytes]:
+    """Return the response `body` so that its ``close()`` deals with an unread request body."""
+    return UnreadBodyResponse(environ, body) if leaves_body(environ) else body
+
+
 class UnreadBodyResponse:
     """A response body whose ``close()`` deals with the unread request body; see the module.
 
@@ -51,7 +56,7 @@ class UnreadBodyResponse:
     earlier loses the response.
     """
 
-    def __init__(self, environ: WSGIEnvironment, body: list[bytes]) -> None:
+    def __init__(self, environ: WSGIEnvironment, body: Iterable[bytes]) -> None:
         self._body = body
         self._input: Any = environ["wsgi.input"]
         self._length = environ.get("CONTENT_LENGTH") or "0"
@@ -61,6 +66,13 @@ class UnreadBodyResponse:
         return iter(self._body)
 
     def close(self) -> None:
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._end_body()
+
+    def _end_body(self) -> None:
         timeout = self._socket.gettimeout()
         try:
             left = self._drain()

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from swaig_wsgi.core.refusals import unauthorized
-from swaig_wsgi.wsgi import BODY_READ, UnreadBodyResponse, leaves_body, refuse, respond
+from swaig_wsgi.wsgi import (
+    BODY_READ,
+    UnreadBodyResponse,
+    end_unread_body,
+    leaves_body,
+    refuse,
+    respond,
+)
 from swaig_wsgi.wsgi._unread import LINGER
 
 #: Maximum number of bytes read from an unread body.
@@ -80,6 +87,19 @@ def test_when_a_body_is_left(
     response = respond(environ, start, 200, b"x")
     assert isinstance(response, UnreadBodyResponse) is expected
     assert list(response) == [b"x"]
+
+
+def test_a_file_is_closed_and_its_connection_ended(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    file = io.BytesIO(b"one\ntwo")
+    response = end_unread_body(environ_of(ours), file)
+    assert list(response) == [b"one\n", b"two"]
+    response.close()  # type: ignore[attr-defined]
+    assert file.closed
+    assert theirs.recv(100) == b""
+    assert end_unread_body(environ_of(ours, 0), file) is file
 
 
 def test_other_servers_keep_their_bodies() -> None:

@@ -7,6 +7,7 @@ import http.client
 import re
 import socket
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,53 @@ def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: st
             # A body that arrived completely may leave the connection open, for one more refusal.
             assert read_statuses(connection) in ([], [b"401"]), length
     assert "Invalid" not in server.log
+
+
+STALLED = {
+    "file": "GET /static/page.html",
+    "file without body": "HEAD /static/page.html",
+    "unsatisfiable range": "GET /static/page.html|Range: bytes=99999999-",
+    "unchanged file": "GET /static/page.html|If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT",
+    "missing file": "GET /static/missing.html",
+    "health": "GET /health",
+    "readiness": "GET /ready",
+    "listing": "GET /",
+    "document": "GET /bank|Authorization: Basic dTpw",
+    "missing page": "GET /bank/nothing|Authorization: Basic dTpw",
+    "wrong method": "PUT /bank/swaig|Authorization: Basic dTpw",
+    "no credentials": "POST /bank/swaig",
+    "preflight": "OPTIONS /bank|Origin: https://a.example|Access-Control-Request-Method: POST",
+}
+
+
+@pytest.mark.slow
+def test_attack_no_response_waits_for_a_body_that_stalls(gunicorn: Any, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("x" * 200_000)
+    (tmp_path / "stalled.py").write_text(
+        "from swaig_wsgi import AgentApp, AgentServer\n"
+        "app = AgentServer(listing=True)\n"
+        "app.register(AgentApp('bank', basic_auth=('u', 'p')), '/bank')\n"
+        "app.serve_static_files('.', '/static')\n"
+    )
+    options = ("--threads=2", "--keep-alive=9")
+    server = gunicorn("stalled:app", *options, cwd=str(tmp_path), SWML_MAX_REQUEST_SIZE="1000000")
+    for framing in (
+        "Content-Length: 60000",
+        "Content-Length: 900000",
+        "Transfer-Encoding: chunked",
+    ):
+        for name, line in STALLED.items():
+            if "chunked" in framing and "Authorization" in line:
+                continue  # Read once the client is authenticated.
+            target, *headers = line.split("|")
+            head = [f"{target} HTTP/1.1", "Host: localhost", framing, *headers, "", "1"]
+            with contextlib.ExitStack() as stack:
+                stalled = [stack.enter_context(connect(server.port, tls=False)) for _ in range(6)]
+                for connection in stalled:
+                    connection.sendall("\r\n".join(head).encode())
+                started = time.monotonic()
+                for connection in stalled:
+                    assert len(read_statuses(connection)) == 1, (framing, name)
+                assert server.request("GET", "/health").status == 200
+                # Each ends after 0.1 seconds, two at a time.
+                assert time.monotonic() - started < 3, (framing, name)
