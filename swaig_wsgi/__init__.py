@@ -55,9 +55,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "werkzeug":
             raise
-        raise ImportError(
-            f"{__name__}.{name} needs Werkzeug: pip install 'swaig-wsgi[app]'"
-        ) from error
+        remedy = "pip install 'swaig-wsgi[app]'"
+        raise ImportError(f"{__name__}.{name} needs Werkzeug: {remedy}") from error
     value = globals()[name] = getattr(module, name)
     return value
 

@@ -20,6 +20,7 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LOG_LEVELS = {name.lower(): name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 _LOG_LEVELS["warn"] = "WARNING"
+_FAMILIES = {name: name for name in ("x-forwarded", "forwarded")}
 
 
 class ConfigurationError(ValueError):
@@ -30,11 +31,9 @@ def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     text = value.strip().lower() if isinstance(value, str) else None
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise ValueError(f"expected true or false, not {value!r}")
+    if text not in _TRUE | _FALSE:
+        raise ValueError(f"expected true or false, not {value!r}")
+    return text in _TRUE
 
 
 def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
@@ -154,11 +153,8 @@ def _lines_and_items(value: Any) -> tuple[str, ...]:
 def _variable(
     name: str, parse: Callable[[Any], Any], default: Any = None, *, secret: bool = False
 ) -> Any:
-    return field(
-        default=default,
-        repr=not secret,
-        metadata={"variable": name, "parse": parse, "secret": secret},
-    )
+    metadata = {"variable": name, "parse": parse, "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -190,11 +186,7 @@ class Settings:
     #: Addresses, networks and ``unix``, or the number of proxies.
     trusted_proxies: tuple[str, ...] | int | None = _variable("SWML_TRUSTED_PROXIES", _proxies)
     trust_proxy_headers: bool = _variable("SWML_TRUST_PROXY_HEADERS", _boolean, False)
-    proxy_headers: str = _variable(
-        "SWML_PROXY_HEADERS",
-        _choice({"x-forwarded": "x-forwarded", "forwarded": "forwarded"}),
-        "x-forwarded",
-    )
+    proxy_headers: str = _variable("SWML_PROXY_HEADERS", _choice(_FAMILIES), "x-forwarded")
     swaig_secret: str | None = _variable("SIGNALWIRE_SWAIG_SECRET", _swaig_secret, secret=True)
     swaig_secret_fallbacks: tuple[str, ...] = _variable(
         "SIGNALWIRE_SWAIG_SECRET_FALLBACKS", _secrets, (), secret=True
@@ -219,15 +211,12 @@ class Settings:
         if self.rate_limit == 0:
             object.__setattr__(self, "rate_limit", None)
         if (self.basic_auth_user is None) != (self.basic_auth_password is None):
-            given, missing = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
-            if self.basic_auth_user is None:
-                given, missing = missing, given
+            names = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
+            missing, given = names if self.basic_auth_user is None else names[::-1]
             raise ConfigurationError(f"{missing}: not set, but {given} is; set both or neither")
         if self.csrf_protection and self.cors_origins == ("*",):
-            raise ConfigurationError(
-                "SWML_CSRF_PROTECTION: protects nothing while SWML_CORS_ORIGINS is '*'; "
-                "list the origins"
-            )
+            problem = "protects nothing while SWML_CORS_ORIGINS is '*'; list the origins"
+            raise ConfigurationError(f"SWML_CSRF_PROTECTION: {problem}")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -252,16 +241,13 @@ class Settings:
             ConfigurationError: as for :meth:`from_env`, or a key is unknown or given twice.
         """
         by_name = {each.name: each.metadata["variable"] for each in fields(cls)}
-        known = set(by_name.values()) | {
-            f"{each.metadata['variable']}_FILE" for each in fields(cls) if each.metadata["secret"]
-        }
+        secrets = (each.metadata["variable"] for each in fields(cls) if each.metadata["secret"])
+        known = {*by_name.values(), *(f"{variable}_FILE" for variable in secrets)}
         source: dict[str, Any] = {}
         for key, value in mapping.items():
             variable = by_name.get(key, key)
             if variable not in known:
-                raise ConfigurationError(
-                    f"{key}: no such setting; expected a field of Settings or its variable"
-                )
+                raise ConfigurationError(f"{key}: no field of Settings and no variable of one")
             if variable in source:
                 raise ConfigurationError(f"{variable}: given twice, also under its field's name")
             source[variable] = value

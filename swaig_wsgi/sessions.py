@@ -81,9 +81,8 @@ class SessionManager:
         signature_length: int = 16,
         store: Store | None = None,
     ) -> None:
-        self._token_expiry_secs = check_int(
-            "token_expiry_secs", token_expiry_secs, 1, _MAX_TOKEN_EXPIRY
-        )
+        check_int("token_expiry_secs", token_expiry_secs, 1, _MAX_TOKEN_EXPIRY)
+        self._token_expiry_secs = token_expiry_secs
         if isinstance(fallback_keys, (str, bytes)):
             raise ArgumentTypeError("fallback_keys must be a sequence of keys, not a single one")
         if secret_key is None:
@@ -170,9 +169,8 @@ class SessionManager:
         Raises:
             TokenError: the token is `malformed`, has a `bad_signature` or is `expired`.
         """
-        return open_token(
-            self._keys, token, now=time.time(), signature_length=self._signature_length
-        )
+        length = self._signature_length
+        return open_token(self._keys, token, now=time.time(), signature_length=length)
 
     def debug_token(self, token: str) -> dict[str, Any]:
         """Return the fields of `token` and whether it is `expired`, **unverified**.
@@ -193,29 +191,18 @@ class SessionManager:
                 names or not JSON-serializable.
             ValueError: `session_id` is empty, `metadata` contains NaN, an infinity or itself, or
                 the updated metadata is too large.
-            StoreError: the store failed.
+            StoreError: the store failed; also raised by the next two methods, as are the errors
+                of `session_id`.
         """
         key = self._use_metadata(session_id)
         self._store.merge(key, metadata, self._token_expiry_secs)
 
     def get_session_metadata(self, session_id: str) -> dict[str, Any]:
-        """Return the metadata of a session; empty if there is none or it expired.
-
-        Raises:
-            TypeError: `session_id` is not a string.
-            ValueError: `session_id` is empty.
-            StoreError: the store failed.
-        """
+        """Return the metadata of a session; empty if there is none or it expired."""
         return self._store.get(self._use_metadata(session_id)) or {}
 
     def delete_session_metadata(self, session_id: str) -> bool:
-        """Delete the metadata of a session, and return whether there was any.
-
-        Raises:
-            TypeError: `session_id` is not a string.
-            ValueError: `session_id` is empty.
-            StoreError: the store failed.
-        """
+        """Delete the metadata of a session, and return whether there was any."""
         return self._store.delete(self._use_metadata(session_id))
 
     def _use_metadata(self, session_id: object) -> str:

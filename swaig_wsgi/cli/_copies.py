@@ -5,6 +5,7 @@ A copy is a package of any name. It holds its version, the license and a manifes
 
 from __future__ import annotations
 
+import contextlib
 import keyword
 import os
 import re
@@ -149,9 +150,7 @@ def _present_parts(target: Path, force: bool) -> tuple[str, ...]:
     except VendoringError as error:
         if force:
             return ()
-        raise VendoringError(
-            f"{error}; choose another directory, or replace it with --force"
-        ) from None
+        raise VendoringError(f"{error}; choose another directory, or use --force") from None
     changed = changes(target, manifest)
     if changed and not force:
         raise VendoringError(
@@ -196,22 +195,16 @@ def _contents(parts: Iterable[str]) -> dict[str, bytes]:
 
 def _init(parts: Iterable[str]) -> str:
     names = {module: each for part in parts for module, each in _NAMES[part].items()}
-    return _INIT.format(
-        version=__version__,
-        imports="\n".join(
-            f"from .{module} import {', '.join(each)}" for module, each in sorted(names.items())
-        ),
-        names="".join(f'    "{name}",\n' for each in names.values() for name in each),
-    )
+    imports = [f"from .{module} import {', '.join(each)}" for module, each in sorted(names.items())]
+    listed = [f'    "{name}",\n' for each in names.values() for name in each]
+    return _INIT.format(version=__version__, imports="\n".join(imports), names="".join(listed))
 
 
 def _license() -> str:
-    try:
+    with contextlib.suppress(metadata.PackageNotFoundError):
         text = metadata.distribution("swaig-wsgi").read_text("licenses/LICENSE")
-    except metadata.PackageNotFoundError:
-        text = None
-    if text is not None:
-        return text
+        if text is not None:
+            return text
     try:
         return (_PACKAGE.parent / "LICENSE").read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -10,17 +10,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = [
-    "ArgumentTypeError",
-    "check_bool",
-    "check_int",
-    "check_items",
-    "check_match",
-    "check_number",
-    "check_str",
-    "shorten",
-]
-
 
 class ArgumentTypeError(TypeError, ValueError):
     """An argument has the wrong type.
@@ -30,23 +19,14 @@ class ArgumentTypeError(TypeError, ValueError):
 
 
 def check_bool(name: str, value: Any) -> bool:
-    """Return `value` if it is True or False; the string ``"false"`` is neither.
-
-    Raises:
-        TypeError: it is anything else.
-    """
+    """Return `value` if it is True or False; the string ``"false"`` is neither."""
     if not isinstance(value, bool):
         raise ArgumentTypeError(f"{name} must be True or False, not {shorten(value)}")
     return value
 
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """Return `value` if it is an integer from `low` to `high`; True and False are not integers.
-
-    Raises:
-        TypeError: it is not an integer.
-        ValueError: it is out of range.
-    """
+    """Return `value` if it is an integer from `low` to `high`; True and False are not integers."""
     expected = f"{low} or more" if high is None else f"from {low} to {high}"
     if not isinstance(value, int) or isinstance(value, bool):
         raise ArgumentTypeError(f"{name} must be an integer {expected}, not {shorten(value)}")
@@ -56,12 +36,7 @@ def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> float:
-    """Return `value` if it is a number from `low` to `high`; NaN, True and False are not.
-
-    Raises:
-        TypeError: it is not a number.
-        ValueError: it is out of range, or NaN.
-    """
+    """Return `value` if it is a number from `low` to `high`; NaN, True and False are not."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ArgumentTypeError(f"{name} must be a number, not {shorten(value)}")
     if not low <= value <= high:
@@ -70,12 +45,7 @@ def check_number(name: str, value: Any, low: float, high: float) -> float:
 
 
 def check_str(name: str, value: Any) -> str:
-    """Return `value` if it is a non-empty string.
-
-    Raises:
-        TypeError: it is not a string.
-        ValueError: it is empty.
-    """
+    """Return `value` if it is a non-empty string."""
     if not isinstance(value, str):
         raise ArgumentTypeError(f"{name} must be a non-empty string, not {shorten(value)}")
     if not value:
@@ -84,15 +54,7 @@ def check_str(name: str, value: Any) -> str:
 
 
 def check_match(name: str, value: Any, pattern: re.Pattern[str], expected: str) -> str:
-    """Return `value` if it is a string that `pattern` matches in full.
-
-    Args:
-        expected: describes `pattern` in the error message.
-
-    Raises:
-        TypeError: it is not a string.
-        ValueError: it does not match.
-    """
+    """Return `value` if it is a string that `pattern`, described by `expected`, matches in full."""
     if not isinstance(value, str):
         raise ArgumentTypeError(f"{name} must be {expected}, not {shorten(value)}")
     if pattern.fullmatch(value) is None:
@@ -103,15 +65,11 @@ def check_match(name: str, value: Any, pattern: re.Pattern[str], expected: str) 
 def check_items(name: str, value: Any, example: str) -> tuple[Any, ...]:
     """Return the items of `value`; a lone string, easily passed by mistake, is rejected.
 
-    Raises:
-        TypeError: it is a string, bytes, or not iterable. The message does not contain the value,
-            which may be a URL with a password.
+    The message does not contain the value, which may be a URL with a password.
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        kind = type(value).__name__
-        raise ArgumentTypeError(
-            f"{name} must be a sequence of strings, such as {example}, not {kind}"
-        )
+        expected = f"a sequence of strings, such as {example}"
+        raise ArgumentTypeError(f"{name} must be {expected}, not {type(value).__name__}")
     return tuple(value)
 
 

@@ -90,10 +90,7 @@ def security_headers(
         headers[key] = (name, value)
     for name, value in headers.values():
         _check_name(name)
-        expected = (
-            "Latin-1 text without control characters and without leading or trailing spaces"
-            " (None drops the header)"
-        )
+        expected = "Latin-1 text without control characters and spaces at its ends, or None"
         check_match(f"header {name!r}", value, _VALUE, expected)
     return tuple(headers.values())
 
@@ -123,9 +120,7 @@ def hsts_value(
     check_bool("include_subdomains", include_subdomains)
     check_bool("preload", preload)
     if preload and not (include_subdomains and max_age >= PRELOAD_MIN_AGE):
-        raise ValueError(
-            f"preload needs include_subdomains and a max_age of at least {PRELOAD_MIN_AGE}"
-        )
+        raise ValueError(f"preload needs include_subdomains, and a max_age from {PRELOAD_MIN_AGE}")
     subdomains = "; includeSubDomains" if include_subdomains else ""
     return f"max-age={max_age}{subdomains}{'; preload' if preload else ''}"
 

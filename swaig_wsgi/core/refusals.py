@@ -166,10 +166,9 @@ def range_not_satisfiable(length: int) -> Refusal:
 
 def rate_limited(retry_after: int, headers: _Headers = ()) -> Refusal:
     """Return the refusal of a client over its limit, for `retry_after` seconds."""
-    fields = [("Retry-After", str(retry_after)), *headers]
-    return Refusal(
-        429, "Rate limit exceeded", "limit_exceeded", event="rate_limited", headers=fields
-    )
+    headers = [("Retry-After", str(retry_after)), *headers]
+    error = "Rate limit exceeded"
+    return Refusal(429, error, "limit_exceeded", event="rate_limited", headers=headers)
 
 
 # 500, 503

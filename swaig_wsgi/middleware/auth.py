@@ -326,9 +326,7 @@ class AuthMiddleware:
     ) -> None:
         for name in ("decide", "challenges"):
             if isinstance(handler, type) or not callable(getattr(handler, name, None)):
-                raise ArgumentTypeError(
-                    f"handler must be an object with {name}(), such as an AuthHandler"
-                )
+                raise ArgumentTypeError(f"handler must have {name}(), like an AuthHandler object")
         challenges = handler.challenges(realm)
         if not challenges or not isinstance(challenges, (list, tuple)):
             raise ValueError("handler.challenges() must return a list of at least one challenge")

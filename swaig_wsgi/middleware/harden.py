@@ -85,13 +85,11 @@ def stack(
     if auth is not None:
         app = AuthMiddleware(app, auth)
     if settings.rate_limit is not None:
+        store = default_store(settings.storage_url) if store is None else store
+        if allow_per_process is None:
+            allow_per_process = settings.allow_per_process_state
         app = RateLimitMiddleware(
-            app,
-            settings.rate_limit,
-            store=default_store(settings.storage_url) if store is None else store,
-            allow_per_process=(
-                settings.allow_per_process_state if allow_per_process is None else allow_per_process
-            ),
+            app, settings.rate_limit, store=store, allow_per_process=allow_per_process
         )
     if settings.cors_origins is not None or settings.csrf_protection:
         app = CORSMiddleware(

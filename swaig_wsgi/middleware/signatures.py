@@ -60,9 +60,8 @@ class WebhookSignatureMiddleware:
         self._warned = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _UNSIGNED_METHODS or not self._scope.covers(
-            environ.get("PATH_INFO", "")
-        ):
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if method in _UNSIGNED_METHODS or not self._scope.covers(path):
             return self.app(environ, start_response)
         if not self._warned:
             self._warn_about_host(environ)
@@ -73,11 +72,7 @@ class WebhookSignatureMiddleware:
         return self.app(environ, start_response)
 
     def _verify(self, environ: WSGIEnvironment) -> None:
-        """Verify the signature of a request.
-
-        Raises:
-            Refusal: the signature is missing or invalid, or the body cannot be read.
-        """
+        """Raise a Refusal if the signature is missing or invalid, or the body cannot be read."""
         sha256 = environ.get("HTTP_X_SIGNALWIRE_SHA256_SIGNATURE")
         sha1 = environ.get("HTTP_X_SIGNALWIRE_SIGNATURE")
         sha1_alias = environ.get("HTTP_X_TWILIO_SIGNATURE")

@@ -76,7 +76,8 @@ class ToolTokenMiddleware:
             return refuse(environ, start_response, unshared)
         try:
             token = self._open_token(environ)
-            if not _may_be_json(environ):
+            content_type = environ.get("CONTENT_TYPE")
+            if content_type and not is_json_type(content_type):
                 raise unsupported_media_type()
             body = read_body(environ, self.max_bytes)
             _check_call(token, body)
@@ -105,15 +106,8 @@ def key_detail(sessions: SessionManager, reason: str) -> str:
     made_at = sessions.key_made_at
     if reason != "bad_signature" or made_at is None:
         return ""
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made_at))
-    return (
-        f"the key was generated at {since}; to accept earlier tokens, set SIGNALWIRE_SWAIG_SECRET"
-    )
-
-
-def _may_be_json(environ: WSGIEnvironment) -> bool:
-    content_type = environ.get("CONTENT_TYPE", "")
-    return not content_type or is_json_type(content_type)
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made_at))
+    return f"the key was generated at {at}; to accept earlier tokens, set SIGNALWIRE_SWAIG_SECRET"
 
 
 def _check_call(token: ToolToken, body: bytes) -> None:

@@ -119,9 +119,8 @@ class RedisStore:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError as error:
-            raise ImportError(
-                "a store in Redis needs the package redis: pip install 'swaig-wsgi[redis]'"
-            ) from error
+            remedy = "pip install 'swaig-wsgi[redis]'"
+            raise ImportError(f"a store in Redis needs the package redis: {remedy}") from error
         url, url_prefix = split_prefix(url)
         options: dict[str, Any] = {
             "socket_timeout": timeout,

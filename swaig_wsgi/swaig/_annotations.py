@@ -199,9 +199,8 @@ def _choices(pairs: list[tuple[Any, Any]], where: str) -> Described:
     numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
     with_null = None in values
     if len(texts) + len(flags) + len(numbers) + with_null < len(pairs) or len(pairs) == with_null:
-        raise UnsupportedAnnotation(
-            f"{where}: the values to choose from must be strings, numbers, true and false"
-        )
+        expected = "strings, numbers, true and false"
+        raise UnsupportedAnnotation(f"{where}: the values to choose from must be {expected}")
     schemas: list[dict[str, Any]] = []
     if texts:
         schemas.append({"type": "string", "enum": texts})
@@ -220,25 +219,19 @@ def _list(args: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Descri
     # Always with "items", because some providers of models reject lists without it.
     item = describe(args[0] if args else Any, where, within)
 
-    def convert(value: Any) -> Any:
-        return [item.convert(each) for each in value]
-
-    return Described({"type": "array", "items": item.schema}, convert)
+    schema = {"type": "array", "items": item.schema}
+    return Described(schema, lambda value: [item.convert(each) for each in value])
 
 
 def _dict(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
     key, member = get_args(annotation) or (str, Any)
     if key is not str:
         raise _unsupported(annotation, where)
-    described = describe(member, where, within)
-
-    def convert(value: Any) -> Any:
-        return {name: described.convert(each) for name, each in value.items()}
-
+    inner, convert = describe(member, where, within)
     schema: dict[str, Any] = {"type": "object"}
-    if described.schema:
-        schema["additionalProperties"] = described.schema
-    return Described(schema, convert)
+    if inner:
+        schema["additionalProperties"] = inner
+    return Described(schema, lambda value: {name: convert(each) for name, each in value.items()})
 
 
 def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
@@ -247,9 +240,8 @@ def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
     try:
         hints = get_type_hints(cls, include_extras=True)
     except Exception as error:
-        raise ValueError(
-            f"{where}: an annotation of dataclass {cls.__name__} cannot be resolved: {error}"
-        ) from None
+        problem = f"an annotation of dataclass {cls.__name__} cannot be resolved: {error}"
+        raise ValueError(f"{where}: {problem}") from None
 
     def resolve(parameter: inspect.Parameter) -> Any:
         hint = hints.get(parameter.name, parameter.annotation)

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 _PARAMETERS = re.compile(
     "args|arguments|attributes|keyword args|keyword arguments|other parameters|parameters|params"
 )
-_OTHER_SECTION = re.compile(
-    "examples?|notes?|raises|references|returns?|see also|warnings?|yields?"
-)
+_OTHERS = re.compile("examples?|notes?|raises|references|returns?|see also|warnings?|yields?")
 _FIELD = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s[^:]*?\*{0,2}(\w+)\s*:(.*)")
 _ANY_FIELD = re.compile(r":\w[^:]*:")
 _UNDERLINE = re.compile(r"-{3,}")
@@ -52,7 +50,7 @@ def _section_at(lines: list[str], index: int) -> str:
     """Return the style of the section that starts here; "" if there is none."""
     line = lines[index].strip()
     title = _title(line)
-    if line.endswith(":") and (_PARAMETERS.fullmatch(title) or _OTHER_SECTION.fullmatch(title)):
+    if line.endswith(":") and (_PARAMETERS.fullmatch(title) or _OTHERS.fullmatch(title)):
         return "google"
     following = lines[index + 1].strip() if index + 1 < len(lines) else ""
     return "numpy" if line and _UNDERLINE.fullmatch(following) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 from ..core._validation import check_bool, check_str, shorten
 from ..core.tokens import is_function_name
 from ._arguments import CompiledSchema
-from ._schema import inspect_handler, object_schema
+from ._schema import Bind, inspect_handler, object_schema
 from ._validation import check_strings, check_url, json_copy, json_object
 
 #: Names for which the library itself signs tokens.
@@ -121,7 +122,7 @@ class ToolRegistry:
             described = inspect_handler(handler, explicit)
             schema = described.parameters if explicit is None else explicit
             description = description or described.description
-            call = _caller(handler, described.bind)
+            call = functools.partial(_call, handler, described.bind)
             compiled = CompiledSchema(schema)
         definition: dict[str, Any] = {
             "function": name,
@@ -174,21 +175,16 @@ class ToolRegistry:
             raise ValueError(f"there already is a tool {name!r}")
 
 
-def _caller(handler: Handler, bind: Any) -> Callable[[dict[str, Any], dict[str, Any]], Any]:
-    def call(arguments: dict[str, Any], raw_data: dict[str, Any]) -> Any:
-        positional, named = bind(arguments, raw_data)
-        return handler(*positional, **named)
-
-    return call
+def _call(handler: Handler, bind: Bind, args: dict[str, Any], raw_data: dict[str, Any]) -> Any:
+    positional, named = bind(args, raw_data)
+    return handler(*positional, **named)
 
 
 def _check_once(name: str, once: Any, secure: bool) -> None:
     if once is None:
         return
     if not secure:
-        raise ValueError(
-            f"tool {name!r}: once= needs secure=True, because only tokens identify calls"
-        )
+        raise ValueError(f"tool {name!r}: once= needs secure=True: only tokens identify calls")
     if isinstance(once, bool) or not isinstance(once, (int, float)) or not 0 < once <= MAX_ONCE:
         raise ValueError(f"tool {name!r}: once must be seconds, more than 0 and up to {MAX_ONCE}")
 

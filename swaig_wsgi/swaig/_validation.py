@@ -1,7 +1,8 @@
 """Validation of what applications pass: JSON values, text, and the values of SWML verbs.
 
 Like the functions of :mod:`swaig_wsgi.core._validation`, each takes the argument's name for the
-error message and returns the value as it is to be sent.
+error message, returns the value as it is to be sent, and raises TypeError for a wrong type,
+ValueError for a wrong value.
 
 A tool's arguments come from a language model that a caller talks to, so the caller may choose what
 ends up in a number to dial or a URL. Wherever SWML expands variables, a reference to one
@@ -44,11 +45,7 @@ _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
 
 
 def json_copy(name: str, value: Any) -> Any:
-    """Return a copy of `value` as JSON carries it, independent of the original.
-
-    Raises:
-        ValueError: it is not JSON-serializable.
-    """
+    """Return a copy of `value` as JSON carries it, independent of the original."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
@@ -56,12 +53,7 @@ def json_copy(name: str, value: Any) -> Any:
 
 
 def json_object(name: str, value: Any) -> dict[str, Any]:
-    """Like :func:`json_copy`, for a mapping.
-
-    Raises:
-        TypeError: it is not a mapping.
-        ValueError: it is not JSON-serializable.
-    """
+    """Like :func:`json_copy`, for a mapping."""
     if not isinstance(value, Mapping):
         raise ArgumentTypeError(f"{name} must be a dictionary, not {_type(value)}")
     return json_copy(name, dict(value))  # type: ignore[no-any-return]
@@ -90,12 +82,7 @@ def drop_empty(**members: Any) -> dict[str, Any]:
 
 
 def check_strings(name: str, value: Any) -> list[str]:
-    """Return a new list of the non-empty strings in an iterable.
-
-    Raises:
-        TypeError: it is not iterable, or is one string or a mapping, or an item is not a string.
-        ValueError: an item is empty.
-    """
+    """Return a new list of the non-empty strings in an iterable, not a lone string or a mapping."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{name} must be a list of strings, not {_type(value)}")
     return [check_str(f"each of {name}", each) for each in value]
@@ -116,10 +103,9 @@ def check_line(name: str, value: Any) -> str:
     Such text ends up in SIP and HTTP headers, where a line break would start another header. No
     message contains the value: URLs hold credentials.
     """
-    if not isinstance(value, str):
-        raise ArgumentTypeError(f"{name} must be a non-empty string")
-    if not value.strip():
-        raise ValueError(f"{name} must be a non-empty string")
+    if not isinstance(value, str) or not value.strip():
+        error = ValueError if isinstance(value, str) else ArgumentTypeError
+        raise error(f"{name} must be a non-empty string")
     if _CONTROL.search(value):
         raise ValueError(f"{name} must be one line without control characters")
     return check_text(name, value)
@@ -193,9 +179,7 @@ def is_variable(value: Any) -> bool:
 def check_dtmf(name: str, value: Any) -> str:
     """Return keys of a phone (0 to 9, A to D, * and #), or a variable."""
     if not is_variable(value) and not _DTMF.fullmatch(check_text(name, value)):
-        raise ValueError(
-            f"{name} must be keys of a phone (0-9, A-D, * and #), not {shorten(value)}"
-        )
+        raise ValueError(f"{name} must be keys of a phone (0-9, A-D, *, #), not {shorten(value)}")
     return str(value)
 
 

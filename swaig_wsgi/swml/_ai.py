@@ -98,6 +98,7 @@ class AISettings:
             "code": check_str("the code of a language", code),
             "voice": check_str("the voice of a language", voice),
         }
+        params = {} if params is None else params
         spoken, colon, its_model = voice.partition(":")
         its_engine, dot, its_voice = spoken.partition(".")
         if colon and dot and not engine and not model:
@@ -112,9 +113,7 @@ class AISettings:
             **drop_empty(
                 engine=optional(check_str, f"the engine of language {name!r}", engine),
                 model=optional(check_str, f"the model of language {name!r}", model),
-                params=json_object(
-                    f"the params of language {name!r}", {} if params is None else params
-                ),
+                params=json_object(f"the params of language {name!r}", params),
             ),
             **options,
         }

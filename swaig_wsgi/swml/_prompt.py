@@ -159,10 +159,9 @@ class Prompt:
         Raises:
             ValueError: the contexts are incomplete, or refer to unknown names.
         """
-        rendered: dict[str, Any] = (
-            {"pom": self._sections} if self._sections else {"text": self._text or self._default}
-        )
-        rendered.update(self._llm_params)
+        text = {"text": self._text or self._default}
+        prompt = {"pom": self._sections} if self._sections else text
+        rendered: dict[str, Any] = {**prompt, **self._llm_params}
         if self._contexts:
             rendered["contexts"] = self._contexts.render(functions)
         return rendered

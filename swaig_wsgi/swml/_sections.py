@@ -71,9 +71,8 @@ def declared_sections(declared: Any) -> list[dict[str, Any]]:
 
 def _title(content: Any) -> Any:
     if not isinstance(content, Mapping) or "title" not in content:
-        raise ValueError(
-            f"each section of a list must be a dictionary with a title, not {shorten(content)}"
-        )
+        expected = "a dictionary with a title"
+        raise ValueError(f"each section of a list must be {expected}, not {shorten(content)}")
     return content["title"]
 
 
@@ -83,9 +82,8 @@ def _declared(title: Any, content: Any) -> dict[str, Any] | None:
     if isinstance(content, (list, tuple)):
         return {"title": title, "bullets": content} if content else None
     if not isinstance(content, Mapping):
-        raise ArgumentTypeError(
-            f"section {title!r} must be a string, a list or a dictionary, not {shorten(content)}"
-        )
+        expected = "a string, a list or a dictionary"
+        raise ArgumentTypeError(f"section {title!r} must be {expected}, not {shorten(content)}")
     _check_known(content, _SECTION_MEMBERS, title)
     subsections = content.get("subsections") or []
     if not isinstance(subsections, (list, tuple)):
@@ -113,7 +111,5 @@ def _check_known(content: Mapping[Any, Any], known: set[str], title: Any) -> Non
     # A misspelled member would silently lose an instruction.
     for member in content:
         if member not in known:
-            raise ValueError(
-                f"section {title!r} has an unknown member {member!r}; "
-                f"known are {', '.join(sorted(known))}"
-            )
+            member = f"{member!r}; known are {', '.join(sorted(known))}"
+            raise ValueError(f"section {title!r} has an unknown member {member}")

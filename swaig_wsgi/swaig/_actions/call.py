@@ -170,9 +170,8 @@ def join_conference(
         result: a switch (a dictionary) or conditions (a list) on the outcome.
     """
     if result is not None and not isinstance(result, (dict, list)):
-        raise ArgumentTypeError(
-            f"result must be a dictionary or a list, not {type(result).__name__}"
-        )
+        kind = type(result).__name__
+        raise ArgumentTypeError(f"result must be a dictionary or a list, not {kind}")
     limit = events = None
     if max_participants is not None:
         limit = int_or_variable("max_participants", max_participants, 2)

@@ -11,6 +11,7 @@ from .._validation import (
     check_members,
     check_strings,
     check_text,
+    drop_empty,
     int_or_variable,
     is_variable,
     json_object,
@@ -126,15 +127,12 @@ def switch_context(
         consolidate: whether the AI gets a summary of the conversation so far.
         full_reset: whether the conversation so far is forgotten.
     """
-    switch: dict[str, Any] = {}
-    if system_prompt:
-        switch["system_prompt"] = check_text("system_prompt", system_prompt)
-    if user_prompt:
-        switch["user_prompt"] = check_text("user_prompt", user_prompt)
-    if check_bool("consolidate", consolidate):
-        switch["consolidate"] = True
-    if check_bool("full_reset", full_reset):
-        switch["full_reset"] = True
+    switch = drop_empty(
+        system_prompt=check_text("system_prompt", system_prompt) if system_prompt else None,
+        user_prompt=check_text("user_prompt", user_prompt) if user_prompt else None,
+        consolidate=check_bool("consolidate", consolidate) or None,
+        full_reset=check_bool("full_reset", full_reset) or None,
+    )
     only_prompt = switch.keys() == {"system_prompt"}
     return {"context_switch": switch["system_prompt"] if only_prompt else switch}
 
