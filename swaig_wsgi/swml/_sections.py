@@ -111,5 +111,5 @@ def _check_known(content: Mapping[Any, Any], known: set[str], title: Any) -> Non
     # A misspelled member would silently lose an instruction.
     for member in content:
         if member not in known:
-            member = f"{member!r}; known are {', '.join(sorted(known))}"
-            raise ValueError(f"section {title!r} has an unknown member {member}")
+            problem = f"an unknown member {member!r}; known are {', '.join(sorted(known))}"
+            raise ValueError(f"section {title!r} has {problem}")
