@@ -94,9 +94,12 @@ class MemoryStore:
             count, expiry = self._counters.get(key, _NEVER)
             if expiry <= now:
                 return self._start(key, window, now)
-            count += 1
-            self._counters[key] = (count, expiry)
-            return Count(count, min(expiry - now, window))
+            if expiry > now + window:
+                # The window was shortened: no client waits longer than one.
+                expiry = now + window
+                self._queues.setdefault(window, deque()).append((expiry, key))
+            self._counters[key] = (count + 1, expiry)
+            return Count(count + 1, min(expiry - now, window))
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""

@@ -106,6 +106,15 @@ def test_no_client_waits_longer_than_a_window_that_was_shortened(store):
     assert count.seconds_left <= HOUR
 
 
+def test_a_shortened_window_ends_on_time(kit):
+    kit.store.hit("key", HOUR)
+    assert kit.store.hit("key", 60).count == 2
+    kit.pass_time(59)
+    assert kit.store.hit("key", HOUR).count == 3
+    kit.pass_time(2)
+    assert [kit.store.hit("key", HOUR).count for _ in range(2)] == [1, 2]
+
+
 def test_the_shortest_window_counts(store):
     count = store.hit("key", 1e-7)
     assert count.count == 1
