@@ -18,6 +18,7 @@ from typing import NamedTuple
 from .concurrency import renew_in_children, system_lock
 from .core.tokens import derive_key
 from .stores._base import Store, StoreLocation
+from .stores._scoped import ScopedStore
 from .stores._url import open_store
 from .stores.memory import MemoryStore
 from .stores.sqlite import SQLiteStore
@@ -165,6 +166,8 @@ def default_store(url: str | None = None) -> Store:
 
 def is_shared(store: Store) -> bool:
     """Return whether other processes of this server see what this process puts into `store`."""
+    if isinstance(store, ScopedStore):
+        store = store.base
     if isinstance(store, MemoryStore):
         return False
     # All workers share a private file that was created before the fork.

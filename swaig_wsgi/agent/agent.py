@@ -18,6 +18,7 @@ from ..middleware.auth import AuthHandler, is_overridden
 from ..processes import default_store, generated_key, generated_password
 from ..sessions import SessionManager
 from ..stores import Store
+from ..stores._scoped import ScopedStore
 from ..swaig import ToolRegistry, tool_name
 from ..swml import AISettings, CallFlow, Endpoints, Prompt, render_document
 from ..wsgi import log, set_log_level
@@ -78,7 +79,8 @@ class Agent:
         generated = self._credentials.source == "generated"
         #: The process that generated the password, or None.
         self.password_made_by = pid if generated else None
-        self.store = default_store(settings.storage_url)
+        #: Shared with other agents and processes; every key in it carries the agent's name.
+        self.store: Store = ScopedStore(default_store(settings.storage_url), name)
         self.sessions = _session_manager(name, settings, secret_key, token_expiry_secs, self.store)
         self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
         self.prompt.add_declared(self.PROMPT_SECTIONS)

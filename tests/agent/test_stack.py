@@ -100,7 +100,7 @@ def test_what_the_parent_made_serves_all(monkeypatch: pytest.MonkeyPatch) -> Non
     token = one.sessions.generate_token("pay", "call")
     assert same.sessions.validate_token("call", "pay", token)
     assert not other.sessions.validate_token("call", "pay", token)
-    assert one.store is other.store is shared.store
+    assert one.store.base is other.store.base is shared.store
     assert set(unshared_state(one)) == {SECRET, PASSWORD, STORAGE}
     # As in a worker, which is not the process that made it.
     monkeypatch.setattr(os, "getpid", lambda: shared.pid + 1)
