@@ -77,8 +77,7 @@ class SslConfig:
                 }
             )
         checked = replace(
-            settings,
-            **{f"ssl_{name}": value for name, value in given.items() if value is not None},
+            settings, **{f"ssl_{name}": value for name, value in given.items() if value is not None}
         )
         if not isinstance(hsts, bool):
             raise ConfigurationError(f"hsts: expected True or False, not {hsts!r}")
@@ -131,10 +130,7 @@ class SslConfig:
     def hsts_middleware(self, app: WSGIApplication) -> HSTSMiddleware:
         """Return `app` in a middleware that sends the header of :meth:`get_hsts_header`, if any."""
         return HSTSMiddleware(
-            app,
-            self.hsts_max_age,
-            host=self.domain,
-            enabled=self.get_hsts_header() is not None,
+            app, self.hsts_max_age, host=self.domain, enabled=self.get_hsts_header() is not None
         )
 
     def create_context(self) -> ssl.SSLContext:

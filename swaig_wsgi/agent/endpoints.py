@@ -55,11 +55,7 @@ class Endpoints:
     """
 
     def __init__(
-        self,
-        agent: Agent,
-        base_url: str | None,
-        max_body: int,
-        secret_headers: Iterable[str] = (),
+        self, agent: Agent, base_url: str | None, max_body: int, secret_headers: Iterable[str] = ()
     ) -> None:
         self._agent = agent
         self._secret_headers = tuple(secret_headers)

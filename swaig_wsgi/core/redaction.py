@@ -7,13 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-__all__ = [
-    "MASK",
-    "escape_control",
-    "filter_sensitive_headers",
-    "mask_credentials",
-    "redact_url",
-]
+__all__ = ["MASK", "escape_control", "filter_sensitive_headers", "mask_credentials", "redact_url"]
 
 MASK = "****"
 

@@ -38,11 +38,7 @@ class AllowedHostsMiddleware:
     """
 
     def __init__(
-        self,
-        app: WSGIApplication,
-        allowed_hosts: Iterable[str],
-        *,
-        exempt: Iterable[str] = (),
+        self, app: WSGIApplication, allowed_hosts: Iterable[str], *, exempt: Iterable[str] = ()
     ) -> None:
         self.app = app
         self._patterns = host_patterns(allowed_hosts)

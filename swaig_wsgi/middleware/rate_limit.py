@@ -114,9 +114,7 @@ class RateLimitMiddleware:
         if not self.scope.covers(environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
         unshared = refuse_unshared(
-            environ,
-            lambda: unshared_variables(store=self.store),
-            allowed=self._allow_per_process,
+            environ, lambda: unshared_variables(store=self.store), allowed=self._allow_per_process
         )
         if unshared is not None:
             return refuse(environ, start_response, unshared)

@@ -6,12 +6,4 @@ from .memory import MemoryStore
 from .redis import RedisStore
 from .sqlite import SQLiteStore
 
-__all__ = [
-    "Count",
-    "MemoryStore",
-    "RedisStore",
-    "SQLiteStore",
-    "Store",
-    "StoreError",
-    "open_store",
-]
+__all__ = ["Count", "MemoryStore", "RedisStore", "SQLiteStore", "Store", "StoreError", "open_store"]
