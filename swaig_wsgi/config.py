@@ -134,10 +134,8 @@ def _swaig_secret(value: Any) -> str:
     secret = _secret(value)
     # It becomes a fallback when it is replaced, and must be parsed to the same value there.
     if _lines_and_items(secret) != (secret,):
-        raise ValueError(
-            "expected a secret without commas, line breaks, or white space at its ends, so that "
-            "SIGNALWIRE_SWAIG_SECRET_FALLBACKS can contain it later"
-        )
+        expected = "a secret without commas, line breaks, or white space at its ends"
+        raise ValueError(f"expected {expected}, so that it can become one of the FALLBACKS later")
     return secret
 
 

@@ -17,11 +17,9 @@ from typing import NamedTuple
 
 from .concurrency import renew_in_children, system_lock
 from .core.tokens import derive_key
-from .stores._base import Store, StoreLocation
+from .stores import MemoryStore, SQLiteStore, Store, open_store
+from .stores._base import StoreLocation
 from .stores._scoped import ScopedStore
-from .stores._url import open_store
-from .stores.memory import MemoryStore
-from .stores.sqlite import SQLiteStore
 
 __all__ = [
     "EXPLANATIONS",

@@ -69,16 +69,11 @@ class SslConfig:
                 raise ConfigurationError(f"{name} is empty; omit it or pass {name}=None")
         if settings is None:
             # Read these variables only: this class does not report invalid values of others.
-            settings = Settings.from_env(
-                {
-                    variable: os.environ[variable]
-                    for name, variable in _VARIABLES.items()
-                    if given[name] is None and variable in os.environ
-                }
-            )
-        checked = replace(
-            settings, **{f"ssl_{name}": value for name, value in given.items() if value is not None}
-        )
+            missing = [_VARIABLES[name] for name, value in given.items() if value is None]
+            environ = {name: os.environ[name] for name in missing if name in os.environ}
+            settings = Settings.from_env(environ)
+        changes = {f"ssl_{name}": value for name, value in given.items() if value is not None}
+        checked = replace(settings, **changes)
         if not isinstance(hsts, bool):
             raise ConfigurationError(f"hsts: expected True or False, not {hsts!r}")
         try:
@@ -160,9 +155,8 @@ class SslConfig:
         try:
             context.load_cert_chain(self.cert_path, self.key_path, password=_no_passphrase)
         except _EncryptedKeyError:
-            raise self._error(
-                "key_path", "is encrypted; an unattended server needs an unencrypted one"
-            ) from None
+            problem = "is encrypted; an unattended server needs an unencrypted one"
+            raise self._error("key_path", problem) from None
         except OSError as error:  # ssl.SSLError is one
             raise self._diagnose(certificate, error) from None
         return context
@@ -174,9 +168,7 @@ class SslConfig:
     def _required(self, name: str) -> str:
         path = getattr(self, name)
         if path is None:
-            raise ConfigurationError(
-                f"{_VARIABLES[name]}: not set, but TLS is enabled (SWML_SSL_ENABLED)"
-            )
+            raise ConfigurationError(f"{_VARIABLES[name]}: not set, but SWML_SSL_ENABLED is")
         return self._read(name, path)
 
     def _read(self, name: str, path: str) -> str:

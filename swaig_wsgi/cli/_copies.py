@@ -153,10 +153,8 @@ def _present_parts(target: Path, force: bool) -> tuple[str, ...]:
         raise VendoringError(f"{error}; choose another directory, or use --force") from None
     changed = changes(target, manifest)
     if changed and not force:
-        raise VendoringError(
-            f"{target} was changed since it was copied, and --force would discard that:\n"
-            + "\n".join(changed)
-        )
+        problem = "was changed since it was copied, and --force would discard that"
+        raise VendoringError(f"{target} {problem}:\n" + "\n".join(changed))
     return manifest.parts
 
 

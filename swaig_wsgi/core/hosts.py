@@ -180,8 +180,7 @@ def host_patterns(patterns: Iterable[str]) -> HostPatterns:
         prefix, host = _parse_pattern(pattern)
         if host.address is not None:
             addresses.add(host.address)
-            continue
-        if prefix != "*.":
+        elif prefix != "*.":
             names.add(host.name)
         if prefix:
             parents.add(host.name)

@@ -18,44 +18,34 @@ _VISIBLE_ASCII = re.compile(r"[!-~]*")
 
 # Our own tables, from the IANA special-purpose address registries: the ipaddress module's notion of
 # private addresses changes between Python releases.
-_PRIVATE_V4 = tuple(
-    (int(net.network_address), int(net.netmask))
-    for net in map(
-        ip_network,
-        (
-            "0.0.0.0/8",  # this network
-            "10.0.0.0/8",
-            "100.64.0.0/10",  # carrier-grade NAT
-            "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's host agent, despite its public address
-            "169.254.0.0/16",  # link-local, with the metadata service of most clouds
-            "172.16.0.0/12",
-            "192.0.0.0/24",
-            "192.0.2.0/24",  # documentation
-            "192.88.99.0/24",  # 6to4 relays
-            "192.168.0.0/16",
-            "198.18.0.0/15",  # benchmarks
-            "198.51.100.0/24",  # documentation
-            "203.0.113.0/24",  # documentation
-            "224.0.0.0/4",  # multicast
-            "240.0.0.0/4",  # reserved, broadcast
-        ),
-    )
+_V4 = (
+    "0.0.0.0/8",  # this network
+    "10.0.0.0/8",
+    "100.64.0.0/10",  # carrier-grade NAT
+    "127.0.0.0/8",
+    "168.63.129.16/32",  # Azure's host agent, despite its public address
+    "169.254.0.0/16",  # link-local, with the metadata service of most clouds
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",  # documentation
+    "192.88.99.0/24",  # 6to4 relays
+    "192.168.0.0/16",
+    "198.18.0.0/15",  # benchmarks
+    "198.51.100.0/24",  # documentation
+    "203.0.113.0/24",  # documentation
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, broadcast
 )
+_PRIVATE_V4 = [(int(net.network_address), int(net.netmask)) for net in map(ip_network, _V4)]
 # All global unicast addresses. Everything else is private: mapped and compatible IPv4, NAT64,
 # unique-local, link-local and site-local, multicast, unassigned.
 _GLOBAL_V6 = ip_network("2000::/3")
-_PRIVATE_V6 = tuple(
-    map(
-        ip_network,
-        (
-            "2001::/23",  # Teredo, ORCHID, benchmarks
-            "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4
-            "3ffe::/16",  # 6bone
-            "3fff::/20",  # documentation
-        ),
-    )
+_PRIVATE_V6 = (
+    ip_network("2001::/23"),  # Teredo, ORCHID, benchmarks
+    ip_network("2001:db8::/32"),  # documentation
+    ip_network("2002::/16"),  # 6to4
+    ip_network("3ffe::/16"),  # 6bone
+    ip_network("3fff::/20"),  # documentation
 )
 
 _Address = Union[str, IPv4Address, IPv6Address]
@@ -106,8 +96,7 @@ def _read_v4(text: str, zero_is_octal: bool) -> int | None:
     parts = text.split(".")
     if len(parts) > 4:
         return None
-    numbers = [_read_part(part, zero_is_octal) for part in parts]
-    *leading, last = numbers
+    *leading, last = (_read_part(part, zero_is_octal) for part in parts)
     value = 0
     for number in leading:
         if number is None or number > 255:

@@ -101,16 +101,14 @@ def _has_lone_surrogate(value: dict[str, Any]) -> bool:
     return False
 
 
-def _parse_int(literal: str) -> int:
+def _bounded(literal: str) -> str:
     if len(literal) > MAX_NUMBER_LENGTH and len(literal.lstrip("-")) > MAX_NUMBER_LENGTH:
         raise JSONBodyError("number too long")
-    return int(literal)
+    return literal
 
 
 def _parse_float(literal: str) -> float:
-    if len(literal) > MAX_NUMBER_LENGTH and len(literal.lstrip("-")) > MAX_NUMBER_LENGTH:
-        raise JSONBodyError("number too long")
-    number = float(literal)
+    number = float(_bounded(literal))
     if number in (float("inf"), float("-inf")):
         raise JSONBodyError("NaN or Infinity")
     return number
@@ -128,7 +126,7 @@ def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=_parse_int,
+    parse_int=lambda literal: int(_bounded(literal)),
     parse_float=_parse_float,
     parse_constant=_parse_constant,
     object_pairs_hook=_parse_object,

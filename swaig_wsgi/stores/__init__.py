@@ -1,9 +1,27 @@
 """Shared state behind one small interface: in memory, in an SQLite file, in Redis."""
 
+from ..core.store_urls import check_store_url, sqlite_path
 from ._base import Count, Store, StoreError
-from ._url import open_store
 from .memory import MemoryStore
 from .redis import RedisStore
 from .sqlite import SQLiteStore
 
 __all__ = ["Count", "MemoryStore", "RedisStore", "SQLiteStore", "Store", "StoreError", "open_store"]
+
+
+def open_store(url: str) -> Store:
+    """Return the store that `url` names; it connects or opens its file when first used.
+
+    Args:
+        url: as described by :func:`~swaig_wsgi.core.store_urls.check_store_url`.
+
+    Raises:
+        ValueError: `url` is invalid. The message contains no part of it.
+        ImportError: it names a Redis store, and the package ``redis`` is not installed.
+    """
+    check_store_url(url)
+    if url.startswith("memory:"):
+        return MemoryStore()
+    if url.startswith("sqlite:"):
+        return SQLiteStore(sqlite_path(url))
+    return RedisStore(url)

@@ -194,10 +194,8 @@ class MemoryStore:
                 break
         while not self._fits(key, text):
             if not self._expire_value(now):
-                raise StoreError(
-                    f"the memory store is full, with {len(self._values)} values"
-                    f" of {self._bytes} bytes"
-                )
+                size = f"{len(self._values)} values of {self._bytes} bytes"
+                raise StoreError(f"the memory store is full, with {size}")
         old = self._values.get(key)
         expiry = now + ttl
         # Replaced in one step, so that a claim is never absent.

@@ -106,10 +106,8 @@ class ToolRegistry:
             required = check_strings(f"tool {name!r}: required", required)
         if webhook_url is not None:
             if handler is not None or secure:
-                raise ValueError(
-                    f"tool {name!r} has a webhook_url, so it does not run here: "
-                    "it cannot have a handler or be secure"
-                )
+                problem = "it does not run here, so it cannot have a handler or be secure"
+                raise ValueError(f"tool {name!r} has a webhook_url: {problem}")
         elif not callable(handler):
             raise ValueError(f"tool {name!r} needs a callable handler, not {handler!r}")
         call = compiled = None

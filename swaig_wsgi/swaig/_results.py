@@ -200,7 +200,5 @@ def to_response(result: Any) -> dict[str, Any]:
         return FunctionResult(result).to_dict()
     if isinstance(result, dict) and ("response" in result or "action" in result):
         return result
-    raise TypeError(
-        "a tool handler must return a FunctionResult, text, or a dictionary with 'response' or "
-        f"'action', not {type(result).__name__}"
-    )
+    expected = "a FunctionResult, text, or a dictionary with 'response' or 'action'"
+    raise TypeError(f"a tool handler must return {expected}, not {type(result).__name__}")

@@ -26,10 +26,8 @@ def check_contexts(contexts: Mapping[str, State], functions: Collection[str] | N
         raise ValueError(f"a single context must be named 'default', not {next(iter(contexts))!r}")
     taken = sorted(NAVIGATION_FUNCTIONS.intersection(functions or ()))
     if taken:
-        raise ValueError(
-            f"with contexts, the platform reserves the function names {', '.join(taken)}; "
-            "rename the tool"
-        )
+        reserved = f"the platform reserves the function names {', '.join(taken)}"
+        raise ValueError(f"with contexts, {reserved}; rename the tool")
     for name, context in contexts.items():
         _check_context(name, context, contexts, functions)
 
@@ -71,9 +69,8 @@ def _check_gather(subject: str, gather: State, functions: Collection[str] | None
         if question["key"] in keys:
             raise ValueError(f"{subject} has two questions with the key {question['key']!r}")
         keys.add(question["key"])
-        _check_functions(
-            f"{subject}, question {question['key']!r},", question.get("functions"), functions
-        )
+        where = f"{subject}, question {question['key']!r},"
+        _check_functions(where, question.get("functions"), functions)
 
 
 def _check_completion(subject: str, step_name: str, action: str | None, steps: list[str]) -> None:

@@ -1,9 +1,14 @@
 """What every middleware uses: responses, logging, headers, URLs and bodies of requests."""
 
 from ._bodies import LimitedInput, declared_length, read_body, replay_body, spool_body
-from ._hosts import HOST_ALLOWED, allowed_host
 from ._logging import log, log_security, security_log, set_log_level
-from ._public_url import public_base_url, public_request_url, raw_target
+from ._public_url import (
+    HOST_ALLOWED,
+    allowed_host,
+    public_base_url,
+    public_request_url,
+    raw_target,
+)
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._responses import encode_json, refuse, respond, respond_json
 from ._unread import BODY_READ, UnreadBodyResponse, end_unread_body, leaves_body

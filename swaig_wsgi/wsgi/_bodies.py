@@ -28,24 +28,17 @@ def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
     """
     stream = environ["wsgi.input"]
     length = declared_length(environ, max_bytes)
+    buffer = io.BytesIO()
     if length is None:
-        buffer = io.BytesIO()
-        for chunk in _chunks(stream, max_bytes):
-            buffer.write(chunk)
-        environ[BODY_READ] = True
-        return buffer.getvalue()
-    body = _read(stream, length) if length else b""
-    if len(body) < length:
-        buffer = io.BytesIO(body)
-        buffer.seek(0, io.SEEK_END)
-        while buffer.tell() < length:
-            chunk = _read(stream, length - buffer.tell())
-            if not chunk:
-                raise bad_body("incomplete body", "incomplete_body")
-            buffer.write(chunk)
-        body = buffer.getvalue()
+        buffer.writelines(_chunks(stream, max_bytes))
+        length = 0
+    while buffer.tell() < length:
+        chunk = _read(stream, length - buffer.tell())
+        if not chunk:
+            raise bad_body("incomplete body", "incomplete_body")
+        buffer.write(chunk)
     environ[BODY_READ] = True
-    return body
+    return buffer.getvalue()
 
 
 def replay_body(environ: WSGIEnvironment, body: bytes | _Seekable) -> None:

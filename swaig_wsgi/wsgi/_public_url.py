@@ -1,4 +1,4 @@
-"""The public URL of a request."""
+"""The public URL of a request, and its verified host."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from urllib.parse import quote
 from ..core.hosts import parse_host, target_authority
 from ..core.urls import DEFAULT_PORTS, PATH_SAFE, format_authority
 from ._types import WSGIEnvironment
+
+#: Set in ``environ`` by ``AllowedHostsMiddleware``.
+HOST_ALLOWED = "swaig_wsgi.host_allowed"
+
+
+def allowed_host(environ: WSGIEnvironment) -> str | None:
+    """Return the ``Host`` of the request if an allowlist outside contains it, else None."""
+    host: str | None = environ.get("HTTP_HOST")
+    # A proxy layer in between may have replaced the host with an unverified one.
+    return host if host is not None and environ.get(HOST_ALLOWED) == host else None
 
 
 def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> str:
@@ -17,7 +27,6 @@ def public_base_url(environ: WSGIEnvironment, base_url: str | None = None) -> st
     the recipient of credentials in the URL.
 
     Args:
-        environ: the request.
         base_url: the public URL of the server's root, as
             :func:`~swaig_wsgi.core.urls.parse_base_url` returns it.
 
@@ -38,12 +47,7 @@ def public_request_url(environ: WSGIEnvironment, base_url: str | None = None) ->
     provides it. Otherwise they are encoded again, which changes an unusual encoding of the client.
     Bytes that are not UTF-8 become surrogate escapes.
 
-    Args:
-        environ: the request.
-        base_url: as in :func:`public_base_url`.
-
-    Raises:
-        ValueError: as in :func:`public_base_url`.
+    `base_url` and errors are as for :func:`public_base_url`.
     """
     if base_url is not None:
         origin = base_url
