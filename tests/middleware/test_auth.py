@@ -22,7 +22,7 @@ def test_without_credentials_the_response_is_401_with_a_challenge_for_each_schem
     ]
 
 
-def test_head_gets_the_headers_alone():
+def test_a_refusal_of_head_has_headers_and_no_body():
     response, _ = call(method="HEAD")
     assert response.body == b""
     assert response.fields == call()[0].fields
@@ -41,7 +41,7 @@ def test_head_gets_the_headers_alone():
         {"HTTP_AUTHORIZATION": "Bearer wrong", "HTTP_X_API_KEY": "wrong"},
     ],
 )
-def test_every_refusal_looks_the_same_to_the_client(environ):
+def test_every_refusal_sends_the_same_response(environ):
     assert call(environ=environ) == call()
 
 
@@ -64,7 +64,7 @@ def test_no_method_is_exempt(method):
         ({"HTTP_AUTHORIZATION": "Bearer s3cr3t, Bearer token"}, "malformed_credentials"),
     ],
 )
-def test_each_refusal_is_one_record_with_a_reason_and_no_secret(caplog, environ, reason):
+def test_each_refusal_logs_one_record_with_a_reason_and_no_secret(caplog, environ, reason):
     call(environ=environ)
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("swaig_wsgi.security", "WARNING")
@@ -137,18 +137,18 @@ def test_custom_and_none_identify_no_user(handler, method):
         {"optional": True, "protect": ("/api",)},
     ],
 )
-def test_no_client_can_claim_an_identity_where_no_credentials_are_required(options):
+def test_exempt_and_anonymous_requests_carry_no_identity(options):
     seen = call(environ=FORGED, **options)[1]
     assert identity(seen) == {}
-    # The client's own header stays what it is: a header.
+    # The header of that name is left in place.
     assert seen["HTTP_REMOTE_USER"] == "root"
 
 
-def test_good_credentials_prove_nothing_on_an_exempt_path():
+def test_credentials_are_ignored_on_an_exempt_path():
     assert identity(call(environ=BASIC, exempt=("/",))[1]) == {}
 
 
-def test_remote_user_beyond_ascii_is_spelt_as_wsgi_spells_octets():
+def test_a_non_ascii_remote_user_is_a_wsgi_native_string():
     handler = AuthHandler(basic_auth=("jörg", "x"))
     seen = call(handler, environ={"HTTP_AUTHORIZATION": basic("jörg:x")})[1]
     assert seen["swaig_wsgi.auth"].username == "jörg"
@@ -178,12 +178,12 @@ def test_optional_admits_anonymous_requests_and_refuses_wrong_credentials(enviro
     assert is_open(environ=environ, optional=True) is passes
 
 
-def test_optional_passes_credentials_of_a_kind_that_is_not_configured():
+def test_optional_admits_credentials_of_an_unconfigured_method_anonymously():
     handler = AuthHandler(basic_auth=("admin", "hunter2"))
     assert identity(call(handler, environ=BEARER, optional=True)[1]) == {}
 
 
-def test_optional_does_not_pass_what_a_validator_refused():
+def test_optional_does_not_admit_what_a_validator_refuses():
     assert not is_open(AuthHandler(custom_validator=lambda request: False), optional=True)
     raising = AuthHandler(custom_validator=lambda request: 1 / 0)
     assert not is_open(raising, optional=True)
@@ -209,7 +209,7 @@ def test_optional_does_not_pass_what_a_validator_refused():
         ("//api", "/public"),
     ],
 )
-def test_no_spelling_of_the_path_slips_past_protect(path, script_name):
+def test_no_spelling_of_the_path_bypasses_protect(path, script_name):
     environ = {"SCRIPT_NAME": script_name}
     assert not is_open(path=path, environ=environ, protect=("/api/*",), exempt=("/health",))
 
@@ -229,21 +229,21 @@ def test_no_spelling_of_the_path_slips_past_protect(path, script_name):
         ("", "/health"),
     ],
 )
-def test_no_spelling_of_the_path_slips_through_exempt(path, script_name):
+def test_no_spelling_of_another_path_matches_exempt(path, script_name):
     assert not is_open(path=path, environ={"SCRIPT_NAME": script_name}, exempt=("/health",))
 
 
-def test_the_query_takes_no_part_in_the_scope():
+def test_the_query_is_not_part_of_the_matched_path():
     assert not is_open(path="/swaig", environ={"QUERY_STRING": "/health"}, exempt=("/health",))
 
 
-def test_scopes_exempt_the_paths_they_name():
+def test_exempt_and_unprotected_paths_need_no_credentials():
     assert is_open(path="/health", exempt=("/health",))
     assert is_open(path="/health", environ={"SCRIPT_NAME": "/api"}, protect=("/api",))
     assert is_open(path="/apis", protect=("/api",))
 
 
-def test_a_server_without_path_info_is_guarded():
+def test_a_request_without_path_info_needs_credentials():
     request = make_environ(PATH_INFO=None)
     assert send(AuthMiddleware(Recorder(), HANDLER), request, validate=False).status == 401
 
@@ -252,7 +252,7 @@ def test_a_server_without_path_info_is_guarded():
 
 
 @pytest.mark.parametrize("options", [{}, {"exempt": ("/",)}, {"optional": True}])
-def test_the_application_keeps_its_iterable_exc_info_and_write(options):
+def test_iterable_exc_info_and_write_are_passed_through(options):
     headers = [("A", "b")]
 
     def wrap(app):
@@ -261,7 +261,7 @@ def test_the_application_keeps_its_iterable_exc_info_and_write(options):
     assert pass_through(wrap, make_environ(**BEARER), headers) == [headers] * 2
 
 
-def test_what_the_application_raises_is_raised():
+def test_exceptions_of_the_application_propagate():
     def inner(environ, start_response):
         raise LookupError("mine")
 

@@ -25,16 +25,16 @@ async def no():
 
 
 @pytest.mark.parametrize("validator", [lambda request: True, lambda request: yes()])
-def test_a_validator_that_returns_true_admits(validator):
+def test_a_validator_that_returns_true_admits_the_request(validator):
     assert AuthHandler(custom_validator=validator).authenticate({}) == AuthResult("custom")
 
 
-async def lets_in(request):
+async def admit(request):
     return True
 
 
-def test_an_async_validator_is_run_even_while_a_loop_runs():
-    handler = AuthHandler(custom_validator=lets_in)
+def test_an_async_validator_works_inside_a_running_event_loop():
+    handler = AuthHandler(custom_validator=admit)
     assert handler.validate({})
 
     async def serve():
@@ -60,7 +60,7 @@ def test_an_async_validator_is_run_even_while_a_loop_runs():
         AuthResult("custom"),
     ],
 )
-def test_anything_but_true_refuses(result):
+def test_any_result_but_true_refuses_the_request(result):
     async def late():
         return result
 
@@ -68,11 +68,11 @@ def test_anything_but_true_refuses(result):
     assert AuthHandler(custom_validator=lambda request: late()).validate({}) is False
 
 
-def test_a_coroutine_is_judged_by_what_it_returns():
+def test_a_coroutine_that_returns_false_refuses_the_request():
     assert AuthHandler(custom_validator=lambda request: no()).validate({}) is False
 
 
-def test_a_generator_is_no_true():
+def test_a_generator_refuses_the_request():
     def validator(request):
         yield True
 
@@ -86,7 +86,7 @@ def test_a_generator_is_no_true():
 @pytest.mark.parametrize(
     "error", [ValueError, KeyError, RecursionError, asyncio.CancelledError, SystemExit]
 )
-def test_a_validator_that_raises_refuses_and_the_log_says_so(caplog, error):
+def test_an_exception_in_a_validator_refuses_the_request_and_is_logged(caplog, error):
     def raising(request):
         raise error("database is down")
 
@@ -107,7 +107,7 @@ def test_a_validator_that_raises_refuses_and_the_log_says_so(caplog, error):
         assert handler.decide(headers) == Decision(None, "validator_error")
 
 
-def test_a_validator_sees_headers_method_and_url():
+def test_a_validator_receives_headers_method_and_url():
     seen = []
     handler = AuthHandler(custom_validator=seen.append)
     handler.validate({"X-Internal": "yes"}, method="POST", url="https://example.com/x?y")
@@ -120,7 +120,7 @@ def test_a_validator_sees_headers_method_and_url():
 # -- subclasses
 
 
-def test_an_overridden_verification_is_asked():
+def test_overridden_verify_methods_decide():
     class Directory(AuthHandler):
         def verify_basic_auth(self, user, password):
             return {"eve": "pw"}.get(user) == password
@@ -156,7 +156,7 @@ def test_an_overridden_verification_is_asked():
         ),
     ],
 )
-def test_what_is_overridden_is_configured_without_a_secret(caplog, name, method, right, wrong):
+def test_an_overridden_verify_method_needs_no_configured_secret(caplog, name, method, right, wrong):
     def verify(self, *credentials):
         return credentials[-1] == "right"
 
@@ -176,7 +176,7 @@ def test_what_is_overridden_is_configured_without_a_secret(caplog, name, method,
     assert (challenge.split()[0] == "Basic") is (method.method == "basic")
 
 
-def test_a_method_of_the_object_itself_is_configured_as_well():
+def test_a_verify_method_set_on_the_instance_counts_as_configured():
     class Late(AuthHandler):
         def __init__(self):
             self.verify_api_key = lambda key: key == "right"
@@ -187,7 +187,7 @@ def test_a_method_of_the_object_itself_is_configured_as_well():
     assert not Late().validate({})
 
 
-def test_overridden_descriptions_admit_no_request():
+def test_overriding_the_description_methods_does_not_disable_authentication():
     class Modest(AuthHandler):
         def has_api_key_auth(self):
             return False
@@ -201,7 +201,7 @@ def test_overridden_descriptions_admit_no_request():
     assert handler.validate({"X-Api-Key": "key"})
 
 
-def test_an_overridden_decision_reaches_validate_and_authenticate():
+def test_validate_and_authenticate_use_an_overridden_decide():
     class Closed(AuthHandler):
         def decide(self, headers, *, method="", url=""):
             return Decision(None, "closed")
@@ -212,7 +212,7 @@ def test_an_overridden_decision_reaches_validate_and_authenticate():
 
 
 @pytest.mark.parametrize("name", ["validate", "authenticate"])
-def test_an_override_that_would_be_passed_over_is_refused(name):
+def test_overriding_validate_or_authenticate_raises(name):
     def override(self, headers, *, method="", url=""):
         return None
 
@@ -220,7 +220,7 @@ def test_an_override_that_would_be_passed_over_is_refused(name):
         types.new_class("Sub", (AuthHandler,), exec_body=lambda body: body.update({name: override}))
 
 
-def test_a_request_that_a_validator_logs_shows_no_token():
+def test_the_repr_of_a_request_hides_secrets():
     shown = []
 
     def validator(request):

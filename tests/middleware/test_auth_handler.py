@@ -24,7 +24,7 @@ GOOD = [
 
 @pytest.mark.parametrize(("headers", "result"), GOOD)
 @pytest.mark.parametrize("spell", [str, str.lower, str.upper])
-def test_each_method_works_under_any_spelling_of_its_header(headers, result, spell):
+def test_header_names_are_case_insensitive(headers, result, spell):
     headers = {spell(name): value for name, value in headers.items()}
     assert everything().authenticate(headers) == result
     assert everything().validate(headers) is True
@@ -42,16 +42,16 @@ def test_each_method_works_under_any_spelling_of_its_header(headers, result, spe
         ({}, "custom"),
     ],
 )
-def test_bearer_then_api_key_then_basic_then_custom(headers, method):
-    asked = []
+def test_methods_are_tried_in_the_order_bearer_api_key_basic_custom(headers, method):
+    calls = []
 
     def validator(request):
-        asked.append(request)
+        calls.append(request)
         return True
 
-    found = everything(custom_validator=validator).authenticate(headers)
-    assert found.method == method
-    assert bool(asked) is (method == "custom")
+    result = everything(custom_validator=validator).authenticate(headers)
+    assert result.method == method
+    assert bool(calls) is (method == "custom")
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_wrong_credentials_are_refused(headers):
         {"Authorization": "Bearer a, Bearer b", "X-Api-Key": "key"},
     ],
 )
-def test_ambiguous_headers_refuse_the_request_even_beside_good_credentials(headers):
+def test_repeated_headers_are_refused_even_with_valid_credentials(headers):
     handler = everything(custom_validator=lambda request: True)
     assert handler.authenticate(headers) is None
     assert handler.decide(headers) == Decision(None, "malformed_credentials")
 
 
-def test_a_repeated_field_of_a_multi_valued_mapping_is_refused():
+def test_a_repeated_header_in_a_multi_valued_mapping_is_refused():
     message = email.message.Message()
     message["Authorization"] = "Bearer token"
     assert everything().validate(message)
@@ -115,7 +115,7 @@ def test_a_repeated_field_of_a_multi_valued_mapping_is_refused():
 
 
 @pytest.mark.parametrize("secret", ["tägliches", "à", "日本語", "\x80"])
-def test_credentials_beyond_ascii_match_however_the_headers_arrive(secret):
+def test_non_ascii_credentials_match_in_every_encoding_of_the_headers(secret):
     handler = AuthHandler(bearer_token=secret, api_key=secret, api_key_header="X-K")
     as_wsgi = secret.encode().decode("latin-1")
     for value in (secret, as_wsgi, secret.encode()):
@@ -127,7 +127,7 @@ def test_credentials_beyond_ascii_match_however_the_headers_arrive(secret):
     assert not handler.validate({"X-K": as_wsgi[:-1]})
 
 
-def test_basic_is_utf_8_and_not_latin_1():
+def test_basic_credentials_are_decoded_as_utf_8():
     handler = AuthHandler(basic_auth=("jörg", "päss:wörd"))
     assert handler.authenticate({"Authorization": basic("jörg:päss:wörd")}).username == "jörg"
     assert not handler.validate({"Authorization": basic("jörg:päss:wörd", "latin-1")})
@@ -184,7 +184,7 @@ def test_validate_never_raises(headers):
         st.text(st.characters(exclude_categories=())) | st.binary() | st.none() | st.integers(),
     )
 )
-def test_random_headers_neither_raise_nor_authenticate(headers):
+def test_arbitrary_headers_neither_raise_nor_authenticate(headers):
     assert HANDLER.validate(headers) is False
 
 
@@ -192,7 +192,7 @@ HANDLER = everything(custom_validator=lambda request: "True")
 
 
 @pytest.mark.parametrize("value", [None, 5, b"x", "", "\ud800", "x" * 1_000_000, object()])
-def test_verifying_never_raises(value):
+def test_verify_methods_never_raise(value):
     handler = everything()
     assert not handler.verify_bearer_token(value)
     assert not handler.verify_api_key(value)
@@ -200,7 +200,7 @@ def test_verifying_never_raises(value):
     assert not handler.verify_basic_auth("admin", value)
 
 
-def test_verifying_one_kind():
+def test_verify_methods_compare_with_the_configured_secret():
     handler = everything()
     assert handler.verify_bearer_token("token")
     assert handler.verify_api_key("key")
@@ -214,7 +214,7 @@ def test_verifying_one_kind():
 # -- configuration
 
 
-def test_without_any_method_all_pass_and_the_log_warns_once(caplog):
+def test_a_handler_without_methods_admits_all_requests_and_warns_once(caplog):
     handler = AuthHandler()
     for headers in ({}, {"Authorization": "Bearer x, Bearer y"}, None):
         assert handler.authenticate(headers) == AuthResult("none")
@@ -224,7 +224,7 @@ def test_without_any_method_all_pass_and_the_log_warns_once(caplog):
     assert handler.is_open
 
 
-def test_without_any_method_none_pass_where_that_is_asked_for(caplog):
+def test_allow_unauthenticated_false_refuses_all_requests_without_methods(caplog):
     handler = AuthHandler(allow_unauthenticated=False)
     assert not handler.validate({})
     assert handler.decide({}) == Decision(None, "nothing_configured")
@@ -257,13 +257,13 @@ def test_without_any_method_none_pass_where_that_is_asked_for(caplog):
         {"allow_unauthenticated": None},
     ],
 )
-def test_bad_configuration_is_refused(options):
+def test_invalid_options_are_rejected(options):
     (name,) = list(options)[-1:]
     with pytest.raises(ValueError, match=name):
         AuthHandler(**options)
 
 
-def test_what_is_configured_can_be_asked_without_its_secrets():
+def test_get_auth_info_describes_the_methods_without_secrets():
     handler = everything(custom_validator=lambda request: True)
     assert handler.get_auth_info() == {
         "bearer": {"enabled": True},
@@ -281,7 +281,7 @@ def test_what_is_configured_can_be_asked_without_its_secrets():
     assert not nothing.has_basic_auth()
 
 
-def test_no_secret_stays_on_the_handler():
+def test_the_handler_keeps_no_secret_in_plain_text():
     handler = AuthHandler(
         bearer_token="s3cr3t-token", api_key="s3cr3t-key", basic_auth=("admin", "s3cr3t-word")
     )
@@ -299,5 +299,5 @@ def test_no_secret_stays_on_the_handler():
         (AuthHandler(allow_unauthenticated=False), ['Custom realm="r"']),
     ],
 )
-def test_there_is_always_a_challenge(handler, expected):
+def test_challenges_are_never_empty(handler, expected):
     assert handler.challenges("r") == expected

@@ -8,7 +8,7 @@ from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
 # -- the validator's request
 
 
-def test_the_validator_gets_the_url_and_a_view_of_the_headers():
+def test_the_validator_receives_the_url_and_the_headers():
     seen = []
 
     def validator_(request):
@@ -27,7 +27,7 @@ def test_the_validator_gets_the_url_and_a_view_of_the_headers():
     assert seen[0].url == "https://agent.example:8443/mount/a%20b?a=b"
 
 
-def test_the_url_is_the_public_one_and_byte_for_byte_that_of_the_request_line():
+def test_the_url_has_the_public_prefix_and_the_raw_request_target():
     seen = []
     handler = AuthHandler(custom_validator=lambda request: seen.append(request.url) or True)
     environ = {
@@ -43,9 +43,9 @@ def test_the_url_is_the_public_one_and_byte_for_byte_that_of_the_request_line():
 
 @pytest.mark.parametrize("optional", [False, True])
 @pytest.mark.parametrize("host", ["", "a.example/@evil.example", "a b", "a.example,b.example"])
-def test_a_host_of_which_no_url_can_be_made_refuses(host, optional, caplog):
+def test_a_malformed_host_is_refused_before_the_validator_runs(host, optional, caplog):
     def validator_(request):
-        raise AssertionError("it was asked about a URL that is none")
+        raise AssertionError("the validator was called with an invalid URL")
 
     app = AuthMiddleware(Recorder(), AuthHandler(custom_validator=validator_), optional=optional)
     assert send(app, make_environ(HTTP_HOST=host), validate=False).status == 401
@@ -57,7 +57,7 @@ def test_a_host_of_which_no_url_can_be_made_refuses(host, optional, caplog):
 
 
 class Fixed:
-    """The least that the middleware needs."""
+    """The minimal authenticator."""
 
     def __init__(self, decision=None, challenges=("Custom",)):
         self.decision = decision
@@ -78,7 +78,7 @@ async def later(value):
     return value
 
 
-def test_another_authenticator_may_decide():
+def test_any_object_with_decide_and_challenges_can_authenticate():
     handler = Fixed(Decision(AuthResult("basic", "eve")))
     seen = call(handler)[1]
     assert (seen["swaig_wsgi.auth"], seen["REMOTE_USER"]) == (AuthResult("basic", "eve"), "eve")
@@ -87,7 +87,7 @@ def test_another_authenticator_may_decide():
     assert (request.method, request.url) == ("GET", "http://127.0.0.1/")
 
 
-def test_a_decision_may_be_awaitable():
+def test_decide_may_return_an_awaitable():
     assert is_open(Fixed(later(Decision(AuthResult("custom")))))
 
 
@@ -105,30 +105,30 @@ def test_a_decision_may_be_awaitable():
         Decision(True),
     ],
 )
-def test_anything_but_a_decision_refuses(value):
+def test_any_result_but_a_decision_refuses_the_request(value):
     assert not is_open(Fixed(value))
     assert not is_open(Fixed(value), optional=True)
 
 
-def test_the_reason_of_another_authenticator_is_logged(caplog):
+def test_the_reason_of_a_custom_authenticator_is_logged(caplog):
     assert not is_open(Fixed(Decision(None, "unknown_user")), environ=BEARER)
     assert caplog.records[0].reason == "unknown_user"
 
 
-def test_an_authenticator_that_raises_refuses(caplog):
+def test_an_exception_in_an_authenticator_refuses_the_request(caplog):
     assert not is_open(Fixed(LookupError("directory is down")))
     assert "directory is down" in caplog.text
     assert caplog.records[-1].reason == "validator_error"
 
 
-def test_an_authenticator_decides_whether_there_were_credentials():
+def test_optional_admits_only_decisions_marked_anonymous():
     absent = Fixed(Decision(None, "missing_credentials", anonymous=True))
     assert is_open(absent, optional=True)
     assert not is_open(absent)
     assert not is_open(Fixed(Decision(None, "bad_credentials")), optional=True)
 
 
-def test_the_url_is_computed_only_for_handlers_that_read_it():
+def test_the_url_is_computed_on_first_access():
     handler = Fixed(Decision(AuthResult("custom")))
     assert is_open(handler, environ={"HTTP_HOST": "a b"})
     with pytest.raises(ValueError, match="host"):
@@ -151,19 +151,19 @@ def test_the_url_is_computed_only_for_handlers_that_read_it():
         (HANDLER, {"exempt": ("/health*",)}, "exempt"),
     ],
 )
-def test_bad_configuration_is_refused(handler, options, named):
+def test_invalid_options_are_rejected(handler, options, named):
     with pytest.raises(ValueError, match=named):
         AuthMiddleware(Recorder(), handler, **options)
 
 
-def test_a_lone_string_is_no_list_of_challenges():
+def test_a_string_in_place_of_a_list_of_challenges_is_rejected():
     handler = Fixed()
     handler._challenges = "Basic"
     with pytest.raises(ValueError, match="challenge"):
         AuthMiddleware(Recorder(), handler)
 
 
-def test_a_handler_makes_its_middleware():
+def test_handler_middleware_wraps_an_application():
     app = HANDLER.middleware(Recorder(), protect=("/api",), exempt=("/api/health",), realm='a"b')
     refused = send(app, make_environ("/api"))
     assert ("WWW-Authenticate", r'Bearer realm="a\"b"') in refused.fields

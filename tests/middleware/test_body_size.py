@@ -38,7 +38,7 @@ def application():
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("terminated", [True, False])
-def test_a_declared_length_over_the_limit_is_413_and_nothing_is_read(
+def test_a_declared_length_over_the_limit_is_413_and_the_body_is_not_read(
     application, caplog, method, terminated
 ):
     environ = request(Unreadable(), length="1001", terminated=terminated, method=method)
@@ -82,8 +82,10 @@ def test_a_refusal_of_head_has_no_body(application):
         ({"coding": "chunked", "terminated": False}, 411, "Length required", "length_required"),
     ],
 )
-def test_bad_framing_is_refused_unread(application, caplog, framing, status, error, reason):
-    # Outside the validator, which stops some of these itself.
+def test_bad_framing_is_refused_without_reading_the_body(
+    application, caplog, framing, status, error, reason
+):
+    # Without the validator, which rejects some of these itself.
     app = BodySizeMiddleware(application, LIMIT)
     response = send(app, request(Unreadable(), **framing), validate=False)
     assert (response.status, response.json) == (status, {"error": error})
@@ -92,7 +94,7 @@ def test_bad_framing_is_refused_unread(application, caplog, framing, status, err
 
 
 @pytest.mark.parametrize("coding", ["chunked", None])
-def test_a_chunked_body_over_the_limit_is_413_before_the_application_sees_a_byte(
+def test_a_chunked_body_over_the_limit_is_413_and_never_reaches_the_application(
     application, caplog, coding
 ):
     stream = Input(b"x" * 500_000, pieces=300)
@@ -105,7 +107,7 @@ def test_a_chunked_body_over_the_limit_is_413_before_the_application_sees_a_byte
     assert [record.reason for record in caplog.records] == ["too_large_chunked"]
 
 
-def test_a_chunked_body_without_end_is_refused_at_the_limit(application):
+def test_an_endless_chunked_body_is_read_up_to_the_limit_only(application):
     class Endless(Input):
         def read(self, size):
             self.asked.append(size)
@@ -128,21 +130,21 @@ def test_a_chunked_body_without_end_is_refused_at_the_limit(application):
         ServerError("bad chunk"),
     ],
 )
-@pytest.mark.parametrize("already", [0, 500])
-def test_what_the_server_raises_while_a_body_is_read_is_400(application, caplog, error, already):
-    environ = request(Input(b"x" * already, fails=error), coding="chunked")
+@pytest.mark.parametrize("arrived", [0, 500])
+def test_an_error_of_the_server_while_reading_a_body_is_400(application, caplog, error, arrived):
+    environ = request(Input(b"x" * arrived, fails=error), coding="chunked")
     assert run(guarded(application), environ) == (400, {"error": "Bad request: unreadable body"})
     assert application.environs == []
     assert [record.reason for record in caplog.records] == ["unreadable_body"]
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, SystemExit])
-def test_what_no_client_caused_is_not_turned_into_a_response(application, error):
+def test_errors_not_caused_by_the_client_propagate(application, error):
     with pytest.raises(error):
         BodySizeMiddleware(application)(request(Input(fails=error()), coding="chunked"), None)
 
 
-def test_a_full_disk_is_503_and_says_so_in_the_log(application, caplog, monkeypatch):
+def test_a_full_disk_is_503_and_logged(application, caplog, monkeypatch):
     def full():
         raise OSError(28, "No space left on device")
 
@@ -156,11 +158,11 @@ def test_a_full_disk_is_503_and_says_so_in_the_log(application, caplog, monkeypa
     assert (record.client, record.levelno) == ("192.0.2.7", logging.ERROR)
 
 
-# What is let through
+# Accepted bodies
 
 
 @pytest.mark.parametrize("length", [0, 1, LIMIT])
-def test_a_declared_body_is_streamed_not_buffered(application, length):
+def test_a_body_with_a_declared_length_is_not_buffered(application, length):
     stream = Input(b"x" * length)
     environ = request(stream, length=str(length))
 
@@ -172,7 +174,7 @@ def test_a_declared_body_is_streamed_not_buffered(application, length):
     assert application.bodies[-1] == b"x" * length
 
 
-def test_the_input_of_a_server_that_ends_it_is_left_alone():
+def test_an_input_terminated_by_the_server_is_passed_on_unchanged():
     stream = Input(b"hello")
     environ = request(stream, length="5")
     seen = []
@@ -183,7 +185,7 @@ def test_the_input_of_a_server_that_ends_it_is_left_alone():
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("terminated", [True, False])
-def test_a_request_without_a_body_passes_as_it_is(application, method, terminated):
+def test_a_request_without_a_body_is_passed_on_without_a_length(application, method, terminated):
     environ = request(Input(), terminated=terminated, method=method)
     assert run(guarded(application), environ)[0] == 200
     assert "CONTENT_LENGTH" not in application.environs[0]
@@ -192,7 +194,7 @@ def test_a_request_without_a_body_passes_as_it_is(application, method, terminate
 
 @pytest.mark.parametrize(("kind", "size"), [(io.BytesIO, 0), (io.BytesIO, 7), (io.BytesIO, 65_536)])
 @pytest.mark.parametrize("coding", ["chunked", "Chunked"])
-def test_a_chunked_body_arrives_whole_and_with_a_length(kind, size, coding):
+def test_a_chunked_body_is_passed_on_complete_and_with_a_length(kind, size, coding):
     seen = []
 
     def application(environ, start_response):
@@ -209,8 +211,8 @@ def test_a_chunked_body_arrives_whole_and_with_a_length(kind, size, coding):
     assert body == b"x" * size
 
 
-def test_a_body_that_only_its_end_announces_is_limited_and_passed_on(application):
-    # As HTTP/2 has them: neither Content-Length nor Transfer-Encoding.
+def test_a_body_with_neither_length_nor_coding_is_passed_on(application):
+    # HTTP/2 allows a body with neither Content-Length nor Transfer-Encoding.
     environ = request(Input(b"hello"))
     assert run(guarded(application), environ)[0] == 200
     assert application.bodies[-1] == b"hello"
@@ -221,23 +223,23 @@ def disk_request(lines=10_000):
     return body, request(Input(body), coding="chunked")
 
 
-def test_a_long_chunked_body_waits_on_disk(application, monkeypatch):
-    made = []
+def test_a_long_chunked_body_is_stored_in_one_temporary_file(application, monkeypatch):
+    files = []
     temporary_file = tempfile.TemporaryFile
 
     def recorded(*args):
-        made.append(temporary_file(*args))
-        return made[0]
+        files.append(temporary_file(*args))
+        return files[0]
 
     monkeypatch.setattr(tempfile, "TemporaryFile", recorded)
     body, environ = disk_request()
     assert run(guarded(application, 1_000_000), environ)[0] == 200
     assert application.bodies[-1] == body
-    assert len(made) == 1
+    assert len(files) == 1
 
 
 class Endless:
-    """An input of zeros that holds none of them."""
+    """An input of zeros that are generated on read."""
 
     def __init__(self, size):
         self.left = size
@@ -249,7 +251,7 @@ class Endless:
 
 
 @pytest.mark.parametrize(("size", "status"), [(30_000_000, 200), (80_000_000, 413)])
-def test_a_long_chunked_body_is_never_in_memory(size, status):
+def test_a_long_chunked_body_is_never_held_in_memory(size, status):
     def application(environ, start_response):
         while environ["wsgi.input"].read(65_536):
             pass
@@ -269,25 +271,25 @@ def test_a_long_chunked_body_is_never_in_memory(size, status):
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_the_file_on_disk_is_closed_with_the_request(monkeypatch, cyclic):
-    made = []
+def test_the_temporary_file_is_closed_with_the_request(monkeypatch, cyclic):
+    files = []
 
     def recorded(file=tempfile.TemporaryFile):
-        made.append(file())
-        return made[0]
+        files.append(file())
+        return files[0]
 
     monkeypatch.setattr(tempfile, "TemporaryFile", recorded)
     _, environ = disk_request()
-    if cyclic:  # as Werkzeug's Request makes it
+    if cyclic:  # as with Werkzeug's Request
         environ["werkzeug.request"] = [environ]
     BodySizeMiddleware(lambda environ, start_response: [], 1_000_000)(environ, None)
-    assert not made[0].closed
+    assert not files[0].closed
     del environ
     gc.collect()
-    assert made[0].closed
+    assert files[0].closed
 
 
-def test_the_file_on_disk_leaves_no_resource_warning(recwarn):
+def test_the_temporary_file_causes_no_resource_warning(recwarn):
     _, environ = disk_request()
     environ["cycle"] = environ
     BodySizeMiddleware(lambda environ, start_response: [], 1_000_000)(environ, None)
@@ -296,26 +298,26 @@ def test_the_file_on_disk_leaves_no_resource_warning(recwarn):
     assert not recwarn.list
 
 
-# Passing on
+# Passing through, and the limit
 
 
-def test_iterable_exc_info_and_write_are_passed_on_untouched():
+def test_iterable_exc_info_and_write_are_passed_through():
     headers = [("X-A", "1")]
     assert pass_through(BodySizeMiddleware, request(Input()), headers) == [headers] * 2
 
 
 @pytest.mark.parametrize("limit", [-1, True, 1.5, "1024", None])
-def test_a_bad_limit_is_refused_at_construction(application, limit):
+def test_an_invalid_limit_is_rejected(application, limit):
     with pytest.raises(ValueError, match="max_bytes"):
         BodySizeMiddleware(application, limit)
 
 
-def test_the_default_is_a_mebibyte(application):
+def test_the_default_limit_is_one_mebibyte(application):
     assert run(BodySizeMiddleware(application), request(Unreadable(), length="1048577"))[0] == 413
     assert run(BodySizeMiddleware(application), request(Input(), length="1048576"))[0] == 200
 
 
-def test_a_limit_of_zero_allows_no_body(application):
+def test_a_limit_of_zero_allows_only_empty_bodies(application):
     assert run(guarded(application, 0), request(Input(b"x"), coding="chunked"))[0] == 413
     assert run(guarded(application, 0), request(Input(), coding="chunked"))[0] == 200
     assert run(guarded(application, 0), request(Unreadable(), length="1"))[0] == 413

@@ -22,7 +22,7 @@ application = BodySizeMiddleware(application, 100_000)
 
 
 def exchange(port, head, body=b""):
-    """Send a request, even if it is refused meanwhile, and return the status and the body."""
+    """Send a request, which may be refused meanwhile, and return the status and the body."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n")
         with contextlib.suppress(ConnectionError):
@@ -49,7 +49,7 @@ def test_behind_gunicorn_every_refusal_reaches_the_client(gunicorn, tmp_path, wo
     unreadable = (400, b'{"error": "Bad request: unreadable body"}')
     te, big = b"Transfer-Encoding: chunked", b"x" * 204_800
     assert exchange(server.port, b"Content-Length: 204800", big) == too_large
-    assert exchange(server.port, b"Content-Length: 204800") == too_large  # and nothing follows
+    assert exchange(server.port, b"Content-Length: 204800") == too_large  # no body is sent
     assert exchange(server.port, te, chunked(big)) == too_large
     assert exchange(server.port, te, b"zz\r\nbad\r\n") == unreadable
     assert exchange(server.port, te, b"3\r\nabcd\r\n0\r\n\r\n") == unreadable

@@ -44,7 +44,7 @@ def preflight(app, origin=APP, method="POST", headers=None, **environ):
     )
 
 
-def test_an_allowed_origin():
+def test_an_allowed_origin_may_read_the_response():
     app = guarded(Application(), expose_headers=["X-Total"])
     response = request(app, HTTP_ORIGIN=APP)
     assert (response.status, response.body) == (200, b"hello")
@@ -58,7 +58,7 @@ def test_an_allowed_origin():
 
 @pytest.mark.parametrize("origin", [EVIL, "null", f"{APP}.evil.example", f"{APP}, {EVIL}", ""])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_another_origin_gets_the_response_and_no_leave_to_read_it(origin, method):
+def test_other_origins_get_no_cors_headers(origin, method):
     app = guarded(Application())
     response = request(app, method, HTTP_ORIGIN=origin)
     assert (response.status, response.body) == (200, b"hello")
@@ -66,13 +66,13 @@ def test_another_origin_gets_the_response_and_no_leave_to_read_it(origin, method
     assert vary(response) == ["Origin"]
 
 
-def test_vary_is_sent_without_an_origin_too():
+def test_vary_is_sent_for_requests_without_an_origin():
     response = request(guarded(Application()))
     assert cors_headers(response) == {}
     assert vary(response) == ["Origin"]
 
 
-def test_vary_of_the_application_is_kept():
+def test_the_vary_header_of_the_application_is_extended():
     app = guarded(Application([("vary", "Accept"), ("Vary", "Cookie")]))
     assert vary(request(app)) == ["Accept, Cookie, Origin"]
     app = guarded(Application([("Vary", "*")]))
@@ -80,7 +80,7 @@ def test_vary_of_the_application_is_kept():
 
 
 @pytest.mark.parametrize("origin", [APP, EVIL, "null"])
-def test_a_reflecting_application_opens_nothing(origin):
+def test_cors_headers_of_the_application_are_replaced(origin):
     def reflecting(environ, start_response):
         start_response(
             "200 OK",
@@ -98,14 +98,14 @@ def test_a_reflecting_application_opens_nothing(origin):
 
 
 @pytest.mark.parametrize("environ", [{}, {"HTTP_ORIGIN": APP}, {"HTTP_ORIGIN": "null"}])
-def test_any_origin_is_never_with_credentials(environ):
+def test_the_wildcard_never_allows_credentials(environ):
     app = guarded(Application(), ["*"], allow_credentials=True)
     response = request(app, **environ)
     assert cors_headers(response) == {"Access-Control-Allow-Origin": "*"}
     assert vary(response) == []
 
 
-def test_a_refusal_inside_can_be_read_by_an_allowed_origin():
+def test_error_responses_carry_cors_headers():
     app = guarded(Application(status="401 Unauthorized"))
     response = request(app, HTTP_ORIGIN=APP)
     assert response.status == 401
@@ -133,7 +133,7 @@ def test_a_preflight_does_not_reach_the_application():
     ]
 
 
-def test_a_preflight_of_any_origin():
+def test_the_wildcard_allows_a_preflight_of_any_origin():
     response = preflight(guarded(Application(), ["*"], max_age=5), EVIL)
     assert response.status == 204
     assert cors_headers(response) == {
@@ -144,7 +144,7 @@ def test_a_preflight_of_any_origin():
 
 
 @pytest.mark.parametrize(
-    ("question", "error", "reason"),
+    ("options", "error", "reason"),
     [
         ({"origin": EVIL}, "Forbidden: origin not allowed", "origin_not_allowed"),
         ({"origin": "null"}, "Forbidden: origin not allowed", "origin_not_allowed"),
@@ -161,10 +161,10 @@ def test_a_preflight_of_any_origin():
         ),
     ],
 )
-def test_a_refused_preflight(question, error, reason, caplog):
+def test_a_disallowed_preflight_is_403_and_logged(options, error, reason, caplog):
     application = Application()
     app = guarded(application, allow_headers=["X-One"])
-    response = preflight(app, **question)
+    response = preflight(app, **options)
     assert response.status == 403
     assert response.json == {"error": error}
     assert cors_headers(response) == {}
@@ -187,7 +187,7 @@ def test_private_network_access_is_not_granted():
     "environ",
     [{}, {"HTTP_ORIGIN": EVIL}, {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "GET"}],
 )
-def test_other_options_requests_are_the_applications(environ):
+def test_other_options_requests_reach_the_application(environ):
     application = Application()
     assert request(guarded(application), "OPTIONS", **environ).status == 200
     assert application.methods == ["OPTIONS"]
@@ -195,7 +195,7 @@ def test_other_options_requests_are_the_applications(environ):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("origin", [EVIL, "null", f"{APP}.evil.example", ""])
-def test_csrf_protection_refuses_a_foreign_origin(method, origin, caplog):
+def test_csrf_protection_refuses_other_origins(method, origin, caplog):
     application = Application()
     app = guarded(application, csrf_protection=True)
     response = request(app, method, HTTP_ORIGIN=origin, HTTP_HOST="service.example")
@@ -218,7 +218,7 @@ def test_csrf_protection_refuses_a_foreign_origin(method, origin, caplog):
         ("HEAD", {"HTTP_ORIGIN": EVIL}),
     ],
 )
-def test_csrf_protection_allows_other_requests(method, environ, caplog):
+def test_csrf_protection_allows_safe_methods_and_allowed_origins(method, environ, caplog):
     app = guarded(Application(body=b""), csrf_protection=True)
     environ["swaig_wsgi.host_allowed"] = "service.example:3000"
     response = request(app, method, HTTP_HOST="service.example:3000", **environ)
@@ -226,14 +226,14 @@ def test_csrf_protection_allows_other_requests(method, environ, caplog):
     assert caplog.records == []
 
 
-def test_the_own_origin_counts_only_with_a_host_of_the_allowlist():
-    # By DNS rebinding a page makes a browser send it here under the page's own name.
+def test_csrf_protection_trusts_the_same_origin_only_for_an_allowed_host():
+    # With DNS rebinding, a browser sends a request here under the host name of the page.
     app = guarded(Application(), csrf_protection=True)
     environ = {"HTTP_HOST": "evil.example", "HTTP_ORIGIN": "http://evil.example"}
     assert request(app, "POST", **environ).status == 403
 
 
-def test_csrf_protection_behind_an_undeclared_tls_proxy_fails_closed():
+def test_csrf_protection_refuses_when_a_tls_proxy_is_not_configured():
     app = guarded(Application(), csrf_protection=True)
     environ = {"HTTP_HOST": "service.example", "HTTP_ORIGIN": "https://service.example"}
     environ["swaig_wsgi.host_allowed"] = "service.example"
@@ -242,20 +242,20 @@ def test_csrf_protection_behind_an_undeclared_tls_proxy_fails_closed():
     assert request(app, "POST", **environ).status == 200
 
 
-def test_csrf_protection_alone_leaves_the_applications_own_cors_alone(caplog):
-    own = [("Access-Control-Allow-Origin", APP), ("Vary", "Accept")]
-    application = Application(own)
+def test_csrf_protection_without_origins_keeps_the_cors_of_the_application(caplog):
+    fields = [("Access-Control-Allow-Origin", APP), ("Vary", "Accept")]
+    application = Application(fields)
     app = guarded(application, None, csrf_protection=True)
     for origin in (APP, EVIL):
-        asked = {"HTTP_ORIGIN": origin, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
+        headers = {"HTTP_ORIGIN": origin, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
         for method in ("OPTIONS", "GET"):
-            response = request(app, method, **asked)
+            response = request(app, method, **headers)
             assert response.status == 200
-            assert [pair for pair in response.fields if pair in own] == own
+            assert [pair for pair in response.fields if pair in fields] == fields
             assert vary(response) == ["Accept"]
     assert application.methods == ["OPTIONS", "GET", "OPTIONS", "GET"]
     assert caplog.records == []
-    # What the application's own CORS allows may still be forged: only a list here says otherwise.
+    # Without a list of origins here, CSRF protection ignores what the application allows.
     for origin in (APP, EVIL, "null"):
         response = request(app, "PUT", HTTP_ORIGIN=origin)
         assert response.status == 403
@@ -272,12 +272,12 @@ def test_csrf_protection_alone_leaves_the_applications_own_cors_alone(caplog):
         {"origins": [APP], "csrf_protection": "false"},
     ],
 )
-def test_bad_configuration_is_refused_at_construction(arguments):
+def test_invalid_options_are_rejected(arguments):
     with pytest.raises(ValueError, match=r"app\.example\.com|null|GET|csrf_protection"):
         CORSMiddleware(Application(), **arguments)
 
 
-def test_the_application_is_passed_through_untouched():
+def test_iterable_exc_info_and_write_are_passed_through():
     sent = pass_through(
         lambda app: CORSMiddleware(app, [APP]), environ(HTTP_ORIGIN=EVIL), [("Vary", "A")]
     )

@@ -1,4 +1,4 @@
-"""``harden`` and ``stack``: which layers there are, in which order, and what they leave alone."""
+"""``harden`` and ``stack``: which layers they add, and in which order."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ FOUR = dict(SECURITY_HEADERS)
 site = Recorder(b"the site", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1")])
 
 
-def ask(app, *args, **options):
-    """Return the response to one request; `site` recorded that request alone."""
+def fetch(app, *args, **options):
+    """Return the response to one request; `site` records only that one."""
     site.environs.clear()
     site.bodies.clear()
     return request(app, *args, **options)
@@ -36,60 +36,60 @@ def hardened(auth=None, **overrides):
     return harden(validator(site), Settings.from_mapping({}), auth=auth, **overrides)
 
 
-# Which layers there are
+# Layers
 
 
-def test_nothing_of_ours_in_an_untouched_site_but_the_four_headers():
+def test_without_settings_only_security_headers_are_added():
     request = {"HTTP_HOST": "any.example", "HTTP_ORIGIN": "https://evil.example", "body": b"x" * 99}
     request["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
-    untouched, plain = ask(hardened(), "POST", **request), None
+    untouched, plain = fetch(hardened(), "POST", **request), None
     seen, body = site.environs[0], site.bodies[0]
-    plain = ask(validator(site), "POST", **request)
+    plain = fetch(validator(site), "POST", **request)
     assert untouched.fields == [*plain.fields, *SECURITY_HEADERS]
     assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.bodies[0])
-    ours = {key for key in seen if key not in site.environs[0]}
-    assert ours == set()
-    for key in seen.keys() - ours:
+    added = {key for key in seen if key not in site.environs[0]}
+    assert added == set()
+    for key in seen.keys() - added:
         if not key.startswith("wsgi."):
             assert seen[key] == site.environs[0][key]
 
 
-def test_the_sites_own_health_is_the_sites():
+def test_no_health_or_agent_endpoints_are_added():
     for path in ("/health", "/ready", "/swaig", "/health/"):
-        response = ask(hardened(), path=path)
+        response = fetch(hardened(), path=path)
         assert (response.status, response.body) == (200, b"the site")
 
 
 def is_proxy_layer(app):
-    ask(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR="203.0.113.9", HTTP_HOST="a.example")
+    fetch(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_FOR="203.0.113.9", HTTP_HOST="a.example")
     return bool(site.environs) and site.environs[0]["REMOTE_ADDR"] == "203.0.113.9"
 
 
 def has_hosts(app):
-    return ask(app, HTTP_HOST="evil.example").status == 403
+    return fetch(app, HTTP_HOST="evil.example").status == 403
 
 
 def has_cors(app):
-    response = ask(app, HTTP_ORIGIN=ORIGIN, HTTP_HOST="a.example")
+    response = fetch(app, HTTP_ORIGIN=ORIGIN, HTTP_HOST="a.example")
     return response.headers.get("Access-Control-Allow-Origin") == ORIGIN
 
 
 def has_csrf(app):
     request = {"HTTP_ORIGIN": "https://evil.example", "HTTP_HOST": "a.example"}
-    return ask(app, "POST", **request).status == 403
+    return fetch(app, "POST", **request).status == 403
 
 
 def has_rate(app):
-    return "RateLimit" in ask(app, HTTP_HOST="a.example").headers
+    return "RateLimit" in fetch(app, HTTP_HOST="a.example").headers
 
 
 def has_size(app):
-    return ask(app, "POST", body=b"x" * 11, HTTP_HOST="a.example").status == 413
+    return fetch(app, "POST", body=b"x" * 11, HTTP_HOST="a.example").status == 413
 
 
 def has_hsts(app):
-    response = ask(app, wsgi_url_scheme="https", HTTP_HOST="a.example")
-    assert "Strict-Transport-Security" not in ask(app, HTTP_HOST="a.example").headers
+    response = fetch(app, wsgi_url_scheme="https", HTTP_HOST="a.example")
+    assert "Strict-Transport-Security" not in fetch(app, HTTP_HOST="a.example").headers
     return "Strict-Transport-Security" in response.headers
 
 
@@ -109,7 +109,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("given", "layers"), SETTINGS)
-def test_each_layer_is_added_where_its_setting_is_given_and_nowhere_else(given, layers):
+def test_each_layer_is_added_only_for_its_setting(given, layers):
     for settings, overrides in (
         (Settings.from_mapping(given), {}),
         (Settings.from_mapping({}), given),
@@ -118,7 +118,7 @@ def test_each_layer_is_added_where_its_setting_is_given_and_nowhere_else(given, 
         assert {probe for probe in PROBES if probe(app)} == layers
 
 
-def test_settings_that_are_for_agents_add_nothing():
+def test_agent_settings_add_no_layer():
     app = hardened(
         basic_auth_user="user",
         basic_auth_password="password",
@@ -129,21 +129,21 @@ def test_settings_that_are_for_agents_add_nothing():
         rate_limit=0,
     )
     assert not [probe for probe in PROBES if probe(app)]
-    assert ask(app, "POST", body=b"{}").status == 200
+    assert fetch(app, "POST", body=b"{}").status == 200
 
 
-def test_hsts_is_for_the_configured_domain_alone():
+def test_hsts_is_sent_only_for_the_configured_domain():
     app = hardened(ssl_domain="a.example")
-    response = ask(app, wsgi_url_scheme="https", HTTP_HOST="b.example")
+    response = fetch(app, wsgi_url_scheme="https", HTTP_HOST="b.example")
     assert "Strict-Transport-Security" not in response.headers
 
 
-def test_authentication_only_where_it_is_given():
-    assert ask(hardened(auth=HANDLER)).status == 401
-    assert ask(hardened(auth=HANDLER), **GOOD).status == 200
+def test_auth_adds_authentication():
+    assert fetch(hardened(auth=HANDLER)).status == 401
+    assert fetch(hardened(auth=HANDLER), **GOOD).status == 200
 
 
-def test_settings_come_from_the_environment_when_none_are_given(monkeypatch):
+def test_settings_default_to_the_environment(monkeypatch):
     monkeypatch.setenv("SWML_ALLOWED_HOSTS", "a.example")
     assert has_hosts(harden(validator(site)))
     monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
@@ -151,7 +151,7 @@ def test_settings_come_from_the_environment_when_none_are_given(monkeypatch):
         harden(site)
 
 
-def test_overrides_replace_and_are_checked():
+def test_overrides_replace_settings_and_are_validated():
     settings = Settings.from_mapping({"allowed_hosts": ["a.example"], "rate_limit": 5})
     app = harden(validator(site), settings, rate_limit=None, max_request_size=10)
     assert {probe for probe in PROBES if probe(app)} == {has_hosts, has_size}
@@ -161,7 +161,7 @@ def test_overrides_replace_and_are_checked():
         harden(site, settings, no_such_setting=1)
 
 
-# In which order
+# Order
 
 
 EVERYTHING = {
@@ -173,7 +173,7 @@ EVERYTHING = {
     "max_request_size": 10,
     "ssl_enabled": True,
 }
-#: What each layer refuses, outermost first: a request that two would refuse shows their order.
+#: What each layer refuses, outermost first.
 FAULTS = [
     ("hosts", 403, "Forbidden: host not allowed", {"HTTP_HOST": "evil.example"}),
     ("cors", 403, "Forbidden: origin not allowed", {"HTTP_ORIGIN": "https://evil.example"}),
@@ -185,7 +185,7 @@ FAULTS = [
 
 @pytest.fixture
 def everything():
-    """Return the whole stack, in which one client has used up its requests."""
+    """Return the full stack, in which one client has used up its requests."""
     store = MemoryStore()
     app = stack(validator(site), Settings.from_mapping(EVERYTHING), auth=HANDLER, store=store)
     for _ in range(1000):
@@ -196,51 +196,51 @@ def everything():
 @pytest.mark.parametrize(
     ("outer", "inner"), list(itertools.combinations(FAULTS, 2)), ids=lambda fault: fault[0]
 )
-def test_the_outer_of_two_layers_refuses(everything, outer, inner):
+def test_the_outer_of_two_refusing_layers_responds(everything, outer, inner):
     request = {"HTTP_HOST": "a.example", **GOOD, **inner[3], **outer[3]}
-    response = ask(everything, "POST", **request)
+    response = fetch(everything, "POST", **request)
     assert response.status == outer[1]
     assert f'"{outer[2]}"'.encode() in response.body
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
-def test_every_refusal_carries_the_headers_and_is_readable_for_an_allowed_origin(everything, fault):
+def test_every_refusal_carries_security_and_cors_headers(everything, fault):
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD, **fault[3]}
-    response = ask(everything, "POST", wsgi_url_scheme="https", **request)
+    response = fetch(everything, "POST", wsgi_url_scheme="https", **request)
     assert response.status == fault[1]
     assert not site.environs
     assert FOUR.items() <= response.headers.items()
     assert response.headers["Strict-Transport-Security"]
     readable = response.headers.get("Access-Control-Allow-Origin") == ORIGIN
     assert readable is (fault[0] in ("rates", "auth", "size"))
-    head = ask(everything, "HEAD", wsgi_url_scheme="https", **request)
+    head = fetch(everything, "HEAD", wsgi_url_scheme="https", **request)
     assert head.body == b""
     assert FOUR.items() <= head.headers.items()
 
 
-def test_preflights_need_no_credentials_and_are_not_counted(everything):
+def test_preflights_need_no_credentials_and_are_not_rate_limited(everything):
     preflight = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
     request = {"HTTP_HOST": "a.example", "REMOTE_ADDR": "203.0.113.1", **preflight}
-    response = ask(everything, "OPTIONS", **request)
+    response = fetch(everything, "OPTIONS", **request)
     assert response.status == 204
     assert FOUR.items() <= response.headers.items()
     request["HTTP_HOST"] = "evil.example"
-    assert ask(everything, "OPTIONS", **request).status == 403
+    assert fetch(everything, "OPTIONS", **request).status == 403
 
 
-def test_the_proxy_is_resolved_before_everything_else(everything):
+def test_forwarding_headers_are_resolved_before_other_layers(everything):
     forwarded = {
         "HTTP_X_FORWARDED_FOR": "203.0.113.1",
         "HTTP_X_FORWARDED_PROTO": "https",
         "HTTP_HOST": "inner.example",
         **GOOD,
     }
-    response = ask(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **forwarded)
+    response = fetch(everything, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_HOST="a.example", **forwarded)
     assert response.status == 429
     assert response.headers["Strict-Transport-Security"]
-    assert ask(everything, REMOTE_ADDR=PROXY, **forwarded).status == 403
-    # And of anybody else nothing is believed.
-    response = ask(everything, HTTP_X_FORWARDED_HOST="a.example", **forwarded)
+    assert fetch(everything, REMOTE_ADDR=PROXY, **forwarded).status == 403
+    # Forwarding headers of other peers are ignored.
+    response = fetch(everything, HTTP_X_FORWARDED_HOST="a.example", **forwarded)
     assert response.status == 403
     assert "Strict-Transport-Security" not in response.headers
 
@@ -249,7 +249,7 @@ def test_the_proxy_is_resolved_before_everything_else(everything):
 def test_the_body_of_a_refused_request_is_not_read(everything, fault):
     request = {"HTTP_HOST": "a.example", **GOOD, **fault[3], "HTTP_TRANSFER_ENCODING": "chunked"}
     request.update(wsgi_input=Unreadable(), wsgi_input_terminated=True)
-    assert ask(everything, "POST", **request).status == fault[1]
+    assert fetch(everything, "POST", **request).status == fault[1]
 
 
 PATHS = ["/health", "/ready", "/health/", "//health", "/static/x", "/favicon.ico", "", "/."]
@@ -259,71 +259,71 @@ PATHS = ["/health", "/ready", "/health/", "//health", "/static/x", "/favicon.ico
 def test_no_path_is_exempt(everything, path):
     for _, status, _, fault in FAULTS:
         request = {"HTTP_HOST": "a.example", **GOOD, **fault, "SCRIPT_NAME": "/mount"}
-        assert ask(everything, "POST", path, **request).status == status
+        assert fetch(everything, "POST", path, **request).status == status
 
 
-# What a stack is given
+# Options of a stack
 
 
-def test_headers_are_replaced_and_dropped():
+def test_security_headers_can_be_replaced_and_dropped():
     app = stack(
         validator(site),
         Settings.from_mapping({}),
         headers={"X-XSS-Protection": None, "x-frame-options": "SAMEORIGIN"},
     )
-    headers = ask(app).headers
+    headers = fetch(app).headers
     assert "X-XSS-Protection" not in headers
     assert headers["x-frame-options"] == "SAMEORIGIN"
 
 
-def test_what_is_public_stands_behind_the_headers_and_before_what_refuses():
-    def opened(app):
-        def responding(environ, start_response):
+def test_the_public_layer_gets_headers_but_skips_refusing_layers():
+    def wrap(app):
+        def wrapped(environ, start_response):
             if environ["PATH_INFO"] == "/open":
                 start_response("200 OK", [("Content-Type", "text/plain")])
                 return [b"open"]
             return app(environ, start_response)
 
-        return responding
+        return wrapped
 
     settings = replace(Settings.from_mapping(EVERYTHING), trusted_proxies=None)
-    app = stack(validator(site), settings, auth=HANDLER, public=opened)
-    response = ask(app, path="/open", HTTP_HOST="evil.example", wsgi_url_scheme="https")
+    app = stack(validator(site), settings, auth=HANDLER, public=wrap)
+    response = fetch(app, path="/open", HTTP_HOST="evil.example", wsgi_url_scheme="https")
     assert response.body == b"open"
     assert FOUR.items() <= response.headers.items()
     assert response.headers["Strict-Transport-Security"]
-    assert ask(app, path="/other", HTTP_HOST="evil.example").status == 403
+    assert fetch(app, path="/other", HTTP_HOST="evil.example").status == 403
 
 
-def test_a_request_through_two_stacks_is_counted_once():
+def test_nested_stacks_count_a_request_once():
     store, settings = MemoryStore(), Settings.from_mapping({**EVERYTHING, "rate_limit": 2})
     inner = stack(validator(site), settings, auth=HANDLER, store=store)
     app = stack(inner, settings, auth=HANDLER, store=store)
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD}
-    assert [ask(app, **request).status for _ in range(3)] == [200, 200, 429]
+    assert [fetch(app, **request).status for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_proxy_inside_the_allowlist_makes_no_host_of_its_word_the_own_one():
+def test_a_forwarded_host_outside_the_allowlist_is_not_the_same_origin():
     settings = Settings(trusted_proxies=[PROXY], csrf_protection=True)
     inner = harden(validator(site), settings)
     app = harden(inner, Settings(allowed_hosts=["good.example"]))
     request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "good.example"}
-    assert ask(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
+    assert fetch(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
     request["HTTP_X_FORWARDED_HOST"] = "evil.example"
-    response = ask(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
+    response = fetch(app, "POST", HTTP_ORIGIN="http://evil.example", **request)
     assert (response.status, site.environs) == (403, [])
 
 
-def test_csrf_protection_alone_leaves_the_sites_own_cors_alone():
-    def own_cors(environ, start_response):
+def test_csrf_protection_without_origins_keeps_the_cors_of_the_application():
+    def with_cors(environ, start_response):
         allowed = ("Access-Control-Allow-Origin", ORIGIN)
         start_response("200 OK", [("Content-Type", "text/plain"), allowed])
         return [b""]
 
-    app = harden(validator(own_cors), Settings(csrf_protection=True, rate_limit=100))
+    app = harden(validator(with_cors), Settings(csrf_protection=True, rate_limit=100))
     request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN}
     preflight = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST", **request}
-    for response in (ask(app, **request), ask(app, "OPTIONS", **preflight)):
+    for response in (fetch(app, **request), fetch(app, "OPTIONS", **preflight)):
         assert response.status == 200
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert has_csrf(app)

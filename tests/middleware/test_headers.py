@@ -23,18 +23,18 @@ def over_https(app, host="agent.example.com"):
     return request(app, wsgi_url_scheme="https", HTTP_HOST=host).headers.get_all(HSTS)
 
 
-def test_the_four_headers_are_added():
+def test_the_default_security_headers_are_added():
     headers = fields(SecurityHeadersMiddleware(application()))
     assert headers == [("Content-Type", "text/plain"), *SECURITY_HEADERS]
 
 
-def test_the_applications_own_value_wins_in_any_case():
+def test_a_header_of_the_application_is_kept():
     app = SecurityHeadersMiddleware(application([("x-FRAME-options", "SAMEORIGIN")]))
     values = [value for name, value in fields(app) if name.lower() == "x-frame-options"]
     assert values == ["SAMEORIGIN"]
 
 
-def test_two_layers_send_each_field_once():
+def test_nested_layers_send_each_header_once():
     app = SecurityHeadersMiddleware(
         SecurityHeadersMiddleware(application(), {"referrer-policy": "no-referrer"})
     )
@@ -42,7 +42,7 @@ def test_two_layers_send_each_field_once():
     assert len(names) == len(set(names)) == 5
 
 
-def test_a_mapping_replaces_adds_and_drops():
+def test_a_mapping_replaces_adds_and_drops_headers():
     app = SecurityHeadersMiddleware(
         application(), {"X-Frame-Options": None, "Referrer-Policy": "no-referrer", "X-A": "1"}
     )
@@ -53,7 +53,7 @@ def test_a_mapping_replaces_adds_and_drops():
 
 
 @pytest.mark.parametrize("value", ["1\r\nSet-Cookie: a=b", "1\n\n<html>", "\0", "\u010a"])
-def test_a_configured_value_cannot_split_an_response(value):
+def test_header_values_with_control_characters_are_rejected(value):
     with pytest.raises(ValueError, match="X-A"):
         SecurityHeadersMiddleware(application(), {"X-A": value})
 
@@ -76,24 +76,24 @@ def test_hsts_is_sent_over_https():
         {"SERVER_PORT": "443"},
     ],
 )
-def test_hsts_is_never_sent_over_http_whatever_the_client_sends(environ):
+def test_request_headers_cannot_enable_hsts_over_http(environ):
     headers = fields(HSTSMiddleware(application()), wsgi_url_scheme="http", **environ)
     assert HSTS not in dict(headers)
 
 
-def test_the_applications_own_hsts_wins():
+def test_hsts_of_the_application_is_kept():
     app = HSTSMiddleware(application([("strict-transport-security", "max-age=0")]))
     assert over_https(app) == ["max-age=0"]
 
 
-def test_hsts_switched_off():
+def test_hsts_can_be_disabled():
     assert over_https(HSTSMiddleware(application(), enabled=False)) == []
 
 
 @pytest.mark.parametrize(
     "host", ["agent.example.com", "AGENT.example.com", "agent.example.com.:8443"]
 )
-def test_hsts_of_a_configured_host(host):
+def test_hsts_is_sent_for_the_configured_host(host):
     app = HSTSMiddleware(application(), host="Agent.Example.com")
     assert over_https(app, host) == ["max-age=31536000; includeSubDomains"]
 
@@ -110,11 +110,11 @@ def test_hsts_of_a_configured_host(host):
         " ",
     ],
 )
-def test_hsts_is_limited_to_the_configured_host(host):
+def test_hsts_is_not_sent_for_other_hosts(host):
     assert over_https(HSTSMiddleware(application(), host="agent.example.com"), host) == []
 
 
-def test_hsts_of_a_configured_host_without_a_host_header():
+def test_hsts_is_not_sent_without_a_host_header():
     def app(environ, start_response):
         start_response("200 OK", [])
         return []
@@ -139,13 +139,13 @@ def test_hsts_of_a_configured_host_without_a_host_header():
         {"host": 5},
     ],
 )
-def test_bad_hsts_settings_are_refused_at_construction(arguments):
+def test_invalid_hsts_options_are_rejected(arguments):
     with pytest.raises(ValueError, match=r"max_age|host"):
         HSTSMiddleware(application(), **arguments)
 
 
 @pytest.mark.parametrize("middleware", [SecurityHeadersMiddleware, HSTSMiddleware])
-def test_the_application_is_passed_through_untouched(middleware):
+def test_iterable_exc_info_and_write_are_passed_through(middleware):
     added = [(HSTS, "max-age=31536000; includeSubDomains")]
     if middleware is SecurityHeadersMiddleware:
         added = list(SECURITY_HEADERS)

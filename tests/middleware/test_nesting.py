@@ -1,4 +1,4 @@
-"""Layers that are stacked twice: idempotent, counted once, or refused as a conflict."""
+"""Middlewares that wrap an application twice are idempotent, count once, or conflict."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Counting(MemoryStore):
         return super().hit(key, window)
 
 
-def test_a_request_is_counted_once():
+def test_equal_rate_limits_count_a_request_once():
     store = Counting()
     app = RateLimitMiddleware(RateLimitMiddleware(application, 2, store=store), 2, store=store)
     responses = [request(app) for _ in range(3)]
@@ -73,7 +73,7 @@ def test_a_request_is_counted_once():
     assert len(responses[0].headers.get_all("RateLimit-Policy")) == 1
 
 
-def test_a_client_that_a_proxy_names_in_between_is_counted_as_such():
+def test_a_client_resolved_between_two_limits_is_counted_by_the_inner_one():
     store = Counting()
     app = RateLimitMiddleware(application, 2, store=store)
     app = RateLimitMiddleware(TrustedProxyMiddleware(app, 1), 2, store=store)
@@ -101,18 +101,18 @@ def test_a_client_that_a_proxy_names_in_between_is_counted_as_such():
         lambda app: TrustedProxyMiddleware(app, [PROXY]),
     ],
 )
-def test_an_application_may_empty_environ(wrap):
-    def greedy(environ, start_response):
+def test_an_application_may_clear_environ(wrap):
+    def clearing(environ, start_response):
         environ.clear()
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"ok"]
 
     def failing(environ, start_response):
         environ.clear()
-        raise RuntimeError("its own")
+        raise RuntimeError("failed")
 
-    assert request(wrap(greedy), validate=False).body == b"ok"
-    with pytest.raises(RuntimeError, match="its own"):
+    assert request(wrap(clearing), validate=False).body == b"ok"
+    with pytest.raises(RuntimeError, match="failed"):
         request(wrap(failing), validate=False)
 
 
@@ -122,22 +122,24 @@ def test_an_application_may_empty_environ(wrap):
         {"limit": 3},
         {"window": 61},
         {"name": "inner"},
-        {"key": lambda environ: "everybody"},
+        {"key": lambda environ: "all clients"},
         {"store": MemoryStore()},
         {"store": None},
     ],
 )
-def test_another_policy_or_store_counts_for_itself(options):
+def test_different_policies_or_stores_count_separately(options):
     outer = RateLimitMiddleware(application, 2, store=(store := Counting()))
     inner = {"limit": 2, "store": store, **options}
     outer.app = RateLimitMiddleware(application, inner.pop("limit"), **inner)
     assert request(outer).status == 200
-    own = outer.app.store
-    assert len(store.keys) == (2 if own is store else 1)
-    assert own.hit(outer.app._prefix + outer.app._key({"REMOTE_ADDR": CLIENT}), 61).count == 2
+    store_inside = outer.app.store
+    assert len(store.keys) == (2 if store_inside is store else 1)
+    assert (
+        store_inside.hit(outer.app._prefix + outer.app._key({"REMOTE_ADDR": CLIENT}), 61).count == 2
+    )
 
 
-def test_two_default_stores_in_memory_count_once():
+def test_two_default_stores_count_a_request_once():
     inner = RateLimitMiddleware(application, 2)
     app = RateLimitMiddleware(inner, 2)
     assert inner.store is not app.store
@@ -146,14 +148,14 @@ def test_two_default_stores_in_memory_count_once():
     assert [request(inner).status for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_counter_of_two_layers_that_meet_failures_differently_is_hit_once():
+def test_limits_that_differ_in_on_store_failure_count_once():
     store = Counting()
     inner = RateLimitMiddleware(application, 2, store=store, on_store_failure="deny")
     request(RateLimitMiddleware(inner, 2, store=store, on_store_failure="allow"))
     assert len(store.keys) == 1
 
 
-def test_a_store_that_failed_the_outer_layer_does_not_open_the_inner_one():
+def test_the_inner_limit_denies_after_a_store_failure_in_the_outer_one():
     class Failing(MemoryStore):
         def hit(self, key, window):
             raise StoreError("gone")
@@ -165,14 +167,14 @@ def test_a_store_that_failed_the_outer_layer_does_not_open_the_inner_one():
         assert request(app).status == 503
 
 
-def test_an_exempt_path_outside_is_no_excuse_inside():
+def test_a_path_exempt_outside_is_limited_inside():
     store = Counting()
     inner = RateLimitMiddleware(application, 1, store=store)
     app = RateLimitMiddleware(inner, 1, store=store, exempt=["/health"])
     assert [request(app, path="/health").status for _ in range(2)] == [200, 429]
 
 
-def test_stores_at_the_same_place_are_the_same(tmp_path):
+def test_stores_at_the_same_location_count_once(tmp_path):
     path = tmp_path / "counts.db"
     pairs = [
         (SQLiteStore(path), SQLiteStore(path), 1),
@@ -223,7 +225,7 @@ def proxy_fix(app):
 
 
 @pytest.mark.parametrize("rewrite", [lambda app: TrustedProxyMiddleware(app, [PROXY]), proxy_fix])
-def test_a_host_that_was_rewritten_in_between_is_checked_anew(rewrite):
+def test_a_host_rewritten_between_two_layers_is_checked_again(rewrite):
     app = AllowedHostsMiddleware(application, ["inner.example"])
     app = AllowedHostsMiddleware(rewrite(app), ["inner.example"])
     options = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "inner.example", "HTTP_X_FORWARDED_FOR": CLIENT}
@@ -260,7 +262,7 @@ def test_an_equal_layer_adds_its_headers_once(layer, field):
 
 
 @pytest.mark.parametrize(("layer", "field"), list(zip(HEADERS, FIELDS)))
-def test_an_application_tried_after_another_still_gets_its_headers(layer, field):
+def test_a_second_application_of_a_cascade_gets_the_headers(layer, field):
     first, second = layer(application), layer(application)
 
     def cascade(environ, start_response):
@@ -270,32 +272,32 @@ def test_an_application_tried_after_another_still_gets_its_headers(layer, field)
     assert len(request(cascade, **BROWSER).headers.get_all(field)) == 1
 
 
-def test_other_headers_inside_win():
+def test_headers_of_the_inner_layer_win():
     inner = SecurityHeadersMiddleware(application, {"X-Frame-Options": "SAMEORIGIN"})
     response = request(SecurityHeadersMiddleware(inner))
     assert response.headers.get_all("X-Frame-Options") == ["SAMEORIGIN"]
 
 
-def test_hsts_that_did_not_apply_outside_applies_inside():
+def test_hsts_applies_behind_a_proxy_layer():
     app = HSTSMiddleware(TrustedProxyMiddleware(HSTSMiddleware(application), [PROXY]))
     response = request(app, REMOTE_ADDR=PROXY, HTTP_X_FORWARDED_PROTO="https")
     assert len(response.headers.get_all("Strict-Transport-Security")) == 1
 
 
-def test_another_cors_policy_decides_too():
+def test_a_different_inner_cors_policy_applies():
     inner = CORSMiddleware(application, ["https://app.example"], csrf_protection=True)
     app = CORSMiddleware(inner, ["https://app.example"])
     assert request(app, "POST", HTTP_ORIGIN="https://evil.example").status == 403
 
 
-def test_csrf_protection_alone_does_not_stand_in_for_cors():
+def test_csrf_protection_without_origins_does_not_replace_an_inner_cors_policy():
     inner = CORSMiddleware(application, (), csrf_protection=True)
     app = CORSMiddleware(inner, None, csrf_protection=True)
     options = {"HTTP_ORIGIN": "https://evil.example", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
     assert request(app, "OPTIONS", **options).status == 403
 
 
-def test_a_forged_request_is_looked_for_anew_where_host_or_method_were_rewritten():
+def test_csrf_protection_applies_to_a_rewritten_host_or_method():
     def override(app):
         def overriding(environ, start_response):
             environ["REQUEST_METHOD"] = environ.get("HTTP_X_METHOD", environ["REQUEST_METHOD"])
@@ -341,7 +343,7 @@ def test_a_smaller_limit_inside_still_refuses():
     assert request(app, "POST", body=b"hello", CONTENT_LENGTH="5").status == 413
 
 
-def test_a_body_that_was_unpacked_in_between_is_measured_anew():
+def test_a_body_replaced_between_two_layers_is_measured_again():
     def unpack(app):
         def unpacking(environ, start_response):
             body = environ["wsgi.input"].read(5) * 3
@@ -378,7 +380,7 @@ def test_an_equal_proxy_layer_does_nothing():
     assert inside["swaig_wsgi.proxies.original"]["REMOTE_ADDR"] == PROXY
 
 
-def test_an_equal_proxy_layer_does_not_believe_what_the_outer_one_ignored():
+def test_an_equal_proxy_layer_ignores_headers_that_the_outer_one_dropped():
     record = []
     app = TrustedProxyMiddleware(recorder(record), [PROXY])
     app = TrustedProxyMiddleware(app, [PROXY])
@@ -397,7 +399,7 @@ def test_an_equal_proxy_layer_does_not_believe_what_the_outer_one_ignored():
     ],
 )
 @pytest.mark.parametrize("request_", [REQUEST, {"REMOTE_ADDR": "203.0.113.9"}])
-def test_different_proxy_policies_are_a_misconfiguration(outer, inner, request_, caplog):
+def test_different_proxy_policies_are_refused_as_misconfigured(outer, inner, request_, caplog):
     record = []
     app = TrustedProxyMiddleware(recorder(record), inner[0], family=inner[1])
     app = TrustedProxyMiddleware(app, outer[0], family=outer[1])
@@ -405,37 +407,37 @@ def test_different_proxy_policies_are_a_misconfiguration(outer, inner, request_,
     assert [response.status for response in responses] == [503] * 3
     assert responses[0].body == b'{"error": "Service misconfigured"}'
     assert record == []
-    explained = [each for each in caplog.records if each.name == "swaig_wsgi"]
-    assert len(explained) == 1
-    assert "TrustedProxyMiddleware with different policies" in explained[0].getMessage()
+    errors = [each for each in caplog.records if each.name == "swaig_wsgi"]
+    assert len(errors) == 1
+    assert "TrustedProxyMiddleware with different policies" in errors[0].getMessage()
 
 
 # Never skipped
 
 
-def test_authentication_runs_each_time():
-    asked = []
+def test_authentication_runs_in_both_layers():
+    calls = []
 
     class Asking(AuthHandler):
         def decide(self, request):
-            asked.append(request.method)
+            calls.append(request.method)
             return super().decide(request)
 
     handler = Asking(bearer_token="a-token")
     app = AuthMiddleware(AuthMiddleware(application, handler), handler)
     assert request(app, HTTP_AUTHORIZATION="Bearer a-token").status == 200
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
-def test_tokens_are_checked_each_time():
+def test_tokens_are_verified_in_both_layers():
     sessions = SessionManager(secret_key="a secret of some length")
     token = sessions.generate_token("transfer_funds", "call-1")
-    asked = []
+    calls = []
     open_token = sessions.open_token
-    sessions.open_token = lambda text: asked.append(text) or open_token(text)
+    sessions.open_token = lambda text: calls.append(text) or open_token(text)
     app = ToolTokenMiddleware(ToolTokenMiddleware(application, sessions), sessions)
     body = b'{"function": "transfer_funds", "call_id": "call-1"}'
     options = {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
     query = {"QUERY_STRING": f"__token={token}"}
     assert request(app, "POST", "/swaig", body=body, **{**options, **query}).status == 200
-    assert len(asked) == 2
+    assert len(calls) == 2

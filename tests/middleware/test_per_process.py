@@ -1,4 +1,4 @@
-"""State that several processes do not share: requests are refused, and the log tells why once."""
+"""Requests that need state which the worker processes do not share are refused."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from swaig_wsgi.stores import SQLiteStore
 
 
 @pytest.fixture(autouse=True)
-def _nothing_logged(monkeypatch):
+def _reset_logged(monkeypatch):
     monkeypatch.setattr(per_process, "_logged", set())
 
 
-inside = Recorder(b"in")
+application = Recorder(b"in")
 
 
-def ask(app, path="/", multiprocess=True, query=""):
+def fetch(app, path="/", multiprocess=True, query=""):
     response = request(app, path=path, query=query, wsgi_multiprocess=multiprocess)
     return response.status, response.body
 
@@ -43,115 +43,115 @@ MISCONFIGURED = (503, b'{"error": "Service misconfigured"}')
 
 def guard(variables, **options):
     options.setdefault("allowed", False)
-    return PerProcessGuard(validator(inside), lambda: variables, exempt={"/health"}, **options)
+    return PerProcessGuard(validator(application), lambda: variables, exempt={"/health"}, **options)
 
 
-def test_one_process_may_keep_what_it_likes():
-    assert ask(guard([SECRET, PASSWORD, STORAGE]), multiprocess=False) == (200, b"in")
+def test_one_process_needs_no_shared_state():
+    assert fetch(guard([SECRET, PASSWORD, STORAGE]), multiprocess=False) == (200, b"in")
 
 
-def test_several_may_not():
+def test_several_processes_without_shared_state_are_refused():
     app = guard([SECRET])
-    assert ask(app) == MISCONFIGURED
-    assert ask(app, "/health") == (200, b"in")
+    assert fetch(app) == MISCONFIGURED
+    assert fetch(app, "/health") == (200, b"in")
     for path in ("/health/", "//health", "/health/../", "/Health", "/ready"):
-        assert ask(app, path) == MISCONFIGURED
+        assert fetch(app, path) == MISCONFIGURED
 
 
-def test_nothing_is_wrong():
-    assert ask(guard([])) == (200, b"in")
+def test_several_processes_with_shared_state_are_admitted():
+    assert fetch(guard([])) == (200, b"in")
 
 
-def test_the_operator_knows_better():
-    assert ask(guard([SECRET], allowed=True)) == (200, b"in")
+def test_unshared_state_can_be_allowed():
+    assert fetch(guard([SECRET], allowed=True)) == (200, b"in")
 
 
-def test_the_log_says_once_what_to_set(caplog):
+def test_the_log_names_the_missing_settings_once(caplog):
     app = guard([SECRET, STORAGE])
     with caplog.at_level(logging.WARNING, logger="swaig_wsgi"):
-        ask(app)
-        ask(app)
-        ask(guard([STORAGE]))
-    errors = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+        fetch(app)
+        fetch(app)
+        fetch(guard([STORAGE]))
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     for word in (SECRET, STORAGE, "gunicorn -c python:swaig_wsgi.gunicorn"):
         assert word in errors[0]
     assert PASSWORD not in errors[0]
-    refusals = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
-    assert [each.reason for each in refusals] == ["per_process_state"] * 3
+    refusals = [record for record in caplog.records if record.name == "swaig_wsgi.security"]
+    assert [record.reason for record in refusals] == ["per_process_state"] * 3
 
 
-def test_a_second_variable_is_logged_too(caplog):
-    ask(guard([SECRET]))
-    ask(guard([PASSWORD]))
-    ask(guard([SECRET, PASSWORD]))
-    errors = [each for each in caplog.records if each.levelno == logging.ERROR]
+def test_each_missing_setting_is_logged_once(caplog):
+    fetch(guard([SECRET]))
+    fetch(guard([PASSWORD]))
+    fetch(guard([SECRET, PASSWORD]))
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
 
 
-def test_a_limit_in_each_memory_is_no_limit():
-    assert ask(RateLimitMiddleware(inside, 5)) == MISCONFIGURED
-    assert ask(RateLimitMiddleware(inside, 5), multiprocess=False) == (200, b"in")
-    assert ask(RateLimitMiddleware(inside, 5, allow_per_process=True)) == (200, b"in")
-    assert ask(RateLimitMiddleware(inside, 5, exempt=["/"])) == (200, b"in")
+def test_a_rate_limit_in_memory_is_refused():
+    assert fetch(RateLimitMiddleware(application, 5)) == MISCONFIGURED
+    assert fetch(RateLimitMiddleware(application, 5), multiprocess=False) == (200, b"in")
+    assert fetch(RateLimitMiddleware(application, 5, allow_per_process=True)) == (200, b"in")
+    assert fetch(RateLimitMiddleware(application, 5, exempt=["/"])) == (200, b"in")
 
 
-def test_a_limit_in_a_file_is_one(tmp_path):
-    app = RateLimitMiddleware(inside, 5, store=SQLiteStore(tmp_path / "store.db"))
-    assert ask(app) == (200, b"in")
+def test_a_rate_limit_in_a_file_is_admitted(tmp_path):
+    app = RateLimitMiddleware(application, 5, store=SQLiteStore(tmp_path / "store.db"))
+    assert fetch(app) == (200, b"in")
 
 
-def test_harden_counts_where_the_settings_say(tmp_path):
-    assert ask(harden(inside, Settings())) == (200, b"in")
-    assert ask(harden(inside, Settings(rate_limit=1))) == MISCONFIGURED
+def test_harden_uses_the_configured_store(tmp_path):
+    assert fetch(harden(application, Settings())) == (200, b"in")
+    assert fetch(harden(application, Settings(rate_limit=1))) == MISCONFIGURED
     allowed = Settings(rate_limit=1, allow_per_process_state=True)
-    assert ask(harden(inside, allowed)) == (200, b"in")
+    assert fetch(harden(application, allowed)) == (200, b"in")
     stored = Settings(rate_limit=1, storage_url=f"sqlite:///{tmp_path}/store.db")
-    assert ask(harden(inside, stored)) == (200, b"in")
-    assert ask(harden(inside, stored))[0] == 429
+    assert fetch(harden(application, stored)) == (200, b"in")
+    assert fetch(harden(application, stored))[0] == 429
 
 
-def test_tokens_of_a_key_per_process():
-    app = ToolTokenMiddleware(inside, SessionManager())
-    assert ask(app, "/swaig") == MISCONFIGURED
-    assert ask(app, "/other") == (200, b"in")
-    assert ask(app, "/swaig", multiprocess=False)[0] == 403
-    allowed = ToolTokenMiddleware(inside, SessionManager(), allow_per_process=True)
-    assert ask(allowed, "/swaig")[0] == 403
-    given = ToolTokenMiddleware(inside, SessionManager(secret_key="0123456789abcdef"))
-    assert ask(given, "/swaig")[0] == 403
+def test_tokens_signed_with_a_generated_key_are_refused():
+    app = ToolTokenMiddleware(application, SessionManager())
+    assert fetch(app, "/swaig") == MISCONFIGURED
+    assert fetch(app, "/other") == (200, b"in")
+    assert fetch(app, "/swaig", multiprocess=False)[0] == 403
+    allowed = ToolTokenMiddleware(application, SessionManager(), allow_per_process=True)
+    assert fetch(allowed, "/swaig")[0] == 403
+    given = ToolTokenMiddleware(application, SessionManager(secret_key="0123456789abcdef"))
+    assert fetch(given, "/swaig")[0] == 403
 
 
-def test_what_the_parent_shares_is_used(monkeypatch):
+def test_state_shared_by_the_parent_process_is_used(monkeypatch):
     shared = SharedState()
     install(shared)
     try:
         shared.open_store()
         one, other = SessionManager(), SessionManager()
-        app = RateLimitMiddleware(inside, 5)
-        tokens = ToolTokenMiddleware(inside, one)
+        app = RateLimitMiddleware(application, 5)
+        tokens = ToolTokenMiddleware(application, one)
     finally:
         install(None)
     assert one.generated
     assert other.validate_token("call", "pay", one.generate_token("pay", "call"))
     assert one.store is other.store is app.store is shared.store
-    # As in a worker, which is not the process that made it.
+    # As in a worker, which runs in another process than the one that created the state.
     monkeypatch.setattr(os, "getpid", lambda: shared.pid + 1)
     assert not unshared_variables(key_pid=one.key_made_by, store=app.store)
-    assert ask(tokens, "/swaig")[0] == 403
+    assert fetch(tokens, "/swaig")[0] == 403
 
 
-def test_a_token_from_before_a_restart(caplog):
+def test_a_token_signed_before_a_restart_is_logged_with_the_age_of_the_key(caplog):
     before, now = SessionManager(), SessionManager()
     token = before.generate_token("pay", "call")
     query = f"__token={token}"
-    assert ask(ToolTokenMiddleware(inside, now), "/swaig", False, query)[0] == 403
-    assert ask(ToolTokenMiddleware(inside, now), "/swaig", False, "__token=junk")[0] == 403
+    assert fetch(ToolTokenMiddleware(application, now), "/swaig", False, query)[0] == 403
+    assert fetch(ToolTokenMiddleware(application, now), "/swaig", False, "__token=junk")[0] == 403
     given = SessionManager(secret_key="0123456789abcdef")
-    assert ask(ToolTokenMiddleware(inside, given), "/swaig", False, query)[0] == 403
-    first, junk, configured = (each.getMessage() for each in caplog.records)
+    assert fetch(ToolTokenMiddleware(application, given), "/swaig", False, query)[0] == 403
+    first, junk, configured = (record.getMessage() for record in caplog.records)
     assert "reason=bad_signature" in first
     assert "the key was generated at 20" in first
     assert SECRET in first
-    for each in (junk, configured):
-        assert "generated" not in each
+    for record in (junk, configured):
+        assert "generated" not in record

@@ -15,7 +15,7 @@ from swaig_wsgi.middleware import TrustedProxyMiddleware
 APP = "swaig_wsgi.examples.basic:app"
 CERTS = Path(__file__).parents[1] / "certs"
 PROXY = "127.0.0.1"
-ALARM = "SWML_SSL_ENABLED is set, but a request came over plain HTTP"
+MESSAGE = "SWML_SSL_ENABLED is set, but a request came over plain HTTP"
 
 
 def site(environ, start_response):
@@ -23,14 +23,14 @@ def site(environ, start_response):
     return [environ["wsgi.url_scheme"].encode()]
 
 
-def ask(app, scheme="http", **extra):
+def fetch(app, scheme="http", **extra):
     response = request(app, "GET", "/health", wsgi_url_scheme=scheme, REMOTE_ADDR=PROXY, **extra)
     assert response.status == 200
     return response.body
 
 
-def alarms(caplog):
-    return [record for record in caplog.records if record.getMessage().startswith(ALARM)]
+def errors(caplog):
+    return [record for record in caplog.records if record.getMessage().startswith(MESSAGE)]
 
 
 def hardened(settings):
@@ -44,15 +44,15 @@ def agent(settings):
 
 
 @pytest.mark.parametrize("make", [hardened, pytest.param(agent, marks=pytest.mark.installed)])
-def test_plain_http_is_an_alarm_where_the_service_is_to_speak_tls(caplog, make):
+def test_plain_http_is_logged_once_where_tls_is_enabled(caplog, make):
     app = make(Settings(ssl_enabled=True))
-    ask(app, "https")
-    assert alarms(caplog) == []
+    fetch(app, "https")
+    assert errors(caplog) == []
     for _ in range(3):
-        ask(app)
-    (alarm,) = alarms(caplog)
-    assert alarm.levelno == logging.ERROR
-    assert "SWML_SSL_CERT_PATH" in alarm.getMessage()
+        fetch(app)
+    (error,) = errors(caplog)
+    assert error.levelno == logging.ERROR
+    assert "SWML_SSL_CERT_PATH" in error.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -64,28 +64,28 @@ def test_plain_http_is_an_alarm_where_the_service_is_to_speak_tls(caplog, make):
     ],
     ids=["without TLS", "TLS that ends elsewhere", "behind a trusted proxy"],
 )
-def test_plain_http_is_no_alarm_elsewhere(caplog, settings):
-    assert ask(hardened(settings)) == b"http"
-    assert alarms(caplog) == []
+def test_plain_http_is_not_logged_elsewhere(caplog, settings):
+    assert fetch(hardened(settings)) == b"http"
+    assert errors(caplog) == []
 
 
-def test_a_proxy_that_is_trusted_outside_counts(caplog):
+def test_https_reported_by_a_trusted_proxy_is_not_logged(caplog):
     app = TrustedProxyMiddleware(harden(site, Settings(ssl_enabled=True)), [PROXY])
-    assert ask(app, HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_FOR="192.0.2.7") == b"https"
-    assert alarms(caplog) == []
+    assert fetch(app, HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_FOR="192.0.2.7") == b"https"
+    assert errors(caplog) == []
 
 
-def test_a_server_without_its_tls_options_logs_an_alarm(gunicorn):
+def test_a_server_without_tls_options_logs_an_error(gunicorn):
     missing = {"SWML_SSL_CERT_PATH": "/nowhere/cert.pem", "SWML_SSL_KEY_PATH": "/nowhere/key.pem"}
     server = gunicorn(APP, SWML_SSL_ENABLED="true", **missing)
     for _ in range(2):
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health") as response:
             assert json.load(response) == {"status": "ok"}
-    server.wait_for_log(ALARM)
-    assert server.log.count(ALARM) == 1
+    server.wait_for_log(MESSAGE)
+    assert server.log.count(MESSAGE) == 1
 
 
-def test_a_server_with_its_tls_options_does_not(gunicorn):
+def test_a_server_with_tls_options_logs_no_error(gunicorn):
     server = gunicorn(
         APP,
         "--config=python:swaig_wsgi.gunicorn",
@@ -97,4 +97,4 @@ def test_a_server_with_its_tls_options_does_not(gunicorn):
     url = f"https://localhost:{server.port}/health"
     with urllib.request.urlopen(url, context=context) as response:
         assert json.load(response) == {"status": "ok"}
-    assert ALARM not in server.log
+    assert MESSAGE not in server.log

@@ -6,7 +6,7 @@ from wsgiref.validate import validator
 
 import pytest
 from support.clock import Clock
-from support.rates import application, ask, statuses
+from support.rates import application, fetch, statuses
 from support.wsgi import environ, pass_through
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
@@ -28,16 +28,16 @@ def clock():
 # The limit
 
 
-def test_exactly_the_limit_passes_in_a_window_from_the_first_request(clock):
+def test_the_limit_applies_to_a_window_that_starts_with_the_first_request(clock):
     limited = limiter(30, clock=clock)
-    assert ask(limited).status == 200
+    assert fetch(limited).status == 200
     clock.now += 59
     assert statuses(limited, 39) == [200] * 29 + [429] * 10
     clock.now += 1
     assert statuses(limited, 31) == [200] * 30 + [429]
 
 
-def test_refused_requests_do_not_prolong_the_window(clock):
+def test_refused_requests_do_not_extend_the_window(clock):
     limited = limiter(1, clock=clock)
     assert statuses(limited, 1) == [200]
     for _ in range(59):
@@ -47,14 +47,14 @@ def test_refused_requests_do_not_prolong_the_window(clock):
     assert statuses(limited, 1) == [200]
 
 
-def test_another_window(clock):
+def test_the_window_is_configurable(clock):
     limited = limiter(1, window=10, clock=clock)
     assert statuses(limited, 2) == [200, 429]
     clock.now += 10
     assert statuses(limited, 1) == [200]
 
 
-def test_of_many_threads_exactly_the_limit_pass():
+def test_the_limit_is_exact_across_threads():
     limited = RateLimitMiddleware(application, 100)
     start = threading.Barrier(8)
     seen = []
@@ -71,32 +71,32 @@ def test_of_many_threads_exactly_the_limit_pass():
     assert sorted(seen) == [200] * 100 + [429] * 300
 
 
-def test_clients_are_limited_alone():
+def test_clients_are_limited_separately():
     limited = limiter(2)
     for address in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"):
         assert statuses(limited, 3, address=address) == [200, 200, 429]
 
 
-def test_no_header_of_the_client_changes_whom_it_counts_as():
+def test_request_headers_do_not_change_the_counted_address():
     limited = limiter(2)
     headers = ["HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_CLIENT_IP"]
-    seen = [ask(limited, **{name: f"for=198.51.100.{n}"}) for n, name in enumerate(headers)]
+    seen = [fetch(limited, **{name: f"for=198.51.100.{n}"}) for n, name in enumerate(headers)]
     assert [response.status for response in seen] == [200, 200, 429, 429]
 
 
-def test_no_address_of_a_64_gets_a_count_of_its_own():
+def test_addresses_of_an_ipv6_64_share_a_limit():
     limited = limiter(5)
-    seen = [ask(limited, address=f"2001:db8:1:2::{n:x}").status for n in range(8)]
+    seen = [fetch(limited, address=f"2001:db8:1:2::{n:x}").status for n in range(8)]
     assert seen == [200] * 5 + [429] * 3
 
 
-def test_a_mapped_address_is_the_same_client():
+def test_an_ipv4_mapped_address_counts_as_ipv4():
     limited = limiter(1)
-    assert ask(limited, address="192.0.2.1").status == 200
-    assert ask(limited, address="::ffff:192.0.2.1").status == 429
+    assert fetch(limited, address="192.0.2.1").status == 200
+    assert fetch(limited, address="::ffff:192.0.2.1").status == 429
 
 
-def test_a_refusal_says_when_to_come_back_and_reaches_no_application(clock, caplog):
+def test_a_refusal_sends_retry_after_and_never_reaches_the_application(clock, caplog):
     reached = []
 
     def counted(environ, start_response):
@@ -104,9 +104,9 @@ def test_a_refusal_says_when_to_come_back_and_reaches_no_application(clock, capl
         return application(environ, start_response)
 
     limited = limiter(1, counted, clock=clock)
-    ask(limited)
+    fetch(limited)
     clock.now += 17.3
-    response = ask(limited)
+    response = fetch(limited)
     assert response.status == 429
     assert response.json == {"error": "Rate limit exceeded"}
     assert response.headers["content-length"] == str(len(response.body))
@@ -120,27 +120,27 @@ def test_a_refusal_says_when_to_come_back_and_reaches_no_application(clock, capl
     assert record.client == "192.0.2.7"
 
 
-def test_retry_after_is_never_less_than_a_second(clock):
+def test_retry_after_is_at_least_one_second(clock):
     limited = limiter(1, clock=clock)
-    ask(limited)
+    fetch(limited)
     clock.now += 59.999
-    assert ask(limited).headers["retry-after"] == "1"
+    assert fetch(limited).headers["retry-after"] == "1"
 
 
 def test_a_refusal_of_head_has_no_body():
     limited = limiter(1)
     assert statuses(limited, 1, method="HEAD") == [200]
-    response = ask(limited, method="HEAD")
+    response = fetch(limited, method="HEAD")
     assert (response.status, response.body) == (429, b"")
 
 
-# Fields on responses that are let through
+# Fields of successful responses
 
 
-def test_every_response_tells_where_the_client_stands(clock):
+def test_every_response_carries_the_remaining_requests(clock):
     limited = limiter(3, name="agent", clock=clock)
     for left in (2, 1, 0):
-        response = ask(limited)
+        response = fetch(limited)
         assert response.fields == [
             ("Content-Type", "text/plain"),
             ("Content-Length", "2"),
@@ -150,47 +150,47 @@ def test_every_response_tells_where_the_client_stands(clock):
 
 
 @pytest.mark.parametrize("name", ["RateLimit", "ratelimit", "RATELIMIT-POLICY"])
-def test_fields_of_the_application_itself_win(name):
-    def own(environ, start_response):
+def test_rate_limit_fields_of_the_application_are_kept(name):
+    def application_limit(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain"), (name, '"own";r=1')])
         return [b"ok"]
 
-    response = ask(limiter(3, own))
+    response = fetch(limiter(3, application_limit))
     assert response.fields == [("Content-Type", "text/plain"), (name, '"own";r=1')]
 
 
-def test_of_two_limits_the_inner_one_is_announced():
-    response = ask(limiter(60, limiter(5, name="inner")))
+def test_the_inner_of_two_limits_is_announced():
+    response = fetch(limiter(60, limiter(5, name="inner")))
     assert response.headers["ratelimit"] == '"inner";r=4;t=60'
 
 
-@pytest.mark.parametrize("own", [[], [("RateLimit", '"own";r=1')]])
-def test_iterable_exc_info_and_write_are_passed_on_untouched(own):
-    pass_through(lambda app: RateLimitMiddleware(app, 1), environ(), own)
+@pytest.mark.parametrize("headers", [[], [("RateLimit", '"own";r=1')]])
+def test_iterable_exc_info_and_write_are_passed_through(headers):
+    pass_through(lambda app: RateLimitMiddleware(app, 1), environ(), headers)
 
 
 # Exempt paths
 
 
-def test_exempt_paths_are_neither_counted_nor_announced():
+def test_exempt_paths_are_not_counted_and_get_no_fields():
     limited = limiter(1, exempt=["/health"])
     for _ in range(5):
-        response = ask(limited, path="/health")
+        response = fetch(limited, path="/health")
         assert response.status == 200
         assert "ratelimit" not in response.headers
     assert statuses(limited, 2) == [200, 429]
-    assert ask(limited, path="/health").status == 200
+    assert fetch(limited, path="/health").status == 200
 
 
 @pytest.mark.parametrize(
     "path", ["//health", "/health/", "/health/../swaig", "/HEALTH", "/health/x", "/./health", ""]
 )
-def test_what_only_looks_exempt_is_limited(path):
+def test_other_spellings_of_an_exempt_path_are_limited(path):
     limited = limiter(1, exempt=["/health"])
     assert statuses(limited, 2, path=path) == [200, 429]
 
 
-def test_a_script_name_exempts_nothing():
+def test_script_name_is_not_matched_against_exempt_paths():
     limited = limiter(1, exempt=["/health"])
     seen = statuses(limited, 2, path="/x", SCRIPT_NAME="/health")
     assert seen == [200, 429]
@@ -200,10 +200,10 @@ def test_a_script_name_exempts_nothing():
 
 
 @pytest.mark.parametrize("address", [None, "", "unix:", "unknown", "192.0.2.1:80"])
-def test_clients_without_an_address_share_one_limit_and_the_log_says_so_once(caplog, address):
+def test_clients_without_an_address_share_one_limit_which_is_logged_once(caplog, address):
     limited = RateLimitMiddleware(application, 2)
     assert statuses(limited, 3, address=address) == [200, 200, 429]
-    assert ask(limited, address="192.0.2.9").status == 200
+    assert fetch(limited, address="192.0.2.9").status == 200
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "REMOTE_ADDR" in errors[0].getMessage()
@@ -211,13 +211,13 @@ def test_clients_without_an_address_share_one_limit_and_the_log_says_so_once(cap
     assert errors[0].client == (address or "-")
 
 
-def test_a_custom_key():
-    limited = limiter(1, key=lambda environ: environ.get("HTTP_X_ACCOUNT", "nobody"))
+def test_a_custom_key_selects_the_counter():
+    limited = limiter(1, key=lambda environ: environ.get("HTTP_X_ACCOUNT", "anonymous"))
     assert statuses(limited, 2, HTTP_X_ACCOUNT="a") == [200, 429]
     assert statuses(limited, 2, HTTP_X_ACCOUNT="b", address=None) == [200, 429]
 
 
-def test_long_keys_are_counted_apart_but_not_kept():
+def test_long_keys_are_counted_separately_and_stored_shortened():
     store = MemoryStore()
     limited = limiter(1, key=lambda environ: environ["HTTP_X_ACCOUNT"], store=store)
     for account in ("a" * 100_000, "a" * 99_999 + "b"):
@@ -226,32 +226,32 @@ def test_long_keys_are_counted_apart_but_not_kept():
 
 
 @pytest.mark.parametrize("key", [None, 5, b"a"])
-def test_a_key_that_is_not_a_string_is_an_error(key):
+def test_a_key_that_is_not_a_string_raises(key):
     limited = RateLimitMiddleware(application, 1, key=lambda environ: key)
     with pytest.raises(TypeError, match="key must return a string"):
-        ask(limited)
+        fetch(limited)
 
 
 @pytest.mark.parametrize("other", [{"limit": 5}, {"window": 30}, {"name": "login"}])
-def test_limits_that_differ_do_not_mix_in_one_store(other):
+def test_different_limits_count_separately_in_one_store(other):
     store = MemoryStore()
     options = {"limit": 2, **other}
     first, second = limiter(2, store=store), limiter(store=store, **options)
     assert statuses(first, 3) == [200, 200, 429]
-    assert ask(second).status == 200
+    assert fetch(second).status == 200
 
 
-def test_limits_that_agree_count_together_in_one_store():
+def test_equal_limits_count_together_in_one_store():
     store = MemoryStore()
     first, second = limiter(2, store=store), limiter(2, store=store)
-    assert [ask(app).status for app in (first, second, first, second)] == [200, 200, 429, 429]
+    assert [fetch(app).status for app in (first, second, first, second)] == [200, 200, 429, 429]
 
 
 # Construction
 
 
 @pytest.mark.parametrize("number", [0, -1, True, 1.5, "60", None])
-def test_bad_numbers_are_refused(number):
+def test_invalid_limits_and_windows_are_rejected(number):
     with pytest.raises(ValueError, match="limit"):
         RateLimitMiddleware(application, number)
     with pytest.raises(ValueError, match="window"):
@@ -270,6 +270,6 @@ def test_bad_numbers_are_refused(number):
         ({"name": 'a"'}, "name"),
     ],
 )
-def test_bad_options_are_refused(options, message):
+def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         RateLimitMiddleware(application, 1, **options)

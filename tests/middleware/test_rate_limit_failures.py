@@ -7,7 +7,7 @@ from wsgiref.validate import validator
 
 import pytest
 from support.clock import Clock
-from support.rates import application, ask, statuses
+from support.rates import application, fetch, statuses
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
 from swaig_wsgi.stores._base import StoreError
@@ -15,17 +15,17 @@ from swaig_wsgi.stores.memory import MemoryStore
 
 
 class Flaky(MemoryStore):
-    """A store that can be down, quickly (refused) or slowly (timed out)."""
+    """A store that can fail at once (refused) or after a delay (timed out)."""
 
     def __init__(self, clock):
         super().__init__(clock=clock)
         self.clock = clock
         self.down = False
         self.delay = 0.0
-        self.asked = 0
+        self.hits = 0
 
     def hit(self, key, window):
-        self.asked += 1
+        self.hits += 1
         if self.down:
             self.clock.now += self.delay
             raise StoreError("connection refused")
@@ -43,7 +43,7 @@ def clock():
     return Clock()
 
 
-def test_a_failing_store_is_replaced_by_counting_here_and_returned_to(clock, caplog):
+def test_requests_are_counted_locally_while_the_store_fails(clock, caplog):
     store = Flaky(clock)
     limited = limiter(3, store, clock)
     assert statuses(limited, 2) == [200, 200]
@@ -56,7 +56,7 @@ def test_a_failing_store_is_replaced_by_counting_here_and_returned_to(clock, cap
     }
 
 
-def test_the_local_count_keeps_its_window_too(clock):
+def test_the_local_count_has_the_same_window(clock):
     store = Flaky(clock)
     store.down = True
     limited = limiter(1, store, clock)
@@ -71,7 +71,7 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     store.down = True
     limited = limiter(10**6, store, clock, mode)
     for _ in range(1200):
-        ask(limited)
+        fetch(limited)
         clock.now += 0.1
     failures = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert len(failures) == 2
@@ -82,46 +82,46 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     assert record.client == "192.0.2.7"
 
 
-def test_a_failing_store_may_allow_everything(clock):
+def test_on_store_failure_allow_admits_all_requests(clock):
     store = Flaky(clock)
     limited = limiter(1, store, clock, mode="allow")
     assert statuses(limited, 2) == [200, 429]
     store.down = True
-    responses = [ask(limited) for _ in range(5)]
+    responses = [fetch(limited) for _ in range(5)]
     assert {response.status for response in responses} == {200}
     assert all("ratelimit" not in response.headers for response in responses)
     store.down = False
     assert statuses(limited, 1) == [429]
 
 
-def test_a_failing_store_may_refuse_everything(clock, caplog):
+def test_on_store_failure_deny_refuses_all_requests(clock, caplog):
     store = Flaky(clock)
     store.down = True
     limited = limiter(5, store, clock, mode="deny")
-    response = ask(limited)
+    response = fetch(limited)
     assert (response.status, response.json) == (503, {"error": "Service unavailable"})
     refusal = caplog.records[-1]
     assert (refusal.event, refusal.reason) == ("rate_limit_unavailable", "store_failed")
     store.down = False
-    assert ask(limited).status == 200
+    assert fetch(limited).status == 200
 
 
-def test_a_store_that_times_out_does_not_hold_up_every_request(clock):
+def test_a_store_that_times_out_is_not_called_for_each_request(clock):
     store = Flaky(clock)
     store.down, store.delay = True, 0.25
     limited = limiter(100, store, clock)
     assert statuses(limited, 50) == [200] * 50
-    assert store.asked == 1
+    assert store.hits == 1
     clock.now += 1
     store.down = False
     assert statuses(limited, 50) == [200] * 50
-    assert store.asked == 51
+    assert store.hits == 51
 
 
-def test_another_exception_of_a_store_is_not_swallowed():
+def test_other_exceptions_of_a_store_propagate():
     class Broken(MemoryStore):
         def hit(self, key, window):
             raise RuntimeError("a fault")
 
     with pytest.raises(RuntimeError, match="a fault"):
-        ask(RateLimitMiddleware(application, 1, store=Broken()))
+        fetch(RateLimitMiddleware(application, 1, store=Broken()))

@@ -24,7 +24,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def signed(body: bytes = BODY, method: str = "POST", **changes: Any) -> dict[str, Any]:
-    """Return the environ of the request that is signed, with `changes`."""
+    """Return the environ of the signed request, with `changes`."""
     values = {
         "wsgi_url_scheme": "https",
         "HTTP_HOST": "agent.example.com",
@@ -47,7 +47,9 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     ]
 
 
-def test_signed_requests_pass_with_their_body_unread(caplog: pytest.LogCaptureFixture) -> None:
+def test_signed_requests_reach_the_application_with_their_body(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for name, digest in ((SHA256, "sha256"), (SHA1, "sha1"), (ALIAS, "sha1")):
         app, echo = guarded()
         response = send(app, signed(**{name: sign_body(KEY, URL, BODY, digest=digest)}))
@@ -55,7 +57,7 @@ def test_signed_requests_pass_with_their_body_unread(caplog: pytest.LogCaptureFi
     assert reasons(caplog) == []
 
 
-def test_a_signed_form_passes() -> None:
+def test_a_signed_form_is_admitted() -> None:
     app, echo = guarded()
     body = urlencode([("b", "2"), ("a", "1 ä")]).encode()
     signature = sign_form(KEY, URL, [("b", "2"), ("a", "1 ä")])
@@ -63,7 +65,7 @@ def test_a_signed_form_passes() -> None:
     assert (response.status, echo.bodies) == (200, [body])
 
 
-def test_json_with_its_hash_in_the_query_passes() -> None:
+def test_json_with_its_hash_in_the_query_is_admitted() -> None:
     app, echo = guarded()
     query = f"bodySHA256={hashlib.sha256(BODY).hexdigest()}"
     signature = sign_form(KEY, f"https://agent.example.com/swaig?{query}", ())
@@ -106,7 +108,9 @@ def good(digest: str = "sha256", **changes: Any) -> dict[str, Any]:
         (good(RAW_URI="/swaig?a={"), "bad_url"),
     ],
 )
-def test_refusals(changes: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_signatures_are_403_and_logged(
+    changes: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app, echo = guarded(base_url=None)
     response = send(app, signed(**changes))
     assert (response.status, response.body) == (403, b'{"error": "Forbidden: invalid signature"}')
@@ -120,7 +124,7 @@ def test_refusals(changes: dict[str, Any], reason: str, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "post", "TRACE", "PROPFIND"])
-def test_methods_that_may_act_must_be_signed(method: str) -> None:
+def test_unsafe_methods_must_be_signed(method: str) -> None:
     app, echo = guarded()
     statuses: list[str] = []
     app(signed(method=method), lambda status, headers: statuses.append(status))
@@ -129,14 +133,14 @@ def test_methods_that_may_act_must_be_signed(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_safe_methods_pass_unsigned_and_unread(method: str) -> None:
+def test_safe_methods_need_no_signature(method: str) -> None:
     app, echo = guarded()
     assert send(app, signed(b"", method)).status == 200
     assert echo.bodies == [b""]
 
 
 @pytest.mark.parametrize("changes", [{}, {SHA256: "junk"}, {SHA1: ""}, {SHA1: "a", ALIAS: "b"}])
-def test_a_body_is_not_read_without_a_signature(changes: dict[str, Any]) -> None:
+def test_a_body_without_a_well_formed_signature_is_not_read(changes: dict[str, Any]) -> None:
     app, _ = guarded()
     assert send(app, signed(wsgi_input=Unreadable(), **changes)).status == 403
 
@@ -167,7 +171,7 @@ def test_a_chunked_body_is_verified_and_passed_on_with_its_length() -> None:
     assert echo.bodies == [BODY]
 
 
-def test_the_raw_target_is_what_was_signed() -> None:
+def test_the_raw_request_target_is_verified() -> None:
     raw = "/%73waig?a=%2f"
     signature = sign_body(KEY, "https://agent.example.com" + raw, BODY)
     for key in ("RAW_URI", "REQUEST_URI"):
@@ -176,7 +180,7 @@ def test_the_raw_target_is_what_was_signed() -> None:
         assert send(app, request).status == 200
 
 
-def test_the_base_url_decides_about_scheme_and_host() -> None:
+def test_base_url_overrides_scheme_and_host() -> None:
     app, _ = guarded(base_url="https://agent.example.com/")
     request = signed(**good(HTTP_HOST="10.0.0.1:8000", wsgi_url_scheme="http"))
     assert send(app, request).status == 200
@@ -184,7 +188,7 @@ def test_the_base_url_decides_about_scheme_and_host() -> None:
     assert send(app, signed(**good())).status == 403
 
 
-def test_any_key_of_several_verifies() -> None:
+def test_each_of_several_keys_verifies() -> None:
     app, _ = guarded(key=["new key", KEY])
     assert send(app, signed(**good())).status == 200
 
@@ -202,7 +206,7 @@ def test_any_key_of_several_verifies() -> None:
         ({"max_bytes": -1}, "max_bytes"),
     ],
 )
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         guarded(**options)
 
@@ -212,7 +216,7 @@ def test_the_key_is_not_in_the_repr() -> None:
     assert KEY not in repr(app)
 
 
-# -- the host that a URL rests on
+# -- the host in the signed URL
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> int:
@@ -225,7 +229,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> int:
     )
 
 
-def test_a_host_that_anyone_writes_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unverified_host_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     app, _ = guarded()
     send(app, signed(b"", "GET"))
     assert warnings(caplog) == 0
@@ -237,13 +241,13 @@ def test_a_host_that_anyone_writes_is_warned_of_once(caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize(
     ("key", "given", "unset"),
     [
-        # A direct request past the proxy is what the warning is for,
+        # The warning is about direct requests that bypass the proxy,
         ("swaig_wsgi.forwarded", True, False),
-        # and one whose host was put there after the allowlist.
+        # and about a host that was set after the allowlist was checked.
         ("swaig_wsgi.host_allowed", "agent.example.com", "other.example"),
     ],
 )
-def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
+def test_a_host_from_a_trusted_proxy_or_the_allowlist_is_not_logged(
     key: str, given: object, unset: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, _ = guarded()
@@ -257,11 +261,11 @@ def test_a_trusted_proxy_or_an_allowlist_needs_no_warning(
     ("given", "count"),
     [
         ({"HTTP_X_FORWARDED_HOST": "agent.example.com"}, 0),
-        # The host is still what the client wrote.
+        # The host still comes from the client.
         ({"HTTP_X_FORWARDED_PROTO": "https"}, 1),
     ],
 )
-def test_only_a_proxy_that_tells_the_host_silences_the_warning(
+def test_a_proxy_that_does_not_forward_the_host_leaves_it_unverified(
     given: dict[str, str], count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = TrustedProxyMiddleware(guarded()[0], [CLIENT])
@@ -269,15 +273,15 @@ def test_only_a_proxy_that_tells_the_host_silences_the_warning(
     assert warnings(caplog) == count
 
 
-def test_a_base_url_needs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_host_from_the_base_url_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     app, _ = guarded(base_url="https://agent.example.com")
     send(app, signed(**good()))
     assert warnings(caplog) == 0
 
 
-# -- what is passed on untouched
+# -- passing through
 
 
 @pytest.mark.parametrize("sent", [signed(b"", "GET"), signed(**good())], ids=["GET", "POST"])
-def test_iterable_start_response_and_environ_are_passed_on(sent: dict[str, Any]) -> None:
+def test_iterable_and_start_response_are_passed_through(sent: dict[str, Any]) -> None:
     check_delegates(lambda app: WebhookSignatureMiddleware(app, KEY), sent)

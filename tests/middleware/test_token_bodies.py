@@ -18,7 +18,7 @@ from support.wsgi import Recorder, send
 from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
 
 
-def test_the_body_that_is_passed_on_ends_at_its_length():
+def test_the_application_cannot_read_beyond_the_declared_length():
     seen = []
 
     def app(environ, start_response):
@@ -34,7 +34,7 @@ def test_the_body_that_is_passed_on_ends_at_its_length():
     assert environ["wsgi.input_terminated"] is True
 
 
-def test_a_chunked_call_gets_a_length():
+def test_a_chunked_body_is_passed_on_with_a_length():
     endpoint, app = guarded()
     environ = request(
         CONTENT_LENGTH=None, HTTP_TRANSFER_ENCODING="chunked", wsgi_input_terminated=True
@@ -47,7 +47,7 @@ def test_a_chunked_call_gets_a_length():
 
 
 @pytest.mark.parametrize("content_type", [None, "", "application/json; charset=utf-8"])
-def test_types_that_may_be_json(content_type):
+def test_a_missing_or_json_content_type_is_accepted(content_type):
     _, app = guarded()
     assert send(app, request(CONTENT_TYPE=content_type)).status == 200
 
@@ -66,13 +66,13 @@ def test_types_that_may_be_json(content_type):
         ({"function": "transfer_funds", "call_id": "root.２"}, "wrong_call"),
         ({"function": "transfer_funds", "call_id": None}, "wrong_call"),
         ({"function": "transfer_funds", "conversation_id": "root.3"}, "wrong_call"),
-        # The first of the call's own ids is the one that counts.
+        # `call_id` takes precedence over `call.call_id`.
         ({**CALL, "call_id": "root.3", "call": {"call_id": "root.2"}}, "wrong_call"),
         ({"function": "transfer_funds", "other": {"call_id": "root.2"}}, "wrong_call"),
         ({"FUNCTION": "transfer_funds", "call_id": "root.2"}, "wrong_function"),
     ],
 )
-def test_a_call_that_names_another_call_or_none(call, reason, caplog):
+def test_a_body_without_the_function_and_call_of_the_token_is_refused(call, reason, caplog):
     check_refused(request(call), caplog, 403, FORBIDDEN, reason)
 
 
@@ -84,22 +84,22 @@ def test_a_call_that_names_another_call_or_none(call, reason, caplog):
         {**CALL, "call_id": "root.3", "conversation_id": "root.2"},
     ],
 )
-def test_a_token_may_prove_what_it_may_prove_to_an_agent(call):
+def test_a_token_verifies_each_call_id_of_the_body(call):
     endpoint, app = guarded()
     assert send(app, request(call)).status == 200
-    # The verified id, whatever the body contains.
+    # The call id that the token verifies, not the first one in the body.
     assert endpoint.environs[0]["swaig_wsgi.call_id"] == "root.2"
 
 
 @pytest.mark.parametrize("value", [1, True, 1.5, [], ["root.2"], {}, {"root.2": 1}])
 @pytest.mark.parametrize("member", ["call_id", "function", "conversation_id"])
-def test_members_that_are_no_text(member, value, caplog):
+def test_members_that_are_not_strings_are_refused(member, value, caplog):
     error = {"error": f"Bad request: {member} must be a string"}
     check_refused(request({**CALL, member: value}), caplog, 400, error, "bad_request")
 
 
 @pytest.mark.parametrize(
-    ("body", "what"),
+    ("body", "message"),
     [
         (b"{", "not JSON"),
         (b"call_id=root.2&function=transfer_funds", "not JSON"),
@@ -114,8 +114,8 @@ def test_members_that_are_no_text(member, value, caplog):
     ],
     ids=lambda value: repr(value[:20]),
 )
-def test_bodies_that_two_could_read_differently(body, what, caplog):
-    error = {"error": f"Bad request: {what}"}
+def test_ambiguous_json_is_refused(body, message, caplog):
+    error = {"error": f"Bad request: {message}"}
     check_refused(request(body), caplog, 400, error, "bad_request")
 
 
@@ -128,21 +128,21 @@ def test_bodies_that_two_could_read_differently(body, what, caplog):
         "application/json; charset=utf-7",
     ],
 )
-def test_a_body_that_is_json_here_and_a_form_behind(content_type, caplog):
+def test_other_content_types_are_refused(content_type, caplog):
     body = json.dumps({**CALL, "x": "&function=other&call_id=root.3&y="}).encode()
     error = {"error": "Unsupported media type"}
     environ = request(body, CONTENT_TYPE=content_type)
     check_refused(environ, caplog, 415, error, "unsupported_media_type")
 
 
-def test_a_body_of_the_most_bytes():
+def test_a_body_of_exactly_the_limit_is_accepted():
     raw = json.dumps(CALL).encode()
     endpoint, app = guarded(max_bytes=len(raw))
     assert send(app, request(raw)).status == 200
     assert endpoint.bodies == [raw]
 
 
-def test_a_body_over_the_limit(caplog):
+def test_a_body_over_the_limit_is_refused(caplog):
     raw = json.dumps(CALL).encode()
     error = {"error": "Request too large"}
     for extra in ({}, {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}):
@@ -151,7 +151,7 @@ def test_a_body_over_the_limit(caplog):
         check_refused(environ, caplog, 413, error, reason, max_bytes=len(raw) - 1)
 
 
-def test_the_default_limit_is_a_mebibyte():
+def test_the_default_limit_is_one_mebibyte():
     call = {**CALL, "x": ""}
     padding = 1_048_576 - len(json.dumps(call))
     _, app = guarded()
@@ -178,7 +178,7 @@ def test_the_default_limit_is_a_mebibyte():
         ),
     ],
 )
-def test_bodies_that_cannot_be_framed(changes, status, error, reason, caplog):
+def test_bad_framing_is_refused(changes, status, error, reason, caplog):
     environ = request(**changes)
     endpoint = Recorder()
     with caplog.at_level(logging.WARNING, "swaig_wsgi.security"):

@@ -30,7 +30,7 @@ def expired() -> str:
     return sign_token(key, "transfer_funds", "root.2", int(time.time()) - 1, "a1b2c3d4")
 
 
-def test_a_call_with_its_token_gets_through_as_if_unread():
+def test_a_call_with_a_valid_token_reaches_the_application_unchanged():
     endpoint, app = guarded()
     environ = request(HTTP_X_OTHER="kept")
     original = dict(environ)
@@ -47,7 +47,7 @@ def test_a_call_with_its_token_gets_through_as_if_unread():
     "query",
     ["__token={}", "__token={}%3D%3D", "a=1&__token={}", "%5F_token={}&a=%26", "__token={}&;"],
 )
-def test_queries_with_one_token(query):
+def test_the_token_is_read_from_any_valid_query(query):
     sessions = SESSIONS
     call_id = next(c for c in ("c", "cc", "ccc") if len(token(call_id=c)) % 4 == 2)
     text = token(call_id=call_id, sessions=sessions)
@@ -81,7 +81,7 @@ def test_queries_with_one_token(query):
     ],
     ids=itertools.count(),
 )
-def test_no_call_without_its_token(query, reason, caplog):
+def test_a_call_without_a_valid_token_is_refused(query, reason, caplog):
     check_refused(request(query=query), caplog, 403, FORBIDDEN, reason)
 
 
@@ -91,7 +91,7 @@ def test_a_missing_query_string_is_a_missing_token():
 
 
 @pytest.mark.parametrize("position", range(0, len(token()), 7))
-def test_no_call_with_a_tampered_token(position):
+def test_a_tampered_token_is_refused(position):
     endpoint, app = guarded()
     text = token()
     changed = text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
@@ -103,7 +103,7 @@ def test_no_call_with_a_tampered_token(position):
     "path",
     ["/swaig", "/swaig/", "/swaig/x", "//swaig", "/swaig//", "/a/../swaig", "/./swaig", "swaig"],
 )
-def test_no_spelling_of_the_path_slips_past(path):
+def test_no_spelling_of_the_path_bypasses_the_check(path):
     endpoint = Recorder()
     app = ToolTokenMiddleware(endpoint, SESSIONS)
     for extra in ({}, {"SCRIPT_NAME": "/elsewhere"}):
@@ -112,7 +112,7 @@ def test_no_spelling_of_the_path_slips_past(path):
     assert endpoint.environs == []
 
 
-def test_paths_beside_it_are_left_alone():
+def test_other_paths_need_no_token():
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [environ["PATH_INFO"].encode()]
@@ -154,12 +154,12 @@ def test_every_method_needs_a_token(method):
     ],
     ids=itertools.count(),
 )
-def test_an_unauthenticated_client_cannot_stall_a_worker_with_a_body(query):
+def test_a_body_without_a_valid_token_is_not_read(query):
     app = ToolTokenMiddleware(Recorder(), SESSIONS)
     assert send(app, request(query=query, wsgi_input=Unreadable())).status == 403
 
 
-def test_the_verified_id_cannot_come_from_elsewhere():
+def test_the_verified_call_id_in_environ_cannot_be_forged():
     endpoint, app = guarded()
     assert send(app, request(**{"swaig_wsgi.call_id": "forged"})).status == 200
     assert send(app, request(path="/other", **{"swaig_wsgi.call_id": "forged"})).status == 200
@@ -169,7 +169,7 @@ def test_the_verified_id_cannot_come_from_elsewhere():
     assert "swaig_wsgi.call_id" not in refused
 
 
-def test_no_reason_reaches_the_caller():
+def test_every_refusal_sends_the_same_response():
     responses = set()
     for query in (
         "",
@@ -185,7 +185,7 @@ def test_no_reason_reaches_the_caller():
     assert len(responses) == 1
 
 
-def test_an_earlier_key_still_opens_the_door():
+def test_tokens_signed_with_a_fallback_key_are_accepted():
     old = SessionManager(secret_key="what was the secret before that.")
     ring = SessionManager(secret_key=SECRET, fallback_keys=["what was the secret before that."])
     for sessions, status in ((ring, 200), (SESSIONS, 403)):
@@ -193,7 +193,7 @@ def test_an_earlier_key_still_opens_the_door():
         assert send(app, request(query="__token=" + token(sessions=old))).status == status
 
 
-def test_call_ids_in_other_scripts():
+def test_non_ascii_call_ids_are_supported():
     call_id = "ürüm-☎ ~?"
     endpoint, app = guarded()
     environ = request(
@@ -203,13 +203,13 @@ def test_call_ids_in_other_scripts():
     assert endpoint.environs[0]["swaig_wsgi.call_id"] == call_id
 
 
-def test_the_response_of_the_application_is_passed_on_untouched():
+def test_iterable_exc_info_and_write_are_passed_through():
     headers = [("X-A", "1")]
     sent = pass_through(lambda app: ToolTokenMiddleware(app, SESSIONS), request(), headers)
     assert sent == [headers] * 2
 
 
-def test_what_the_application_raises_is_passed_on():
+def test_exceptions_of_the_application_propagate():
     def app(environ, start_response):
         raise ValueError("of the application")
 
@@ -227,6 +227,6 @@ def test_invalid_sessions_are_rejected(sessions):
     "options",
     [{"protect": "/swaig"}, {"protect": ["swaig"]}, {"max_bytes": -1}, {"max_bytes": "1"}],
 )
-def test_options_that_are_unusable(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(ValueError, match=r"protect|path pattern|max_bytes"):
         ToolTokenMiddleware(Recorder(), SESSIONS, **options)

@@ -10,10 +10,10 @@ def application(environ, start_response):
     return [b"ok"] if environ["REQUEST_METHOD"] != "HEAD" else []
 
 
-def ask(app, address=CLIENT, **options):
+def fetch(app, address=CLIENT, **options):
     """Return the response to a request from `address` below a mount point."""
     return request(app, **{"SCRIPT_NAME": "/mounted", "REMOTE_ADDR": address, **options})
 
 
 def statuses(app, times, **options):
-    return [ask(app, **options).status for _ in range(times)]
+    return [fetch(app, **options).status for _ in range(times)]
