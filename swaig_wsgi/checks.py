@@ -12,6 +12,9 @@ from .config import Settings
 __all__ = ["Finding", "check_settings"]
 
 
+_DEFAULT_SIZE = "1 MiB, an agent's default; SWML_MAX_REQUEST_SIZE sets another"
+
+
 class Finding(NamedTuple):
     """The finding for one item of the checklist."""
 
@@ -51,13 +54,7 @@ def check_settings(settings: Settings) -> list[Finding]:
             f"{len(hosts or ())} allowed",
             "any Host is accepted, also in webhook URLs; set SWML_ALLOWED_HOSTS",
         ),
-        Finding(
-            "ok",
-            "request size",
-            f"{size} bytes"
-            if size is not None
-            else "1 MiB, an agent's default; SWML_MAX_REQUEST_SIZE sets another",
-        ),
+        Finding("ok", "request size", _DEFAULT_SIZE if size is None else f"{size} bytes"),
         Finding("note", "secure tools", "give secure=True to tools that move money, calls or data"),
         _public_url(settings),
         _log_level(settings.log_level),

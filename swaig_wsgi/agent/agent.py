@@ -330,13 +330,12 @@ class Agent:
         return self.validate_basic_auth if overridden else None
 
     @overload
-    def get_basic_auth_credentials(self) -> tuple[str, str]: ...
+    def get_basic_auth_credentials(
+        self, include_source: Literal[False] = False
+    ) -> tuple[str, str]: ...
 
     @overload
     def get_basic_auth_credentials(self, include_source: Literal[True]) -> tuple[str, str, str]: ...
-
-    @overload
-    def get_basic_auth_credentials(self, include_source: Literal[False]) -> tuple[str, str]: ...
 
     def get_basic_auth_credentials(
         self, include_source: bool = False

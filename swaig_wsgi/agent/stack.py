@@ -26,10 +26,7 @@ DEFAULT_MAX_REQUEST_SIZE = 1_048_576
 def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) -> WSGIApplication:
     """Return the WSGI application of `agent`, with all of its layers.
 
-    Args:
-        agent: with its route, settings and parts.
-        auth: methods of authentication that are accepted in addition to Basic.
-        readiness: the checks behind ``/ready``.
+    The methods of `auth` are accepted in addition to Basic.
     """
     # An agent serves machines, not browsers, so it can be stricter than a site. As in the SDK, any
     # origin may read responses, but never with credentials that the browser adds.

@@ -275,14 +275,10 @@ def token_from_query(query_string: str) -> str | None:
     """
     if "__token" not in query_string and "%" not in query_string:
         return None
-    found = [pair for pair in query_string.split("&") if _names_token(pair)]
-    if ";" in query_string:
-        pieces = re.split("[&;]", query_string)
-        if sum(_names_token(piece) for piece in pieces) > 1:
-            raise TokenError("repeated")
-    if len(found) > 1:
+    if sum(map(_names_token, re.split("[&;]", query_string))) > 1:
         raise TokenError("repeated")
-    return unquote_plus(found[0].partition("=")[2]) if found else None
+    found = next(filter(_names_token, query_string.split("&")), None)
+    return None if found is None else unquote_plus(found.partition("=")[2])
 
 
 def _names_token(pair: str) -> bool:

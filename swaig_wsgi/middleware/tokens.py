@@ -75,27 +75,23 @@ class ToolTokenMiddleware:
         if unshared is not None:
             return refuse(environ, start_response, unshared)
         try:
-            token = self._open_token(environ)
+            text = token_from_query(environ.get("QUERY_STRING", ""))
+            if text is None:
+                raise TokenError("missing")
+            token = self.sessions.open_token(text)
             content_type = environ.get("CONTENT_TYPE")
             if content_type and not is_json_type(content_type):
                 raise unsupported_media_type()
             body = read_body(environ, self.max_bytes)
             _check_call(token, body)
         except TokenError as error:
-            detail = key_detail(self.sessions, error.reason)
-            refusal = invalid_tool_token(error.reason, detail)
+            refusal = invalid_tool_token(error.reason, key_detail(self.sessions, error.reason))
             return refuse(environ, start_response, refusal)
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
         replay_body(environ, body)
         environ["swaig_wsgi.call_id"] = token.call_id
         return self.app(environ, start_response)
-
-    def _open_token(self, environ: WSGIEnvironment) -> ToolToken:
-        text = token_from_query(environ.get("QUERY_STRING", ""))
-        if text is None:
-            raise TokenError("missing")
-        return self.sessions.open_token(text)
 
 
 def key_detail(sessions: SessionManager, reason: str) -> str:

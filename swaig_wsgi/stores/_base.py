@@ -131,10 +131,6 @@ def value_too_large() -> ValueError:
 
 
 def check_seconds(name: str, seconds: float) -> None:
-    """Reject an invalid window or TTL.
-
-    Raises:
-        ValueError: `seconds` is not a positive number, or too large for a store.
-    """
+    """Raise ValueError unless `seconds` is a positive number that fits every store."""
     if not (isinstance(seconds, (int, float)) and 0 < seconds <= _MAX_SECONDS):
         raise ValueError(f"{name} must be a positive number of seconds, not {seconds!r}")

@@ -58,7 +58,7 @@ def describe(annotation: Any, where: str, within: tuple[type, ...] = ()) -> Desc
 
     Args:
         annotation: resolved, not a string.
-        where: the annotated object, for error messages.
+        where: names the annotated object in error messages.
         within: the enclosing dataclasses.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Parsing of the platform's requests."""
+"""Parsing of the platform's requests; malformed ones raise JSONBodyError."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ class FunctionCall:
 
 
 def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
-    """Return ``call_id``, else ``call.call_id``, else the query's call id, else None.
-
-    Raises:
-        JSONBodyError: an id is not a string, or is too long.
-    """
+    """Return ``call_id``, else ``call.call_id``, else the query's call id, else None."""
     call_id = call_id_in(body)
     return check_call_id(query) if call_id is None and query else call_id
 
@@ -34,9 +30,6 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
 
     The arguments are ``argument.parsed[0]`` if that is an object, else ``argument.raw``
     parsed, else ``argument`` itself.
-
-    Raises:
-        JSONBodyError: the name is missing, or the arguments are not an object.
     """
     name = body.get("function")
     if not isinstance(name, str) or not name:
@@ -59,19 +52,13 @@ def _arguments(argument: Any) -> dict[str, Any]:
             return loads_object(raw.encode("utf-8"))
         except JSONBodyError as error:
             raise JSONBodyError(f"argument.raw is {error.what}") from None
-    if isinstance(parsed, list):
-        if parsed:
-            raise JSONBodyError("argument.parsed[0] must be an object")
-        return {}
-    return argument
+    if isinstance(parsed, list) and parsed:
+        raise JSONBodyError("argument.parsed[0] must be an object")
+    return {} if isinstance(parsed, list) else argument
 
 
 def requested_functions(body: Mapping[str, Any]) -> list[str] | None:
-    """Return the names in a request for signatures; None or an empty list means all.
-
-    Raises:
-        JSONBodyError: ``functions`` is not a list of strings.
-    """
+    """Return the names in a request for signatures; None or an empty list means all."""
     names = body.get("functions")
     if names is None:
         return None

@@ -50,11 +50,7 @@ def respond_json(
     value: Any,
     headers: Headers = (),
 ) -> Iterable[bytes]:
-    """Respond with `value` as JSON.
-
-    Raises:
-        ValueError, TypeError: `value` is not JSON-serializable.
-    """
+    """Respond with `value` as JSON; raise as :func:`encode_json` does."""
     return respond(environ, start_response, status, encode_json(value), headers)
 
 
