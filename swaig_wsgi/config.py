@@ -13,6 +13,7 @@ from .core.proxies import MAX_HOPS, trusted_proxies
 from .core.store_urls import check_store_url
 from .core.tokens import MIN_SECRET_BYTES
 from .core.urls import parse_base_url
+from .stores._file_access import UnsafeFileError, check_access
 
 __all__ = ["ConfigurationError", "Settings"]
 
@@ -225,7 +226,7 @@ class Settings:
 
         Raises:
             ConfigurationError: a value is invalid, a secret is given both ways, or its file cannot
-                be read.
+                be read or can be written by other users.
         """
         return cls(**_read(os.environ if environ is None else environ))
 
@@ -286,7 +287,10 @@ def _read_secret_file(variable: str, path: object) -> str:
         raise ConfigurationError(f"{variable}: expected a path, not {type(path).__name__}")
     try:
         with open(path, encoding="utf-8") as file:
+            check_access(f"{variable}: the file it names", os.fstat(file.fileno()))
             value = file.read()
+    except UnsafeFileError as error:
+        raise ConfigurationError(str(error)) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path, or not UTF-8 text"
         # Omit the path: an operator who confused the two variables has put the secret there.

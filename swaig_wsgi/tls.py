@@ -11,6 +11,7 @@ from typing import Any
 from .config import ConfigurationError, Settings
 from .core.headers import PRELOAD_MIN_AGE, hsts_value
 from .middleware.headers import HSTSMiddleware
+from .stores._file_access import UnsafeFileError, check_access
 from .wsgi._types import WSGIApplication
 
 __all__ = ["SslConfig"]
@@ -135,8 +136,8 @@ class SslConfig:
 
         Raises:
             ConfigurationError: TLS is not enabled, or a file is not set, missing, unreadable, not
-                PEM, encrypted, or the key of another certificate. The message names the file and
-                the variable.
+                PEM, encrypted, or the key of another certificate, or other users may write the
+                key. The message names the file and the variable.
         """
         if not self.enabled:
             raise ConfigurationError("SWML_SSL_ENABLED: TLS is not enabled; set it to true")
@@ -174,7 +175,12 @@ class SslConfig:
     def _read(self, name: str, path: str) -> str:
         try:
             with open(path, encoding="utf-8") as file:
+                if name == "key_path":
+                    subject = f"{_VARIABLES[name]}: the file {path!r}"
+                    check_access(subject, os.fstat(file.fileno()))
                 return file.read()
+        except UnsafeFileError as error:
+            raise ConfigurationError(str(error)) from None
         except OSError as error:
             raise self._error(name, f"cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:

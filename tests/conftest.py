@@ -48,6 +48,13 @@ def clean_environ(**variables: str) -> dict[str, str]:
     return {**kept, **variables}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _private_keys() -> None:
+    """Make the keys of the tests private, which the umask of a checkout does not."""
+    for key in (Path(__file__).parent / "certs").glob("*key.pem"):
+        key.chmod(0o600)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in set(os.environ) - set(clean_environ()):

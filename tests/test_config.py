@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 
@@ -200,6 +201,34 @@ def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
         assert read == (tuple(value.split()) if isinstance(read, tuple) else value)
         with pytest.raises(ConfigurationError, match=f"^{variable}: set both"):
             Settings.from_env({**source, variable: value})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs modes of files")
+def test_attack_a_secret_file_that_others_may_write_is_rejected(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mounted, data = tmp_path / "secret", tmp_path / "..data"
+    data.write_text(SECRET)
+    mounted.symlink_to(data)  # as Kubernetes mounts secrets
+    for each in fields(Settings):
+        if not each.metadata["secret"]:
+            continue
+        variable = f"{each.metadata['variable']}_FILE"
+        for mode in (0o666, 0o660, 0o602):
+            data.chmod(mode)
+            with pytest.raises(ConfigurationError) as caught:
+                Settings.from_env({variable: str(mounted)})
+            assert str(caught.value).startswith(
+                f"{variable}: the file it names can be written by other users (mode {mode:04o});"
+            )
+            assert SECRET not in str(caught.value)
+    assert caplog.messages == []
+    data.chmod(0o444)
+    variables = {"SIGNALWIRE_SWAIG_SECRET_FILE": str(mounted)}
+    assert Settings.from_env(variables).swaig_secret == SECRET
+    assert caplog.messages == [
+        "SIGNALWIRE_SWAIG_SECRET_FILE: the file it names can be read by other users (mode 0444)"
+    ]
 
 
 def test_a_secret_in_the_wrong_variable_is_not_repeated() -> None:

@@ -1,5 +1,6 @@
 import builtins
 import contextlib
+import os
 import shutil
 import socket
 import ssl
@@ -272,6 +273,26 @@ def test_a_file_without_permission_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "open", guarded)
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*Permission denied"):
         tls().create_context()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs modes of files")
+def test_attack_a_key_that_others_may_write_is_rejected(tmp_path, caplog):
+    key = tmp_path / "key.pem"
+    shutil.copy(KEY, key)
+    (tmp_path / "link.pem").symlink_to(key)
+    config = tls(key_path=tmp_path / "link.pem")
+    for mode in (0o666, 0o620):
+        key.chmod(mode)
+        for read in (config.create_context, config.get_key):
+            with pytest.raises(ConfigurationError) as caught:
+                read()
+            assert str(caught.value).startswith(
+                f"SWML_SSL_KEY_PATH: the file {str(tmp_path / 'link.pem')!r} can be written by"
+            )
+    assert caplog.messages == []
+    key.chmod(0o640)
+    assert isinstance(config.create_context(), ssl.SSLContext)
+    assert "link.pem' can be read by other users (mode 0640)" in caplog.text
 
 
 def test_the_key_of_another_certificate_is_rejected():

@@ -30,6 +30,7 @@ from functools import partial
 from typing import TypeVar
 
 from ..concurrency import system_lock, system_sleep
+from ._file_access import check_access
 
 _T = TypeVar("_T")
 FileID = tuple[int, int]
@@ -124,7 +125,8 @@ def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Con
     """Return a connection in autocommit mode to the file at `path`.
 
     The caller holds the lock of :func:`this_process`. A missing file is created, readable by its
-    owner only; the log of a removed predecessor is not read. An existing one keeps its mode.
+    owner only; the log of a removed predecessor is not read. An existing one keeps its mode. In a
+    directory where others may create files, they could supply the log that SQLite reads.
 
     Args:
         path: an absolute path.
@@ -132,10 +134,15 @@ def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Con
         deadline: by ``time.monotonic()``; how long to wait for other processes.
 
     Raises:
-        OSError: the file cannot be created.
+        OSError: the file cannot be created, or other users may write it or to its directory.
         sqlite3.Error: it is not a database, or was locked until the deadline.
     """
+    for directory in {os.path.dirname(path), os.path.dirname(os.path.realpath(path))}:
+        check_access(f"the directory {directory}", os.stat(directory))
     _create_file(path)
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            check_access(f"the file {name}", os.stat(name))
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         for statement in ("PRAGMA journal_mode = WAL", f"PRAGMA synchronous = {synchronous}"):
