@@ -198,8 +198,8 @@ class Decision:
     """The outcome of authenticating a request."""
 
     result: AuthResult | None
-    #: Why there is no result, for the log only: "missing_credentials", "bad_credentials",
-    #: "malformed_credentials" or "validator_error".
+    #: Why there is no result, for the log only: "missing_credentials", "bad_credentials" or
+    #: "malformed_credentials"; other authenticators have further reasons.
     reason: str = ""
     #: Whether the request carried no credentials of any configured kind.
     anonymous: bool = False

@@ -1,4 +1,4 @@
-"""Authentication by Basic, bearer token, API key or a custom validator."""
+"""Authentication by Basic, bearer token, API key (see :mod:`..core.auth`) or a validator."""
 
 from __future__ import annotations
 

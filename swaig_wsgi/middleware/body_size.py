@@ -1,4 +1,4 @@
-"""A limit on the size of request bodies."""
+"""A limit on the size of request bodies, as :mod:`..core.body_size` decides."""
 
 from __future__ import annotations
 

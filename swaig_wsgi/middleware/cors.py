@@ -1,4 +1,4 @@
-"""Cross-origin resource sharing (CORS), and protection from cross-site request forgery (CSRF)."""
+"""CORS, and protection from cross-site request forgery, as :mod:`..core.cors` decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The host allowlist."""
+"""The host allowlist, as :mod:`..core.hosts` decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's request as the outermost trusted proxy received it."""
+"""The client's request before trusted proxies, as :mod:`..core.proxies` decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A limit on the requests of each client."""
+"""A limit on the requests of each client, as :mod:`..core.rate_limit` decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification of webhook signatures."""
+"""Verification of webhook signatures, as :mod:`..core.signatures` decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification of tool tokens."""
+"""Verification of tool tokens, as :mod:`..core.tokens` decides."""
 
 from __future__ import annotations
 
