@@ -1,4 +1,4 @@
-"""An agent to try things on, and a client that may log in."""
+"""An agent with two tools, and a client with the agent's credentials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AgentClient(Client):
 
     def tools(self, *args: Any, **options: Any) -> dict[str, dict[str, Any]]:
         ai = ai_of(self.document(*args, **options))
-        return {each["function"]: each for each in ai["SWAIG"]["functions"]}
+        return {function["function"]: function for function in ai["SWAIG"]["functions"]}
 
 
 def ai_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def calls() -> list[Any]:
 
 @pytest.fixture
 def make_agent(calls: list[Any]) -> Any:
-    """Make an agent with the open tool ``look`` and the secure tool ``pay``."""
+    """Return a function that makes an agent with the open tool ``look`` and the secure ``pay``."""
 
     def make(**options: Any) -> AgentApp:
         options.setdefault("basic_auth", ("admin", "p@ss:w/ö"))

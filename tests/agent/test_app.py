@@ -1,4 +1,4 @@
-"""AgentApp: construction, credentials, its layers, and its development server."""
+"""AgentApp: construction, credentials, layers, rendering and tools."""
 
 from __future__ import annotations
 
@@ -35,19 +35,23 @@ from swaig_wsgi import AgentApp, AuthHandler, ConfigurationError, Settings
         {"record_format": "flac"},
     ],
 )
-def test_wrong_arguments_are_refused(options: dict[str, Any]) -> None:
+def test_invalid_arguments_are_rejected(options: dict[str, Any]) -> None:
     name = options.pop("name", "bank")
-    with pytest.raises(ValueError):  # noqa: PT011 - each module words its own
+    with pytest.raises(ValueError):  # noqa: PT011 - the message depends on the argument
         AgentApp(name, **options)
 
 
-def test_a_wrong_variable_shows_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_environment_variable_raises_at_construction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
     with pytest.raises(ConfigurationError, match="^SWML_RATE_LIMIT: "):
         AgentApp("bank")
 
 
-def test_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_comes_from_the_argument_then_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert AgentApp("bank").port == 3000
     monkeypatch.setenv("PORT", "8080")
     assert AgentApp("bank").port == 8080
@@ -55,7 +59,7 @@ def test_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("level", ["error", "critical"])
-def test_the_log_level_is_set_and_leaves_the_security_log_on(
+def test_the_log_level_does_not_silence_the_security_log(
     level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loggers = [logging.getLogger(name) for name in ("swaig_wsgi", "swaig_wsgi.security")]
@@ -67,22 +71,24 @@ def test_the_log_level_is_set_and_leaves_the_security_log_on(
         assert not loggers[0].isEnabledFor(logging.WARNING)
         assert loggers[0].isEnabledFor(logging.CRITICAL)
         assert loggers[1].isEnabledFor(logging.WARNING)
-        # A level of its own takes precedence.
+        # An explicit level takes precedence.
         loggers[1].setLevel(logging.ERROR)
         AgentApp("bank")
         assert loggers[1].level == logging.ERROR
     finally:
-        for logger, each in zip(loggers, before, strict=True):
-            logger.setLevel(each)
+        for logger, previous in zip(loggers, before, strict=True):
+            logger.setLevel(previous)
 
 
 # -- credentials
 
 
-def test_credentials_and_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = AgentApp("bank", basic_auth=("admin", "hunter2"))
-    assert given.get_basic_auth_credentials() == ("admin", "hunter2")
-    assert given.get_basic_auth_credentials(True) == ("admin", "hunter2", "provided")
+def test_credentials_are_provided_generated_or_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provided = AgentApp("bank", basic_auth=("admin", "hunter2"))
+    assert provided.get_basic_auth_credentials() == ("admin", "hunter2")
+    assert provided.get_basic_auth_credentials(True) == ("admin", "hunter2", "provided")
     user, password, source = AgentApp("bank").get_basic_auth_credentials(include_source=True)
     assert (user, source) == ("bank", "generated")
     assert re.fullmatch("[0-9a-f]{16}", password)
@@ -94,7 +100,7 @@ def test_credentials_and_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert AgentApp("bank").get_basic_auth_credentials(True) == ("env", "pw", "environment")
 
 
-def test_generated_credentials_are_announced_without_the_password(
+def test_generated_credentials_are_logged_without_the_password(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     agent = AgentApp("bank")
@@ -107,23 +113,23 @@ def test_generated_credentials_are_announced_without_the_password(
     assert caplog.text == ""
 
 
-def test_without_a_setting_a_body_may_have_a_mebibyte(client: Any) -> None:
+def test_the_default_body_limit_is_one_mebibyte(client: Any) -> None:
     body = b'{"call_id": "call-1"}'
     for size, status in ((1_048_576, 200), (1_048_577, 413)):
         response = client.post("/", body=body.ljust(size), CONTENT_TYPE="application/json")
         assert response.status == status
 
 
-def test_a_subclass_can_only_refuse(make_agent: Any, client_of: Any) -> None:
+def test_validate_basic_auth_can_only_refuse(make_agent: Any, client_of: Any) -> None:
     seen: list[tuple[str, str]] = []
 
-    def agent_that_says(verdict: Any) -> Any:
-        class Careful(AgentApp):
+    def client_with(verdict: Any) -> Any:
+        class Validating(AgentApp):
             def validate_basic_auth(self, username: str, password: str) -> Any:
                 seen.append((username, password))
                 return verdict() if callable(verdict) else verdict
 
-        return client_of(make_agent(cls=Careful))
+        return client_of(make_agent(cls=Validating))
 
     async def later() -> bool:
         return True
@@ -131,26 +137,26 @@ def test_a_subclass_can_only_refuse(make_agent: Any, client_of: Any) -> None:
     def fails() -> bool:
         raise RuntimeError("no")
 
-    assert agent_that_says(True).get("/").status == 200
-    assert agent_that_says(later).get("/").status == 200
+    assert client_with(True).get("/").status == 200
+    assert client_with(later).get("/").status == 200
     for verdict in (False, None, 1, "yes", fails):
-        assert agent_that_says(verdict).get("/").status == 401
+        assert client_with(verdict).get("/").status == 401
     assert set(seen) == {("admin", "p@ss:w/ö")}
     plain = make_agent(auth=AuthHandler(basic_auth=("other", "pw")))
     assert plain.validate_basic_auth("admin", "p@ss:w/ö") is True
     assert plain.validate_basic_auth("other", "pw") is True
-    assert plain.validate_basic_auth("nobody", "wrong") is False
+    assert plain.validate_basic_auth("unknown", "wrong") is False
     patched = make_agent()
     client = client_of(patched)
     assert client.get("/").status == 200
     patched.validate_basic_auth = lambda username, password: False
     assert client.get("/").status == 401
     seen.clear()
-    assert agent_that_says(True).get("/", auth=("admin", "wrong")).status == 401
+    assert client_with(True).get("/", auth=("admin", "wrong")).status == 401
     assert seen == []
 
 
-def test_other_methods_stand_beside_basic(make_agent: Any, client_of: Any) -> None:
+def test_other_methods_are_accepted_in_addition_to_basic(make_agent: Any, client_of: Any) -> None:
     client = client_of(make_agent(auth=AuthHandler(bearer_token="tok", api_key="key")))
     assert client.get("/").status == 200
     for headers in ({"Authorization": "Bearer tok"}, {"X-Api-Key": "key"}):
@@ -158,11 +164,11 @@ def test_other_methods_stand_beside_basic(make_agent: Any, client_of: Any) -> No
     for headers in ({}, {"Authorization": "Bearer no"}, {"X-Api-Key": "no"}):
         assert client.get("/", auth=None, headers=headers).status == 401
     challenges = client.get("/", auth=None).headers.get_all("WWW-Authenticate")
-    assert [each.split()[0] for each in challenges].count("Basic") == 1
-    assert any(each.startswith("Bearer") for each in challenges)
+    assert [challenge.split()[0] for challenge in challenges].count("Basic") == 1
+    assert any(challenge.startswith("Bearer") for challenge in challenges)
 
 
-def test_a_handler_that_admits_everything_opens_nothing(make_agent: Any, client_of: Any) -> None:
+def test_an_open_auth_handler_does_not_open_the_agent(make_agent: Any, client_of: Any) -> None:
     client = client_of(make_agent(auth=AuthHandler()))
     assert client.get("/", auth=None).status == 401
     assert client.get("/").status == 200
@@ -171,7 +177,7 @@ def test_a_handler_that_admits_everything_opens_nothing(make_agent: Any, client_
 # -- the stack
 
 
-def test_every_response_carries_the_headers(client: Any) -> None:
+def test_every_response_carries_the_security_headers(client: Any) -> None:
     responses = [
         client.get("/"),
         client.get("/", auth=None),
@@ -180,7 +186,7 @@ def test_every_response_carries_the_headers(client: Any) -> None:
         client.post("/swaig", body=b"{", CONTENT_TYPE="application/json"),
         client.get("/", headers={"Host": "a b"}),
     ]
-    assert [each.status for each in responses] == [200, 401, 404, 200, 400, 400]
+    assert [response.status for response in responses] == [200, 401, 404, 200, 400, 400]
     for response in responses:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["X-Frame-Options"] == "DENY"
@@ -195,13 +201,13 @@ def test_every_response_carries_the_headers(client: Any) -> None:
         assert len(names) == len(set(names))
 
 
-def test_any_origin_may_read_but_never_with_credentials(client: Any) -> None:
+def test_by_default_any_origin_is_allowed_without_credentials(client: Any) -> None:
     response = client.get("/", headers={"Origin": "https://app.example.com"})
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-def test_csrf_protection_without_a_list_allows_no_foreign_origin(
+def test_csrf_protection_without_origins_allows_no_other_origin(
     make_agent: Any, client_of: Any
 ) -> None:
     client = client_of(make_agent(settings=Settings(csrf_protection=True)))
@@ -209,14 +215,16 @@ def test_csrf_protection_without_a_list_allows_no_foreign_origin(
     for origin in ("https://evil.example", "null"):
         response = client.post("/", body={}, headers={"Origin": origin})
         assert response.json == {"error": "Forbidden: origin not allowed"}
-        # Its preflight is a request without credentials like any other.
+        # A preflight of that origin is treated as any request without credentials.
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         response = client.options("/swaig", headers=headers, auth=None)
         assert response.status == 401
         assert not [name for name, _ in response.fields if name.startswith("Access-Control-")]
 
 
-def test_hsts_only_over_https_and_on_its_host(make_agent: Any, client_of: Any) -> None:
+def test_hsts_is_sent_only_over_https_for_the_configured_host(
+    make_agent: Any, client_of: Any
+) -> None:
     client = client_of(make_agent(settings=Settings(ssl_domain="agent.example.com")))
     value = "max-age=31536000; includeSubDomains"
     name = "Strict-Transport-Security"
@@ -244,7 +252,7 @@ def test_preflights_need_no_credentials(make_agent: Any, client_of: Any) -> None
     assert "Retry-After" in limited.headers["Access-Control-Expose-Headers"]
 
 
-def test_nothing_reads_a_body_before_credentials(make_agent: Any) -> None:
+def test_a_body_is_not_read_before_authentication(make_agent: Any) -> None:
     class Trap:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(f"the body was touched: {name}")
@@ -267,7 +275,7 @@ def test_nothing_reads_a_body_before_credentials(make_agent: Any) -> None:
     assert responses == ["401 Unauthorized"]
 
 
-def test_signed_posts_only_where_a_key_is_set(make_agent: Any, client_of: Any) -> None:
+def test_with_a_signing_key_posts_must_be_signed(make_agent: Any, client_of: Any) -> None:
     import hashlib
     import hmac
 
@@ -285,7 +293,7 @@ def test_signed_posts_only_where_a_key_is_set(make_agent: Any, client_of: Any) -
     assert client.get("/").status == 200
 
 
-def test_health_is_open_and_nothing_else(make_agent: Any, client_of: Any) -> None:
+def test_only_the_exact_health_path_is_exempt(make_agent: Any, client_of: Any) -> None:
     settings = Settings(rate_limit=1, allowed_hosts="agent.example.com")
     client = client_of(make_agent(settings=settings))
     for _ in range(3):
@@ -294,7 +302,7 @@ def test_health_is_open_and_nothing_else(make_agent: Any, client_of: Any) -> Non
         assert client.get("/", auth=None, PATH_INFO=path).status == 403
 
 
-def test_nothing_of_a_request_stays_on_the_agent(client: Any, agent: AgentApp) -> None:
+def test_a_request_does_not_change_the_agent(client: Any, agent: AgentApp) -> None:
     client.document()
     before = {name: repr(value) for name, value in vars(agent).items()}
     client.document(call_id="call-2", base_url="https://other.example")
@@ -305,22 +313,24 @@ def test_nothing_of_a_request_stays_on_the_agent(client: Any, agent: AgentApp) -
 # -- the document without a request
 
 
-def test_rendering_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_rendered_without_a_request_use_the_configured_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def base_of(document: dict[str, Any]) -> str:
         ai = document["sections"]["main"][1]["ai"]
         url: str = ai["SWAIG"]["defaults"]["web_hook_url"]
         return url
 
     def agent(**options: Any) -> AgentApp:
-        made = AgentApp("bank", basic_auth=("a", "b"), **options)
-        made.define_tool("look", "x", {}, lambda args, raw: "x")
-        return made
+        app = AgentApp("bank", basic_auth=("a", "b"), **options)
+        app.define_tool("look", "x", {}, lambda args, raw: "x")
+        return app
 
     assert base_of(agent().render_swml()) == "http://a:b@localhost:3000/swaig"
-    own = agent(host="::1", port=5000, route="/bank", settings=Settings(ssl_enabled=True))
-    assert base_of(own.render_swml("call-1")) == "https://a:b@[::1]:5000/bank/swaig"
-    given = agent(route="/bank").render_swml("x", base_url="https://agent.example.com/voice")
-    assert base_of(given) == "https://a:b@agent.example.com/voice/bank/swaig"
+    tls_agent = agent(host="::1", port=5000, route="/bank", settings=Settings(ssl_enabled=True))
+    assert base_of(tls_agent.render_swml("call-1")) == "https://a:b@[::1]:5000/bank/swaig"
+    provided = agent(route="/bank").render_swml("x", base_url="https://agent.example.com/voice")
+    assert base_of(provided) == "https://a:b@agent.example.com/voice/bank/swaig"
     monkeypatch.setenv("SWML_PROXY_URL_BASE", "https://proxy.example.com/")
     assert base_of(agent().render_swml()) == "https://a:b@proxy.example.com/swaig"
     secured = agent().define_tool("pay", "x", {}, lambda args, raw: "x", secure=True)
@@ -328,7 +338,7 @@ def test_rendering_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
         secured.render_swml("\ud800")
 
 
-def test_settings_of_all_parts_reach_the_document() -> None:
+def test_the_document_contains_the_settings_of_all_parts() -> None:
     agent = (
         AgentApp("bank", basic_auth=("a", "b"), record_call=True, record_format="mp3")
         .prompt_add_section("Role", "Teller", bullets=["polite"])
@@ -431,7 +441,7 @@ def test_settings_of_all_parts_reach_the_document() -> None:
 # -- tools
 
 
-def test_the_decorator_describes_a_function_and_leaves_it(client_of: Any) -> None:
+def test_the_tool_decorator_defines_a_tool_and_returns_the_function(client_of: Any) -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
 
     @agent.tool(secure=True, fillers={"en-US": ["One moment."]}, wait_file="https://x/y.mp3")
@@ -461,7 +471,7 @@ def test_the_decorator_describes_a_function_and_leaves_it(client_of: Any) -> Non
     assert client_of(agent).post("/swaig", body=body).json == {"response": "Hello Bob"}
 
 
-def test_the_decorator_needs_no_parentheses(client_of: Any) -> None:
+def test_the_tool_decorator_works_without_parentheses(client_of: Any) -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
 
     @agent.tool
@@ -473,7 +483,7 @@ def test_the_decorator_needs_no_parentheses(client_of: Any) -> None:
     assert client_of(agent).tools()["hello"]["description"] == "Greet."
 
 
-def test_further_members_cannot_replace_what_a_definition_says() -> None:
+def test_extra_members_cannot_replace_members_of_the_definition() -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
     for member in ("function", "web_hook_url"):
         with pytest.raises(ValueError, match=member):
@@ -492,6 +502,6 @@ def test_tools_may_be_secure_by_default(client_of: Any) -> None:
     assert tools["map"] == {"function": "map", "data_map": {"expressions": []}}
 
 
-def test_calling_an_unknown_tool_by_hand_is_an_error(agent: AgentApp) -> None:
-    with pytest.raises(LookupError, match="no tool 'nobody'"):
-        agent.on_function_call("nobody", {}, {})
+def test_on_function_call_raises_for_an_unknown_tool(agent: AgentApp) -> None:
+    with pytest.raises(LookupError, match="no tool 'unknown'"):
+        agent.on_function_call("unknown", {}, {})

@@ -1,4 +1,4 @@
-"""Contexts, and sections that a class declares, as an agent renders them."""
+"""Contexts and PROMPT_SECTIONS in the document of an agent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from swaig_wsgi import AgentApp
 
 
-def agent_of(kind: type[AgentApp] = AgentApp) -> AgentApp:
-    return kind("ann", basic_auth=("user", "a-password"))
+def agent_of(cls: type[AgentApp] = AgentApp) -> AgentApp:
+    return cls("ann", basic_auth=("user", "a-password"))
 
 
 def prompt_of(agent: AgentApp) -> dict:
@@ -16,7 +16,7 @@ def prompt_of(agent: AgentApp) -> dict:
     return next(verb["ai"] for verb in main if "ai" in verb)["prompt"]
 
 
-def test_contexts_stand_beside_the_prompt() -> None:
+def test_contexts_are_rendered_with_the_prompt() -> None:
     agent = agent_of()
     contexts = agent.define_contexts()
     assert prompt_of(agent) == {"text": "You are ann, a helpful AI assistant."}
@@ -36,20 +36,20 @@ def test_contexts_stand_beside_the_prompt() -> None:
     assert prompt_of(agent) == {"pom": [{"title": "Role", "body": "You are Ann."}]}
 
 
-def test_a_step_may_name_every_function_that_the_ai_can_call() -> None:
+def test_a_step_may_refer_to_every_kind_of_function() -> None:
     agent = agent_of()
-    agent.define_tool("own", "A tool.", {}, lambda args, raw_data: "done")
+    agent.define_tool("open", "A tool.", {}, lambda args, raw_data: "done")
     agent.define_tool("secured", "A tool.", {}, lambda args, raw_data: "done", secure=True)
     agent.register_swaig_function({"function": "mapped", "data_map": {}})
     agent.set_native_functions(["check_time"])
     agent.add_function_include("https://other.example/swaig", ["included"])
-    named = ["own", "secured", "mapped", "check_time", "included", "next_step"]
+    functions = ["open", "secured", "mapped", "check_time", "included", "next_step"]
     step = agent.define_contexts().add_context("default").add_step("one", task="Help.")
-    step.set_functions(named)
-    assert prompt_of(agent)["contexts"]["default"]["steps"][0]["functions"] == named
+    step.set_functions(functions)
+    assert prompt_of(agent)["contexts"]["default"]["steps"][0]["functions"] == functions
 
 
-def test_an_unknown_name_in_a_step_is_an_error_that_names_it() -> None:
+def test_unknown_functions_and_steps_raise() -> None:
     agent = agent_of()
     step = agent.define_contexts().add_context("default").add_step("one", task="Help.")
     step.set_functions(["pay"])
@@ -66,7 +66,7 @@ def test_an_unknown_name_in_a_step_is_an_error_that_names_it() -> None:
         agent.render_swml("a-call")
 
 
-def test_a_class_declares_its_sections() -> None:
+def test_prompt_sections_of_a_class_are_rendered() -> None:
     class Clerk(AgentApp):
         PROMPT_SECTIONS = {"Role": "You are Ann.", "Rules": ["Be short.", "Be kind."]}
 
@@ -84,7 +84,7 @@ def test_a_class_declares_its_sections() -> None:
     assert prompt_of(agent_of(Silent)) == {"text": "You are ann, a helpful AI assistant."}
 
 
-def test_a_class_that_declares_what_is_no_section_cannot_be_made() -> None:
+def test_invalid_prompt_sections_raise_at_construction() -> None:
     class Clerk(AgentApp):
         PROMPT_SECTIONS = {"Role": {"bdoy": "You are Ann."}}
 

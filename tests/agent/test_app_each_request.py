@@ -1,4 +1,4 @@
-"""What depends on the request alone, and stays with it."""
+"""Configuration and data of single requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ai_of(document: dict[str, Any]) -> dict[str, Any]:
     return next(verb["ai"] for verb in document["sections"]["main"] if "ai" in verb)
 
 
-def test_changes_hold_for_one_document(make_agent: Any, client_of: Any) -> None:
+def test_changes_by_on_swml_request_apply_to_one_document(make_agent: Any, client_of: Any) -> None:
     class Greeter(AgentApp):
         def on_swml_request(self, body: Any, query: Any, headers: Any) -> Any:
             if body.get("caller") is None:
@@ -44,7 +44,7 @@ def test_changes_hold_for_one_document(make_agent: Any, client_of: Any) -> None:
     assert before == after
 
 
-def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
+def test_the_dynamic_config_callback_configures_a_copy(make_agent: Any, client_of: Any) -> None:
     seen: list[Any] = []
 
     async def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
@@ -64,17 +64,18 @@ def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
         main = response.json["sections"]["main"]
         ai = ai_of(response.json)
         assert main[0] == {"sleep": 10}
-        assert [each["title"] for each in ai["prompt"]["pom"]] == ["Role", "Tier"]
+        assert [section["title"] for section in ai["prompt"]["pom"]] == ["Role", "Tier"]
         assert ai["prompt"]["pom"][1]["body"] == tier
         assert ai["params"] == {"tier": tier}
         assert ai["global_data"] == {"bank": 1, "n": tier}
-        assert [each["function"] for each in ai["SWAIG"]["functions"]] == ["look", "pay", "extra"]
+        functions = [function["function"] for function in ai["SWAIG"]["functions"]]
+        assert functions == ["look", "pay", "extra"]
         assert "__token" in ai["post_prompt_url"]
-    own = ai_of(agent.render_swml("x"))
-    assert [each["title"] for each in own["prompt"]["pom"]] == ["Role"]
-    assert own["global_data"] == {"bank": 1}
-    assert own["params"] == {}
-    assert not {"hints", "post_prompt"} & set(own)
+    unchanged = ai_of(agent.render_swml("x"))
+    assert [section["title"] for section in unchanged["prompt"]["pom"]] == ["Role"]
+    assert unchanged["global_data"] == {"bank": 1}
+    assert unchanged["params"] == {}
+    assert not {"hints", "post_prompt"} & set(unchanged)
     assert len(agent.tools) == 2
     assert client.post("/swaig", body={"function": "extra"}).status == 404
     query, body, headers = seen[0]
@@ -83,15 +84,15 @@ def test_a_callback_shapes_a_copy(make_agent: Any, client_of: Any) -> None:
     assert headers["X-Tag"] == "t"
 
 
-def test_no_secret_header_reaches_a_callback(make_agent: Any, client_of: Any) -> None:
+def test_callbacks_receive_no_secret_headers(make_agent: Any, client_of: Any) -> None:
     seen: list[dict[str, str]] = []
 
-    class Curious(AgentApp):
+    class Recording(AgentApp):
         def on_swml_request(self, body: Any, query: Any, headers: Any) -> None:
             seen.append(headers)
 
-    agent = make_agent(cls=Curious)
-    agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(headers))
+    agent = make_agent(cls=Recording)
+    agent.set_dynamic_config_callback(lambda query, body, headers, agent: seen.append(headers))
     agent.register_routing_callback(lambda body, headers: seen.append(headers), "/route")
     client = client_of(agent)
     secret = {
@@ -109,27 +110,33 @@ def test_no_secret_header_reaches_a_callback(make_agent: Any, client_of: Any) ->
         assert "authorization" not in {name.lower() for name in headers}
 
 
-def test_a_configured_key_is_a_secret_too(make_agent: Any, client_of: Any) -> None:
+def test_callbacks_do_not_receive_the_configured_api_key_header(
+    make_agent: Any, client_of: Any
+) -> None:
     seen: list[dict[str, str]] = []
-    agent = make_agent(auth=AuthHandler(api_key="s3cret-key", api_key_header="X-Door"))
-    agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(headers))
-    response = client_of(agent).post("/", body={}, auth=None, headers={"X-Door": "s3cret-key"})
+    agent = make_agent(auth=AuthHandler(api_key="s3cret-key", api_key_header="X-Service-Key"))
+    agent.set_dynamic_config_callback(lambda query, body, headers, agent: seen.append(headers))
+    response = client_of(agent).post(
+        "/", body={}, auth=None, headers={"X-Service-Key": "s3cret-key"}
+    )
     assert response.status == 200
     assert "s3cret-key" not in json.dumps(seen)
 
 
-def test_an_unverified_call_id_reaches_no_callback(make_agent: Any, client_of: Any) -> None:
+def test_callbacks_do_not_receive_a_forged_verified_call_id(
+    make_agent: Any, client_of: Any
+) -> None:
     seen: list[dict[str, Any]] = []
 
-    class Curious(AgentApp):
+    class Recording(AgentApp):
         def on_swml_request(self, body: Any, query: Any, headers: Any) -> None:
             seen.append(body)
 
         def on_debug_event(self, event: Any) -> None:
             seen.append(event)
 
-    agent = make_agent(cls=Curious)
-    agent.set_dynamic_config_callback(lambda query, body, headers, own: seen.append(body))
+    agent = make_agent(cls=Recording)
+    agent.set_dynamic_config_callback(lambda query, body, headers, agent: seen.append(body))
     agent.register_routing_callback(lambda body, headers: seen.append(body), "/route")
     client = client_of(agent)
     for path in ("/", "/route", "/debug_events"):
@@ -137,15 +144,17 @@ def test_an_unverified_call_id_reaches_no_callback(make_agent: Any, client_of: A
     assert seen == [{"x": 1}] * 6
 
 
-def test_an_override_may_be_set_on_the_agent_itself(make_agent: Any, client_of: Any) -> None:
+def test_on_swml_request_may_be_set_on_the_instance(make_agent: Any, client_of: Any) -> None:
     agent = make_agent()
     client = client_of(agent)
     client.document()
-    agent.on_swml_request = lambda body, query, headers: {"hints": ["own"]}
-    assert ai_of(client.document())["hints"] == ["own"]
+    agent.on_swml_request = lambda body, query, headers: {"hints": ["override"]}
+    assert ai_of(client.document())["hints"] == ["override"]
 
 
-def test_a_copy_has_readiness_of_its_own(make_agent: Any, client_of: Any) -> None:
+def test_readiness_checks_of_a_copy_do_not_affect_the_agent(
+    make_agent: Any, client_of: Any
+) -> None:
     def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
         agent.add_readiness_check("mine", lambda: False)
 
@@ -155,7 +164,7 @@ def test_a_copy_has_readiness_of_its_own(make_agent: Any, client_of: Any) -> Non
     assert client.get("/ready").status == 200
 
 
-def test_a_callback_that_raises_is_our_fault(
+def test_an_exception_in_a_callback_is_500(
     make_agent: Any, client_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*args: Any) -> None:
@@ -167,7 +176,7 @@ def test_a_callback_that_raises_is_our_fault(
     assert "s3cret detail" in caplog.text
 
 
-def test_threads_see_no_one_elses_data(make_agent: Any, client_of: Any) -> None:
+def test_concurrent_requests_do_not_share_data(make_agent: Any, client_of: Any) -> None:
     def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
         agent.set_global_data({"caller": query["caller"]}).prompt_add_section(query["caller"])
         agent.set_param("caller", query["caller"])
@@ -187,14 +196,14 @@ def test_threads_see_no_one_elses_data(make_agent: Any, client_of: Any) -> None:
             ai = ai_of(response.json)
             url = ai["SWAIG"]["functions"][2]["web_hook_url"]
             call = {"function": "echo", "call_id": caller, "argument": {"caller": caller}}
-            reply = client.post("/swaig?" + url.partition("?")[2], body=call)
+            result = client.post("/swaig?" + url.partition("?")[2], body=call)
             if (
                 ai["global_data"] != {"caller": caller}
                 or ai["params"] != {"caller": caller}
-                or [each["title"] for each in ai["prompt"]["pom"]] != [caller]
-                or reply.json != {"response": f"{caller} {caller}"}
+                or [section["title"] for section in ai["prompt"]["pom"]] != [caller]
+                or result.json != {"response": f"{caller} {caller}"}
             ):
-                failures.append((ai, reply.json))
+                failures.append((ai, result.json))
 
     threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
     for thread in threads:

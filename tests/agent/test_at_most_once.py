@@ -1,4 +1,4 @@
-"""At most once: repeats, concurrent and late, and what is left of processes that died."""
+"""At most once: sequential and concurrent repeats, failing stores, and killed processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
 
 
 class Counted:
-    """A handler that counts its runs, and may be held up."""
+    """A handler that counts its runs, and may block."""
 
     def __init__(self, hold: threading.Event | None = None) -> None:
         self.runs = 0
@@ -42,9 +42,9 @@ def store(request: pytest.FixtureRequest, clock: Clock, tmp_path: Any) -> Any:
     if request.param == "memory":
         yield MemoryStore(clock=clock)
     else:
-        made = SQLiteStore(str(tmp_path / "store.db"), clock=clock)
-        yield made
-        made.close()
+        sqlite = SQLiteStore(str(tmp_path / "store.db"), clock=clock)
+        yield sqlite
+        sqlite.close()
 
 
 def message(result: bytes) -> Any:
@@ -60,7 +60,7 @@ def test_a_repeat_gets_the_first_result(store: Any) -> None:
     assert handler.runs == 2
 
 
-def test_after_the_window_it_is_a_new_wish(store: Any, clock: Clock) -> None:
+def test_after_the_window_a_repeat_runs_again(store: Any, clock: Clock) -> None:
     handler = Counted()
     Once(store).run("once:a", 60, handler)
     clock.now += 59
@@ -91,7 +91,7 @@ def test_a_concurrent_repeat_waits_for_the_result(store: Any) -> None:
     assert handler.runs == 1
 
 
-def test_a_repeat_that_waited_long_enough_returns_in_progress(
+def test_a_repeat_of_a_running_call_returns_in_progress_after_the_wait(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.5)
@@ -109,7 +109,7 @@ def test_a_repeat_that_waited_long_enough_returns_in_progress(
     assert handler.runs == 1
 
 
-def test_what_a_dead_process_left_is_of_unknown_outcome(
+def test_a_repeat_after_a_killed_process_returns_unknown(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.3)
@@ -143,7 +143,7 @@ def test_a_running_call_keeps_its_claim_beyond_the_window(
     assert handler.runs == 1
 
 
-def test_a_handler_that_raises_leaves_its_claim(
+def test_a_repeat_after_an_aborted_handler_returns_unknown(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
@@ -171,7 +171,7 @@ class Failing:
         return getattr(self._store, name)
 
 
-def test_nothing_runs_without_a_claim(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_handler_does_not_run_without_a_claim(caplog: pytest.LogCaptureFixture) -> None:
     handler = Counted()
     assert message(Once(Failing("add")).run("once:a", 60, handler)) == UNCLAIMED  # type: ignore[arg-type]
     assert handler.runs == 0
@@ -185,7 +185,7 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "start", start)
 
 
-def test_a_call_that_cannot_give_signs_of_life_leaves_no_claim(
+def test_a_call_without_a_heartbeat_thread_leaves_no_claim(
     store: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = Counted()
@@ -199,7 +199,7 @@ def test_a_call_that_cannot_give_signs_of_life_leaves_no_claim(
     assert handler.runs == 1
 
 
-def test_a_claim_that_cannot_be_released_runs_nothing(
+def test_the_handler_does_not_run_if_its_claim_cannot_be_released(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
@@ -234,7 +234,7 @@ def test_a_result_too_large_to_store_is_still_returned(
     assert message(Once(store).run("once:a", 60, lambda: large)) == NOT_KEPT
 
 
-def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
+def test_the_claim_of_an_aborted_call_lasts_for_its_lifetime(
     store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.1)
@@ -250,7 +250,7 @@ def test_what_a_dead_process_left_stays_as_long_as_a_repeat_can_come(
     assert handler.runs == 0
 
 
-def test_a_repeat_without_the_store_returns_unknown() -> None:
+def test_a_repeat_that_cannot_read_the_store_returns_unknown() -> None:
     failing = Failing("get")
     failing._store.add("once:a", {"beat": 0}, 60)
     handler = Counted()
@@ -258,7 +258,7 @@ def test_a_repeat_without_the_store_returns_unknown() -> None:
     assert handler.runs == 0
 
 
-def test_signs_of_life_that_cannot_be_given_stop_nothing(
+def test_a_failing_heartbeat_does_not_stop_the_handler(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(once, "HEARTBEAT", 0.01)
@@ -273,17 +273,17 @@ def test_signs_of_life_that_cannot_be_given_stop_nothing(
     assert "a heartbeat failed" in caplog.text
 
 
-def test_the_key_is_of_the_call_and_of_nothing_else() -> None:
-    proof = ToolToken("call-1", "pay", 2_000_000_000, "0a1b2c3d", "f" * 16)
-    key = call_key("bank", proof, {"amount": 5, "to": "A"})
-    assert key == call_key("bank", proof._replace(expiry=1), {"to": "A", "amount": 5})
+def test_the_key_depends_on_agent_token_and_arguments() -> None:
+    token = ToolToken("call-1", "pay", 2_000_000_000, "0a1b2c3d", "f" * 16)
+    key = call_key("bank", token, {"amount": 5, "to": "A"})
+    assert key == call_key("bank", token._replace(expiry=1), {"to": "A", "amount": 5})
     others = {
-        call_key("shop", proof, {"amount": 5, "to": "A"}),
-        call_key("bank", proof._replace(call_id="call-2"), {"amount": 5, "to": "A"}),
-        call_key("bank", proof._replace(function_name="pay2"), {"amount": 5, "to": "A"}),
-        call_key("bank", proof._replace(nonce="0a1b2c3e"), {"amount": 5, "to": "A"}),
-        call_key("bank", proof, {"amount": 6, "to": "A"}),
-        call_key("bank", proof, {"amount": "5", "to": "A"}),
-        call_key("bank", proof, {}),
+        call_key("shop", token, {"amount": 5, "to": "A"}),
+        call_key("bank", token._replace(call_id="call-2"), {"amount": 5, "to": "A"}),
+        call_key("bank", token._replace(function_name="pay2"), {"amount": 5, "to": "A"}),
+        call_key("bank", token._replace(nonce="0a1b2c3e"), {"amount": 5, "to": "A"}),
+        call_key("bank", token, {"amount": 6, "to": "A"}),
+        call_key("bank", token, {"amount": "5", "to": "A"}),
+        call_key("bank", token, {}),
     }
     assert len(others | {key}) == 8

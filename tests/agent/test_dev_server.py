@@ -1,4 +1,4 @@
-"""The server for development, over real sockets."""
+"""The development server, over real sockets."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_run_serves_tls(serve_command: Any) -> None:
         connection.close()
 
 
-def test_run_refuses_tls_without_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_raises_for_a_missing_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWML_SSL_ENABLED", "true")
     monkeypatch.setenv("SWML_SSL_CERT_PATH", "/nowhere/cert.pem")
     monkeypatch.setenv("SWML_SSL_KEY_PATH", str(CERTS / "key.pem"))
@@ -87,7 +87,7 @@ def test_run_refuses_tls_without_a_certificate(monkeypatch: pytest.MonkeyPatch) 
         b"GET /swaig?__token=c2VjcmV0",
     ],
 )
-def test_no_token_reaches_the_log(serve_command: Any, line: bytes) -> None:
+def test_the_log_contains_no_token(serve_command: Any, line: bytes) -> None:
     program = (
         "from swaig_wsgi import AgentApp\n"
         "AgentApp('bank', basic_auth=('a', 'b')).run('127.0.0.1', port=0)\n"

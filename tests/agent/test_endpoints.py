@@ -1,4 +1,4 @@
-"""Responses to the platform's requests, and to all others."""
+"""Responses to requests of the platform, and to other requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def path_of(url: str) -> str:
         ({"call_id": None, "call": None}, "?call_id=d%2Ed%20%C3%B6", "d.d ö"),
     ],
 )
-def test_where_the_call_id_comes_from(
+def test_the_call_id_comes_from_the_body_or_the_query(
     client: Any, agent: AgentApp, body: dict[str, Any], query: str, expected: str
 ) -> None:
     url = tools_of(client.post(f"/{query}", body=body).json)["pay"]["web_hook_url"]
@@ -46,10 +46,10 @@ def test_where_the_call_id_comes_from(
 
 def tools_of(document: dict[str, Any]) -> dict[str, Any]:
     functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-    return {each["function"]: each for each in functions}
+    return {function["function"]: function for function in functions}
 
 
-def test_without_a_call_id_there_is_a_fresh_one_and_one_warning(
+def test_a_missing_call_id_is_generated_and_logged_once(
     client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = set()
@@ -61,7 +61,7 @@ def test_without_a_call_id_there_is_a_fresh_one_and_one_warning(
     assert caplog.text.count("fetched without a call id") == 1
 
 
-def test_an_agent_without_secure_tools_does_not_warn_of_fresh_ids(
+def test_a_missing_call_id_is_not_logged_without_secure_tools(
     client_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = client_of(AgentApp("plain", basic_auth=("a", "b")))
@@ -69,7 +69,7 @@ def test_an_agent_without_secure_tools_does_not_warn_of_fresh_ids(
     assert "call id" not in caplog.text
 
 
-def test_the_document_is_whole(client: Any) -> None:
+def test_the_document_is_complete(client: Any) -> None:
     document = client.document()
     base = "http://admin:p%40ss%3Aw%2F%C3%B6@127.0.0.1"
     functions = tools_of(document)
@@ -116,7 +116,9 @@ def test_the_document_is_whole(client: Any) -> None:
 
 @pytest.mark.parametrize("route", ["/", "/bank", "/bank/", "/eu/bank"])
 @pytest.mark.parametrize("mount", ["", "/voice", "/eu voice/ö"])
-def test_routes_mounts_and_slashes(make_agent: Any, client_of: Any, route: str, mount: str) -> None:
+def test_urls_contain_mount_and_route_and_trailing_slashes_are_optional(
+    make_agent: Any, client_of: Any, route: str, mount: str
+) -> None:
     client = client_of(make_agent(route=route))
     prefix = route.rstrip("/")
     base_url = f"http://agent.example:8080{mount}"
@@ -139,7 +141,7 @@ def test_routes_mounts_and_slashes(make_agent: Any, client_of: Any, route: str, 
         assert client.post(f"{prefix}/post_prompt{slash}", body={}).status == 403
 
 
-def test_a_configured_base_wins_over_the_request(
+def test_a_configured_base_url_overrides_the_request(
     make_agent: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWML_PROXY_URL_BASE", "https://voice.example.com/agents/")
@@ -149,7 +151,7 @@ def test_a_configured_base_wins_over_the_request(
     assert url.startswith(f"{host}/agents/bank/swaig?__token=")
 
 
-def test_only_a_trusted_proxy_names_scheme_and_host(
+def test_scheme_and_host_are_forwarded_only_by_a_trusted_proxy(
     make_agent: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forwarded = {
@@ -200,7 +202,7 @@ def test_a_token_may_verify_the_conversation(client: Any, calls: list[Any]) -> N
 
 
 @pytest.mark.parametrize("call_id", ["root.2", "a:b:c", "...", "ö 🎉", "x" * 1024])
-def test_any_call_id_works(client: Any, calls: list[Any], call_id: str) -> None:
+def test_call_ids_may_contain_any_characters(client: Any, calls: list[Any], call_id: str) -> None:
     url = path_of(client.tools(call_id=call_id)["pay"]["web_hook_url"])
     assert client.post(url, body=call_of(call_id=call_id)).json["response"] == "Paid."
 
@@ -216,7 +218,7 @@ def test_any_call_id_works(client: Any, calls: list[Any], call_id: str) -> None:
         call_of(call_id="call-1 "),
     ],
 )
-def test_a_token_of_another_call_runs_nothing(
+def test_a_token_of_another_call_is_refused(
     client: Any, calls: list[Any], body: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     url = path_of(client.tools()["pay"]["web_hook_url"])
@@ -226,7 +228,7 @@ def test_a_token_of_another_call_runs_nothing(
     assert "tool_token_refused reason=wrong_call" in caplog.text
 
 
-def test_two_tokens_are_refused(client: Any, calls: list[Any]) -> None:
+def test_repeated_tokens_are_a_bad_request(client: Any, calls: list[Any]) -> None:
     url = path_of(client.tools()["pay"]["web_hook_url"])
     token = url.partition("__token=")[2]
     for extra in ("&__token=x", f"&__token={token}", "&%5F_token=x", "&__token"):
@@ -237,22 +239,24 @@ def test_two_tokens_are_refused(client: Any, calls: list[Any]) -> None:
     assert calls == []
 
 
-def test_tokens_of_another_agent_or_key_are_worthless(
+def test_tokens_of_another_agent_or_key_are_refused(
     make_agent: Any, client_of: Any, calls: list[Any]
 ) -> None:
     secret = "a secret that two agents share"
     shared = make_agent(secret_key=secret)
     other = AgentApp("shop", basic_auth=("admin", "x"), secret_key=secret)
-    for foreign in (
+    for token in (
         other.sessions.generate_token("pay", "call-1"),
-        make_agent(secret_key="quite another secret").sessions.generate_token("pay", "call-1"),
+        make_agent(secret_key="another secret of some length").sessions.generate_token(
+            "pay", "call-1"
+        ),
         make_agent().sessions.generate_token("pay", "call-1"),
     ):
-        response = client_of(shared).post(f"/swaig?__token={foreign}", body=call_of())
+        response = client_of(shared).post(f"/swaig?__token={token}", body=call_of())
         assert response.json == {"response": REFUSED}
     assert calls == []
-    own = make_agent(secret_key=secret).sessions.generate_token("pay", "call-1")
-    response = client_of(shared).post(f"/swaig?__token={own}", body=call_of())
+    valid = make_agent(secret_key=secret).sessions.generate_token("pay", "call-1")
+    response = client_of(shared).post(f"/swaig?__token={valid}", body=call_of())
     assert response.json["response"] == "Paid."
 
 
@@ -267,14 +271,14 @@ def test_tokens_of_another_agent_or_key_are_worthless(
         (None, {}),
     ],
 )
-def test_where_arguments_come_from(
+def test_arguments_are_read_from_parsed_then_raw(
     client: Any, calls: list[Any], argument: Any, expected: dict[str, Any]
 ) -> None:
     assert client.post("/swaig", body=call_of("look", argument=argument)).status == 200
     assert calls[0][1] == expected
 
 
-def test_a_handler_may_be_async_and_return_several_types(agent: AgentApp, client: Any) -> None:
+def test_an_async_handler_may_return_a_dict(agent: AgentApp, client: Any) -> None:
     async def in_time(args: dict[str, Any], raw_data: dict[str, Any]) -> dict[str, Any]:
         return {"response": "Later.", "action": []}
 
@@ -287,7 +291,7 @@ def test_a_handler_may_be_async_and_return_several_types(agent: AgentApp, client
     "result",
     [None, 5, ["x"], {}, {"x": 1}, {"response": float("nan")}, {"response": object()}],
 )
-def test_an_invalid_result_is_a_failure(
+def test_an_invalid_result_is_logged_and_returned_as_a_failure(
     agent: AgentApp, client: Any, result: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent.define_tool("odd", "x", {}, lambda args, raw: result)
@@ -296,7 +300,7 @@ def test_an_invalid_result_is_a_failure(
     assert "tool 'odd' of agent 'bank' failed" in caplog.text
 
 
-def test_a_handler_that_raises_reveals_nothing(
+def test_an_exception_in_a_handler_is_logged_and_not_revealed(
     agent: AgentApp, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
@@ -309,29 +313,29 @@ def test_a_handler_that_raises_reveals_nothing(
     assert "Traceback" in caplog.text
 
 
-def test_an_override_may_return_the_result_instead_of_the_handler(
+def test_on_function_call_may_replace_the_result_of_a_handler(
     make_agent: Any, client_of: Any, calls: list[Any]
 ) -> None:
-    class Careful(AgentApp):
+    class Overriding(AgentApp):
         def on_function_call(self, name: str, args: Any, raw_data: Any) -> Any:
             if name == "look":
                 return "Not today."
             return super().on_function_call(name, args, raw_data)
 
-    client = client_of(make_agent(cls=Careful))
+    client = client_of(make_agent(cls=Overriding))
     assert client.post("/swaig", body=call_of("look")).json == {"response": "Not today."}
     url = path_of(client.tools()["pay"]["web_hook_url"])
     assert client.post(url, body=call_of()).json["response"] == "Paid."
-    assert [each[0] for each in calls] == ["pay"]
+    assert [call[0] for call in calls] == ["pay"]
 
 
-def test_a_tool_that_runs_elsewhere_cannot_be_called_here(agent: AgentApp, client: Any) -> None:
+def test_a_tool_with_a_webhook_url_cannot_be_called_here(agent: AgentApp, client: Any) -> None:
     agent.define_tool("away", "x", {}, None, webhook_url="https://other.example/swaig")
     assert client.tools()["away"]["web_hook_url"] == "https://other.example/swaig"
     assert client.post("/swaig", body=call_of("away")).status == 404
 
 
-def test_arguments_are_checked_before_the_handler_runs(client: Any, calls: list[Any]) -> None:
+def test_arguments_are_validated_before_the_handler_runs(client: Any, calls: list[Any]) -> None:
     url = path_of(client.tools()["pay"]["web_hook_url"])
     response = client.post(url, body=call_of(argument={"parsed": [{"amount": "all of it"}]}))
     assert response.status == 200
@@ -344,17 +348,17 @@ def test_arguments_are_checked_before_the_handler_runs(client: Any, calls: list[
 # -- signatures
 
 
-def test_signatures(client: Any) -> None:
-    def ask(**members: Any) -> Any:
+def test_get_signature_returns_the_requested_functions(client: Any) -> None:
+    def signatures(**members: Any) -> Any:
         return client.post("/swaig", body={"action": "get_signature", **members}).json
 
-    everything = ask()
-    assert [each["function"] for each in everything] == ["look", "pay"]
-    assert ask(functions=[]) == everything
-    assert ask(functions=["pay", "nobody"]) == [everything[1]]
-    assert all(each["parameters"]["required"] == [] for each in everything)
-    assert "__token" not in json.dumps(everything)
-    assert everything[1]["web_hook_url"].endswith("@127.0.0.1/swaig")
+    expected = signatures()
+    assert [signature["function"] for signature in expected] == ["look", "pay"]
+    assert signatures(functions=[]) == expected
+    assert signatures(functions=["pay", "unknown"]) == [expected[1]]
+    assert all(signature["parameters"]["required"] == [] for signature in expected)
+    assert "__token" not in json.dumps(expected)
+    assert expected[1]["web_hook_url"].endswith("@127.0.0.1/swaig")
     response = client.post("/swaig", body={"action": "get_signature", "functions": "pay"})
     assert response.json == {"error": "Bad request: functions must be a list of strings"}
 
@@ -374,7 +378,7 @@ class Reporter(AgentApp):
         self.seen.append(event)
 
 
-def test_a_summary_needs_its_own_token(make_agent: Any, client_of: Any) -> None:
+def test_a_summary_needs_the_token_of_post_prompt(make_agent: Any, client_of: Any) -> None:
     agent = make_agent(cls=Reporter).set_post_prompt("Summarise the call.")
     client = client_of(agent)
     ai = client.document()["sections"]["main"][1]["ai"]
@@ -390,11 +394,11 @@ def test_a_summary_needs_its_own_token(make_agent: Any, client_of: Any) -> None:
         assert response.json == {"error": "Forbidden: invalid tool token"}
     assert client.post(url, body={**body, "call_id": "call-2"}).status == 403
     assert len(agent.seen) == 1
-    moved = {**body, "call_id": "another", "conversation_id": "call-1"}
-    assert client.post(url, body=moved).status == 200
+    by_conversation = {**body, "call_id": "another", "conversation_id": "call-1"}
+    assert client.post(url, body=by_conversation).status == 200
 
 
-def test_the_token_of_a_summary_runs_no_tool(make_agent: Any, client_of: Any) -> None:
+def test_the_token_of_post_prompt_runs_no_tool(make_agent: Any, client_of: Any) -> None:
     client = client_of(make_agent().set_post_prompt("Summarise."))
     url = client.document()["sections"]["main"][1]["ai"]["post_prompt_url"]
     query = path_of(url).partition("?")[2]
@@ -403,7 +407,7 @@ def test_the_token_of_a_summary_runs_no_tool(make_agent: Any, client_of: Any) ->
         assert response.json in ({"response": REFUSED}, {"error": "Not found"})
 
 
-def test_debug_events_arrive(make_agent: Any, client_of: Any) -> None:
+def test_debug_events_reach_the_hook(make_agent: Any, client_of: Any) -> None:
     agent = make_agent(cls=Reporter).enable_debug_events()
     client = client_of(agent)
     params = client.document()["sections"]["main"][1]["ai"]["params"]
@@ -413,7 +417,7 @@ def test_debug_events_arrive(make_agent: Any, client_of: Any) -> None:
     assert agent.seen == [{"event": "barge"}]
 
 
-def test_a_report_that_fails_is_our_fault(
+def test_an_exception_in_a_hook_is_500(
     make_agent: Any, client_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(AgentApp):
@@ -442,7 +446,7 @@ def test_a_report_that_fails_is_our_fault(
         ("POST", "/health", 405, "Method not allowed"),
     ],
 )
-def test_unknown_paths_and_methods(
+def test_unknown_paths_are_404_and_other_methods_405(
     client: Any, method: str, path: str, status: int, error: str
 ) -> None:
     response = client.open(method, "/", PATH_INFO=path)
@@ -456,7 +460,7 @@ def test_head_has_no_body(client: Any) -> None:
     assert int(response.headers["Content-Length"]) > 100
 
 
-def test_a_body_that_ends_early_is_a_bad_request(client: Any, calls: list[Any]) -> None:
+def test_an_incomplete_body_is_a_bad_request(client: Any, calls: list[Any]) -> None:
     body = json.dumps(call_of("look")).encode()
     response = client.post(
         "/swaig",
@@ -468,7 +472,7 @@ def test_a_body_that_ends_early_is_a_bad_request(client: Any, calls: list[Any]) 
     assert calls == []
 
 
-def test_a_long_or_odd_call_id_is_a_bad_request(client: Any) -> None:
+def test_an_invalid_call_id_is_a_bad_request(client: Any) -> None:
     for value in ("x" * 1025, 5, ["x"], {"x": 1}, True):
         assert client.post("/", body={"call_id": value}).status == 400
         assert client.post("/", body={"call": {"call_id": value}}).status == 400
@@ -478,7 +482,7 @@ def test_a_long_or_odd_call_id_is_a_bad_request(client: Any) -> None:
 
 
 @pytest.mark.parametrize("mount", ["/a/..", "/../x", "/./x", "/x/."])
-def test_a_mount_that_climbs_is_a_bad_request(client: Any, mount: str) -> None:
+def test_a_script_name_with_dot_segments_is_a_bad_request(client: Any, mount: str) -> None:
     environ = {"SCRIPT_NAME": mount}
     for path, body in (("/", {"call_id": "c"}), ("/swaig", {"action": "get_signature"})):
         response = client.post(path, body=body, **environ)
@@ -486,13 +490,13 @@ def test_a_mount_that_climbs_is_a_bad_request(client: Any, mount: str) -> None:
         assert response.json == {"error": "Bad request: malformed SCRIPT_NAME"}
 
 
-def test_a_query_that_is_not_text_is_a_bad_request(client: Any) -> None:
+def test_a_query_with_non_ascii_octets_is_a_bad_request(client: Any) -> None:
     for method in ("GET", "POST"):
         response = client.open(method, "/", QUERY_STRING="x=\x80")
         assert response.json == {"error": "Bad request: malformed query string"}
 
 
-def test_every_refusal_leaves_one_record(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_refusal_logs_one_record(client: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "swaig_wsgi.security")
     for path, reason in (("/nowhere", "not_found"), ("/swaig", "method_not_allowed")):
         caplog.clear()

@@ -1,4 +1,4 @@
-"""Methods that forward to a part."""
+"""Methods that forward to an attribute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Part:
         return sum(seen == first for seen, _ in self.seen)
 
 
-class Whole:
+class Owner:
     def __init__(self) -> None:
         self.part = Part()
 
@@ -32,23 +32,23 @@ class Whole:
     count = forward("part", Part.count)
 
 
-def test_it_forwards_and_returns_its_own_object() -> None:
-    whole = Whole()
-    assert whole.put(1).put(3, second=4) is whole
-    assert whole.part.seen == [(1, 2), (3, 4)]
+def test_a_forwarded_method_without_a_result_returns_self() -> None:
+    owner = Owner()
+    assert owner.put(1).put(3, second=4) is owner
+    assert owner.part.seen == [(1, 2), (3, 4)]
 
 
-def test_what_is_asked_for_is_returned() -> None:
-    whole = Whole().put(1).put(2).put(1, second=3)
-    assert whole.count(1) == 2
-    assert Whole.count.__doc__ == "Count."
+def test_a_forwarded_method_returns_its_result() -> None:
+    owner = Owner().put(1).put(2).put(1, second=3)
+    assert owner.count(1) == 2
+    assert Owner.count.__doc__ == "Count."
 
 
-def test_errors_pass() -> None:
+def test_exceptions_propagate() -> None:
     with pytest.raises(ValueError, match="negative"):
-        Whole().put(-1)
+        Owner().put(-1)
 
 
-def test_it_looks_like_the_method_of_the_part() -> None:
-    assert Whole.put.__doc__ == "Put two."
-    assert list(inspect.signature(Whole.put).parameters) == ["self", "first", "second"]
+def test_a_forwarded_method_has_the_signature_and_docstring() -> None:
+    assert Owner.put.__doc__ == "Put two."
+    assert list(inspect.signature(Owner.put).parameters) == ["self", "first", "second"]

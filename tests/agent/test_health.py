@@ -18,16 +18,16 @@ from swaig_wsgi.agent.health import HealthEndpoints, Readiness, readiness_detail
 
 
 def client(route: str = "", failures: tuple[str, ...] = (), details: bool = True) -> Client:
-    def inside(environ: Any, start_response: Any) -> Any:
+    def application(environ: Any, start_response: Any) -> Any:
         response = Response(json.dumps(readiness_details(environ)), 503)
         return response(environ, start_response)
 
-    app = HealthEndpoints(inside, route, lambda: failures, details=details)
+    app = HealthEndpoints(application, route, lambda: failures, details=details)
     return Client(app)
 
 
 @pytest.mark.parametrize("route", ["", "/bank"])
-def test_both_need_no_credentials(route: str) -> None:
+def test_health_and_ready_need_no_credentials(route: str) -> None:
     for slash in ("", "/"):
         health = client(route).get(f"{route}/health{slash}")
         assert (health.status, health.json) == (200, {"status": "ok"})
@@ -35,13 +35,13 @@ def test_both_need_no_credentials(route: str) -> None:
         assert (ready.status, ready.json) == (200, {"status": "ready"})
 
 
-def test_not_ready_is_503_and_still_healthy() -> None:
+def test_ready_is_503_and_health_is_200_while_a_check_fails() -> None:
     result = client(failures=("store",)).get("/ready")
     assert (result.status, result.json) == (503, {"status": "not ready"})
     assert client(failures=("store",)).get("/health").status == 200
 
 
-def test_details_are_for_requests_that_bring_credentials() -> None:
+def test_failed_checks_are_listed_only_with_credentials() -> None:
     options = {"headers": {"Authorization": "Basic x"}}
     result = client(failures=("store",)).get("/ready", **options)
     assert json.loads(result.body) == {"status": "not ready", "failed": ["store"]}
@@ -49,7 +49,7 @@ def test_details_are_for_requests_that_bring_credentials() -> None:
     assert (result.status, result.json) == (503, {"status": "not ready"})
 
 
-def test_readiness_is_asked_once() -> None:
+def test_readiness_is_evaluated_once_per_request() -> None:
     states = [("store",), ()]
     app = HealthEndpoints(
         lambda environ, start_response: Response(json.dumps(readiness_details(environ)), 503)(
@@ -64,7 +64,7 @@ def test_readiness_is_asked_once() -> None:
     assert json.loads(result.body)["failed"] == ["store"]
 
 
-def test_only_reading_is_allowed() -> None:
+def test_only_get_and_head_are_allowed() -> None:
     assert client().head("/health").body == b""
     result = client().post("/ready")
     assert (result.status, result.headers["Allow"]) == (405, "GET, HEAD")
@@ -73,26 +73,26 @@ def test_only_reading_is_allowed() -> None:
 @pytest.mark.parametrize(
     "path", ["//health", "/./health", "/x/../health", "/health//", "/Health", "/health/x", "/", ""]
 )
-def test_every_other_spelling_goes_inside(path: str) -> None:
+def test_other_paths_reach_the_application(path: str) -> None:
     seen = []
 
-    def inside(environ, start_response):  # type: ignore[no-untyped-def]
+    def application(environ, start_response):  # type: ignore[no-untyped-def]
         seen.append(environ["PATH_INFO"])
         return Response("inside")(environ, start_response)
 
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
-    HealthEndpoints(inside, "", lambda: (), details=True)(environ, lambda *args: None)  # type: ignore[arg-type,return-value]
+    HealthEndpoints(application, "", lambda: (), details=True)(environ, lambda *args: None)  # type: ignore[arg-type,return-value]
     assert seen == [path]
 
 
 # Readiness checks
 
 
-def test_without_checks_it_is_ready() -> None:
+def test_an_agent_without_checks_is_ready() -> None:
     assert Readiness().failures() == ()
 
 
-def test_what_fails(caplog: pytest.LogCaptureFixture) -> None:
+def test_checks_fail_if_they_raise_or_return_false(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     checks = Readiness(clock)
 
@@ -111,7 +111,7 @@ def test_what_fails(caplog: pytest.LogCaptureFixture) -> None:
     assert "not ready: 'false', 'later', 'raises'" in caplog.text
 
 
-def test_the_log_tells_changes_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_changes_of_readiness_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     checks = Readiness(clock)
     state = [False]
@@ -136,21 +136,21 @@ def test_checks_run_at_most_once_a_second() -> None:
     assert len(runs) == 5
 
 
-def test_a_new_check_is_asked_at_once() -> None:
+def test_a_new_check_runs_at_the_next_request() -> None:
     checks = Readiness(Clock())
     assert checks.failures() == ()
     checks.add("a", lambda: False)
     assert checks.failures() == ("a",)
 
 
-def test_one_at_a_time_however_many_ask() -> None:
+def test_checks_run_one_at_a_time_for_concurrent_requests() -> None:
     checks = Readiness()
     running: list[int] = []
-    most: list[int] = []
+    concurrent: list[int] = []
 
     def check() -> None:
         running.append(1)
-        most.append(len(running))
+        concurrent.append(len(running))
         time.sleep(0.02)
         running.pop()
 
@@ -161,8 +161,8 @@ def test_one_at_a_time_however_many_ask() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert set(most) == {1}
-    assert len(most) == 2
+    assert set(concurrent) == {1}
+    assert len(concurrent) == 2
 
 
 class Slow:
@@ -178,13 +178,13 @@ class Slow:
         return self.passes
 
 
-def ask(checks: Readiness) -> threading.Thread:
+def start_checks(checks: Readiness) -> threading.Thread:
     thread = threading.Thread(target=checks.failures)
     thread.start()
     return thread
 
 
-def test_no_request_waits_for_checks_that_another_one_started(
+def test_requests_do_not_wait_for_checks_started_by_another_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "TIMEOUT", 20)
@@ -192,10 +192,10 @@ def test_no_request_waits_for_checks_that_another_one_started(
     clock, slow = Clock(), Slow()
     checks = Readiness(clock)
     checks.add("slow", slow)
-    threads = [ask(checks)]
+    threads = [start_checks(checks)]
     try:
         assert slow.running.wait(60)
-        # Nothing is known before the first result.
+        # There is no result yet.
         assert [checks.failures() for _ in range(8)] == [("starting",)] * 8
         slow.passes = False
         slow.release.set()
@@ -206,22 +206,22 @@ def test_no_request_waits_for_checks_that_another_one_started(
         slow.release.clear()
         slow.passes = True
         clock.now += 2
-        threads.append(ask(checks))
+        threads.append(start_checks(checks))
         assert slow.running.wait(60)
         assert [checks.failures() for _ in range(8)] == [("slow",)] * 8
-        # What is new has not been asked yet.
+        # The new check has not run yet.
         checks.add("fine", lambda: True)
         assert checks.failures() == ("starting",)
     finally:
         slow.release.set()
         for thread in threads:
             thread.join(60)
-    # Although the last result is less than a second old.
+    # A new check runs although the last result is less than a second old.
     checks.add("new", lambda: False)
     assert checks.failures() == ("new",)
 
 
-def test_a_check_that_is_added_while_others_run_is_asked_at_once() -> None:
+def test_a_check_added_while_others_run_runs_at_the_next_request() -> None:
     checks = Readiness(Clock())
     checks.add("adds", lambda: checks.add("added", lambda: False))
     assert checks.failures() == ()
@@ -230,7 +230,9 @@ def test_a_check_that_is_added_while_others_run_is_asked_at_once() -> None:
     assert checks.failures() == ("added",)
 
 
-def test_the_first_requests_get_the_first_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_first_requests_wait_for_the_first_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(health, "FIRST_WAIT", 20)
     checks = Readiness()
     results: list[tuple[str, ...]] = []
@@ -242,19 +244,19 @@ def test_the_first_requests_get_the_first_result(monkeypatch: pytest.MonkeyPatch
     assert results == [()] * 8
 
 
-def test_a_check_that_was_cancelled_fails_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cancelled_check_fails_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     checks = Readiness(Clock())
 
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
     checks.add("cancelled", cancelled)
-    # What reached the thread's end would be a warning, which is an error here.
+    # An exception that escapes from the thread is a warning, which pytest turns into an error.
     assert checks.failures() == ("cancelled",)
     assert "the readiness check 'cancelled' raised" in caplog.text
 
 
-def test_without_a_thread_for_it_a_check_fails(
+def test_a_check_fails_if_no_thread_can_be_started(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def start(thread: threading.Thread) -> None:
@@ -271,7 +273,7 @@ def test_without_a_thread_for_it_a_check_fails(
     assert checks.failures() == ()
 
 
-def test_a_check_that_hangs_fails_and_is_not_started_again(
+def test_a_check_that_times_out_fails_and_is_not_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "TIMEOUT", 0.05)
@@ -301,14 +303,14 @@ def test_a_check_that_hangs_fails_and_is_not_started_again(
 
 
 @pytest.mark.parametrize(("name", "check"), [("", print), (None, print), ("a", "x"), ("b", print)])
-def test_wrong_checks_are_refused(name: Any, check: Any) -> None:
+def test_invalid_checks_are_rejected(name: Any, check: Any) -> None:
     checks = Readiness()
     checks.add("b", print)
     with pytest.raises(ValueError, match="readiness check"):
         checks.add(name, check)
 
 
-def test_an_agent_that_is_not_ready_tells_authenticated_clients_why(
+def test_an_agent_lists_failed_checks_to_authenticated_clients(
     make_agent: Any, client_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = make_agent().add_readiness_check("database", lambda: False)
@@ -316,15 +318,15 @@ def test_an_agent_that_is_not_ready_tells_authenticated_clients_why(
     for slash in ("", "/"):
         anonymous = client.get(f"/ready{slash}", auth=None)
         assert (anonymous.status, anonymous.json) == (503, {"status": "not ready"})
-        known = client.get(f"/ready{slash}")
-        assert known.status == 503
-        assert known.json == {"status": "not ready", "failed": ["database"]}
+        authenticated = client.get(f"/ready{slash}")
+        assert authenticated.status == 503
+        assert authenticated.json == {"status": "not ready", "failed": ["database"]}
         assert client.get(f"/ready{slash}", auth=("admin", "guess")).status == 401
     assert client.get("/health", auth=None).status == 200
     assert "not ready: 'database'" in caplog.text
 
 
-def test_the_store_is_one_of_the_checks(
+def test_the_store_is_checked(
     make_agent: Any, client_of: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWML_STORAGE_URL", f"sqlite:///{tmp_path}/missing/store.db")

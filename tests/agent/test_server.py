@@ -16,9 +16,9 @@ SECRET = "a secret that all agents share"
 
 def agent(name: str, route: str = "/", **options: Any) -> AgentApp:
     options.setdefault("basic_auth", (name, f"{name}-password"))
-    made = AgentApp(name, route=route, secret_key=SECRET, **options)
-    made.define_tool("pay", "Pay", {}, lambda args, raw: f"Paid by {name}.", secure=True)
-    return made
+    app = AgentApp(name, route=route, secret_key=SECRET, **options)
+    app.define_tool("pay", "Pay", {}, lambda args, raw: f"Paid by {name}.", secure=True)
+    return app
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def pay(client: Client, path: str, query: str, name: str) -> Any:
     )
 
 
-def test_each_agent_under_its_route(client: Client) -> None:
+def test_each_agent_is_served_under_its_route(client: Client) -> None:
     for path, name in (("/sales", "sales"), ("/help/", "help"), ("/sales/eu", "eu")):
         url = url_of(client, path, name)
         assert url.path == f"{path.rstrip('/')}/swaig"
@@ -68,17 +68,17 @@ def test_each_agent_under_its_route(client: Client) -> None:
         assert get(client, f"{path.rstrip('/')}/health").json == {"status": "ok"}
 
 
-def test_credentials_and_tokens_of_one_agent_are_worthless_at_another(client: Client) -> None:
+def test_credentials_and_tokens_of_one_agent_are_refused_by_another(client: Client) -> None:
     url = url_of(client, "/sales", "sales")
     assert pay(client, "/help/swaig", url.query, "sales").status == 401
-    foreign = pay(client, "/help/swaig", url.query, "help")
-    assert foreign.status == 200
-    assert "Paid" not in foreign.json["response"]
-    below = pay(client, "/sales/eu/swaig", url.query, "eu")
-    assert "Paid" not in below.json["response"]
+    response = pay(client, "/help/swaig", url.query, "help")
+    assert response.status == 200
+    assert "Paid" not in response.json["response"]
+    nested = pay(client, "/sales/eu/swaig", url.query, "eu")
+    assert "Paid" not in nested.json["response"]
 
 
-def test_no_route_swallows_its_neighbour(client: Client) -> None:
+def test_routes_match_whole_path_segments(client: Client) -> None:
     for path in ("/salesman", "/sale", "/Sales", "/nowhere"):
         response = get(client, path, auth=credentials("sales"))
         assert (response.status, response.json) == (404, {"error": "Not found"})
@@ -86,7 +86,7 @@ def test_no_route_swallows_its_neighbour(client: Client) -> None:
     assert get(client, "/sales/nowhere").status == 401
 
 
-def test_listing(server: AgentServer, client: Client) -> None:
+def test_the_listing_is_optional(server: AgentServer, client: Client) -> None:
     assert get(client, "/").json == {
         "service": "swaig-wsgi",
         "agents": [
@@ -102,13 +102,13 @@ def test_listing(server: AgentServer, client: Client) -> None:
     assert get(Client(silent), "/").status == 404
 
 
-def test_health_of_all(server: AgentServer, client: Client) -> None:
+def test_the_server_is_ready_if_all_agents_are(server: AgentServer, client: Client) -> None:
     assert get(client, "/health").json == {"status": "ok"}
     assert get(client, "/ready").json == {"status": "ready"}
     server.get_agents()["/help"].add_readiness_check("database", lambda: False)
     assert get(client, "/ready").status == 503
-    named = get(client, "/ready", auth=credentials("help"))
-    assert (named.status, named.json) == (503, {"status": "not ready"})
+    response = get(client, "/ready", auth=credentials("help"))
+    assert (response.status, response.json) == (503, {"status": "not ready"})
     assert get(client, "/sales/ready").status == 200
     assert get(client, "/health").status == 200
 
@@ -124,7 +124,7 @@ def test_an_agent_at_the_root_gets_all_other_requests() -> None:
     assert get(client, "/health").json == {"status": "ok"}
 
 
-def test_below_a_mount(server: AgentServer) -> None:
+def test_urls_contain_the_mount_point(server: AgentServer) -> None:
     client = Client(server)
     response = client.post(
         "/sales",
@@ -137,7 +137,7 @@ def test_below_a_mount(server: AgentServer) -> None:
     assert url == "https://sales:sales-password@x.example/voice/sales/swaig"
 
 
-def test_registering(server: AgentServer) -> None:
+def test_taken_routes_and_names_are_rejected(server: AgentServer) -> None:
     assert list(server.get_agents()) == ["/sales", "/help", "/sales/eu"]
     for route in ("/sales", "/sales/"):
         with pytest.raises(ValueError, match="route '/sales' is taken by the agent 'sales'"):
@@ -155,7 +155,9 @@ def test_registering(server: AgentServer) -> None:
     assert again.route == "/sales"
 
 
-def test_unregistering(server: AgentServer, client: Client) -> None:
+def test_an_unregistered_agent_is_404_and_its_route_is_free(
+    server: AgentServer, client: Client
+) -> None:
     assert server.unregister("/help")
     assert not server.unregister("/help")
     assert get(client, "/help", auth=credentials("help")).status == 404
@@ -163,7 +165,7 @@ def test_unregistering(server: AgentServer, client: Client) -> None:
     assert get(client, "/help", auth=credentials("help")).status == 200
 
 
-def test_each_layer_counts_a_request_once() -> None:
+def test_nested_layers_send_each_header_once_and_count_once() -> None:
     settings = Settings(rate_limit=3, cors_origins="https://app.example.com")
     server = AgentServer(settings=settings, listing=True)
     server.register(agent("sales", "/sales", settings=settings))
@@ -185,7 +187,7 @@ def sip(client: Client, path: str, to: str, name: str = "sales") -> Any:
     return client.post(path, body=body, auth=credentials(name))
 
 
-def test_sip_calls_are_redirected_to_whom_they_are_for(server: AgentServer) -> None:
+def test_sip_calls_are_redirected_to_the_agent_of_the_user(server: AgentServer) -> None:
     server.setup_sip_routing()
     server.register_sip_username("Bob", "/help")
     server.register(agent("late", "/late"))
@@ -201,7 +203,7 @@ def test_sip_calls_are_redirected_to_whom_they_are_for(server: AgentServer) -> N
         assert response.status == 307
         assert response.headers["Location"] == f"http://127.0.0.1{location}"
         assert "password" not in response.headers["Location"]
-    served = sip(client, "/sales/sip", "sip:nobody@example.com")
+    served = sip(client, "/sales/sip", "sip:unknown@example.com")
     assert served.status == 200
     assert "sections" in served.json
     assert sip(client, "/sales/sip", "sip:bob@x", name="help").status == 401
@@ -209,7 +211,7 @@ def test_sip_calls_are_redirected_to_whom_they_are_for(server: AgentServer) -> N
     assert sip(client, "/sales/sip", "sip:bob@example.com").status == 200
 
 
-def test_sip_routing_without_automatic_names(server: AgentServer) -> None:
+def test_sip_routing_without_auto_map_and_its_arguments(server: AgentServer) -> None:
     with pytest.raises(ValueError, match="setup_sip_routing"):
         server.register_sip_username("bob", "/help")
     server.setup_sip_routing("/voip", auto_map=False)
@@ -223,24 +225,24 @@ def test_sip_routing_without_automatic_names(server: AgentServer) -> None:
         server.register_sip_username("", "/help")
 
 
-def test_an_agent_that_went_may_come_back(server: AgentServer) -> None:
+def test_an_unregistered_agent_can_be_registered_again(server: AgentServer) -> None:
     server.setup_sip_routing()
-    gone = server.get_agents()["/help"]
+    removed = server.get_agents()["/help"]
     assert server.unregister("/help")
-    assert gone.routing_callbacks == {}
-    server.register(gone)
+    assert removed.routing_callbacks == {}
+    server.register(removed)
     client = Client(server)
     assert sip(client, "/sales/sip", "sip:help@x").headers["Location"].endswith("/help")
 
 
-def test_what_is_refused_changes_nothing(server: AgentServer) -> None:
-    sales, helping = server.get_agents()["/sales"], server.get_agents()["/help"]
-    helping.register_routing_callback(lambda body, headers: None, "/sip")
+def test_a_rejected_registration_changes_nothing(server: AgentServer) -> None:
+    sales, help_agent = server.get_agents()["/sales"], server.get_agents()["/help"]
+    help_agent.register_routing_callback(lambda body, headers: None, "/sip")
     with pytest.raises(ValueError, match="taken at the agent 'help'"):
         server.setup_sip_routing()
     assert sales.routing_callbacks == {}
-    assert helping.unregister_routing_callback("/sip")
-    assert not helping.unregister_routing_callback("/sip")
+    assert help_agent.unregister_routing_callback("/sip")
+    assert not help_agent.unregister_routing_callback("/sip")
     server.setup_sip_routing()
     other = agent("other", "/other")
     other.register_routing_callback(lambda body, headers: None, "/sip")
@@ -248,14 +250,14 @@ def test_what_is_refused_changes_nothing(server: AgentServer) -> None:
         server.register(other, "/elsewhere")
     assert other.route == "/other"
     assert "/elsewhere" not in server.get_agents()
-    for wrong in (5, None):
+    for invalid in (5, None):
         with pytest.raises(ValueError, match="callable"):
-            other.register_routing_callback(wrong, "/x")  # type: ignore[arg-type]
+            other.register_routing_callback(invalid, "/x")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="callable"):
-            other.set_dynamic_config_callback(wrong)  # type: ignore[arg-type]
+            other.set_dynamic_config_callback(invalid)  # type: ignore[arg-type]
 
 
-def test_a_name_that_is_taken_stays_with_its_agent(server: AgentServer) -> None:
+def test_a_registered_sip_username_is_not_replaced(server: AgentServer) -> None:
     server.setup_sip_routing()
     server.register_sip_username("vip", "/help")
     server.register(agent("vip", "/vip"))
@@ -263,7 +265,7 @@ def test_a_name_that_is_taken_stays_with_its_agent(server: AgentServer) -> None:
     assert sip(client, "/sales/sip", "sip:vip@x").headers["Location"].endswith("/help")
 
 
-def test_global_routing_callbacks(server: AgentServer) -> None:
+def test_global_routing_callbacks_redirect_to_paths_of_the_server_only(server: AgentServer) -> None:
     seen: list[Any] = []
 
     def callback(body: dict[str, Any], headers: dict[str, str]) -> Any:
@@ -273,17 +275,17 @@ def test_global_routing_callbacks(server: AgentServer) -> None:
     server.register_global_routing_callback(callback, "/route")
     client = Client(server)
 
-    def ask(go: Any) -> Any:
+    def route(go: Any) -> Any:
         options = {"auth": credentials("help"), "headers": {"X-Tag": "t"}}
         return client.post("/help/route", body={"go": go}, **options)
 
-    assert ask("/sales").headers["Location"] == "http://127.0.0.1/sales"
-    assert ask(None).status == 200
-    for escape in ("//evil.example", "https://evil.example", "evil", "", 5, ["/x"]):
-        response = ask(escape)
+    assert route("/sales").headers["Location"] == "http://127.0.0.1/sales"
+    assert route(None).status == 200
+    for location in ("//evil.example", "https://evil.example", "evil", "", 5, ["/x"]):
+        response = route(location)
         assert response.status == 500
         assert "Location" not in response.headers
-    assert ask("/a b\r\nX: y?z").headers["Location"] == "http://127.0.0.1/a%20b%0D%0AX:%20y%3Fz"
+    assert route("/a b\r\nX: y?z").headers["Location"] == "http://127.0.0.1/a%20b%0D%0AX:%20y%3Fz"
     assert all("Authorization" not in headers and headers["X-Tag"] == "t" for headers in seen)
     for path in ("/route", "/swaig", "/"):
         with pytest.raises(ValueError, match="taken"):
@@ -293,7 +295,7 @@ def test_global_routing_callbacks(server: AgentServer) -> None:
 # -- files
 
 
-def test_static_files(server: AgentServer, tmp_path: Path) -> None:
+def test_static_files_are_served_under_a_free_route(server: AgentServer, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<h1>Hello</h1>")
     server.serve_static_files(tmp_path, "/files")
     client = Client(server)
@@ -315,7 +317,9 @@ def test_static_files(server: AgentServer, tmp_path: Path) -> None:
         server.serve_static_files(tmp_path, "/")
 
 
-def test_static_files_at_the_root_leave_agents_alone(server: AgentServer, tmp_path: Path) -> None:
+def test_agents_take_precedence_over_static_files_at_the_root(
+    server: AgentServer, tmp_path: Path
+) -> None:
     (tmp_path / "sales").write_text("a file")
     (tmp_path / "page.html").write_text("a page")
     server.serve_static_files(tmp_path)
@@ -325,7 +329,7 @@ def test_static_files_at_the_root_leave_agents_alone(server: AgentServer, tmp_pa
     assert get(client, "/").json["service"] == "swaig-wsgi"
 
 
-def test_it_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_default_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWML_ALLOWED_HOSTS", "agent.example.com")
     client = Client(AgentServer(listing=True))
     assert get(client, "/").status == 403

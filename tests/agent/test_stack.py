@@ -1,4 +1,4 @@
-"""What an agent, and a server of agents, must not keep for one process alone."""
+"""State of an agent or a server that several processes must share."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def get(app: Any, path: str, multiprocess: bool = True) -> tuple[int, Any]:
     return response.status, response.json
 
 
-def test_configured_agents_share_what_they_need() -> None:
+def test_an_agent_with_configured_secrets_needs_no_shared_state() -> None:
     assert not unshared_state(agent())
     assert get(agent(), "/")[0] == 200
 
 
-def test_generated_secrets_are_named() -> None:
+def test_generated_secrets_are_refused_in_several_processes() -> None:
     assert unshared_state(agent(secret_key=None)) == {SECRET}
     assert unshared_state(agent(basic_auth=None)) == {PASSWORD}
     both = agent(basic_auth=None, secret_key=None)
@@ -44,43 +44,43 @@ def test_generated_secrets_are_named() -> None:
     assert get(both, "/ready", multiprocess=False)[0] == 200
 
 
-def test_the_store_matters_once_it_is_used() -> None:
+def test_a_memory_store_is_unshared_once_it_is_used() -> None:
     assert unshared_state(agent(settings=Settings(rate_limit=5))) == {STORAGE}
     once = agent()
     once.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
     assert unshared_state(once) == {STORAGE}
-    remembering = agent()
-    assert not unshared_state(remembering)
-    # Another process may have written what this one only reads.
-    assert remembering.sessions.get_session_metadata("call") == {}
-    assert unshared_state(remembering) == {STORAGE}
-    assert get(remembering, "/") == MISCONFIGURED
+    with_metadata = agent()
+    assert not unshared_state(with_metadata)
+    # Reading needs a shared store too, because another process may have written.
+    assert with_metadata.sessions.get_session_metadata("call") == {}
+    assert unshared_state(with_metadata) == {STORAGE}
+    assert get(with_metadata, "/") == MISCONFIGURED
 
 
-def test_a_shared_store_is_fine(tmp_path: Any) -> None:
+def test_a_store_in_a_file_is_shared(tmp_path: Any) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     assert not unshared_state(agent(settings=Settings(rate_limit=5, storage_url=url)))
 
 
-def test_the_operator_knows_better() -> None:
+def test_unshared_state_can_be_allowed() -> None:
     allowed = Settings(rate_limit=5, allow_per_process_state=True)
     assert get(agent(settings=allowed, secret_key=None), "/")[0] == 200
 
 
 @pytest.mark.parametrize("settings", [Settings(), Settings(rate_limit=5)])
-def test_a_server_needs_what_its_agents_need(settings: Settings) -> None:
+def test_a_server_refuses_requests_if_state_is_unshared(settings: Settings) -> None:
     server = AgentServer(settings=settings, listing=True)
-    server.register(agent("sound"), "/sound")
+    server.register(agent("shared"), "/shared")
     if settings.rate_limit is None:
         assert get(server, "/ready")[0] == 200
-        server.register(agent("lonely", secret_key=None), "/lonely")
-    assert get(server, "/sound")[0] == 200
+        server.register(agent("unshared", secret_key=None), "/unshared")
+    assert get(server, "/shared")[0] == 200
     for path in ("/", "/ready", "/nowhere"):
         assert get(server, path) == MISCONFIGURED
     assert get(server, "/health") == (200, {"status": "ok"})
 
 
-def test_what_the_parent_made_serves_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_shared_by_the_parent_process_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = SharedState()
     install(shared)
     try:
@@ -102,20 +102,22 @@ def test_what_the_parent_made_serves_all(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not other.sessions.validate_token("call", "pay", token)
     assert one.store.base is other.store.base is shared.store
     assert set(unshared_state(one)) == {SECRET, PASSWORD, STORAGE}
-    # As in a worker, which is not the process that made it.
+    # As in a worker, which runs in another process than the one that created the state.
     monkeypatch.setattr(os, "getpid", lambda: shared.pid + 1)
     assert not unshared_state(one)
     server.register(one, "/bank")
     assert get(server, "/nowhere")[0] == 404
 
 
-def test_the_log_tells_since_when_the_key_is_in_use(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_token_is_logged_with_the_age_of_a_generated_key(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     now = agent(secret_key=None)
     token = agent(secret_key=None).sessions.generate_token("post_prompt", "call")
     response = Client(now).post(
         f"/post_prompt?__token={token}", body={"call_id": "call"}, auth=CREDENTIALS
     )
     assert response.status == 403
-    (record,) = (each for each in caplog.records if each.name == "swaig_wsgi.security")
+    (record,) = (record for record in caplog.records if record.name == "swaig_wsgi.security")
     assert "the key was generated at 20" in record.getMessage()
     assert "generated" not in response.text

@@ -1,4 +1,4 @@
-"""Static files, and every way out of their directory."""
+"""Static files, and attempts to leave their directory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def client(root: Path, route: str = "/static") -> Client:
-    app = StaticFiles(Response("behind", status=404), root, route)
+    app = StaticFiles(Response("fallback", status=404), root, route)
     return Client(app)
 
 
@@ -56,7 +56,7 @@ def test_files_are_served(root: Path) -> None:
     assert client(root, "").get("/index.html").status == 200
 
 
-def test_head_has_the_length_and_no_body(root: Path) -> None:
+def test_head_sends_the_length_and_no_body(root: Path) -> None:
     response = client(root).head("/static/ö.txt")
     assert (response.status, response.body) == (200, b"")
     assert response.headers["Content-Length"] == "10"
@@ -97,27 +97,27 @@ def test_head_has_the_length_and_no_body(root: Path) -> None:
         "/index.html",
     ],
 )
-def test_nothing_else_is(root: Path, path: str) -> None:
+def test_other_paths_are_passed_on(root: Path, path: str) -> None:
     response = get(root, path)
-    assert (response.status, response.text) == (404, "behind")
+    assert (response.status, response.text) == (404, "fallback")
 
 
-def test_other_methods_are_not_for_files(root: Path) -> None:
+def test_other_methods_are_passed_on(root: Path) -> None:
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         response = client(root).open(method, "/static/index.html")
-        assert response.text == "behind"
+        assert response.text == "fallback"
 
 
-def ask(root: Path, method: str = "GET", **headers: str) -> Any:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client(root).open(method, "/static/ö.txt", headers=named)
+def fetch(root: Path, method: str = "GET", **headers: str) -> Any:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client(root).open(method, "/static/ö.txt", headers=fields)
 
 
 LONG_AGO = "Mon, 01 Jan 2001 00:00:00 GMT"
 
 
-def test_conditional_requests(root: Path) -> None:
-    first = ask(root)
+def test_conditional_requests_are_supported(root: Path) -> None:
+    first = fetch(root)
     etag, changed = first.headers["ETag"], first.headers["Last-Modified"]
     for headers, status in (
         ({"If_None_Match": etag}, 304),
@@ -129,21 +129,21 @@ def test_conditional_requests(root: Path) -> None:
         ({"If_Range": etag, "Range": "bytes=0-3"}, 206),
         ({"If_Range": '"other"', "Range": "bytes=0-3"}, 200),
     ):
-        response = ask(root, **headers)
+        response = fetch(root, **headers)
         assert (headers, response.status) == (headers, status)
         if status == 304:
             assert response.body == b""
             assert response.headers["ETag"] == etag
 
 
-def test_a_changed_file_has_another_etag(root: Path) -> None:
-    first = ask(root).headers["ETag"]
+def test_changing_a_file_changes_its_etag(root: Path) -> None:
+    first = fetch(root).headers["ETag"]
     (root / "ö.txt").write_text("9876543210")
-    assert ask(root).headers["ETag"] != first
+    assert fetch(root).headers["ETag"] != first
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "body", "content_range"),
+    ("value", "status", "body", "content_range"),
     [
         ("bytes=0-3", 206, "0123", "bytes 0-3/10"),
         ("bytes=-2", 206, "89", "bytes 8-9/10"),
@@ -152,19 +152,21 @@ def test_a_changed_file_has_another_etag(root: Path) -> None:
         ("bytes=-10", 206, "0123456789", "bytes 0-9/10"),
     ],
 )
-def test_ranges(root: Path, asked: str, status: int, body: str, content_range: str) -> None:
-    response = get(root, "/static/ö.txt", headers={"Range": asked})
+def test_satisfiable_ranges_are_206(
+    root: Path, value: str, status: int, body: str, content_range: str
+) -> None:
+    response = get(root, "/static/ö.txt", headers={"Range": value})
     assert (response.status, response.text) == (status, body)
     assert response.headers["Content-Range"] == content_range
 
 
-def test_a_range_past_the_end(root: Path) -> None:
+def test_a_range_past_the_end_is_416(root: Path) -> None:
     response = get(root, "/static/ö.txt", headers={"Range": "bytes=10-"})
     assert (response.status, response.json) == (416, {"error": "Range not satisfiable"})
     assert response.headers["Content-Range"] == "bytes */10"
 
 
-def test_a_directory_is_needed(root: Path) -> None:
-    for wrong in (root / "missing", root / "index.html"):
+def test_a_missing_directory_is_rejected(root: Path) -> None:
+    for path in (root / "missing", root / "index.html"):
         with pytest.raises(ValueError, match="there is no directory"):
-            StaticFiles(Response("x"), wrong, "/static")
+            StaticFiles(Response("x"), path, "/static")

@@ -1,4 +1,4 @@
-"""A refused token tells its sender nothing, and no client can set the verified call id."""
+"""Refusals of tokens reveal no reason, and clients cannot forge the verified call id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def agent(make_agent: Any) -> AgentApp:
 
 
 def bad_tokens(function: str) -> dict[str, str | None]:
-    """Tokens of every fault that a token can have, by reason, for `function` in ``call-1``."""
+    """Return invalid tokens for `function` in ``call-1``, by the reason of their refusal."""
     key = SigningKey(derive_key(SECRET.encode(), "bank"))
 
     def signed(name: str = function, call_id: str = "call-1", seconds: int = 60) -> str:
@@ -35,34 +35,34 @@ def bad_tokens(function: str) -> dict[str, str | None]:
         "expired": signed(seconds=-1),
         "wrong_function": signed("look"),
         "wrong_call": signed(call_id="call-2"),
-        "malformed, if barely": signed() + "A",
+        "malformed, with one more character": signed() + "A",
     }
 
 
 @pytest.mark.parametrize(
-    ("path", "function", "status", "response"),
+    ("path", "function", "status", "expected"),
     [
         ("/swaig", "pay", 200, {"response": REFUSED}),
         ("/post_prompt", "post_prompt", 403, {"error": "Forbidden: invalid tool token"}),
     ],
 )
-def test_no_reason_reaches_the_caller(
+def test_every_refusal_sends_the_same_response(
     client: Any,
     calls: list[Any],
     caplog: pytest.LogCaptureFixture,
     path: str,
     function: str,
     status: int,
-    response: dict[str, Any],
+    expected: dict[str, Any],
 ) -> None:
     responses = set()
     for reason, token in bad_tokens(function).items():
         caplog.clear()
         query = "" if token is None else f"?__token={token}"
-        got = client.post(f"{path}{query}", body=CALL)
-        assert (got.status, got.json) == (status, response)
-        responses.add((got.status, tuple(sorted(got.fields)), got.body))
-        (record,) = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
+        response = client.post(f"{path}{query}", body=CALL)
+        assert (response.status, response.json) == (status, expected)
+        responses.add((response.status, tuple(sorted(response.fields)), response.body))
+        (record,) = [record for record in caplog.records if record.name == "swaig_wsgi.security"]
         assert record.reason == reason.partition(",")[0]
         assert token is None or token not in caplog.text
     assert len(responses) == 1
@@ -74,14 +74,14 @@ def test_the_verified_call_id_is_in_environ_and_cannot_be_forged(
 ) -> None:
     seen = []
 
-    def outside(environ: dict[str, Any], start_response: Any) -> Any:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
         environ[VERIFIED] = "forged"
         response = agent(environ, start_response)
         seen.append(environ.get(VERIFIED))
         return response
 
-    outside.get_basic_auth_credentials = agent.get_basic_auth_credentials
-    client = client_of(outside)
+    app.get_basic_auth_credentials = agent.get_basic_auth_credentials
+    client = client_of(app)
     token = agent.sessions.generate_token("pay", "call-1")
     assert client.post(f"/swaig?__token={token}", body=CALL).json["response"] == "Paid."
     assert seen.pop() == "call-1"

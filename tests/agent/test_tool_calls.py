@@ -1,4 +1,4 @@
-"""Tools that run at most once, through the agent, in one process and in several."""
+"""Tools that run at most once, called through an agent in one and in several processes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_a_repeated_call_gets_the_first_result(make_agent: Any, client_of: Any) 
     client = client_of(pay_once(make_agent(), runs=runs))
 
     def url(call_id: str = "c") -> str:
-        found = client.tools(call_id=call_id)["pay_once"]["web_hook_url"]
-        return "/swaig?" + str(found).partition("?")[2]
+        hook = client.tools(call_id=call_id)["pay_once"]["web_hook_url"]
+        return "/swaig?" + str(hook).partition("?")[2]
 
     first, second = url(), url()
 
-    def pay(at: str, body: Any) -> str:
-        return str(client.post(at, body=body).json["response"])
+    def pay(path: str, body: Any) -> str:
+        return str(client.post(path, body=body).json["response"])
 
     assert pay(first, call(5)) == "Paid 5, number 1."
     assert pay(first, call(5, caller_id_num="+1")) == "Paid 5, number 1."
@@ -57,26 +57,26 @@ def test_a_repeated_call_gets_the_first_result(make_agent: Any, client_of: Any) 
     assert pay(second, call(5)) == "Paid 5, number 3."
     assert pay(url("d"), call(5, "d")) == "Paid 5, number 4."
     assert pay(first, call(5)) == "Paid 5, number 1."
-    moved = call(5, "elsewhere", conversation_id="c")
-    assert pay(first, moved) == "Paid 5, number 1."
+    by_conversation = call(5, "elsewhere", conversation_id="c")
+    assert pay(first, by_conversation) == "Paid 5, number 1."
     assert len(runs) == 4
 
 
-def test_what_is_refused_claims_nothing(make_agent: Any, client_of: Any) -> None:
+def test_a_refused_call_leaves_no_claim(make_agent: Any, client_of: Any) -> None:
     runs: list[Any] = []
     agent = pay_once(make_agent(), runs=runs)
     client = client_of(agent)
     query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
     client.post("/swaig", body=call(5))
     client.post(f"/swaig?{query}", body=call(5, "other"))
-    wrong = {**call(5), "argument": {"parsed": [{"amount": "five"}]}}
-    assert "number" in client.post(f"/swaig?{query}", body=wrong).json["response"]
+    invalid = {**call(5), "argument": {"parsed": [{"amount": "five"}]}}
+    assert "number" in client.post(f"/swaig?{query}", body=invalid).json["response"]
     assert runs == []
     result = client.post(f"/swaig?{query}", body=call(5))
     assert result.json["response"] == "Paid 5, number 1."
 
 
-def test_a_claim_that_cannot_be_stored_refuses(
+def test_a_call_whose_claim_cannot_be_stored_is_not_run(
     make_agent: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[Any] = []
@@ -92,7 +92,7 @@ def test_a_claim_that_cannot_be_stored_refuses(
     assert runs == []
 
 
-def test_a_failure_is_a_result_too(make_agent: Any, client_of: Any) -> None:
+def test_a_failure_is_repeated_without_another_run(make_agent: Any, client_of: Any) -> None:
     runs: list[int] = []
 
     def fails(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
@@ -108,17 +108,17 @@ def test_a_failure_is_a_result_too(make_agent: Any, client_of: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, RecursionError])
-def test_a_handler_that_is_aborted_still_gets_a_response(
+def test_an_aborted_handler_is_returned_as_a_failure(
     make_agent: Any, client_of: Any, error: type[BaseException]
 ) -> None:
-    async def gives_up(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+    async def abort_later(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
         raise error
 
-    def gives_up_at_once(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
+    def abort(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
         raise error
 
-    agent = make_agent().define_tool("later", "x", {}, gives_up)
-    agent.define_tool("now", "x", {}, gives_up_at_once)
+    agent = make_agent().define_tool("later", "x", {}, abort_later)
+    agent.define_tool("now", "x", {}, abort)
     for name in ("later", "now"):
         result = client_of(agent).post("/swaig", body={"function": name})
         assert (result.status, result.json) == (200, {"response": FAILED})
@@ -164,7 +164,9 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str) -> None:
+def test_calls_run_at_most_once_when_a_worker_is_killed(
+    gunicorn: Any, tmp_path: Path, storage_url: str
+) -> None:
     (tmp_path / "paying.py").write_text(PROGRAM)
     runs = tmp_path / "runs"
     runs.touch()
@@ -185,7 +187,7 @@ def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str
         assert result.status == 200
         return result.json["response"]
 
-    # A repeat while the first runs, in another worker: one run, one result.
+    # Repeats in other workers while the first call runs: one run, one result.
     results: list[Any] = []
     threads = [threading.Thread(target=lambda: results.append(pay(1))) for _ in range(4)]
     for thread in threads:
@@ -195,22 +197,22 @@ def test_workers_that_are_killed(gunicorn: Any, tmp_path: Path, storage_url: str
     assert results == ["Paid."] * 4
     assert len(runs.read_text().splitlines()) == 1
 
-    # A worker that dies halfway: what it did is unknown, and is not done again.
+    # A worker that is killed during a call: the outcome is unknown, and the call is not repeated.
     def dies() -> None:
-        with pytest.raises(OSError):  # noqa: PT011 - the connection just ends
+        with pytest.raises(OSError):  # noqa: PT011 - the connection ends
             pay(30)
 
-    victim = threading.Thread(target=dies)
-    victim.start()
+    killed = threading.Thread(target=dies)
+    killed.start()
     end = time.monotonic() + 60
     while len(runs.read_text().splitlines()) < 2 and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(int(runs.read_text().splitlines()[1].split()[1]), signal.SIGKILL)
-    victim.join(60)
+    killed.join(60)
     assert pay(30) == UNKNOWN
     assert len(runs.read_text().splitlines()) == 2
 
-    # After the window the same words are a new wish.
+    # After the window, the same call runs again.
     time.sleep(5.1)
     assert pay(1) == "Paid."
     assert len(runs.read_text().splitlines()) == 3

@@ -1,4 +1,4 @@
-"""Reading bodies whole, putting them back, and never reading beyond their end."""
+"""Request bodies: reading, replaying, and never reading beyond their end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swaig_wsgi.middleware.body_size import (
     replay_body,
 )
 
-# A server that does not end the input
+# A server that does not terminate the input
 
 
 PIPELINED = b"first\nlast" + b"POST /smuggled HTTP/1.1\r\n"
@@ -53,7 +53,7 @@ def test_the_application_cannot_read_beyond_the_declared_length(reader):
 
 
 @pytest.mark.parametrize("length", [None, "", "0"])
-def test_without_a_body_the_application_reads_nothing_at_all(length):
+def test_without_a_body_the_input_of_the_server_is_not_read(length):
     environ = request(Unreadable(), length=length, terminated=False)
     seen = []
     BodySizeMiddleware(lambda environ, _: seen.append(environ["wsgi.input"].read()) or [])(
@@ -62,7 +62,7 @@ def test_without_a_body_the_application_reads_nothing_at_all(length):
     assert seen == [b""]
 
 
-def test_a_body_on_disk_can_be_read_in_every_way_of_pep_3333():
+def test_a_body_in_a_temporary_file_supports_all_methods_of_pep_3333():
     body = b"".join(b"line %d\n" % n for n in range(10_000))
     environ = request(Input(body), coding="chunked")
     seen = {}
@@ -86,7 +86,7 @@ def test_a_body_on_disk_can_be_read_in_every_way_of_pep_3333():
     assert seen["end"] == b""
 
 
-def test_readlines_takes_a_hint():
+def test_readlines_accepts_a_size_hint():
     environ = request(io.BytesIO(b"a\nb\nc\n"), length="6", terminated=False)
     seen = []
     BodySizeMiddleware(lambda environ, _: seen.append(environ["wsgi.input"].readlines(3)) or [])(
@@ -100,7 +100,7 @@ def test_readlines_takes_a_hint():
 
 @pytest.mark.parametrize("pieces", [None, 1, 7])
 @pytest.mark.parametrize("body", [b"", b"x", b"hello world" * 50])
-def test_read_body_reads_either_framing_whole(body, pieces):
+def test_read_body_returns_the_complete_body_of_either_framing(body, pieces):
     declared = request(Input(body, pieces=pieces), length=str(len(body)))
     chunked = request(Input(body, pieces=pieces), coding="chunked")
     assert read_body(declared, LIMIT) == read_body(chunked, LIMIT) == body
@@ -112,7 +112,7 @@ def test_read_body_never_reads_beyond_the_declared_length():
     assert stream.tell() == 10
 
 
-def test_read_body_reads_nothing_where_there_is_nothing():
+def test_read_body_returns_an_empty_body_without_reading():
     assert read_body(request(Unreadable(), terminated=False), LIMIT) == b""
     assert read_body(request(Unreadable(), length="0"), LIMIT) == b""
     assert read_body(request(Input()), LIMIT) == b""
@@ -161,14 +161,14 @@ def test_read_body_reads_nothing_where_there_is_nothing():
         ),
     ],
 )
-def test_read_body_refuses_what_it_cannot_read(environ, status, error, reason):
+def test_read_body_raises_for_bad_framing_and_unreadable_bodies(environ, status, error, reason):
     with pytest.raises(BodyError) as caught:
         read_body(environ, LIMIT)
     assert (caught.value.status, caught.value.error, caught.value.reason) == (status, error, reason)
 
 
 @given(st.binary(max_size=300), st.sampled_from([None, "chunked"]), st.booleans())
-def test_a_replayed_body_is_as_if_unread(body, coding, as_file):
+def test_a_replayed_body_can_be_read_again(body, coding, as_file):
     environ = request(Input(body), coding=coding, length=None if coding else str(len(body)))
     read = read_body(environ, LIMIT)
     replay_body(environ, io.BytesIO(read) if as_file else read)
@@ -178,7 +178,7 @@ def test_a_replayed_body_is_as_if_unread(body, coding, as_file):
     assert read_body(environ, LIMIT) == body
 
 
-def test_a_file_is_replayed_from_its_start_wherever_it_stands():
+def test_a_file_is_replayed_from_its_start():
     file = io.BytesIO(b"hello")
     file.read(3)
     environ = request(Unreadable())

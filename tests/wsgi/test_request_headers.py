@@ -11,10 +11,10 @@ ENVIRON = {
     "CONTENT_LENGTH": "3",
     "HTTP_HOST": "example.com",
     "HTTP_X_API_KEY": "k",
-    # From a client that used an underscore, or a server that does not follow CGI.
+    # From a client that sent an underscore, or a server that does not follow CGI.
     "HTTP_CONTENT_TYPE": "text/html",
     "HTTP_CONTENT_LENGTH": "9",
-    "HTTP_": "nameless",
+    "HTTP_": "no name",
     "HTTP_x_lower": "x",
     "HTTP_X-HYPHEN": "x",
     "HTTP_É": "x",
@@ -23,7 +23,7 @@ ENVIRON = {
 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "x-api-key", "X-API-KEY"])
-def test_names_are_found_in_any_case(name):
+def test_names_are_case_insensitive(name):
     assert EnvironHeaders(ENVIRON)[name] == "k"
     assert name in EnvironHeaders(ENVIRON)
     assert FoldedHeaders({"x-Api-KEY": "k"})[name] == "k"
@@ -32,22 +32,22 @@ def test_names_are_found_in_any_case(name):
 @pytest.mark.parametrize(
     "name", ["X_Api_Key", "X-Apı-Key", "X-Api-\u212aey", "Remote-User", "wsgi.version", "", 1, None]
 )
-def test_nothing_but_the_header_is_found(name):
+def test_other_names_are_not_found(name):
     assert name not in EnvironHeaders(ENVIRON)
     assert EnvironHeaders(ENVIRON).get(name) is None
     assert name not in FoldedHeaders({"X-Api-Key": "k"})
 
 
-def test_a_client_cannot_forge_the_two_that_have_no_prefix():
+def test_content_type_and_length_cannot_be_forged():
     headers = EnvironHeaders(ENVIRON)
     assert headers["content-type"] == "application/json"
     assert headers["Content-Length"] == "3"
-    without = EnvironHeaders({"HTTP_CONTENT_TYPE": "text/html"})
-    assert "Content-Type" not in without
-    assert dict(without) == {}
+    forged = EnvironHeaders({"HTTP_CONTENT_TYPE": "text/html"})
+    assert "Content-Type" not in forged
+    assert dict(forged) == {}
 
 
-def test_the_view_iterates_over_the_headers_that_it_finds():
+def test_environ_headers_is_a_read_only_mapping():
     headers = EnvironHeaders(ENVIRON)
     assert isinstance(headers, Mapping)
     assert dict(headers) == {
@@ -60,14 +60,14 @@ def test_the_view_iterates_over_the_headers_that_it_finds():
     assert not hasattr(headers, "__setitem__")
 
 
-def test_the_view_copies_nothing():
+def test_environ_headers_follows_changes_of_environ():
     environ = {"HTTP_A": "1"}
     headers = EnvironHeaders(environ)
     environ["HTTP_A"] = "2"
     assert headers["A"] == "2"
 
 
-def test_other_mappings_are_copied_with_values_of_any_type():
+def test_folded_headers_copies_values_of_any_type_as_text():
     headers = FoldedHeaders(
         {"A": "1", b"B": b"\xff", "C": 5, "None": None, "É": "x", 7: "seven"},
     )
@@ -75,7 +75,7 @@ def test_other_mappings_are_copied_with_values_of_any_type():
     assert len(headers) == 4
 
 
-class Several:
+class Items:
     def __init__(self, *items):
         self._items = items
 
@@ -84,10 +84,10 @@ class Several:
 
 
 def test_repeated_headers_are_joined():
-    assert FoldedHeaders(Several(("A", "1"), ("B", "2"), ("A", "3")))["a"] == "1, 3"
+    assert FoldedHeaders(Items(("A", "1"), ("B", "2"), ("A", "3")))["a"] == "1, 3"
 
 
 @pytest.mark.parametrize("values", [("1", "2"), ("1", "1")])
-def test_a_header_in_two_spellings_is_rejected(values):
+def test_a_header_in_two_spellings_raises(values):
     with pytest.raises(ValueError, match="two spellings"):
         FoldedHeaders({"X-Key": values[0], "x-key": values[1]})

@@ -1,4 +1,4 @@
-"""Unread bodies behind a real gunicorn: no part of one is ever served as a request."""
+"""Unread bodies behind a real gunicorn: no part of them is served as a request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_statuses(connection: socket.socket) -> list[bytes]:
 def test_no_request_is_served_after_a_response_that_ends_the_connection(
     gunicorn: Any, tmp_path: Path, kind: str
 ) -> None:
-    """A request sent along with a refused body would be served, and its response lost."""
+    """Otherwise a request pipelined behind a refused body is served and its response lost."""
     (tmp_path / "half_open.py").write_text(
         "from swaig_wsgi import AuthHandler\n"
         "def site(environ, start_response):\n"
@@ -77,7 +77,7 @@ def test_no_request_is_served_after_a_response_that_ends_the_connection(
             statuses = read_statuses(connection)
         assert statuses in ([b"401"], [b"401", b"200"])
         served += statuses.count(b"200")
-    # The last request, on another connection: all others have been served, or never will be.
+    # Once this request on another connection is served, the others have been served or dropped.
     with connect(server.port, tls=kind.endswith("tls")) as connection:
         connection.sendall(b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert read_statuses(connection) == [b"200"]
@@ -86,11 +86,13 @@ def test_no_request_is_served_after_a_response_that_ends_the_connection(
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_the_body_of_the_next_request_is_never_a_request(gunicorn: Any, kind: str) -> None:
-    """A server that read the head of the next request as part of a body would parse its body.
+def test_the_body_of_the_next_request_is_never_parsed_as_a_request(
+    gunicorn: Any, kind: str
+) -> None:
+    """A server that reads the head of the next request as part of a body parses its body next.
 
-    Behind a proxy that shares connections, or in a browser that a hostile page makes send such
-    a body, an attacker would write that request, and another client receive its response.
+    An attacker could then smuggle a request whose response another client receives, through a
+    proxy that shares connections or through a browser that runs a page of the attacker.
     """
     server = gunicorn("swaig_wsgi.examples.basic:app", "--keep-alive=2", *SERVERS[kind])
     for length in LENGTHS:
