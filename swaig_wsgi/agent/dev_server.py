@@ -37,6 +37,5 @@ class _RequestHandler(WSGIRequestHandler):
             attributes.update(original)
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - Werkzeug's name
-        super().log_error(
-            format, *(redact_url(each) if isinstance(each, str) else each for each in args)
-        )
+        safe = (redact_url(each) if isinstance(each, str) else each for each in args)
+        super().log_error(format, *safe)

@@ -148,9 +148,8 @@ class Readiness:
         if hanging is not None and hanging.is_alive():
             return False
         outcome: list[bool] = []
-        thread = threading.Thread(
-            target=_run, args=(name, check, outcome), name=f"ready-{name}", daemon=True
-        )
+        args, label = (name, check, outcome), f"ready-{name}"
+        thread = threading.Thread(target=_run, args=args, name=label, daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -162,7 +161,7 @@ class Readiness:
 
     def _log(self, failures: tuple[str, ...]) -> None:
         if failures:
-            log.error("not ready: %s", ", ".join(repr(name) for name in failures))
+            log.error("not ready: %s", ", ".join(map(repr, failures)))
         else:
             log.warning("ready again")
 

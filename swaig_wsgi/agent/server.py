@@ -77,14 +77,11 @@ class AgentServer:
         if key in self._directories or (key and key in OWN_PATHS):
             raise ValueError(f"the route {key!r} is taken by the server itself")
         if any(agent is each for each in self._agents.values()):
-            raise ValueError(
-                f"the agent {agent.name!r} is already registered under {agent.route!r}"
-            )
+            where = f"already registered under {agent.route!r}"
+            raise ValueError(f"the agent {agent.name!r} is {where}")
         if any(agent.name == each.name for each in self._agents.values()):
-            raise ValueError(
-                f"there is already an agent named {agent.name!r}; tokens are bound to the name of "
-                "their agent, so it must be unique"
-            )
+            reason = "tokens are bound to the name of their agent, so it must be unique"
+            raise ValueError(f"there is already an agent named {agent.name!r}; {reason}")
         self._check_paths_free(self._callbacks, [agent])
         if key != agent.route:
             agent.move(key or "/")
@@ -105,9 +102,8 @@ class AgentServer:
         for path in self._callbacks:
             removed.unregister_routing_callback(path)
         if self._usernames is not None:
-            self._usernames = {
-                name: target for name, target in self._usernames.items() if target != key
-            }
+            names = self._usernames.items()
+            self._usernames = {name: target for name, target in names if target != key}
         return True
 
     def get_agents(self) -> dict[str, AgentApp]:
@@ -234,8 +230,7 @@ class AgentServer:
             return refuse(environ, start_response, not_found())
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return refuse(environ, start_response, method_not_allowed(["GET", "HEAD"]))
-        agents = [
-            {"name": agent.name, "route": route} for route, agent in self.get_agents().items()
-        ]
-        listing = {"service": "swaig-wsgi", "agents": agents}
+        agents = self.get_agents().items()
+        listed = [{"name": agent.name, "route": route} for route, agent in agents]
+        listing = {"service": "swaig-wsgi", "agents": listed}
         return respond_json(environ, start_response, 200, listing)

@@ -12,9 +12,6 @@ def check(strict: bool = False) -> int:
     """Print the findings for the settings of the environment.
 
     Return 1 if `strict` and one of them is a warning, else 0.
-
-    Raises:
-        CommandError: a setting is invalid, or the certificate or key cannot be used.
     """
     try:
         settings = Settings.from_env()

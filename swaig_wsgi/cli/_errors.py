@@ -1,4 +1,4 @@
-"""How a command fails."""
+"""How a command fails: every command raises CommandError for what its user can change."""
 
 from __future__ import annotations
 

@@ -15,10 +15,6 @@ def serve(application: str, host: str | None = None, port: int | None = None) ->
 
     An agent serves itself, by :meth:`AgentApp.run`. Any other application is served with the
     settings of the environment, TLS included, on 127.0.0.1 and ``PORT``, by default 3000.
-
-    Raises:
-        CommandError: Werkzeug is missing, there is no such application, a setting is invalid, or
-            the certificate or key cannot be used.
     """
     try:
         # Imported here, so that the other commands need nothing installed.

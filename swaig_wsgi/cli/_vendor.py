@@ -14,11 +14,7 @@ def vendor(
     force: bool = False,
     check: bool = False,
 ) -> int:
-    """Make the copy in `dest`, or check it and return 1 if there is anything to report.
-
-    Raises:
-        CommandError: the copy cannot be made or checked, or `check` is given with another option.
-    """
+    """Make the copy in `dest`, or check it and return 1 if there is anything to report."""
     if check and (stores or middleware or force):
         raise CommandError("--check stands alone: it cannot be combined with other options")
     try:

@@ -62,10 +62,8 @@ def parse_origin(text: str) -> str:
     if "@" in text:  # The message omits the value: a password may precede the "@".
         raise ValueError(f"an origin contains no user information: {_EXPECTED}")
     if text.strip().lower() == "null":
-        raise ValueError(
-            "origin 'null' cannot be allowed: any page can make a browser send it from a"
-            f" sandboxed frame; {_EXPECTED}"
-        )
+        reason = "any page can make a browser send it from a sandboxed frame"
+        raise ValueError(f"origin 'null' cannot be allowed: {reason}; {_EXPECTED}")
     try:
         return _serialize(text)
     except ValueError as error:

@@ -120,9 +120,8 @@ def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
 
 
 def _parse_network(entry: str) -> Network:
-    expected = (
-        f"trusted proxy {entry!r}: expected an IP address, a network such as '10.0.0.0/8' or 'unix'"
-    )
+    example = "an IP address, a network such as '10.0.0.0/8' or 'unix'"
+    expected = f"trusted proxy {entry!r}: expected {example}"
     if not isinstance(entry, str):
         raise ArgumentTypeError(expected)
     if "%" in entry:  # A zone identifier is local to one host.
@@ -138,10 +137,9 @@ def _parse_network(entry: str) -> Network:
         if mapped is not None:
             network = ip_network(f"{mapped}/{network.prefixlen - 96}")
     if network.prefixlen == 0:
-        raise ValueError(
-            f"trusted proxy {entry!r} contains every address, so that any client could forge the "
-            "whole chain: expected the proxies' own addresses, or their number"
-        )
+        reason = "contains every address, so that any client could forge the whole chain"
+        remedy = "expected the proxies' own addresses, or their number"
+        raise ValueError(f"trusted proxy {entry!r} {reason}: {remedy}")
     return network
 
 

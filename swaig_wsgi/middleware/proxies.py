@@ -110,9 +110,8 @@ class TrustedProxyMiddleware:
         self, app: WSGIApplication, trusted: Iterable[str] | int, *, family: str = "x-forwarded"
     ) -> None:
         if family not in ("x-forwarded", "forwarded"):
-            raise ValueError(
-                f"family of proxy headers: expected 'x-forwarded' or 'forwarded', not {family!r}"
-            )
+            expected = "'x-forwarded' or 'forwarded'"
+            raise ValueError(f"family of proxy headers: expected {expected}, not {family!r}")
         self.app = app
         self._trusted = trusted_proxies(trusted)
         self._policy = (family, self._trusted)

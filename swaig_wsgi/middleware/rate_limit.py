@@ -87,10 +87,8 @@ class RateLimitMiddleware:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if on_store_failure not in _FAILURE_MODES:
-            raise ValueError(
-                f"on_store_failure must be one of {', '.join(_FAILURE_MODES)},"
-                f" not {on_store_failure!r}"
-            )
+            modes = ", ".join(_FAILURE_MODES)
+            raise ValueError(f"on_store_failure must be one of {modes}, not {on_store_failure!r}")
         if key is not None and not callable(key):
             raise ArgumentTypeError(f"key must be a function of environ, not {key!r}")
         self.app = app

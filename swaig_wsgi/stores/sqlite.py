@@ -156,10 +156,8 @@ class SQLiteStore:
         name = _encode_key(key)
 
         def delete(connection: sqlite3.Connection, now: float) -> bool:
-            cursor = connection.execute(
-                "DELETE FROM swaig_values WHERE key = ? AND ends > ?", (name, now)
-            )
-            return cursor.rowcount > 0
+            statement = "DELETE FROM swaig_values WHERE key = ? AND ends > ?"
+            return connection.execute(statement, (name, now)).rowcount > 0
 
         return self._write(delete)
 
@@ -186,9 +184,8 @@ class SQLiteStore:
         self, connection: sqlite3.Connection, name: bytes, text: str, now: float, ttl: float
     ) -> None:
         self._sweep(connection, now)
-        connection.execute(
-            "INSERT OR REPLACE INTO swaig_values VALUES (?, ?, ?)", (name, text, now + ttl)
-        )
+        statement = "INSERT OR REPLACE INTO swaig_values VALUES (?, ?, ?)"
+        connection.execute(statement, (name, text, now + ttl))
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         if self._new_rows % _SWEEP_EVERY == 0:
@@ -250,9 +247,8 @@ class SQLiteStore:
 
 
 def _live(connection: sqlite3.Connection, name: bytes, now: float) -> str | None:
-    row = connection.execute(
-        "SELECT value FROM swaig_values WHERE key = ? AND ends > ?", (name, now)
-    ).fetchone()
+    select = "SELECT value FROM swaig_values WHERE key = ? AND ends > ?"
+    row = connection.execute(select, (name, now)).fetchone()
     return None if row is None else row[0]
 
 

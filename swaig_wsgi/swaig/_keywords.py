@@ -22,28 +22,10 @@ TYPES = {
     "object": "an object",
     "null": "null",
 }
-_UNSUPPORTED = frozenset(
-    {
-        "$dynamicRef",
-        "$recursiveRef",
-        "$ref",
-        "additionalItems",
-        "contains",
-        "dependencies",
-        "dependentRequired",
-        "dependentSchemas",
-        "else",
-        "if",
-        "maxContains",
-        "minContains",
-        "not",
-        "patternProperties",
-        "prefixItems",
-        "propertyNames",
-        "then",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-    }
+_UNSUPPORTED = re.compile(
+    r"\$ref|\$dynamicRef|\$recursiveRef|additionalItems|contains|dependencies|dependentRequired"
+    "|dependentSchemas|else|if|maxContains|minContains|not|patternProperties|prefixItems"
+    "|propertyNames|then|unevaluatedItems|unevaluatedProperties"
 )
 
 
@@ -100,10 +82,9 @@ def _check_schema(schema: Any, path: str, depth: int) -> None:
         raise ValueError(f"a schema must not be nested deeper than {MAX_SCHEMA_DEPTH} levels")
     prefix = f"{path}." if path else ""
     for keyword, value in schema.items():
-        if keyword in _UNSUPPORTED:
-            raise ValueError(
-                f"{prefix}{keyword} is not supported: arguments cannot be validated against it"
-            )
+        if _UNSUPPORTED.fullmatch(keyword):
+            problem = "is not supported: arguments cannot be validated against it"
+            raise ValueError(f"{prefix}{keyword} {problem}")
         fits, expected = _KEYWORDS.get(keyword, (None, ""))
         if fits is not None and not fits(value):
             raise ValueError(f"{prefix}{keyword} must be {expected}, not {reprlib.repr(value)}")
@@ -152,21 +133,12 @@ _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
         "a list of names",
     ),
-    "minimum": _NUMBER,
-    "maximum": _NUMBER,
-    "exclusiveMinimum": _NUMBER,
-    "exclusiveMaximum": _NUMBER,
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _NUMBER),
     "multipleOf": (lambda value: is_type("number", value) and value > 0, "a number above 0"),
-    "minLength": _COUNT,
-    "maxLength": _COUNT,
-    "minItems": _COUNT,
-    "maxItems": _COUNT,
-    "minProperties": _COUNT,
-    "maxProperties": _COUNT,
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), _COUNT),
+    **dict.fromkeys(("minProperties", "maxProperties"), _COUNT),
     "uniqueItems": (lambda value: isinstance(value, bool), "true or false"),
     "pattern": (_is_pattern, "a regular expression"),
     "properties": (lambda value: isinstance(value, Mapping), "a dictionary of schemas"),
-    "anyOf": _SCHEMAS,
-    "oneOf": _SCHEMAS,
-    "allOf": _SCHEMAS,
+    **dict.fromkeys(("anyOf", "oneOf", "allOf"), _SCHEMAS),
 }

@@ -91,14 +91,16 @@ def inspect_handler(
 
     described = [parameter for parameter in taken if parameter.name != "raw_data"]
     if explicit is None:
-        schema, converters = describe_parameters(
-            described, resolve, parameter_descriptions(doc), where
-        )
+        descriptions = parameter_descriptions(doc)
+        schema, converters = describe_parameters(described, resolve, descriptions, where)
         schema = object_schema(schema)
     else:
         schema = explicit
         converters = {each.name: _converter(resolve(each), where(each.name)) for each in described}
-        _check_required(described, schema, where)
+        for each in described:
+            if each.default is each.empty and each.name not in schema["required"]:
+                problem = "has no default, so the parameters must require it"
+                raise ValueError(f"{where(each.name)} {problem}")
     return HandlerSignature(schema, first_paragraph(doc), _by_name(taken, converters))
 
 
@@ -119,10 +121,8 @@ def object_schema(
     schema = {"type": "object", "properties": {}, "required": []}
     if "type" in given and not isinstance(given["type"], dict):
         if given["type"] != "object":
-            raise ValueError(
-                'parameters must be a JSON schema of type "object", or just its properties; '
-                f"the type is {given['type']!r}"
-            )
+            expected = 'a JSON schema of type "object", or just its properties'
+            raise ValueError(f"parameters must be {expected}; the type is {given['type']!r}")
         schema.update(given)
     elif _lacks_type(given):
         raise ValueError('parameters have "properties" but lack "type": "object"')
@@ -185,10 +185,9 @@ def _is_typed(
     if known == names:
         return True
     if known:
-        raise ValueError(
-            f"{subject} takes {_listed(known)} by name, but {_listed(names - known)} is not among "
-            "the parameters; to take (arguments, raw request), name the first parameter args"
-        )
+        other = f"{_listed(names - known)} is not among the parameters"
+        remedy = "to take (arguments, raw request), name the first parameter args"
+        raise ValueError(f"{subject} takes {_listed(known)} by name, but {other}; {remedy}")
     return False
 
 
@@ -205,10 +204,8 @@ def _plain(signature: inspect.Signature, subject: str) -> Bind:
         except TypeError:
             continue
         return bind
-    raise ValueError(
-        f"{subject} must take (arguments, raw request), or each argument under its name; "
-        f"it takes {signature}"
-    )
+    expected = "(arguments, raw request), or each argument under its name"
+    raise ValueError(f"{subject} must take {expected}; it takes {signature}")
 
 
 def _by_name(taken: list[inspect.Parameter], converters: Mapping[str, Convert]) -> Bind:
@@ -251,9 +248,8 @@ def _resolved(parameter: inspect.Parameter, function: Any, where: str) -> Any:
     try:
         return get_type_hints(holder, namespace, include_extras=True)[parameter.name]
     except Exception as error:
-        raise ValueError(
-            f"{where}: the annotation {parameter.annotation!r} cannot be resolved: {error}"
-        ) from None
+        problem = f"the annotation {parameter.annotation!r} cannot be resolved"
+        raise ValueError(f"{where}: {problem}: {error}") from None
 
 
 def _converter(annotation: Any, where: str) -> Convert:
@@ -262,13 +258,3 @@ def _converter(annotation: Any, where: str) -> Convert:
         return guarded(describe(annotation, where), where)
     except UnsupportedAnnotation:
         return lambda value: value
-
-
-def _check_required(
-    described: list[inspect.Parameter], schema: dict[str, Any], where: Callable[[str], str]
-) -> None:
-    for parameter in described:
-        if parameter.default is parameter.empty and parameter.name not in schema["required"]:
-            raise ValueError(
-                f"{where(parameter.name)} has no default, so the parameters must require it"
-            )
