@@ -79,9 +79,11 @@ class Agent:
         generated = self._credentials.source == "generated"
         #: The process that generated the password, or None.
         self.password_made_by = pid if generated else None
-        #: Shared with other agents and processes; every key in it carries the agent's name.
-        self.store: Store = ScopedStore(default_store(settings.storage_url), name)
-        self.sessions = _session_manager(name, settings, secret_key, token_expiry_secs, self.store)
+        #: Shared with other agents and processes.
+        self.store = default_store(settings.storage_url)
+        #: The same, for this agent alone: every key in it carries the agent's name.
+        self.own_store = own = ScopedStore(self.store, name)
+        self.sessions = _session_manager(name, settings, secret_key, token_expiry_secs, own)
         self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
         self.prompt.add_declared(self.PROMPT_SECTIONS)
         self.ai = AISettings()

@@ -46,7 +46,7 @@ class AgentApp(Agent):
 
     def _complete(self) -> None:
         self.readiness = Readiness()
-        self.readiness.add("store", lambda: self.store.get("ready"))
+        self.readiness.add("store", lambda: self.own_store.get("ready"))
         self._build()
 
     def _build(self) -> None:

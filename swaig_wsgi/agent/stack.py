@@ -52,7 +52,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         readiness.failures,
         lambda: unshared_state(agent),
         auth=AgentAuthenticator(basic, auth, lambda: agent.credential_validator),
-        store=agent.store,
+        store=agent.own_store,
     )
 
 

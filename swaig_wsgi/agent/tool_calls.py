@@ -53,7 +53,7 @@ class ToolCalls:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._once = Once(agent.store)
+        self._once = Once(agent.own_store)
 
     def run(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> bytes:
         """Run the call in `body` and return the result for the AI, as JSON.

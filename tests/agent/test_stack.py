@@ -100,7 +100,7 @@ def test_state_shared_by_the_parent_process_is_used(monkeypatch: pytest.MonkeyPa
     token = one.sessions.generate_token("pay", "call")
     assert same.sessions.validate_token("call", "pay", token)
     assert not other.sessions.validate_token("call", "pay", token)
-    assert one.store.base is other.store.base is shared.store
+    assert one.store is other.store is shared.store
     assert set(unshared_state(one)) == {SECRET, PASSWORD, STORAGE}
     # As in a worker, which runs in another process than the one that created the state.
     monkeypatch.setattr(os, "getpid", lambda: shared.pid + 1)
