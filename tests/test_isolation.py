@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,3 +128,141 @@ def test_agents_that_share_a_store_limit_clients_separately(tmp_path: Path) -> N
     client = Client(server, auth=("a", "b"))
     assert [client.get("/bank").status for _ in range(3)] == [200, 200, 429]
     assert [client.get("/pizza").status for _ in range(3)] == [200, 200, 429]
+
+
+# -- one request and another
+
+
+def full_agent(cls: type[AgentApp] = AgentApp) -> AgentApp:
+    """Return an agent with every part that a document may have."""
+    agent = cls("bank", basic_auth=("admin", "secret"), record_call=True)
+    agent.prompt_add_section("Role", "Teller.", ["brief"], subsections=[{"title": "Tone"}])
+    agent.set_prompt_llm_params(temperature=0.5, extra={"a": [1]})
+    agent.set_post_prompt("Sum up.").set_post_prompt_llm_params(extra={"a": [1]})
+    context = agent.define_contexts().add_context("default").add_enter_filler("en-US", ["Hi."])
+    step = context.add_step("one", task="Greet.", functions=["pay"], valid_steps=["next"])
+    step.set_gather_info("caller")
+    step.add_gather_question("name", "Your name?")
+    context.add_step("two", task="Help.")
+    agent.set_params({"nested": {"a": [1]}}).set_global_data({"limits": {"daily": [100]}})
+    agent.add_hint("IBAN").add_pattern_hint("a", "b", "c").add_pronunciation("a", "b")
+    agent.add_language("English", "en-US", "voice", ["Hm."], ["Wait."], params={"a": [1]})
+    agent.set_native_functions(["check_time"]).enable_debug_events()
+    agent.add_function_include("https://x.example", ["one"], {"a": [1]})
+    agent.set_internal_fillers({"check_time": {"en-US": ["Hm."]}})
+    agent.add_pre_answer_verb("play", {"urls": ["ring.mp3"]}).add_answer_verb({"max": [1]})
+    agent.add_post_answer_verb("play", {"urls": ["hello.mp3"]})
+    agent.add_post_ai_verb("request", {"headers": {"a": "b"}})
+    amount = {"amount": {"type": "integer", "enum": [1, 2]}}
+    fillers = {"en-US": ["One moment."]}
+    agent.define_tool(
+        "pay", "Pay", amount, lambda args, raw: "Paid.", fillers=fillers, required=["amount"]
+    )
+    agent.define_tool("secret", "Secret", amount, lambda args, raw: "Done.", secure=True)
+    headers = {"Authorization": "Bearer token"}
+    webhooks = [{"url": "https://x.example", "headers": headers}]
+    agent.register_swaig_function({"function": "weather", "data_map": {"webhooks": webhooks}})
+    return agent
+
+
+def spoil(value: Any) -> int:
+    """Change every list and dictionary in `value`; return how many there are."""
+    members = list(value.values()) if isinstance(value, dict) else value
+    changed = sum(spoil(each) for each in members if isinstance(each, (dict, list)))
+    if isinstance(value, dict):
+        value["enum"] = value["spoiled"] = "spoiled"
+    else:
+        value.append("spoiled")
+    return changed + 1
+
+
+def spoil_agent(agent: AgentApp) -> int:
+    contexts = agent.define_contexts()
+    context = contexts.get_context("default")
+    assert context is not None
+    step = context.get_step("one")
+    assert step is not None
+    handed_out: list[Any] = [
+        agent.render_swml("call-1"),
+        agent.prompt.render(),
+        agent.prompt.render_post_prompt(),
+        agent.ai.render("https://x.example"),
+        agent.ai.render_swaig(),
+        agent.call_flow.render({}),
+        contexts.render(),
+        contexts.to_dict(),
+        context.to_dict(),
+        step.to_dict(),
+        *(tool.definition for tool in agent.tools),
+        *(tool.signature for tool in agent.tools),
+    ]
+    return sum(spoil(each) for each in handed_out)
+
+
+def test_attack_no_request_changes_anothers_document_or_argument_check() -> None:
+    class Spoiling(AgentApp):
+        def render_swml(self, *args: Any, **options: Any) -> dict[str, Any]:
+            document = super().render_swml(*args, **options)
+            if spoils:
+                spoil(document)
+            return document
+
+        def on_swml_request(self, body: Any, query: Any, headers: Any) -> Any:
+            if spoils:
+                spoil_agent(self)
+
+    def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
+        if spoils:
+            assert spoil_agent(agent) > 200
+            agent.routing_callbacks["/spoiled"] = print
+
+    spoils = False
+    agent = full_agent(Spoiling).set_dynamic_config_callback(configure)
+    client = Client(agent, auth=("admin", "secret"))
+    signatures = {"action": "get_signature"}
+
+    def documents() -> list[str]:
+        found = [client.post("/", {"call_id": "call-1"}), client.post("/swaig", signatures)]
+        assert [each.status for each in found] == [200, 200]
+        return [re.sub('__token=[^"]*', "", each.text) for each in found]
+
+    before = documents()
+    spoils = True
+    assert documents() != before
+    spoils = False
+    assert documents() == before
+    call = {"function": "pay", "argument": {"parsed": [{"amount": 3}]}}
+    assert "must be one of 1, 2" in client.post("/swaig", call).json["response"]
+    assert agent.routing_callbacks == {}
+
+
+def test_attack_changes_by_a_subclass_end_with_the_request() -> None:
+    class Personal(AgentApp):
+        def on_swml_request(self, body: Any, query: Any, headers: Any) -> Any:
+            self.update_global_data({body["caller"]: "secret"}).add_hint(body["caller"])
+
+        def render_swml(self, *args: Any, **options: Any) -> dict[str, Any]:
+            self.add_post_ai_verb("hangup", {"reason": str(args)})
+            return super().render_swml(*args, **options)
+
+    client = Client(full_agent(Personal), auth=("admin", "secret"))
+    alice = client.post("/", {"call_id": "call-1", "caller": "alice"}).text
+    mallory = client.post("/", {"call_id": "call-2", "caller": "mallory"}).text
+    assert "alice" in alice
+    assert "call-1" in alice
+    assert "mallory" in mallory
+    assert "alice" not in mallory
+    assert "call-1" not in mallory
+
+
+def test_what_an_agent_hands_out_is_a_copy() -> None:
+    agent = full_agent()
+    client = Client(agent, auth=("admin", "secret"))
+    before = json.dumps(agent.render_swml("call-1"))
+    assert spoil(agent.render_swml("call-1")) > 50
+    spoil_agent(agent)
+    without_tokens = re.compile('__token=[^"]*')
+    after = json.dumps(agent.render_swml("call-1"))
+    assert without_tokens.sub("", after) == without_tokens.sub("", before)
+    call = {"function": "pay", "argument": {"parsed": [{"amount": 3}]}}
+    assert "must be one of 1, 2" in client.post("/swaig", call).json["response"]

@@ -39,7 +39,7 @@ class Agent:
     #: dictionary}``, or a list of dictionaries.
     PROMPT_SECTIONS: Any = None
 
-    _parts: tuple[str, ...] = ("prompt", "ai", "call_flow", "tools")
+    _parts: tuple[str, ...] = ("prompt", "ai", "call_flow", "tools", "routing_callbacks")
 
     def __init__(
         self,
@@ -226,7 +226,9 @@ class Agent:
     @property
     def customizes_requests(self) -> bool:
         """Whether a document depends on more of its request than the call id."""
-        return self._dynamic_config is not None or is_overridden(self, Agent, "on_swml_request")
+        return self._dynamic_config is not None or any(
+            is_overridden(self, Agent, method) for method in ("on_swml_request", "render_swml")
+        )
 
     def set_dynamic_config_callback(self, callback: Callable[..., Any]) -> Agent:
         """Register ``callback(query, body, headers, agent)``, called for each document.
@@ -246,14 +248,13 @@ class Agent:
     def configured_for(
         self, query: dict[str, str], body: dict[str, Any], headers: dict[str, str]
     ) -> Agent:
-        """Return the agent that renders the document of a request: this one, or a copy."""
-        if self._dynamic_config is None:
-            return self
+        """Return a copy of this agent, which renders the document of one request."""
         # Parts replace their contents instead of changing them, so shallow copies are independent.
         agent = copy.copy(self)
         for part in self._parts:
             setattr(agent, part, copy.copy(getattr(self, part)))
-        resolve(self._dynamic_config(query, body, headers, agent))
+        if self._dynamic_config is not None:
+            resolve(self._dynamic_config(query, body, headers, agent))
         return agent
 
     def register_routing_callback(
@@ -293,7 +294,8 @@ class Agent:
         """Called with each document request; return changes to its ``ai`` verb, or None.
 
         An object is merged into the existing one, anything else replaces it. `headers` omits
-        headers that carry secrets.
+        headers that carry secrets. `self` is a copy that renders only this document, as for
+        :meth:`set_dynamic_config_callback`: what is set on it ends with the request.
         """
         return None
 

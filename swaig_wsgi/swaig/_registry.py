@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +29,8 @@ class Tool:
     """A function that the AI may call, made by :class:`ToolRegistry`."""
 
     name: str
-    #: The function's description in the document, without a URL.
-    definition: dict[str, Any]
+    #: The definition, as JSON text: every reader gets its own copy.
+    definition_json: str = field(repr=False)
     #: Calls the handler with (arguments, raw request); None if it runs elsewhere.
     call: Callable[[dict[str, Any], dict[str, Any]], Any] | None = field(repr=False)
     #: Whether a request needs a token that is bound to its call.
@@ -40,11 +41,16 @@ class Tool:
     schema: CompiledSchema | None = field(default=None, repr=False, compare=False)
 
     @property
+    def definition(self) -> dict[str, Any]:
+        """A copy of the function's description in the document, without a URL."""
+        return json.loads(self.definition_json)  # type: ignore[no-any-return]
+
+    @property
     def signature(self) -> dict[str, Any]:
         """The definition with ``parameters.required``, which clients expect in signatures."""
-        parameters = self.definition.get("parameters", {})
-        required = {"type": "object", "properties": {}, "required": [], **parameters}
-        return {**self.definition, "parameters": required}
+        definition = self.definition
+        required = {"type": "object", "properties": {}, "required": []}
+        return {**definition, "parameters": {**required, **definition.get("parameters", {})}}
 
 
 class ToolRegistry:
@@ -139,7 +145,7 @@ class ToolRegistry:
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
         _check_once(name, once, secure)
-        self._tools = {**self._tools, name: Tool(name, definition, call, secure, once, compiled)}
+        self._add(definition, call, secure, once, compiled)
 
     def register(self, function_dict: Mapping[str, Any]) -> None:
         """Add the definition of a function that the platform runs, such as a DataMap, as it is.
@@ -149,9 +155,8 @@ class ToolRegistry:
                 invalid.
         """
         copied = json_object("a function definition", function_dict)
-        name = copied.get("function")
-        self._check_name(name)
-        self._tools = {**self._tools, str(name): Tool(str(name), copied, None)}
+        self._check_name(copied.get("function"))
+        self._add(copied, None)
 
     def get(self, name: str) -> Tool | None:
         """Return the tool of this name, or None if there is none."""
@@ -162,6 +167,10 @@ class ToolRegistry:
 
     def __len__(self) -> int:
         return len(self._tools)
+
+    def _add(self, definition: dict[str, Any], *options: Any) -> None:
+        name = definition["function"]
+        self._tools = {**self._tools, name: Tool(name, json.dumps(definition), *options)}
 
     def _check_name(self, name: Any) -> None:
         if not is_function_name(name):

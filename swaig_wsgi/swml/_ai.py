@@ -177,15 +177,16 @@ class AISettings:
             yield from include["functions"]
 
     def render_swaig(self) -> dict[str, Any]:
-        """Return the members of ``ai.SWAIG``."""
-        return drop_empty(
+        """Return a copy of the members of ``ai.SWAIG``."""
+        rendered = drop_empty(
             native_functions=self._native_functions,
             includes=self._includes,
             internal_fillers=self._internal_fillers,
         )
+        return json_object("the functions", rendered)
 
     def render(self, debug_url: str) -> dict[str, Any]:
-        """Return the members of the ``ai`` verb."""
+        """Return a copy of the members of the ``ai`` verb."""
         params = self._params
         if self._debug_level is not None:
             params = {
@@ -193,10 +194,11 @@ class AISettings:
                 "debug_webhook_url": debug_url,
                 "debug_webhook_level": self._debug_level,
             }
-        return drop_empty(
+        rendered = drop_empty(
             params=params,
             hints=self._hints,
             languages=self._languages,
             pronounce=self._pronunciations,
             global_data=self._global_data,
         )
+        return json_object("the settings", rendered)

@@ -74,11 +74,12 @@ class CallFlow:
         self._post_ai = []
 
     def render(self, ai: dict[str, Any]) -> list[Verb]:
-        """Return the main section, given the value of the ``ai`` verb."""
+        """Return a copy of the main section, given the value of the ``ai`` verb."""
         opening = [self._answer] if self._auto_answer else []
         if self._record is not None:
             opening.append(self._record)
-        return [*self._pre_answer, *opening, *self._post_answer, {"ai": ai}, *self._post_ai]
+        before = json_copy("verbs", [*self._pre_answer, *opening, *self._post_answer])
+        return [*before, {"ai": ai}, *json_copy("verbs", self._post_ai)]
 
 
 def _verb(name: str, config: Any) -> Verb:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -200,7 +201,8 @@ class ContextBuilder:
 
     def __init__(self) -> None:
         self._contexts: dict[str, State] = {}
-        self._rendered: tuple[dict[str, State], frozenset[str] | None, State] | None = None
+        #: The last result of `render`, as JSON text, and what it depends on.
+        self._rendered: tuple[dict[str, State], frozenset[str] | None, str] | None = None
 
     def add_context(self, name: str) -> Context:
         """Add a context and return it. A single one must be named ``default``.
@@ -238,21 +240,20 @@ class ContextBuilder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy of the contexts as in the document; raise as :meth:`validate` does."""
-        return copy.deepcopy(self.render())
+        return self.render()
 
     def render(self, functions: Iterable[str] | None = None) -> dict[str, Any]:
-        """Return the contexts as in the document, cached until one changes; do not modify them.
+        """Return a copy of the contexts as in the document, cached until one changes.
 
         Takes the argument of :meth:`validate`, and raises as it does.
         """
         contexts, cached = self._contexts, self._rendered
         known = None if functions is None else frozenset(functions)
-        if cached is not None and cached[0] is contexts and cached[1] == known:
-            return cached[2]
-        check_contexts(contexts, known)
-        rendered = {name: _render_context(state) for name, state in contexts.items()}
-        self._rendered = (contexts, known, rendered)
-        return rendered
+        if cached is None or cached[0] is not contexts or cached[1] != known:
+            check_contexts(contexts, known)
+            rendered = {name: _render_context(state) for name, state in contexts.items()}
+            self._rendered = cached = (contexts, known, json.dumps(rendered))
+        return json.loads(cached[2])  # type: ignore[no-any-return]
 
     def __bool__(self) -> bool:
         return bool(self._contexts)

@@ -30,9 +30,7 @@ def render_document(
     endpoints: Endpoints,
     token_for: Callable[[str], str],
 ) -> dict[str, Any]:
-    """Return the document of one call.
-
-    It shares parts with the agent, so do not modify it.
+    """Return the document of one call, which shares nothing with the agent.
 
     Args:
         token_for: returns a token for a function name, bound to this call.
@@ -63,7 +61,7 @@ def merge_changes(document: dict[str, Any], changes: dict[str, Any]) -> dict[str
     """Return a copy of `document` with `changes` in its ``ai`` verb.
 
     An object is merged with an existing object, member by member; any other value replaces the
-    existing one. Parts that the document shares with the agent are not modified.
+    existing one. `document` is not modified.
     """
     main = []
     for verb in document["sections"]["main"]:
@@ -90,6 +88,7 @@ def with_token(url: str, token: str) -> str:
 
 
 def _function(tool: Tool, swaig_url: str, token_for: Callable[[str], str]) -> dict[str, Any]:
-    if not tool.secure:
-        return tool.definition
-    return {**tool.definition, "web_hook_url": with_token(swaig_url, token_for(tool.name))}
+    definition = tool.definition
+    if tool.secure:
+        definition["web_hook_url"] = with_token(swaig_url, token_for(tool.name))
+    return definition

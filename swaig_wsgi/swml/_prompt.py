@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core._validation import ArgumentTypeError, check_bool, check_str
-from ..swaig._validation import json_copy
+from ..swaig._validation import json_copy, json_object
 from ._contexts import ContextBuilder
 from ._sections import Section, declared_sections, make_section, make_subsection
 
@@ -151,7 +151,7 @@ class Prompt:
         self._contexts.reset()
 
     def render(self, functions: Iterable[str] | None = None) -> dict[str, Any]:
-        """Return the value of ``ai.prompt``.
+        """Return a copy of the value of ``ai.prompt``.
 
         Args:
             functions: the functions that the AI may call; None to not check the names in steps.
@@ -161,16 +161,17 @@ class Prompt:
         """
         text = {"text": self._text or self._default}
         prompt = {"pom": self._sections} if self._sections else text
-        rendered: dict[str, Any] = {**prompt, **self._llm_params}
+        rendered = json_object("the prompt", {**prompt, **self._llm_params})
         if self._contexts:
             rendered["contexts"] = self._contexts.render(functions)
         return rendered
 
     def render_post_prompt(self) -> dict[str, Any] | None:
-        """Return the value of ``ai.post_prompt``, or None without a prompt for a summary."""
+        """Return a copy of ``ai.post_prompt``, or None without a prompt for a summary."""
         if self._post_prompt is None:
             return None
-        return {"text": self._post_prompt, **self._post_prompt_llm_params}
+        rendered = {"text": self._post_prompt, **self._post_prompt_llm_params}
+        return json_object("the post-prompt", rendered)
 
     def _find(self, title: str) -> Section | None:
         return next((each for each in self._sections if each["title"] == title), None)

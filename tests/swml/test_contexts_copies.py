@@ -165,9 +165,3 @@ def test_a_copy_of_a_subclass_has_its_class():
     special.mark = "x"
     copied = copy.copy(special)
     assert (type(copied), copied.mark) == (Special, "x")
-
-
-def test_a_copy_reuses_the_rendered_contexts():
-    original = contexts()
-    rendered = original.render()
-    assert copy.copy(original).render() is rendered

@@ -104,7 +104,7 @@ CHANGES = [
 
 
 def rendered(part):
-    """Return what a document would contain of `part`, not copied."""
+    """Return what a document would contain of `part`."""
     if isinstance(part, Prompt):
         return [part.render(), part.render_post_prompt()]
     if isinstance(part, AISettings):
