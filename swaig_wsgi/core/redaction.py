@@ -14,13 +14,21 @@ MASK = "****"
 # Matched against names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
 _SECRET_PART = re.compile(
     "accesscode|accesskey|apikey|assertion|authorization|bearer|cardnumber|clientcert|cookie"
-    "|credential|functionskey|hmac|jwt|passcode|passphrase|passwd|password|privatekey|secret"
-    "|sessionid|signature|signingkey|subscriptionkey|token|sig$"
+    "|credential|creditcard|functionskey|hmac|jwt|mnemonic|passcode|passphrase|passwd"
+    "|password|privatekey|saml|secret|securityanswer|sessionid|signature|signingkey"
+    "|subscriptionkey|token|verifier|sig$"
+    # Of the codes, only these: others are "zipcode" and "country_code".
+    "|(?:2fa|activation|auth|backup|confirmation|device|login|mfa|onetime|otp|pin|recovery|reset"
+    "|security|sms|tfa|verification|verify)code"
 )
-_SECRET_NAME = re.compile("auth|authkey|dpop|key|otp|pass|pwd|session|xauth|xauthkey|xsession")
+_SECRET_NAME = re.compile(
+    "x?(?:2fa|auth|authkey|dpop|[ht]?otp|key|mfa|pass|psw|pw|pwd|session|tfa|wresult"
+    "|(?:card)?(?:csc|cvc2?|cvv2?)|cc(?:num|number)|cardno"
+    "|(?:atm|card|current|login|new|old|user)pin|(?:confirm|current|new|old|user)(?:pass|pw|pwd))"
+)
 # Only for parameters, not for headers, and only whole names: as parts they would match "zipcode",
 # "callsid" and "shipping".
-_SECRET_PARAMETER = re.compile("code|pin|refresh|sid")
+_SECRET_PARAMETER = re.compile("code|pin|refresh|sid|ticket")
 # Headers whose value is a URL, which may contain secrets.
 _URL_NAME = re.compile(
     "contentlocation|link|location|referer|xforwardeduri|xoriginaluri|xoriginalurl|xrewriteurl"
@@ -55,6 +63,14 @@ def _plain(name: str) -> str:
 
 def _is_secret(plain_name: str) -> bool:
     return bool(_SECRET_PART.search(plain_name) or _SECRET_NAME.fullmatch(plain_name))
+
+
+def _is_secret_parameter(name: str) -> bool:
+    # The members of a nested name also count by themselves: "user[pin]", "user.pin", "otp[0]".
+    return any(
+        _is_secret(plain) or _SECRET_PARAMETER.fullmatch(plain)
+        for plain in map(_plain, [name, *re.split(r"[\[.]", name)])
+    )
 
 
 def filter_sensitive_headers(
@@ -112,10 +128,7 @@ def _redact(text: str, depth: int) -> str:
             # Still part of the secret value: query strings separate parameters by "&" only.
             continue
         name, equals, _ = piece.partition("=")
-        plain = _plain(unquote_plus(name))
-        masking = equals != "" and (
-            _is_secret(plain) or _SECRET_PARAMETER.fullmatch(plain) is not None
-        )
+        masking = equals != "" and _is_secret_parameter(unquote_plus(name))
         if masking or _hides_secret(piece, depth):
             piece = MASK if _hides_secret(name, depth) else f"{name}={MASK}"
         pieces.append(separator + piece)

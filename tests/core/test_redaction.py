@@ -91,6 +91,12 @@ def test_mask_credentials() -> None:
         "HTTP_X_API_KEY",
         "X-Shopify-Hmac-Sha256",
         "X-My-Key",
+        "X-OTP",
+        "X-MFA-Code",
+        "X-2FA",
+        "X-CVV",
+        "X-Verification-Code",
+        "X-PW",
     ],
 )
 def test_secret_headers_are_omitted(name: str) -> None:
@@ -233,6 +239,37 @@ def test_redact_url(url: object, expected: str | None) -> None:
         "credit_card_number",
         "hmac",
         "%63ode",
+        "pw",
+        "psw",
+        "new_pw",
+        "user.pwd",
+        "otp",
+        "totp",
+        "otp_code",
+        "otp[0]",
+        "one-time-code",
+        "mfa_code",
+        "2fa",
+        "sms_code",
+        "verification_code",
+        "device_code",
+        "user[pin]",
+        "card_pin",
+        "cvv",
+        "CVV2",
+        "cvc",
+        "card[cvc]",
+        "security_code",
+        "cc_number",
+        "code_verifier",
+        "oauth_verifier",
+        "SAMLResponse",
+        "SAMLRequest",
+        "SAMLart",
+        "wresult",
+        "ticket",
+        "securityAnswer",
+        "mnemonic",
     ],
 )
 def test_secret_parameters(name: str) -> None:
@@ -240,7 +277,26 @@ def test_secret_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["zipcode", "country_code", "CallSid", "shipping", "spin", "refresh_rate", "insider"]
+    "name",
+    [
+        "zipcode",
+        "country_code",
+        "error_code",
+        "CallSid",
+        "shipping",
+        "spin",
+        "refresh_rate",
+        "insider",
+        "hotpink",
+        "power",
+        "pwa",
+        "cvs",
+        "samples",
+        "tickets",
+        "user[name]",
+        "user.id",
+        "verified",
+    ],
 )
 def test_parameters_that_only_look_like_secrets(name: str) -> None:
     assert redact_url(f"/x?{name}=1") == f"/x?{name}=1"
