@@ -48,7 +48,6 @@ class Endpoints:
     """The WSGI application inside the layers of an agent.
 
     Args:
-        agent: the agent.
         base_url: the public URL of the server's root, or None to derive it from each request.
         max_body: the largest request body, in bytes.
         secret_headers: names of further headers that carry secrets.
@@ -63,20 +62,16 @@ class Endpoints:
         self._max_body = max_body
         self._calls = ToolCalls(agent)
         self._new_id_logged = False
-        self._routes = Routes(
-            agent.route,
-            {
-                **{
-                    path: (self._routed_by(callback), ["GET", "POST"])
-                    for path, callback in agent.routing_callbacks.items()
-                },
-                "": (self._swml, ["GET", "POST"]),
-                "/swaig": (self._swaig, ["POST"]),
-                "/post_prompt": (self._post_prompt, ["POST"]),
-                "/debug_events": (self._debug_events, ["POST"]),
-                "/ready": (self._not_ready, ["GET"]),
-            },
-        )
+        callbacks = agent.routing_callbacks.items()
+        endpoints: dict[str, tuple[Endpoint, list[str]]] = {
+            **{path: (self._routed_by(each), ["GET", "POST"]) for path, each in callbacks},
+            "": (self._swml, ["GET", "POST"]),
+            "/swaig": (self._swaig, ["POST"]),
+            "/post_prompt": (self._post_prompt, ["POST"]),
+            "/debug_events": (self._debug_events, ["POST"]),
+            "/ready": (self._not_ready, ["GET"]),
+        }
+        self._routes = Routes(agent.route, endpoints)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop("swaig_wsgi.call_id", None)

@@ -56,8 +56,7 @@ class StaticFiles:
     def _resolve(self, name: str) -> str:
         """Return the path of a file below the root, with links resolved.
 
-        Raises:
-            OSError, RuntimeError, ValueError: the file does not exist, is hidden, or is outside.
+        Raise OSError, RuntimeError or ValueError if it does not exist, is hidden or is outside.
         """
         parts = name.split("/")
         if "\\" in name or any(not part or part.startswith(".") for part in parts):

@@ -112,9 +112,7 @@ def origin_not_allowed() -> Refusal:
 
 def preflight_refused(what: str, reason: str, headers: _Headers) -> Refusal:
     """Return the refusal of a CORS preflight; `what` is the origin, a method or a header."""
-    error = f"Forbidden: {what} not allowed"
-    if what != "origin":
-        error += " for this origin"
+    error = f"Forbidden: {what} not allowed{'' if what == 'origin' else ' for this origin'}"
     return Refusal(403, error, reason, event="preflight_refused", headers=headers)
 
 
