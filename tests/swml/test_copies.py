@@ -57,7 +57,7 @@ def tools():
 
 
 READERS = {
-    # For the methods of what define_contexts() returns, see test_contexts_copies.py.
+    # For the methods of what define_contexts() returns, see test_views.py.
     Prompt: {"define_contexts", "has_section", "render", "render_post_prompt"},
     AISettings: {"function_names", "render", "render_swaig"},
     CallFlow: {"render"},

@@ -1,4 +1,4 @@
-"""Contexts of a copy and of its original are independent."""
+"""Contexts and steps are views: those of a copy and of its original are independent."""
 
 import copy
 import json
