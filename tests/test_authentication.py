@@ -1,4 +1,4 @@
-"""Authentication over a socket: no header makes an identity, and no target evades a scope."""
+"""Authentication over a socket: forged identities, and spellings of the request target."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def start(serve: Any, tmp_path: Any) -> Any:
 
 
 @pytest.mark.parametrize("app", ["app", "careless"])
-def test_no_header_makes_an_identity(start: Any, app: str) -> None:
+def test_request_headers_cannot_forge_an_identity(start: Any, app: str) -> None:
     server = start(app)
     forged = {
         "Remote-User": "root",
@@ -148,7 +148,7 @@ def get(server: Any, target: str, claim: str | None) -> Received:
     [("protect", PROTECTED), ("exempt", NOT_EXEMPT)],
     ids=["protect", "exempt"],
 )
-def test_no_target_evades_a_scope(
+def test_no_spelling_of_the_target_bypasses_protect_or_exempt(
     start: Any, server_kind: Any, app: str, targets: tuple[str, ...]
 ) -> None:
     server = start(app)
@@ -159,21 +159,21 @@ def test_no_target_evades_a_scope(
             if response.status == 200:
                 # The server rewrote the path, to one that needs no credentials.
                 assert rewrites.get(target) == response.json["path"], (target, claim)
-            elif server_kind.script_name == "believed" and (claim or "").startswith("SCRIPT_NAME"):
+            elif server_kind.script_name == "accepted" and (claim or "").startswith("SCRIPT_NAME"):
                 assert response.status in (400, 401, 500), (target, claim)
             else:
                 unseen = (404,) if not server_kind.encoded_slash else ()
                 assert response.status in (400, 401, *unseen), (target, claim)
 
 
-def test_a_script_name_in_a_header_counts_where_the_server_believes_it(
+def test_a_script_name_header_applies_only_on_servers_that_accept_it(
     start: Any, server_kind: Any
 ) -> None:
     server = start("protect")
-    below = get(server, "/api/x", "SCRIPT_NAME: /api")
-    foreign = get(server, "/api/x", "SCRIPT_NAME: /health")
-    if server_kind.script_name == "believed":
+    mounted = get(server, "/api/x", "SCRIPT_NAME: /api")
+    other = get(server, "/api/x", "SCRIPT_NAME: /health")
+    if server_kind.script_name == "accepted":
         # The request is for /x below a mount at /api: see docs/workers.md.
-        assert (below.status, below.json["path"], foreign.status) == (200, "/x", 500)
+        assert (mounted.status, mounted.json["path"], other.status) == (200, "/x", 500)
     else:
-        assert (below.status, foreign.status) == (401, 401)
+        assert (mounted.status, other.status) == (401, 401)

@@ -24,10 +24,10 @@ TLS = {
 
 def findings(changes=None):
     variables = {**GOOD, **(changes or {})}
-    return {each.title: each for each in check_settings(Settings.from_env(variables))}
+    return {finding.title: finding for finding in check_settings(Settings.from_env(variables))}
 
 
-def test_the_eleven_items_of_the_sdks_security_guide_in_its_order():
+def test_findings_follow_the_checklist_of_the_sdks_security_guide():
     assert list(findings()) == [
         "credentials",
         "TLS",
@@ -43,15 +43,15 @@ def test_the_eleven_items_of_the_sdks_security_guide_in_its_order():
     ]
 
 
-def test_a_service_that_follows_the_guide_gets_no_warning():
-    statuses = {title: each.status for title, each in findings().items()}
+def test_recommended_settings_give_no_warning():
+    statuses = {title: finding.status for title, finding in findings().items()}
     assert set(statuses.values()) == {"ok", "note"}
     assert [title for title in statuses if statuses[title] == "note"] == ["secure tools", "health"]
 
 
 def test_each_warning_names_the_variable_to_set():
-    found = check_settings(Settings())
-    warnings = {each.title: each.text for each in found if each.status == "warn"}
+    all_findings = check_settings(Settings())
+    warnings = {item.title: item.text for item in all_findings if item.status == "warn"}
     assert {
         title: text.count("SWML_") + text.count("SIGNALWIRE_") for title, text in warnings.items()
     } == {
@@ -126,13 +126,13 @@ def test_each_warning_names_the_variable_to_set():
         ),
     ],
 )
-def test_each_item_is_judged_by_its_settings(changes, title, status, words):
+def test_each_finding_depends_on_its_settings(changes, title, status, words):
     finding = findings(changes)[title]
     assert finding.status == status
     assert words in finding.text
 
 
-def test_no_finding_holds_a_secret():
+def test_findings_contain_no_secret():
     for changes in ({}, TLS, {"SIGNALWIRE_SWAIG_SECRET_FALLBACKS": "0123456789abcdef-old"}):
         text = str(findings(changes))
         for secret in ("password-of-ann", "'ann'", "0123456789abcdef"):

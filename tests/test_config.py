@@ -13,7 +13,7 @@ from swaig_wsgi.config import ConfigurationError, Settings
 SECRET = "0123456789abcdef"
 
 
-def test_an_empty_environment_sets_nothing() -> None:
+def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_env({})
     assert settings == Settings()
     assert settings.rate_limit is None
@@ -78,15 +78,15 @@ def test_every_variable_is_read() -> None:
         port=8080,
         log_level="WARNING",
     )
-    assert all(getattr(settings, each.name) is not None for each in fields(settings))
+    assert all(getattr(settings, field.name) is not None for field in fields(settings))
 
 
-@pytest.mark.parametrize("each", [each.metadata["variable"] for each in fields(Settings)])
-def test_an_empty_variable_is_unset(each: str) -> None:
-    assert Settings.from_env({each: ""}) == Settings()
+@pytest.mark.parametrize("variable", [field.metadata["variable"] for field in fields(Settings)])
+def test_an_empty_variable_is_unset(variable: str) -> None:
+    assert Settings.from_env({variable: ""}) == Settings()
 
 
-WRONG = [
+INVALID = [
     ("SWML_BASIC_AUTH_USER", "a:b"),
     ("SWML_BASIC_AUTH_PASSWORD", "a\nb"),
     ("SWML_SSL_ENABLED", "ture"),
@@ -124,7 +124,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("variable", "value"), WRONG)
+@pytest.mark.parametrize(("variable", "value"), INVALID)
 def test_the_error_of_an_invalid_value_names_the_variable(variable: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
         Settings.from_env({variable: value})
@@ -133,14 +133,14 @@ def test_the_error_of_an_invalid_value_names_the_variable(variable: str, value: 
     assert caught.value.__suppress_context__
 
 
-def test_one_of_two_credentials_is_an_error() -> None:
+def test_a_user_without_a_password_and_vice_versa_raises() -> None:
     with pytest.raises(ConfigurationError, match="^SWML_BASIC_AUTH_PASSWORD: not set"):
         Settings.from_env({"SWML_BASIC_AUTH_USER": "admin"})
     with pytest.raises(ConfigurationError, match="^SWML_BASIC_AUTH_USER: not set"):
         Settings.from_env({"SWML_BASIC_AUTH_PASSWORD": "hunter2", "SWML_BASIC_AUTH_USER": ""})
 
 
-def test_csrf_protection_needs_a_list_of_origins() -> None:
+def test_csrf_protection_with_any_origin_raises() -> None:
     with pytest.raises(ConfigurationError, match="^SWML_CSRF_PROTECTION: protects nothing"):
         Settings(csrf_protection=True, cors_origins="*")
     assert Settings(csrf_protection=True).cors_origins is None
@@ -173,8 +173,8 @@ def test_secrets_can_be_read_from_files(tmp_path: Path) -> None:
 
 
 def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
-    secrets = [each for each in fields(Settings) if each.metadata["secret"]]
-    assert {each.metadata["variable"] for each in secrets} == {
+    secrets = [field for field in fields(Settings) if field.metadata["secret"]]
+    assert {field.metadata["variable"] for field in secrets} == {
         "SWML_BASIC_AUTH_USER",
         "SWML_BASIC_AUTH_PASSWORD",
         "SIGNALWIRE_SWAIG_SECRET",
@@ -187,17 +187,17 @@ def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
         "basic_auth_user": "SWML_BASIC_AUTH_PASSWORD",
         "basic_auth_password": "SWML_BASIC_AUTH_USER",
     }
-    for each in secrets:
-        variable = each.metadata["variable"]
-        value = values.get(each.name, SECRET)
-        path = tmp_path / each.name
+    for field in secrets:
+        variable = field.metadata["variable"]
+        value = values.get(field.name, SECRET)
+        path = tmp_path / field.name
         source = {f"{variable}_FILE": str(path)}
         with pytest.raises(ConfigurationError, match=f"^{variable}_FILE: cannot read"):
             Settings.from_env(source)
         path.write_text(value)
-        if each.name in others:
-            source[others[each.name]] = "other"
-        read = getattr(Settings.from_env(source), each.name)
+        if field.name in others:
+            source[others[field.name]] = "other"
+        read = getattr(Settings.from_env(source), field.name)
         assert read == (tuple(value.split()) if isinstance(read, tuple) else value)
         with pytest.raises(ConfigurationError, match=f"^{variable}: set both"):
             Settings.from_env({**source, variable: value})
@@ -210,10 +210,10 @@ def test_attack_a_secret_file_that_others_may_write_is_rejected(
     mounted, data = tmp_path / "secret", tmp_path / "..data"
     data.write_text(SECRET)
     mounted.symlink_to(data)  # as Kubernetes mounts secrets
-    for each in fields(Settings):
-        if not each.metadata["secret"]:
+    for field in fields(Settings):
+        if not field.metadata["secret"]:
             continue
-        variable = f"{each.metadata['variable']}_FILE"
+        variable = f"{field.metadata['variable']}_FILE"
         for mode in (0o666, 0o660, 0o602):
             data.chmod(mode)
             with pytest.raises(ConfigurationError) as caught:
@@ -231,7 +231,7 @@ def test_attack_a_secret_file_that_others_may_write_is_rejected(
     ]
 
 
-def test_a_secret_in_the_wrong_variable_is_not_repeated() -> None:
+def test_the_error_for_a_secret_in_a_file_variable_does_not_contain_it() -> None:
     for variable in ("SIGNALWIRE_SWAIG_SECRET_FILE", "SIGNALWIRE_SIGNING_KEY_FILE"):
         with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
             Settings.from_env({variable: "s3cret-value-itself"})
@@ -265,7 +265,7 @@ def test_any_secret_can_become_a_fallback(separator: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
-def test_an_empty_or_binary_secret_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_an_empty_or_binary_secret_file_raises(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "secret").write_bytes(content)
     with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SIGNING_KEY_FILE: "):
         Settings.from_env({"SIGNALWIRE_SIGNING_KEY_FILE": str(tmp_path / "secret")})
@@ -291,7 +291,7 @@ def test_a_mapping_may_contain_fields_and_python_values() -> None:
         {"swaig_secret": b"0123456789abcdef"},
     ],
 )
-def test_an_invalid_mapping_is_an_error(mapping: dict[str, object]) -> None:
+def test_an_invalid_mapping_raises(mapping: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         Settings.from_mapping(mapping)
 
@@ -305,7 +305,7 @@ def test_replaced_values_are_validated() -> None:
         settings.rate_limit = 7  # type: ignore[misc]
 
 
-def test_no_secret_in_the_representation() -> None:
+def test_the_repr_contains_no_secret() -> None:
     settings = Settings(
         basic_auth_user="s3cret-user",
         basic_auth_password="s3cret",

@@ -39,7 +39,7 @@ def entries() -> dict[str, re.Match[str]]:
     return found
 
 
-def promised(parameters: str) -> list[Parameter]:
+def parse(parameters: str) -> list[Parameter]:
     found = []
     kind = Kind.POSITIONAL_OR_KEYWORD
     for text in filter(None, parameters.strip("()").split(", ")):
@@ -59,23 +59,25 @@ def is_required(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty and not variadic
 
 
-def breaks(promise: list[Parameter], signature: inspect.Signature) -> list[str]:
-    """Return the ways in which calls that `promise` allows would fail."""
+def violations(expected: list[Parameter], signature: inspect.Signature) -> list[str]:
+    """Return why calls that are valid for `expected` would fail."""
     actual = {name: value for name, value in signature.parameters.items() if name != "self"}
     problems = []
-    positional = [each for each in promise if each.kind is Kind.POSITIONAL_OR_KEYWORD]
-    if [each.name for each in positional] != list(actual)[: len(positional)]:
+    positional = [
+        parameter for parameter in expected if parameter.kind is Kind.POSITIONAL_OR_KEYWORD
+    ]
+    if [parameter.name for parameter in positional] != list(actual)[: len(positional)]:
         problems.append(f"takes {list(actual)} in this order")
-    for each in promise:
-        now = actual.pop(each.name, None)
-        if now is None:
-            problems.append(f"takes no {each.name}")
-        elif now.kind is not each.kind and now.kind is not Kind.POSITIONAL_OR_KEYWORD:
-            problems.append(f"takes {each.name} as {now.kind.description}")
-        elif each.is_optional and is_required(now):
-            problems.append(f"requires {each.name}")
-    for name, now in actual.items():
-        if is_required(now):
+    for parameter in expected:
+        current = actual.pop(parameter.name, None)
+        if current is None:
+            problems.append(f"takes no {parameter.name}")
+        elif current.kind is not parameter.kind and current.kind is not Kind.POSITIONAL_OR_KEYWORD:
+            problems.append(f"takes {parameter.name} as {current.kind.description}")
+        elif parameter.is_optional and is_required(current):
+            problems.append(f"requires {parameter.name}")
+    for name, current in actual.items():
+        if is_required(current):
             problems.append(f"requires {name}, which is new")
     return problems
 
@@ -84,13 +86,13 @@ ENTRIES = entries()
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_the_name_can_be_used_as_promised(entry: str) -> None:
+def test_public_names_keep_their_parameters_and_bases(entry: str) -> None:
     match = ENTRIES[entry]
     value = resolve_name(f"{entry.partition(':')[0]}:{match['name']}")
     if match["base"]:
         assert issubclass(value, resolve_name(f"builtins:{match['base']}"))
     if match["parameters"]:
-        assert breaks(promised(match["parameters"]), inspect.signature(value)) == []
+        assert violations(parse(match["parameters"]), inspect.signature(value)) == []
 
 
 def test_exceptions_and_sessions_keep_their_attributes() -> None:
@@ -106,7 +108,7 @@ def test_exceptions_and_sessions_keep_their_attributes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("promise", "now", "problem"),
+    ("expected", "current", "problem"),
     [
         ("(a, b=)", lambda a, b=1, c=2, *, d=3, **more: None, None),
         ("(a, *, b=)", lambda a, b=1: None, None),
@@ -118,6 +120,8 @@ def test_exceptions_and_sessions_keep_their_attributes() -> None:
         ("(**options)", lambda: None, "takes no options"),
     ],
 )
-def test_a_broken_promise_is_found(promise: str, now: object, problem: str | None) -> None:
-    found = "; ".join(breaks(promised(promise), inspect.signature(now)))  # type: ignore[arg-type]
+def test_violations_of_the_contract_are_found(
+    expected: str, current: object, problem: str | None
+) -> None:
+    found = "; ".join(violations(parse(expected), inspect.signature(current)))  # type: ignore[arg-type]
     assert problem in found if problem else found == ""

@@ -1,4 +1,4 @@
-"""The deployment with nginx and systemd: the units started as by systemd, and a real nginx."""
+"""The deployment with nginx and systemd: its units, started as by systemd, and a real nginx."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def configuration() -> str:
 # systemd
 
 
-def test_the_service(serve_command: Any, tmp_path: Path) -> None:
+def test_the_service_drops_privileges_and_serves(serve_command: Any, tmp_path: Path) -> None:
     service = SERVICE["Service"]
     assert service["User"] not in ("root", "")
     assert service["NoNewPrivileges"] == "yes"
@@ -150,7 +150,7 @@ def test_other_users_cannot_connect_to_the_socket(start_agent: Any) -> None:
         start_agent(path)
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
         if os.getuid() != 0:
-            return  # only root can try as another user
+            return  # only root can connect as another user
         connect = (
             "import os, socket\n"
             "client = socket.socket(socket.AF_UNIX)\n"
@@ -160,8 +160,8 @@ def test_other_users_cannot_connect_to_the_socket(start_agent: Any) -> None:
 
         def as_nobody() -> str:
             arguments = [sys.executable, "-S", "-I", "-c", connect]
-            done = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE)
-            return done.stderr.strip().rpartition("\n")[2]
+            completed = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE)
+            return completed.stderr.strip().rpartition("\n")[2]
 
         assert as_nobody() == "PermissionError: [Errno 13] Permission denied"
         os.chmod(path, 0o777)
@@ -201,7 +201,7 @@ class Nginx:
             f" {name}_temp_path {directory}/{name};"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        for ours, theirs in (
+        for original, replacement in (
             ("user www-data;", f"user {getpass.getuser()}; daemon off;"),
             ("worker_processes auto", "worker_processes 1"),
             ("/run/nginx.pid", f"{directory}/nginx.pid"),
@@ -213,8 +213,8 @@ class Nginx:
             ("server_tokens off;", f"server_tokens off;{temporary}"),
             ("error.log emerg;", f"error.log {error_level};"),
         ):
-            assert ours in text
-            text = text.replace(ours, theirs)
+            assert original in text
+            text = text.replace(original, replacement)
         (directory / "nginx.conf").write_text(text)
         arguments = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
         checked = subprocess.run([*arguments, "-t"], capture_output=True, text=True)
@@ -284,7 +284,9 @@ def start_nginx(tmp_path: Path) -> Iterator[Any]:
 if NGINX is not None:
     CREDENTIALS = basic(*PLATFORM)
 
-    def test_the_agent_behind_nginx(start_nginx: Any, start_agent: Any, tmp_path: Path) -> None:
+    def test_the_agent_is_served_behind_nginx(
+        start_nginx: Any, start_agent: Any, tmp_path: Path
+    ) -> None:
         start_agent(f"{tmp_path}/agent.sock")
         nginx = start_nginx(f"{tmp_path}/agent.sock")
         forged = {
@@ -335,8 +337,8 @@ if NGINX is not None:
         assert f'"{method} /swaig" 403' in log
         assert TOKEN not in log
 
-    def fail_in_every_way(nginx: Nginx, path: str) -> None:
-        """Let requests with a token fail, with no agent at `path`, and with a broken one."""
+    def cause_failures(nginx: Nginx, path: str) -> None:
+        """Send requests that fail, with a token: with no agent at `path`, then a broken one."""
         assert nginx.request("POST", TARGET, {}).status == 502
         with socket.socket(socket.AF_UNIX) as closed:
             closed.bind(path)
@@ -359,12 +361,14 @@ if NGINX is not None:
             nginx.send(port, f"{line}/9.9\r\n\r\n".encode())
 
     @pytest.mark.parametrize("error_level", ["emerg", "info"])
-    def test_no_failure_logs_a_token(start_nginx: Any, tmp_path: Path, error_level: str) -> None:
+    def test_failed_requests_log_no_token(
+        start_nginx: Any, tmp_path: Path, error_level: str
+    ) -> None:
         path = f"{tmp_path}/agent.sock"
         nginx = start_nginx(path, error_level=error_level)
-        fail_in_every_way(nginx, path)
+        cause_failures(nginx, path)
         log = nginx.stop()
         assert log.count('"POST /swaig" 502') == 4
         assert 'upstream="502"' in log
-        # With the level of a default configuration, the failures above do log it.
+        # At the level of a default configuration, these failures do log the token.
         assert (TOKEN in log) is (error_level == "info")

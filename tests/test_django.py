@@ -1,4 +1,4 @@
-"""A real Django project inside the middleware: with its own test client, and under gunicorn.
+"""A Django project inside the middleware: with its test client, and under gunicorn.
 
 A process has one set of Django settings, so each test starts a process.
 """
@@ -27,7 +27,7 @@ ENV = {
 }
 PLATFORM = {"Authorization": "Bearer a-bearer-token-of-the-platform"}
 FOUR = dict(SECURITY_HEADERS)
-#: With Django's own Referrer-Policy in place of ours.
+#: The headers of a response of Django, which sets Referrer-Policy itself.
 DJANGO = {**FOUR, "Referrer-Policy": "same-origin"}
 
 
@@ -75,7 +75,7 @@ class Browser:
 
 @pytest.fixture
 def serve(gunicorn: Any, tmp_path: Path) -> Any:
-    """Serve the example with more settings, under our configuration of gunicorn."""
+    """Return a function that serves the example with more settings, by swaig_wsgi.gunicorn."""
 
     def start(settings: str = "", app: str = "project.wsgi", **env: str) -> Any:
         (tmp_path / "more_settings.py").write_text(
@@ -90,8 +90,8 @@ def serve(gunicorn: Any, tmp_path: Path) -> Any:
 
 
 def run(*command: str) -> str:
-    """Run Python in the project, and return what it printed."""
-    done = subprocess.run(
+    """Run Python in the project, and return its output."""
+    completed = subprocess.run(
         [sys.executable, *command],
         cwd=EXAMPLE,
         env={**os.environ, **ENV},
@@ -99,11 +99,11 @@ def run(*command: str) -> str:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout + completed.stderr
 
 
-def test_the_projects_own_tests_pass_and_its_deployment_check_runs() -> None:
+def test_the_tests_and_the_deployment_check_of_the_project_pass() -> None:
     assert "Ran 4 tests" in run("manage.py", "test")
     assert "no issues" in run("manage.py", "check")
 
@@ -139,12 +139,12 @@ print("untouched")
 """
 
 
-def test_the_sites_pages_change_only_by_the_four_headers() -> None:
+def test_harden_adds_only_the_security_headers() -> None:
     code = "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'project.settings'\n" + BESIDE
     assert "untouched" in run("-c", code)
 
 
-def test_the_development_server_serves_the_stack() -> None:
+def test_the_development_server_serves_the_hardened_application() -> None:
     code = (
         "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'project.settings'\n"
         "from django.core.servers.basehttp import get_internal_wsgi_application\n"
@@ -155,7 +155,7 @@ def test_the_development_server_serves_the_stack() -> None:
     assert "SecurityHeadersMiddleware" in run("-c", code)
 
 
-def test_sessions_forms_uploads_streams_and_errors(serve: Any) -> None:
+def test_sessions_forms_uploads_streams_and_errors_work(serve: Any) -> None:
     server = serve()
     browser = Browser(server.port)
     browser.get("/")
@@ -179,7 +179,7 @@ def test_sessions_forms_uploads_streams_and_errors(serve: Any) -> None:
     assert browser.body == b'{"error": "Request too large"}'
 
 
-def test_django_refuses_a_form_without_its_token(serve: Any) -> None:
+def test_django_refuses_a_form_without_its_csrf_token(serve: Any) -> None:
     browser = Browser(serve().port)
     kind = {"Content_Type": "application/x-www-form-urlencoded"}
     assert browser.request("POST", "/form", "name=you", **kind).status == 403
@@ -196,7 +196,7 @@ def test_hosts_and_rates_are_limited(serve: Any) -> None:
     }
 
 
-def test_djangos_own_list_of_hosts_still_holds(serve: Any) -> None:
+def test_allowed_hosts_of_django_still_apply(serve: Any) -> None:
     browser = Browser(serve("SWAIG_WSGI = {**SWAIG_WSGI, 'allowed_hosts': ['*']}").port)
     assert browser.get("/", Host="localhost").status == 200
     assert browser.get("/", Host="evil.example").status == 400
@@ -228,7 +228,7 @@ def test_behind_a_trusted_proxy_django_recognizes_https(serve: Any) -> None:
     evil = browser.post_form("/form", **HTTPS, Origin="https://evil.example")
     assert (evil.status, b"CSRF" in evil.body) == (403, True)
     assert browser.get("/", **{**HTTPS, "X_Forwarded_Host": "evil.example"}).status == 403
-    # Django reads the left-most value, which a client may have written; here there is only one.
+    # Django reads the left-most value, which a client may have sent; only one is passed on.
     spoof = {**HTTPS, "X_Forwarded_Proto": "https, http"}
     assert browser.get("/form", **spoof).status == 301
 
@@ -241,11 +241,11 @@ def test_an_untrusted_client_cannot_forge_https(serve: Any) -> None:
     assert browser.get("/form", X_Forwarded_Ssl="on", Forwarded="proto=https").status == 301
 
 
-def test_hsts_is_sent_once_although_both_send_it(serve: Any) -> None:
+def test_hsts_is_sent_once_if_django_sends_it_too(serve: Any) -> None:
     more = BEHIND + "SWAIG_WSGI = {**SWAIG_WSGI, 'ssl_domain': 'www.example'}\n"
     browser = Browser(serve(more, SWML_TRUSTED_PROXIES="127.0.0.1").port, Host="localhost")
     assert browser.get("/", **HTTPS).values("Strict-Transport-Security") == ["max-age=60"]
-    # A refusal does not come from Django, and carries ours.
+    # A refusal does not come from Django, and carries the header of the middleware.
     refused = browser.get("/swaig", **HTTPS)
     assert refused.status == 401
     assert refused.values("Strict-Transport-Security") == ["max-age=31536000; includeSubDomains"]

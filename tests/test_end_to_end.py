@@ -1,4 +1,4 @@
-"""Requests from end to end: over a socket, through real servers, gunicorn first of all."""
+"""Requests from end to end: over a socket, through each supported server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fetch_document(server: Any, call_id: str = "call-1", **options: Any) -> dict
 
 def tool_url(document: dict[str, Any], name: str = "transfer_funds") -> str:
     functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-    url: str = next(each["web_hook_url"] for each in functions if each["function"] == name)
+    url: str = next(tool["web_hook_url"] for tool in functions if tool["function"] == name)
     return url
 
 
@@ -46,7 +46,7 @@ def tool_call(call_id: str = "call-1", name: str = "transfer_funds") -> dict[str
 
 
 def call(server: Any, url: str, body: Any, **options: Any) -> Any:
-    """Call a URL from the document, with the credentials that it carries."""
+    """Call a URL from the document with the credentials in it."""
     parts = urlsplit(url)
     assert parts.hostname == "127.0.0.1"
     assert parts.port == server.port
@@ -55,11 +55,11 @@ def call(server: Any, url: str, body: Any, **options: Any) -> Any:
     return server.request("POST", f"{parts.path}?{parts.query}", body, **options)
 
 
-def was_done(response: Any) -> bool:
+def succeeded(response: Any) -> bool:
     return response.status == 200 and response.json == {"response": "Transfer completed."}
 
 
-def was_refused_to_the_ai(response: Any) -> bool:
+def was_refused(response: Any) -> bool:
     return (
         response.status == 200
         and list(response.json) == ["response"]
@@ -67,11 +67,11 @@ def was_refused_to_the_ai(response: Any) -> bool:
     )
 
 
-def test_the_document_leads_to_the_tool(server: Any) -> None:
+def test_tools_can_be_called_by_the_urls_of_the_document(server: Any) -> None:
     document = fetch_document(server)
     assert document["version"] == "1.0.0"
     assert list(document["sections"]["main"][0]) == ["answer"]
-    assert was_done(call(server, tool_url(document), tool_call()))
+    assert succeeded(call(server, tool_url(document), tool_call()))
     assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
     assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
 
@@ -96,14 +96,14 @@ def test_invalid_tokens_are_refused(server: Any) -> None:
     url = tool_url(fetch_document(server))
     head, _, token = url.partition("__token=")
     flipped = urlsafe_b64encode(flip(urlsafe_b64decode(token + "=="))).decode().rstrip("=")
-    assert was_refused_to_the_ai(call(server, head.rstrip("?"), tool_call()))
-    assert was_refused_to_the_ai(call(server, f"{head}__token=", tool_call()))
-    assert was_refused_to_the_ai(call(server, f"{head}__token={flipped}", tool_call()))
-    assert was_refused_to_the_ai(call(server, url, tool_call("call-2")))
+    assert was_refused(call(server, head.rstrip("?"), tool_call()))
+    assert was_refused(call(server, f"{head}__token=", tool_call()))
+    assert was_refused(call(server, f"{head}__token={flipped}", tool_call()))
+    assert was_refused(call(server, url, tool_call("call-2")))
     other = tool_url(fetch_document(server, "call-2"))
-    assert was_refused_to_the_ai(call(server, other, tool_call("call-1")))
-    assert was_refused_to_the_ai(call(server, url, {**tool_call(), "call_id": None}))
-    assert was_done(call(server, url, tool_call()))
+    assert was_refused(call(server, other, tool_call("call-1")))
+    assert was_refused(call(server, url, {**tool_call(), "call_id": None}))
+    assert succeeded(call(server, url, tool_call()))
     server.wait_for_log("reason=bad_signature")
     server.wait_for_log("reason=wrong_call")
     server.wait_for_log("reason=missing")
@@ -121,8 +121,8 @@ def test_a_token_for_another_function_is_refused(serve: Any, tmp_path: Any) -> N
     server = serve("two_tools:app", cwd=str(tmp_path))
     document = fetch_document(server)
     url = tool_url(document, "first")
-    assert was_done(call(server, url, tool_call(name="first")))
-    assert was_refused_to_the_ai(call(server, url, tool_call(name="second")))
+    assert succeeded(call(server, url, tool_call(name="first")))
+    assert was_refused(call(server, url, tool_call(name="second")))
     server.wait_for_log("reason=wrong_function")
 
 
@@ -138,7 +138,7 @@ def test_an_expired_token_is_refused(serve: Any, tmp_path: Any) -> None:
     server = serve("short:app", cwd=str(tmp_path))
     url = tool_url(fetch_document(server))
     time.sleep(1.1)
-    assert was_refused_to_the_ai(call(server, url, tool_call()))
+    assert was_refused(call(server, url, tool_call()))
     server.wait_for_log("reason=expired")
 
 
@@ -168,7 +168,7 @@ def test_a_body_over_the_limit_is_refused(serve: Any, server_kind: Any) -> None:
     small = [b'{"call_id":', b' "call-1"}']
     accepted = server.request("POST", "/", small, headers, chunked=True)
     if server_kind.chunked == "refused":
-        # Whatever its size. A large one is not sent, as the connection would break meanwhile.
+        # Any size is refused. A large body is not sent, as the connection would break meanwhile.
         assert (accepted.status, accepted.json) == (411, {"error": "Length required"})
         return
     assert accepted.status == 200
@@ -181,8 +181,8 @@ def test_requests_over_the_rate_limit_are_refused(serve: Any) -> None:
     server = serve(APP, SWML_RATE_LIMIT="30")
     statuses = []
     for number in range(40):
-        spoof = {"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"}
-        response = server.request("GET", "/", headers=spoof)
+        forged = {"X-Forwarded-For": f"203.0.113.{number}", "X-Real-IP": f"203.0.113.{number}"}
+        response = server.request("GET", "/", headers=forged)
         statuses.append(response.status)
     assert statuses == [200] * 30 + [429] * 10
     assert response.json == {"error": "Rate limit exceeded"}
@@ -190,17 +190,19 @@ def test_requests_over_the_rate_limit_are_refused(serve: Any) -> None:
     assert server.request("GET", "/health").status == 200
 
 
-def test_guessing_passwords_is_limited(serve: Any) -> None:
+def test_failed_authentication_counts_against_the_rate_limit(serve: Any) -> None:
     server = serve(APP, SWML_RATE_LIMIT="5")
     statuses = [server.request("GET", "/", auth=("demo", str(n))).status for n in range(8)]
     assert statuses == [401] * 5 + [429] * 3
 
 
-def test_stalled_clients_without_credentials_hold_no_worker(serve: Any, server_kind: Any) -> None:
+def test_stalled_clients_without_credentials_do_not_block_workers(
+    serve: Any, server_kind: Any
+) -> None:
     server = serve(APP)
     start = time.monotonic()
     assert fetch_document(server)
-    usual = time.monotonic() - start
+    duration = time.monotonic() - start
     stalled = []
     try:
         for _ in range(8):
@@ -213,7 +215,7 @@ def test_stalled_clients_without_credentials_hold_no_worker(serve: Any, server_k
         start = time.monotonic()
         assert fetch_document(server)
         # A busy machine is slow without stalled clients, too.
-        assert time.monotonic() - start < server_kind.stalled + 20 * usual
+        assert time.monotonic() - start < server_kind.stalled + 20 * duration
     finally:
         for connection in stalled:
             connection.close()
@@ -226,7 +228,7 @@ def test_concurrent_calls_do_not_mix(serve: Any) -> None:
     def one_call(number: int) -> None:
         call_id = f"call.{number}"
         url = tool_url(fetch_document(server, call_id))
-        if not was_done(call(server, url, tool_call(call_id))):
+        if not succeeded(call(server, url, tool_call(call_id))):
             failures.append(call_id)
 
     threads = [threading.Thread(target=one_call, args=(number,)) for number in range(16)]
@@ -237,10 +239,10 @@ def test_concurrent_calls_do_not_mix(serve: Any) -> None:
     assert failures == []
 
 
-def test_no_secret_reaches_the_log(server: Any) -> None:
+def test_the_log_contains_no_secret(server: Any) -> None:
     url = tool_url(fetch_document(server))
     token = url.partition("__token=")[2]
-    assert was_done(call(server, url, tool_call()))
+    assert succeeded(call(server, url, tool_call()))
     call(server, url, tool_call("call-2"))
     server.request("GET", "/", auth=("demo", "a-wrong-password"))
     server.wait_for_log("reason=wrong_call")
@@ -268,11 +270,11 @@ def test_no_secret_reaches_the_log(server: Any) -> None:
         (b"", "application/json", 400, "Bad request: "),
         (b'{"function": "get_time"}', "text/plain", 415, "Unsupported media type"),
         (b"function=get_time", "application/x-www-form-urlencoded", 415, "Unsupported media"),
-        (b'{"function": "nobody"}', "application/json", 404, "Not found"),
+        (b'{"function": "unknown"}', "application/json", 404, "Not found"),
         (b'{"function": "get time"}', "application/json", 404, "Not found"),
     ],
 )
-def test_bad_input_is_refused(
+def test_invalid_bodies_are_refused(
     body: bytes, content_type: str | None, status: int, error: str
 ) -> None:
     from swaig_wsgi.examples.basic import app

@@ -1,6 +1,6 @@
-"""Every program in examples/ runs, and every deployment file does what its README says.
+"""The programs and deployment files in examples/ work as their READMEs describe.
 
-The Flask and Django projects and the deployment with nginx have test modules of their own.
+The Flask and Django projects and the deployment with nginx have separate test modules.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 @pytest.fixture
 def serve(gunicorn: Any) -> Any:
-    """Serve ``app:app`` of an example under our configuration."""
+    """Return a function that serves ``app:app`` of an example by swaig_wsgi.gunicorn."""
 
     def start(example: str, app: str = "app:app", **env: str) -> Any:
         env = {"PYTHONPATH": str(ROOT), "SIGNALWIRE_SWAIG_SECRET": SECRET, **env}
@@ -57,7 +57,7 @@ def test_each_example_has_a_short_readme_and_a_test() -> None:
         assert f'"{name}"' in tests
 
 
-def test_plain_wsgi(serve: Any) -> None:
+def test_plain_wsgi_is_hardened(serve: Any) -> None:
     assert len((EXAMPLES / "plain_wsgi" / "app.py").read_text().splitlines()) <= 11
     server = serve("plain_wsgi", API_TOKEN="a-token", SWML_ALLOWED_HOSTS="127.0.0.1")
     good = {"Authorization": "Bearer a-token"}
@@ -69,7 +69,7 @@ def test_plain_wsgi(serve: Any) -> None:
     assert server.request("GET", "/", headers=evil, auth=None).status == 403
 
 
-def test_own_order(serve: Any, tmp_path: Path) -> None:
+def test_own_order_limits_accounts_and_addresses(serve: Any, tmp_path: Path) -> None:
     server = serve(
         "own_order",
         API_USER="me",
@@ -89,13 +89,13 @@ def test_own_order(serve: Any, tmp_path: Path) -> None:
     assert "X-XSS-Protection" not in response.headers
     assert get("/api/x", auth=None).status == 401
     assert get("/other", auth=None).json == {"account": None}
-    # The account's limit counts its requests from every address.
+    # The limit of an account counts its requests from all addresses.
     statuses = [
         get("/api/x", auth=me, headers={"X-Forwarded-For": f"192.0.2.{number}"}).status
         for number in range(6)
     ]
     assert statuses == [200] * 4 + [429] * 2
-    # The address's limit ends guessing.
+    # The limit of an address stops attempts to guess the password.
     guesses = [get("/api/x", auth=("me", str(number))).status for number in range(20)]
     assert guesses[0] == 401
     assert guesses[-1] == 429
@@ -105,7 +105,7 @@ def test_own_order(serve: Any, tmp_path: Path) -> None:
     assert response.status == 204
 
 
-def test_multi_agent(serve: Any) -> None:
+def test_multi_agent_separates_credentials_and_tokens(serve: Any) -> None:
     server = serve(
         "multi_agent",
         SALES_USER="sales",
@@ -136,8 +136,8 @@ def test_multi_agent(serve: Any) -> None:
     assert server.request("POST", url, call, auth=support).status == 401
     assert server.request("GET", "/support", auth=sales).status == 401
     _, _, token = url.partition("?")
-    foreign = server.request("POST", f"/support/swaig?{token}", call, auth=support)
-    assert foreign.json != reserved
+    response = server.request("POST", f"/support/swaig?{token}", call, auth=support)
+    assert response.json != reserved
 
 
 # Deployments
@@ -149,7 +149,7 @@ def dockerfile() -> list[tuple[str, str]]:
     return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
 
 
-def test_the_container(serve_command: Any, tmp_path: Path) -> None:
+def test_the_container_runs_unprivileged_and_serves(serve_command: Any, tmp_path: Path) -> None:
     secrets = write_secrets(tmp_path)
     instructions = dockerfile()
     assert instructions[0][0] == "FROM"
@@ -200,14 +200,16 @@ def test_the_container(serve_command: Any, tmp_path: Path) -> None:
 
 def manifests() -> dict[str, Any]:
     text = (EXAMPLES / "deploy_kubernetes" / "agent.yaml").read_text()
-    return {each["kind"]: each for each in yaml.safe_load_all(text)}
+    return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
 
 
-def test_the_kubernetes_manifest(serve_command: Any, tmp_path: Path) -> None:
+def test_the_kubernetes_manifest_runs_unprivileged_and_serves(
+    serve_command: Any, tmp_path: Path
+) -> None:
     secrets = write_secrets(tmp_path)
-    found = manifests()
-    assert found.keys() == {"ConfigMap", "Deployment", "Service", "Ingress"}
-    spec = found["Deployment"]["spec"]["template"]["spec"]
+    objects = manifests()
+    assert objects.keys() == {"ConfigMap", "Deployment", "Service", "Ingress"}
+    spec = objects["Deployment"]["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] == int(dict(dockerfile())["USER"])
@@ -216,23 +218,23 @@ def test_the_kubernetes_manifest(serve_command: Any, tmp_path: Path) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    assert found["Service"]["spec"]["selector"] == labels
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert objects["Service"]["spec"]["selector"] == labels
     # The manifest holds no secret, and mounts each file that the configuration names.
-    mounts = {each["mountPath"] for each in container["volumeMounts"]}
-    data = found["ConfigMap"]["data"]
-    named = {name: value for name, value in data.items() if name.endswith("_FILE")}
-    assert {os.path.dirname(value) for value in named.values()} <= mounts
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    data = objects["ConfigMap"]["data"]
+    files = {name: value for name, value in data.items() if name.endswith("_FILE")}
+    assert {os.path.dirname(value) for value in files.values()} <= mounts
     readme = (EXAMPLES / "deploy_kubernetes" / "README.md").read_text()
-    assert {os.path.basename(value) for value in named.values()} == set(
+    assert {os.path.basename(value) for value in files.values()} == set(
         re.findall(r"--from-literal=([\w-]+)=", readme)
     )
     with pytest.raises(ConfigurationError, match="_FILE"):
         Settings.from_env(data)
-    variables = {**data, **{name: secrets[os.path.basename(path)] for name, path in named.items()}}
+    variables = {**data, **{name: secrets[os.path.basename(path)] for name, path in files.items()}}
     settings = settings_of(variables)
     assert settings.storage_url is not None
-    # The image's own command, with the manifest's configuration.
+    # The command of the image, with the configuration of the manifest.
     command = json.loads(dict(dockerfile())["CMD"])
     assert command[command.index("--bind") + 1].endswith(
         f":{container['ports'][0]['containerPort']}"

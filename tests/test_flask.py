@@ -1,4 +1,4 @@
-"""A real Flask site inside the middleware: with its own test client, and under gunicorn."""
+"""A Flask site inside the middleware: with its test client, and under gunicorn."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ FOUR = dict(SECURITY_HEADERS)
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import the example's modules anew, in a clean environment."""
+    """Return a function that imports a module of the example again."""
     for name, value in ENV.items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(EXAMPLE))
 
-    def forget() -> None:
+    def unload() -> None:
         for name in ("app", "pages"):
             sys.modules.pop(name, None)
 
     def load(name: str) -> Any:
-        forget()
+        unload()
         return importlib.import_module(name)
 
     yield load
-    forget()
+    unload()
 
 
 def multipart(size: int) -> tuple[bytes, dict[str, str]]:
@@ -55,10 +55,10 @@ def multipart(size: int) -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": "multipart/form-data; boundary=edge"}
 
 
-# With Flask's own test client
+# With the test client of Flask
 
 
-def look_around(client: Any) -> list[tuple[int, dict[str, str], bytes]]:
+def fetch_pages(client: Any) -> list[tuple[int, dict[str, str], bytes]]:
     responses = [
         client.get(path) for path in ("/", "/", "/stream", "/nowhere", "/teapot", "/broken")
     ]
@@ -69,9 +69,9 @@ def look_around(client: Any) -> list[tuple[int, dict[str, str], bytes]]:
     return [(response.status_code, dict(response.headers), response.data) for response in responses]
 
 
-def test_the_sites_pages_change_only_by_the_four_headers(modules: Any) -> None:
-    bare = look_around(modules("pages").app.test_client())
-    hardened = look_around(modules("app").app.test_client())
+def test_harden_adds_only_the_security_headers(modules: Any) -> None:
+    bare = fetch_pages(modules("pages").app.test_client())
+    hardened = fetch_pages(modules("app").app.test_client())
     for (status, headers, body), (before, headers_before, body_before) in zip(hardened, bare):
         assert (status, body) == (before, body_before)
         assert headers.keys() - headers_before.keys() == FOUR.keys()
@@ -83,7 +83,7 @@ def test_the_sites_pages_change_only_by_the_four_headers(modules: Any) -> None:
     assert b"Visit 2" in hardened[1][2]
 
 
-def test_the_sites_own_headers_win_and_no_header_is_sent_twice() -> None:
+def test_headers_of_the_site_are_kept_and_sent_once() -> None:
     app = Flask(__name__)
 
     @app.get("/")
@@ -107,7 +107,7 @@ def test_the_sites_own_headers_win_and_no_header_is_sent_twice() -> None:
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_proxy_fix_inside_works_and_untrusted_clients_are_ignored(fixed: bool) -> None:
+def test_trusted_forwarding_headers_apply_with_and_without_proxy_fix(fixed: bool) -> None:
     app = Flask(__name__)
 
     @app.get("/")
@@ -124,12 +124,12 @@ def test_proxy_fix_inside_works_and_untrusted_clients_are_ignored(fixed: bool) -
         "X-Forwarded-Prefix": "/shop",
     }
 
-    def ask(peer: str) -> Any:
+    def fetch(peer: str) -> Any:
         environ = {"REMOTE_ADDR": peer}
         return app.test_client().get("/", headers=forwarded, environ_overrides=environ).json
 
-    assert ask("10.0.0.1") == {"url": "https://www.example/shop/", "client": "192.0.2.7"}
-    assert ask("203.0.113.9") == {"url": "http://localhost/", "client": "203.0.113.9"}
+    assert fetch("10.0.0.1") == {"url": "https://www.example/shop/", "client": "192.0.2.7"}
+    assert fetch("203.0.113.9") == {"url": "http://localhost/", "client": "203.0.113.9"}
 
 
 # Under gunicorn
@@ -144,7 +144,7 @@ def serve(request: pytest.FixtureRequest, gunicorn: Any) -> Any:
     return start
 
 
-def test_pages_sessions_uploads_and_errors(serve: Any) -> None:
+def test_pages_sessions_uploads_and_errors_work(serve: Any) -> None:
     server = serve(SWML_MAX_REQUEST_SIZE="3000000")
     first = server.request("GET", "/", auth=None)
     cookie = {"Cookie": first.headers["Set-Cookie"].partition(";")[0]}
@@ -175,7 +175,7 @@ def test_streams_are_not_buffered(serve: Any, tmp_path: Path) -> None:
     head, _, body = data.partition(b"\r\n\r\n")
     assert b"Transfer-Encoding: chunked" in head
     assert b"Content-Length" not in head
-    # Each row arrived in a chunk of its own, as the view yielded it.
+    # Each row that the view yielded arrived in a separate chunk.
     assert re.findall(rb"\r\n(row \d+\n)\r\n", b"\r\n" + body) == [
         b"row %d\n" % number for number in range(1000)
     ]

@@ -64,7 +64,7 @@ def keep_in_turn(key: str):
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_async_and_plain_handlers_run_concurrently(
+def test_async_and_sync_handlers_run_concurrently(
     gunicorn: Any, tmp_path: Path, request: pytest.FixtureRequest, store: str
 ) -> None:
     url = "sqlite://" if store == "sqlite" else request.getfixturevalue("valkey_url")
@@ -79,7 +79,7 @@ def test_async_and_plain_handlers_run_concurrently(
     )
     document = server.request("POST", "/", {"call_id": "call-1"}).json
     functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-    url = next(each["web_hook_url"] for each in functions if each["function"] == "pay")
+    url = next(tool["web_hook_url"] for tool in functions if tool["function"] == "pay")
     query = urlsplit(url).query
 
     def call(number: int) -> tuple[str, int, str]:
@@ -101,10 +101,10 @@ def test_async_and_plain_handlers_run_concurrently(
     assert (tmp_path / "paid").read_text() == "x"
     refused = server.request("GET", "/", headers={"X-Internal": "no"}, auth=None)
     assert refused.status == 401
-    assert "r=968;" in refused.headers["RateLimit"]  # both processes counted 32 together
+    assert "r=968;" in refused.headers["RateLimit"]  # both processes together counted 32 requests
 
 
-def test_tls_is_served_with_the_context_of_the_master(gunicorn: Any) -> None:
+def test_tls_is_served(gunicorn: Any) -> None:
     server = gunicorn(
         "swaig_wsgi.examples.basic:app",
         *WORKER,

@@ -1,4 +1,4 @@
-"""The guarantees of WSGI hold through the whole stack, over a socket to a real gunicorn."""
+"""The guarantees of WSGI hold through the full stack, over a socket to a real gunicorn."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ class Site:
             if len(notes) >= expected:
                 break
             time.sleep(0.02)
-        # The only worker responds once it is done with the request before.
+        # The only worker responds after it has finished the previous request.
         self.get("/cookies", "HEAD")
         return path.read_text().split()
 
@@ -247,14 +247,14 @@ def site(request: pytest.FixtureRequest, gunicorn: Any, tmp_path: Path) -> Site:
 
 
 @pytest.mark.parametrize("path", ["/stream", "/written"])
-def test_the_first_byte_is_sent_before_the_last_is_made(site: Site, path: str) -> None:
+def test_responses_are_streamed(site: Site, path: str) -> None:
     with closing(site.connect(path)) as connection:
         assert b"first," in read_until(connection, b"first,")
         (site.directory / "first-arrived").touch()
         assert b"last" in read_until(connection, b"")
 
 
-def test_close_is_called_once_in_every_case(site: Site) -> None:
+def test_close_is_called_once_after_errors_and_empty_responses(site: Site) -> None:
     notes = 0
     for path in ("/fails", "/fails-at-once", "/replaced", "/204", "/304"):
         site.get(path)
@@ -275,7 +275,7 @@ def test_close_is_called_once_when_the_client_disconnects(site: Site) -> None:
     assert site.notes(1) == ["closed", "closed"]
 
 
-def test_a_response_is_replaced_as_long_as_nothing_was_sent(site: Site) -> None:
+def test_a_response_can_be_replaced_until_something_is_sent(site: Site) -> None:
     head, body = site.get("/replaced")
     assert head[0] == "HTTP/1.1 418 I'm a Teapot"
     assert "X-Second: 2" in head
@@ -284,7 +284,7 @@ def test_a_response_is_replaced_as_long_as_nothing_was_sent(site: Site) -> None:
     assert site.notes(2)[:2] == ["closed", "raised"]
 
 
-def test_files_go_out_through_the_servers_own_wrapper(site: Site) -> None:
+def test_files_are_sent_through_the_file_wrapper_of_the_server(site: Site) -> None:
     content = bytes(range(256)) * 8192
     (site.directory / "large").write_bytes(content)
     head, body = site.get("/file")
@@ -294,7 +294,7 @@ def test_files_go_out_through_the_servers_own_wrapper(site: Site) -> None:
     assert site.notes(1)[0] == "gunicorn.http.wsgi.FileWrapper"
 
 
-def test_responses_without_a_body_have_none_and_cookies_stay_apart(site: Site) -> None:
+def test_responses_without_a_body_stay_empty_and_cookies_separate(site: Site) -> None:
     get, body = site.get("/cookies")
     assert body == b"body"
     head, nothing = site.get("/cookies", "HEAD")
@@ -311,7 +311,7 @@ def test_responses_without_a_body_have_none_and_cookies_stay_apart(site: Site) -
     assert cookies == ["Set-Cookie: a=1; HttpOnly", "Set-Cookie: b=2; Secure"] * 3
 
 
-def test_an_upload_that_declares_its_length_is_read_as_it_arrives(site: Site) -> None:
+def test_an_upload_with_a_declared_length_is_streamed(site: Site) -> None:
     length = 20_000_000
     header = f"Content-Type: text/plain\r\nContent-Length: {length}\r\n"
     with closing(site.connect("/upload", "POST", header)) as connection:
@@ -321,10 +321,10 @@ def test_an_upload_that_declares_its_length_is_read_as_it_arrives(site: Site) ->
         assert str(length).encode() in read_until(connection, b"")
 
 
-# Without a server: the stack passes on the very objects
+# Without a server
 
 
-def through(app: Any, **more: Any) -> tuple[Any, list[Any]]:
+def call_hardened(app: Any, **more: Any) -> tuple[Any, list[Any]]:
     settings = Settings.from_mapping(EVERYTHING)
     hardened = harden(app, settings, auth=AuthHandler(bearer_token="a-token"))
     headers = {"Host": "site.example", "Authorization": "Bearer a-token"}
@@ -337,7 +337,7 @@ def through(app: Any, **more: Any) -> tuple[Any, list[Any]]:
     return hardened(environ(headers=headers, **more), start_response), calls
 
 
-def test_the_iterable_of_the_application_is_the_one_the_server_gets() -> None:
+def test_the_server_receives_the_iterable_of_the_application() -> None:
     file = io.BytesIO(b"content")
     response = FileWrapper(file)
 
@@ -345,25 +345,25 @@ def test_the_iterable_of_the_application_is_the_one_the_server_gets() -> None:
         start_response("200 OK", [])
         return environ["wsgi.file_wrapper"](file)
 
-    result, _ = through(app, **{"wsgi.file_wrapper": lambda given: response})
+    result, _ = call_hardened(app, **{"wsgi.file_wrapper": lambda wrapped: response})
     assert result is response
     assert not file.closed
 
 
-def test_a_response_that_replaces_another_carries_each_header_once() -> None:
+def test_a_replaced_response_carries_each_header_once() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [("X-First", "1")])
         start_response("500 Failed", [("X-Second", "2")], (ValueError, ValueError("why"), None))
         return []
 
-    _, calls = through(app)
-    for (_, headers, _), own in zip(calls, ("X-First", "X-Second")):
+    _, calls = call_hardened(app)
+    for (_, headers, _), field in zip(calls, ("X-First", "X-Second")):
         names = [name for name, _ in headers]
         assert sorted(set(names)) == sorted(names)
-        assert {own, "X-Frame-Options", "RateLimit"} <= set(names)
+        assert {field, "X-Frame-Options", "RateLimit"} <= set(names)
 
 
-def test_write_and_exc_info_are_the_servers_own() -> None:
+def test_write_and_exc_info_are_passed_through() -> None:
     exc_info = (ValueError, ValueError("why"), None)
     returned = []
 
@@ -371,7 +371,7 @@ def test_write_and_exc_info_are_the_servers_own() -> None:
         returned.append(start_response("500 Failed", [], exc_info))
         return []
 
-    _, calls = through(app)
+    _, calls = call_hardened(app)
     assert calls[0][2] is exc_info
     returned[0]("written")
     assert calls[1:] == ["written"]

@@ -46,17 +46,17 @@ def _site(tmp_path, monkeypatch):
         ("loadable_site:make()", "<lambda>"),
     ],
 )
-def test_the_forms_that_gunicorn_takes_are_accepted(text, name):
+def test_the_notations_of_gunicorn_are_accepted(text, name):
     assert load_application(text).__name__ == name
 
 
-def test_a_factory_gets_literals():
-    made = load_application("loadable_site:make('a', 1, debug=True, hosts=['b'])")
-    assert made({}, None) == (("a", 1), {"debug": True, "hosts": ["b"]})
+def test_a_factory_is_called_with_literal_arguments():
+    app = load_application("loadable_site:make('a', 1, debug=True, hosts=['b'])")
+    assert app({}, None) == (("a", 1), {"debug": True, "hosts": ["b"]})
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "MODULE:APP"),
         (":app", "MODULE:APP"),
@@ -75,18 +75,18 @@ def test_a_factory_gets_literals():
         ("loadable_site:1 +", "neither a name nor a call"),
     ],
 )
-def test_text_that_names_no_application_is_rejected(text, words):
-    with pytest.raises(LoadingError, match=words):
+def test_invalid_names_of_applications_are_rejected(text, message):
+    with pytest.raises(LoadingError, match=message):
         load_application(text)
 
 
-def test_what_is_missing_inside_the_application_propagates():
+def test_a_missing_import_of_the_application_propagates():
     with pytest.raises(ModuleNotFoundError, match="loadable_missing"):
         load_application("loadable_broken:app")
 
 
 @pytest.mark.parametrize("error", [AttributeError, ValueError, ZeroDivisionError])
-def test_what_a_module_raises_while_it_is_imported_propagates(tmp_path, error):
-    (tmp_path / "loadable_failing.py").write_text(f"raise {error.__name__}('its own')\n")
-    with pytest.raises(error, match="its own"):
+def test_an_exception_at_import_propagates(tmp_path, error):
+    (tmp_path / "loadable_failing.py").write_text(f"raise {error.__name__}('at import')\n")
+    with pytest.raises(error, match="at import"):
         load_application("loadable_failing:app")

@@ -1,4 +1,4 @@
-"""One password, one key, one count: real servers of many processes, killed and reloaded."""
+"""Servers with several processes, killed and reloaded, share passwords, keys and counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ app.set_prompt_text(f"Process {os.getpid()}.")
 def pay(args, raw_data):
     return f"Paid by {os.getpid()} for {raw_data['verified_call_id']}."
 
-app.define_tool("pay", "Pay somebody", {}, pay, secure=True)
+app.define_tool("pay", "Pay", {}, pay, secure=True)
 
 with open(f"credentials-{os.getpid()}", "w") as file:
     file.write("\\n".join(app.get_basic_auth_credentials(True)))
@@ -49,7 +49,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(gunicorn: Any, directory: Path) -> Any:
-    """Start the agent ``bank`` with some workers, and wait until all of them serve."""
+    """Return a function that starts the agent ``bank`` and waits until all workers serve."""
 
     def start(*options: str, workers: int = 4, **env: str) -> Any:
         loaded = len(credentials_in(directory)) + (1 if "--preload" in options else workers)
@@ -72,8 +72,8 @@ def credentials_in(directory: Path) -> list[tuple[str, ...]]:
 
 def worker_pids(server: Any) -> list[int]:
     """Return the workers that are alive, according to the log."""
-    found = [int(each) for each in re.findall(r"Booting worker with pid: (\d+)", server.log)]
-    return [pid for pid in found if Path(f"/proc/{pid}/task/{pid}/children").exists()]
+    pids = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.log)]
+    return [pid for pid in pids if Path(f"/proc/{pid}/task/{pid}/children").exists()]
 
 
 def reload(server: Any, directory: Path) -> None:
@@ -117,7 +117,7 @@ class Load:
     ) -> None:
         self.done = 0
         self.dropped: list[BaseException] = []
-        self.wrong: list[BaseException] = []
+        self.failed: list[BaseException] = []
         self._step = step
         self._times = times
         self._started = 0
@@ -139,7 +139,7 @@ class Load:
             except DROPPED as error:
                 self.dropped.append(error)
             except BaseException as error:
-                self.wrong.append(error)
+                self.failed.append(error)
             with self._lock:
                 self.done += 1
 
@@ -151,11 +151,11 @@ class Load:
         for thread in self._threads:
             thread.join(5 * PATIENCE)
             assert not thread.is_alive()
-        assert self.wrong == []
+        assert self.failed == []
 
 
 class Calls:
-    """Tool calls with tokens that are fetched now and then, from any worker."""
+    """Tool calls with tokens that are fetched from any worker, a new one for every tenth call."""
 
     def __init__(self, server: Any, auth: tuple[str, str]) -> None:
         self.server, self.auth = server, auth
@@ -186,14 +186,14 @@ class Calls:
 
 
 @pytest.mark.parametrize("options", [[], ["--preload"]], ids=["each loads", "preloaded"])
-def test_2000_calls_with_tokens_of_any_worker(
+def test_every_worker_accepts_tokens_of_every_worker(
     options: list[str], start: Any, directory: Path
 ) -> None:
     server = start(*CONFIG, *options, **GENERATED)
     (user, password, source), *others = credentials_in(directory)
     assert source == "generated"
     assert re.fullmatch("[0-9a-f]{16}", password)
-    assert all(each == (user, password, source) for each in others)
+    assert all(other == (user, password, source) for other in others)
     assert len(others) == (0 if options else 3)
     calls = Calls(server, (user, password))
     load = Load(calls.step, times=2000)
@@ -215,7 +215,7 @@ def test_killed_workers_lose_only_their_connections(start: Any, directory: Path)
         os.kill(random.choice(worker_pids(server)), signal.SIGKILL)
         kills += 1
     load.join()
-    # Each thread has one connection at a time, which may be with the worker that was killed.
+    # Each thread has one connection at a time, possibly to the killed worker.
     assert len(load.dropped) <= kills * 8
     assert sum(calls.payers.values()) + len(load.dropped) == 2000
     assert len(calls.payers) > 4
@@ -238,7 +238,7 @@ def test_a_reload_keeps_earlier_tokens_valid(start: Any, directory: Path) -> Non
     assert set(credentials_in(directory)) == {(user, password, "generated")}
 
 
-def test_rotating_the_secret_refuses_no_call(start: Any, directory: Path) -> None:
+def test_no_call_is_refused_while_the_secret_is_rotated(start: Any, directory: Path) -> None:
     secret, fallbacks = directory / "secret", directory / "fallbacks"
     old, new, oldest = (f"{name} secret of some length" for name in ("old", "new", "oldest"))
     secret.write_text(old)
@@ -252,8 +252,8 @@ def test_rotating_the_secret_refuses_no_call(start: Any, directory: Path) -> Non
     calls = Calls(server, auth)
     before = list(calls._tokens)
     load = Load(calls.step, threads=4)
-    # While workers of two generations serve, each must accept the key of the other. So the new key
-    # is a fallback first, and signs only when every worker accepts it.
+    # While workers of two generations serve, each must accept the key of the other. Therefore the
+    # new key is a fallback first, and signs only when every worker accepts it.
     for step, (signs, verifies) in enumerate([(old, new), (new, old), (new, oldest)], 1):
         secret.write_text(signs)
         fallbacks.write_text(verifies)
@@ -275,7 +275,7 @@ def test_rotating_the_secret_refuses_no_call(start: Any, directory: Path) -> Non
 # -- counts
 
 
-def ask(servers: list[Any], requests: int, threads: int = 20) -> Counter[int]:
+def count_statuses(servers: list[Any], requests: int, threads: int = 20) -> Counter[int]:
     """Send concurrent requests, and return how many responses had each status."""
     statuses: Counter[int] = Counter()
     lock = threading.Lock()
@@ -292,12 +292,14 @@ def ask(servers: list[Any], requests: int, threads: int = 20) -> Counter[int]:
 
 
 @pytest.mark.parametrize("kind", ["private file", "file", "valkey"])
-def test_a_limit_is_exact(kind: str, start: Any, directory: Path, request: Any) -> None:
+def test_a_limit_is_exact_across_workers(
+    kind: str, start: Any, directory: Path, request: Any
+) -> None:
     url = {"private file": "", "file": f"sqlite:///{directory}/store.db"}.get(kind)
     if url is None:
         url = request.getfixturevalue("own_valkey")().url
     server = start(*CONFIG, SWML_RATE_LIMIT="100", SWML_STORAGE_URL=url)
-    assert ask([server], 1000) == {200: 100, 429: 900}
+    assert count_statuses([server], 1000) == {200: 100, 429: 900}
 
 
 def test_a_limit_is_exact_without_the_configuration_module(start: Any, directory: Path) -> None:
@@ -306,39 +308,39 @@ def test_a_limit_is_exact_without_the_configuration_module(start: Any, directory
         SWML_STORAGE_URL="sqlite:///store.db",
         SIGNALWIRE_SWAIG_SECRET="a secret of some length",
     )
-    assert ask([server], 300) == {200: 100, 429: 200}
+    assert count_statuses([server], 300) == {200: 100, 429: 200}
     assert (directory / "store.db").exists()
 
 
-def test_a_limit_is_exact_over_two_servers(start: Any, own_valkey: Any) -> None:
+def test_a_limit_is_exact_across_two_servers(start: Any, own_valkey: Any) -> None:
     url = own_valkey().url
     servers = [
         start(*CONFIG, workers=2, SWML_RATE_LIMIT="100", SWML_STORAGE_URL=url) for _ in range(2)
     ]
-    assert ask(servers, 1000) == {200: 100, 429: 900}
+    assert count_statuses(servers, 1000) == {200: 100, 429: 900}
 
 
 def test_a_limit_survives_killed_workers(start: Any) -> None:
     server = start(*CONFIG, SWML_RATE_LIMIT="100")
-    assert ask([server], 60) == {200: 60}
+    assert count_statuses([server], 60) == {200: 60}
     for pid in worker_pids(server):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: len(re.findall("Booting worker", server.log)) >= 8)
-    assert ask([server], 100) == {200: 40, 429: 60}
+    assert count_statuses([server], 100) == {200: 40, 429: 60}
 
 
-def test_the_store_stops_and_returns(start: Any, own_valkey: Any) -> None:
+def test_requests_are_served_while_the_store_is_down(start: Any, own_valkey: Any) -> None:
     valkey = own_valkey()
     server = start(*CONFIG, SWML_RATE_LIMIT="100", SWML_STORAGE_URL=valkey.url)
-    took: list[float] = []
-    usual: list[float] = []  # of requests at the same time that do not use the store
+    durations: list[float] = []
+    usual: list[float] = []  # of simultaneous requests that do not use the store
     statuses: Counter[int] = Counter()
 
     def step(number: int) -> None:
-        for path, seconds in (("/", took), ("/health", usual)):
-            began = time.monotonic()
+        for path, seconds in (("/", durations), ("/health", usual)):
+            start_time = time.monotonic()
             status = server.request("GET", path).status
-            seconds.append(time.monotonic() - began)
+            seconds.append(time.monotonic() - start_time)
             if path == "/":
                 statuses[status] += 1
         time.sleep(0.005)
@@ -354,28 +356,28 @@ def test_the_store_stops_and_returns(start: Any, own_valkey: Any) -> None:
     assert load.dropped == []
     assert set(statuses) == {200, 429}
     # On a busy machine other requests are slow, too.
-    assert max(took) < 1 + 5 * max(usual)
+    assert max(durations) < 1 + 5 * max(usual)
     server.wait_for_log("rate limit: the store failed")
-    # No worker leaves the store alone for more than a second.
+    # Each worker tries the store again within a second.
     time.sleep(1.1)
     with redis.Redis.from_url(valkey.url) as client:
         client.flushall()
-    assert ask([server], 300) == {200: 100, 429: 200}
+    assert count_statuses([server], 300) == {200: 100, 429: 200}
 
 
-def test_an_added_worker_counts_with_the_others(start: Any) -> None:
+def test_an_added_worker_shares_the_count(start: Any) -> None:
     server = start(*CONFIG, workers=1, SWML_RATE_LIMIT="50")
-    assert ask([server], 10) == {200: 10}
+    assert count_statuses([server], 10) == {200: 10}
     first = worker_pids(server)
     server.process.send_signal(signal.SIGTTIN)
     wait_until(lambda: len(worker_pids(server)) == 2 and worker_pids(server)[0] != first[0])
-    assert ask([server], 200) == {200: 50, 429: 150}
+    assert count_statuses([server], 200) == {200: 50, 429: 150}
 
 
 # -- without the configuration module
 
 
-def refused(server: Any) -> bool:
+def is_refused(server: Any) -> bool:
     responses = [
         server.request("GET", "/"),
         server.request("GET", "/", auth=None),
@@ -383,10 +385,10 @@ def refused(server: Any) -> bool:
         server.request("GET", "/ready", auth=None),
     ]
     assert server.request("GET", "/health", auth=None).status == 200
-    statuses = {each.status for each in responses}
+    statuses = {response.status for response in responses}
     assert statuses <= {503} or 503 not in statuses
     if statuses == {503}:
-        assert {each.body for each in responses} == {b'{"error": "Service misconfigured"}'}
+        assert {response.body for response in responses} == {b'{"error": "Service misconfigured"}'}
         assert responses[0].headers["X-Content-Type-Options"] == "nosniff"
     return statuses == {503}
 
@@ -395,7 +397,7 @@ SECRET = {"SIGNALWIRE_SWAIG_SECRET": "a secret of some length"}
 
 
 @pytest.mark.parametrize(
-    ("options", "env", "named"),
+    ("options", "env", "missing"),
     [
         ([], GENERATED, ["SIGNALWIRE_SWAIG_SECRET", "SWML_BASIC_AUTH_PASSWORD"]),
         ([], {}, ["SIGNALWIRE_SWAIG_SECRET"]),
@@ -415,16 +417,16 @@ SECRET = {"SIGNALWIRE_SWAIG_SECRET": "a secret of some length"}
     ],
 )
 def test_per_process_state_is_refused(
-    options: list[str], env: dict[str, str], named: list[str], start: Any
+    options: list[str], env: dict[str, str], missing: list[str], start: Any
 ) -> None:
     server = start(*options, workers=2, **env)
     for _ in range(4):
-        assert refused(server)
+        assert is_refused(server)
     line = server.wait_for_log("several processes serve")
     assert "gunicorn -c python:swaig_wsgi.gunicorn" in line
     variables = ("SIGNALWIRE_SWAIG_SECRET", "SWML_BASIC_AUTH_PASSWORD", "SWML_STORAGE_URL")
-    assert [each for each in variables if each in line] == named
-    # Once a process.
+    assert [variable for variable in variables if variable in line] == missing
+    # At most once in each process.
     assert server.log.count("several processes serve") <= 2
 
 
@@ -444,16 +446,16 @@ def test_shared_state_is_served(
 ) -> None:
     server = start(*options, workers=workers, **env)
     for _ in range(2):
-        assert not refused(server)
+        assert not is_refused(server)
     assert "several processes serve" not in server.log
 
 
 def test_the_log_contains_the_time_when_a_key_was_generated(start: Any, directory: Path) -> None:
     url, _ = fetch(start(*CONFIG, workers=2), "call-1", ("demo", "p@ss:w/ö"))
-    after_a_restart = start(*CONFIG, workers=2)
+    restarted = start(*CONFIG, workers=2)
     with pytest.raises(AssertionError, match="not able to do that"):
-        pay(after_a_restart, url, "call-1")
-    line = after_a_restart.wait_for_log("reason=bad_signature")
+        pay(restarted, url, "call-1")
+    line = restarted.wait_for_log("reason=bad_signature")
     assert re.search(r"the key was generated at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line)
     assert "SIGNALWIRE_SWAIG_SECRET" in line
 
@@ -462,7 +464,7 @@ def basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
 
-def test_generated_secrets_are_in_no_environment(start: Any, directory: Path) -> None:
+def test_generated_secrets_are_not_in_the_environment(start: Any, directory: Path) -> None:
     (directory / "bank.py").write_text(
         AGENT + "import subprocess\n"
         "def environment(args, raw_data):\n"

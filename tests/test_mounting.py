@@ -1,4 +1,4 @@
-"""An agent mounted beside a site: its URLs lead back to it, behind proxies too."""
+"""The URLs of an agent that is mounted beside a site, with and without proxies."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def mounted(*, outside: bool = False, route: str = "/", **settings: Any) -> tupl
     """Return a site with an agent at ``/agent``; `outside` hardens both together."""
     site = Flask(__name__)
     site.add_url_rule("/", "home", lambda: "the site")
-    checked = Settings.from_mapping({"swaig_secret": SECRET, **settings})
-    agent = AgentApp("bank", route=route, basic_auth=("user", "p@ss"), settings=checked)
+    validated = Settings.from_mapping({"swaig_secret": SECRET, **settings})
+    agent = AgentApp("bank", route=route, basic_auth=("user", "p@ss"), settings=validated)
     agent.define_tool("transfer", "Transfer", {}, lambda args, raw: "Done.", secure=True)
     app: Any = DispatcherMiddleware(site.wsgi_app, {"/agent": agent})
-    return (harden(app, checked) if outside else app), agent
+    return (harden(app, validated) if outside else app), agent
 
 
 def web_hook_url(app: Any, path: str = "/agent/", **headers: str) -> str:
@@ -53,7 +53,7 @@ def web_hook_url(app: Any, path: str = "/agent/", **headers: str) -> str:
     return url.partition("?")[0].replace("user:p%40ss@", "")
 
 
-def test_the_site_and_the_agent_each_respond_under_their_own_path() -> None:
+def test_site_and_agent_are_served_under_their_paths() -> None:
     app, _ = mounted()
     assert request(app, path="/").text == "the site"
     assert request(app, path="/agentur").status == 404
@@ -64,7 +64,7 @@ def test_the_site_and_the_agent_each_respond_under_their_own_path() -> None:
 
 
 @pytest.mark.parametrize("path", ["/agent", "/agent/"])
-def test_urls_contain_the_mount(path: str) -> None:
+def test_urls_contain_the_mount_point(path: str) -> None:
     app, _ = mounted()
     assert web_hook_url(app, path) == "http://inner.example/agent/swaig"
     app, _ = mounted(route="/bank")
@@ -73,7 +73,9 @@ def test_urls_contain_the_mount(path: str) -> None:
 
 @pytest.mark.parametrize("outside", [False, True])
 @pytest.mark.parametrize("trusted", [{"trusted_proxies": [PROXY]}, {"trust_proxy_headers": True}])
-def test_behind_a_trusted_proxy(outside: bool, trusted: dict[str, Any]) -> None:
+def test_urls_contain_scheme_host_and_prefix_of_a_trusted_proxy(
+    outside: bool, trusted: dict[str, Any]
+) -> None:
     app, _ = mounted(outside=outside, **trusted)
     assert web_hook_url(app, **FORWARDED) == "https://public.example/agent/swaig"
     prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/shop"}
@@ -84,33 +86,33 @@ def test_a_mounted_agent_needs_the_proxy_policy_of_the_site() -> None:
     _, agent = mounted(trusted_proxies=[PROXY])
     app = DispatcherMiddleware(Flask(__name__).wsgi_app, {"/agent": agent})
     prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/shop"}
-    same = harden(app, Settings.from_mapping({"trusted_proxies": [PROXY]}))
-    assert web_hook_url(same, **prefixed) == "https://public.example/shop/agent/swaig"
+    consistent = harden(app, Settings.from_mapping({"trusted_proxies": [PROXY]}))
+    assert web_hook_url(consistent, **prefixed) == "https://public.example/shop/agent/swaig"
     other = harden(app, Settings.from_mapping({"trusted_proxies": ["10.0.0.1"]}))
     response = request(other, path="/agent/", headers=prefixed)
     assert (response.status, response.json) == (503, {"error": "Service misconfigured"})
 
 
 @pytest.mark.parametrize("outside", [False, True])
-def test_below_a_configured_base(outside: bool) -> None:
+def test_urls_start_with_the_configured_base(outside: bool) -> None:
     base = "https://voice.example/base"
     app, _ = mounted(outside=outside, proxy_url_base=base)
     assert web_hook_url(app) == f"{base}/agent/swaig"
     assert web_hook_url(app, **FORWARDED) == f"{base}/agent/swaig"
-    # The base contains the proxy's prefix, which is not repeated.
+    # The base contains the prefix of the proxy, which is not repeated.
     app, _ = mounted(outside=outside, proxy_url_base=base, trusted_proxies=[PROXY])
     prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/base"}
     assert web_hook_url(app, **prefixed) == f"{base}/agent/swaig"
 
 
-def test_an_untrusted_client_chooses_no_part_of_the_url() -> None:
+def test_urls_ignore_forwarding_headers_of_an_untrusted_client() -> None:
     prefixed = {**FORWARDED, "X-Forwarded-Prefix": "/evil"}
     for outside in (False, True):
         app, _ = mounted(outside=outside, trusted_proxies=["10.0.0.1"])
         assert web_hook_url(app, **prefixed) == "http://inner.example/agent/swaig"
 
 
-def test_a_request_is_counted_once_in_one_store(tmp_path: Path) -> None:
+def test_site_and_agent_count_a_request_once_in_a_shared_store(tmp_path: Path) -> None:
     shared = {"rate_limit": 3, "storage_url": f"sqlite:///{tmp_path}/counts.db"}
     app, agent = mounted(outside=True, **shared)
     for path, status in (("/agent/", 401), ("/", 200), ("/agent/", 401), ("/agent/", 429)):
@@ -139,7 +141,7 @@ MOUNT = (
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_under_gunicorn_the_document_leads_to_the_tool(
+def test_tools_can_be_called_by_the_urls_of_the_document(
     site: str, gunicorn: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "mounted.py").write_text(SITES[site] + MOUNT)

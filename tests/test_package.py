@@ -1,4 +1,4 @@
-"""The wheel and the sdist hold what they should, and the package needs nothing installed."""
+"""The contents of the wheel and the sdist, and imports without other packages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import swaig_wsgi
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Neither site-packages nor the environment nor the current directory.
+#: Options that exclude site-packages, the environment and the current directory.
 BARE = ("-S", "-E", "-I", "-W", "error")
 IMPORT_ALL = """
 import sys
@@ -43,15 +43,15 @@ def python(*arguments, executable=sys.executable, cwd=None):
     return result.stdout
 
 
-def bare(code):
+def run_bare(code):
     return python(*BARE, "-c", f"import sys; sys.path.insert(0, sys.argv[1])\n{code}", ROOT)
 
 
-# -- nothing installed
+# -- imports
 
 
-def test_the_package_can_be_imported_with_nothing_installed():
-    out = bare("import swaig_wsgi; print(*swaig_wsgi.__all__)")
+def test_the_package_can_be_imported_without_other_packages():
+    out = run_bare("import swaig_wsgi; print(*swaig_wsgi.__all__)")
     assert out.split() == swaig_wsgi.__all__
     assert set(swaig_wsgi.__all__) <= set(dir(swaig_wsgi))
 
@@ -59,14 +59,14 @@ def test_the_package_can_be_imported_with_nothing_installed():
 @pytest.mark.parametrize(
     "name", sorted(set(swaig_wsgi.__all__) - {"AgentApp", "AgentServer", "__version__"})
 )
-def test_names_other_than_the_applications_need_nothing_installed(name):
-    out = bare(f"from swaig_wsgi import {name}; print({name}.__module__)")
+def test_names_other_than_the_applications_need_no_other_package(name):
+    out = run_bare(f"from swaig_wsgi import {name}; print({name}.__module__)")
     assert out.startswith("swaig_wsgi.")
 
 
 @pytest.mark.parametrize("name", ["AgentApp", "AgentServer"])
-def test_what_needs_werkzeug_says_how_to_get_it(name):
-    out = bare(f"""
+def test_the_error_without_werkzeug_names_the_extra(name):
+    out = run_bare(f"""
 try:
     from swaig_wsgi import {name}
 except ImportError as error:
@@ -76,8 +76,8 @@ except ImportError as error:
     assert "pip install 'swaig-wsgi[app]'" in out
 
 
-def test_the_store_in_redis_says_how_to_get_its_client():
-    out = bare("""
+def test_the_error_without_redis_names_the_extra():
+    out = run_bare("""
 from swaig_wsgi.stores import RedisStore, open_store
 for make in (RedisStore, open_store):
     try:
@@ -94,7 +94,7 @@ def test_an_unknown_name_raises_attribute_error():
 
 
 @pytest.mark.parametrize("flags", [BARE, ()])
-def test_only_agents_load_what_must_be_installed(flags):
+def test_only_agents_import_other_packages(flags):
     out = python(*flags, "-c", IMPORT_ALL, ROOT)
     assert out.startswith("third: [] modules: ")
     assert int(out.split()[-1]) > 50
@@ -105,7 +105,7 @@ def test_only_agents_load_what_must_be_installed(flags):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Return the wheel and the sdist, built from a copy: a build writes into its source."""
+    """Return the wheel and the sdist, built from a copy, because a build writes to its source."""
     directory = tmp_path_factory.mktemp("build")
     unwanted = (".*", "*.egg-info", "__pycache__", "build", "dist")
     shutil.copytree(ROOT, directory / "source", ignore=shutil.ignore_patterns(*unwanted))
@@ -128,7 +128,7 @@ def metadata(built, wheel_names):
         return email.message_from_bytes(archive.read(name))
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel_names):
+def test_the_wheel_contains_the_package_and_nothing_else(wheel_names):
     for name in (
         "examples/basic.py",
         "py.typed",
@@ -163,7 +163,7 @@ def test_each_extra_requires_its_packages(metadata):
     assert sorted(required["serve"]) == ["gunicorn>=27", required["app"][0]]
 
 
-def test_the_metadata(metadata):
+def test_the_metadata_has_version_license_and_urls(metadata):
     assert (metadata["Name"], metadata["Version"]) == ("swaig-wsgi", swaig_wsgi.__version__)
     assert (metadata["License-Expression"] or metadata["License"]) == "MIT"
     assert (metadata["License-File"], metadata["Requires-Python"]) == ("LICENSE", ">=3.10")
@@ -173,7 +173,7 @@ def test_the_metadata(metadata):
     assert metadata.get_payload().startswith("# swaig-wsgi")
 
 
-def test_the_sdist_holds_tests_docs_and_examples(built):
+def test_the_sdist_contains_tests_docs_and_examples(built):
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for path in (
@@ -196,10 +196,10 @@ def test_the_sdist_holds_tests_docs_and_examples(built):
     assert not any(name.endswith(".pyc") for name in names)
 
 
-def test_the_wheel_alone_can_be_used(built, tmp_path):
+def test_the_wheel_can_be_used_without_other_packages(built, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False)
     executable = tmp_path / "venv" / "bin" / "python"
-    # Without an index nothing else could be installed along.
+    # Without an index, nothing else can be installed.
     install = ("install", "--quiet", "--no-index", "--disable-pip-version-check", built[0])
     python("-m", "pip", "--python", executable, *install)
     code = "import swaig_wsgi as s; print(s.__file__, s.harden.__name__, s.Settings().rate_limit)"

@@ -1,4 +1,4 @@
-"""Keys, passwords and stores that a parent or each process generates."""
+"""Keys, passwords and stores that a parent or each process creates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def in_child(function):
     receiver, sender = context.Pipe()
     child = context.Process(target=lambda: sender.send(function()))
     with warnings.catch_warnings():
-        # Of forks while a thread of another test is running, since Python 3.12.
+        # Python 3.12 and later warn of a fork while a thread of another test runs.
         warnings.simplefilter("ignore", DeprecationWarning)
         child.start()
     assert receiver.poll(20)
@@ -51,28 +51,28 @@ def in_child(function):
     return result
 
 
-def test_without_a_parent_each_process_generates_its_own():
+def test_without_a_parent_each_process_generates_its_secrets():
     assert current() is None
     key, other = generated_key("sessions"), generated_key("sessions")
     assert key.key != other.key
     assert len(key.key) == 32
     assert key.pid == os.getpid()
-    password, made_by = generated_password("bank")
+    password, pid = generated_password("bank")
     assert len(password) == 16
     assert int(password, 16) >= 0
-    assert made_by == os.getpid()
+    assert pid == os.getpid()
     assert generated_password("bank")[0] != password
     assert isinstance(default_store(), MemoryStore)
 
 
 def test_children_inherit_keys_and_passwords(shared):
-    mine = (generated_key("agent bank"), generated_password("bank"))
-    assert in_child(lambda: (generated_key("agent bank"), generated_password("bank"))) == mine
-    assert mine[0].pid == mine[1][1] == os.getpid()
-    assert mine[0].created_at == shared.created_at
+    expected = (generated_key("agent bank"), generated_password("bank"))
+    assert in_child(lambda: (generated_key("agent bank"), generated_password("bank"))) == expected
+    assert expected[0].pid == expected[1][1] == os.getpid()
+    assert expected[0].created_at == shared.created_at
 
 
-def test_each_agent_has_its_own_key_and_password(shared):
+def test_agents_have_different_keys_and_passwords(shared):
     names = ["bank", "sales", "", "bänk", "\ud800", "bank\0"]
     assert len({generated_key(name).key for name in names}) == len(names)
     assert len({generated_password(name)[0] for name in names}) == len(names)
@@ -92,9 +92,9 @@ def test_secrets_are_never_shown_exported_or_pickled(shared):
     program = "import os; print(dict(os.environ))"
     seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout
     assert password not in seen
-    for each in (repr(shared), str(shared), repr(generated_key("x"))):
-        assert password not in each
-        assert repr(key) not in each
+    for text in (repr(shared), str(shared), repr(generated_key("x"))):
+        assert password not in text
+        assert repr(key) not in text
     with pytest.raises(TypeError):
         pickle.dumps(shared)
     assert not hasattr(shared, "__dict__")
@@ -168,7 +168,7 @@ assert state.store.pid == os.getpid()
 """
 
 
-def test_a_fork_while_another_thread_creates_the_store(run_python):
+def test_a_child_forked_while_the_store_is_created_can_open_it(run_python):
     run_python(FORK)
 
 
@@ -185,12 +185,12 @@ def test_stores_in_memory_and_private_files_are_not_shared(tmp_path):
 
 
 def test_unshared_variables_are_those_of_values_generated_by_this_process(tmp_path):
-    mine, parents = os.getpid(), os.getppid()
+    own_pid, parent_pid = os.getpid(), os.getppid()
     assert unshared_variables() == frozenset()
-    assert unshared_variables(key_pid=mine) == {SECRET}
-    assert unshared_variables(password_pid=mine) == {PASSWORD}
+    assert unshared_variables(key_pid=own_pid) == {SECRET}
+    assert unshared_variables(password_pid=own_pid) == {PASSWORD}
     assert unshared_variables(store=MemoryStore()) == {STORAGE}
     shared_store = SQLiteStore(tmp_path / "store.db")
-    assert not unshared_variables(key_pid=parents, password_pid=parents, store=shared_store)
-    every = unshared_variables(key_pid=mine, password_pid=mine, store=MemoryStore())
+    assert not unshared_variables(key_pid=parent_pid, password_pid=parent_pid, store=shared_store)
+    every = unshared_variables(key_pid=own_pid, password_pid=own_pid, store=MemoryStore())
     assert every == set(EXPLANATIONS)

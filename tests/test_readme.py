@@ -1,4 +1,4 @@
-"""The snippets of the README and the guide work as pasted."""
+"""The snippets of the README and the documentation run as pasted."""
 
 from __future__ import annotations
 
@@ -33,16 +33,19 @@ def _package_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.page}:{program.line}")
-def test_the_snippet_runs_as_pasted(program: Any) -> None:
+def test_snippets_run_as_pasted(program: Any) -> None:
     assert snippets.run(program) == ""
 
 
-def test_the_readme_embeds_in_flask_and_in_django() -> None:
+def test_the_readme_shows_short_snippets_for_flask_and_django() -> None:
     readme = [program for program in PROGRAMS if program.page == "README.md"]
     assert [program for program in readme if "from flask import" in program.code]
     (django,) = [program for program in readme if program.files]
     assert django.files.keys() == {"settings.py", "wsgi.py"}
-    for code in (*django.files.values(), *(each.code for each in readme if "flask" in each.code)):
+    for code in (
+        *django.files.values(),
+        *(program.code for program in readme if "flask" in program.code),
+    ):
         assert len(code.splitlines()) <= 6
 
 
@@ -55,18 +58,18 @@ def page(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_snippet_that_fails_is_found(tmp_path: Path) -> None:
-    fails = "```python\nraise SystemExit('it failed')\n```\n"
+def test_failing_snippets_are_reported(tmp_path: Path) -> None:
+    failing = "```python\nraise SystemExit('it failed')\n```\n"
     broken = "def app(environ, start_response):\n    raise ValueError('no')\n"
-    asked = f"<!-- ask -->\n```python\n{broken}```\n"
-    silent = "<!-- not run: it fails -->\n" + fails
-    first, second, third = snippets.programs(page(tmp_path, fails + asked + silent))
+    app = f"<!-- ask -->\n```python\n{broken}```\n"
+    not_run = "<!-- not run: it fails -->\n" + failing
+    first, second, third = snippets.programs(page(tmp_path, failing + app + not_run))
     assert "it failed" in snippets.run(first)
     assert "ValueError: no" in snippets.run(second)
     assert snippets.run(third) == ""
 
 
-def test_snippets_can_be_continued_and_have_variables(tmp_path: Path) -> None:
+def test_snippets_can_be_continued_and_set_variables(tmp_path: Path) -> None:
     text = (
         "<!-- with: A=1 B='2 3' -->\n```python\nimport os\n```\n"
         "Then:\n\n<!-- continued -->\n```python\nassert os.environ['B'] == '2 3'\n```\n"
@@ -75,6 +78,6 @@ def test_snippets_can_be_continued_and_have_variables(tmp_path: Path) -> None:
     assert snippets.run(program) == ""
 
 
-def test_an_unknown_mark_is_rejected(tmp_path: Path) -> None:
+def test_an_unknown_directive_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dont run"):
         snippets.programs(page(tmp_path, "<!-- dont run -->\n```python\n```\n"))

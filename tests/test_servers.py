@@ -1,6 +1,6 @@
-"""Unusual requests: what each server makes of them, and that none of it gets past the stack.
+"""Unusual requests to each server, none of which may bypass the stack.
 
-The servers' differences are in the table of `support/servers.py` and in docs/servers.md.
+`support/servers.py` and docs/servers.md list the differences of the servers.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def request(line: str, *fields: str, body: bytes = b"", host: bool = True) -> by
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
-def test_a_body_of_known_length(port: int) -> None:
+def test_a_body_of_known_length_is_read(port: int) -> None:
     response = exchange(port, request("POST /", "Content-Length: 4", body=b"abcd"))
     assert (response.status, response.json["body"]) == (200, "abcd")
 
 
-def test_a_chunked_body(port: int, server_kind: Any) -> None:
+def test_a_chunked_body_is_read_or_refused(port: int, server_kind: Any) -> None:
     body = b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
     response = exchange(port, request("POST /", "Transfer-Encoding: chunked", body=body))
     if server_kind.chunked == "refused":
@@ -113,25 +113,25 @@ def test_a_chunked_body(port: int, server_kind: Any) -> None:
         b"3\r\nabcdef\r\n0\r\n\r\n",
     ],
 )
-def test_malformed_chunks(port: int, server_kind: Any, body: bytes) -> None:
+def test_malformed_chunks_are_refused(port: int, server_kind: Any, body: bytes) -> None:
     response = exchange(port, request("POST /", "Transfer-Encoding: chunked", body=body))
     assert response.status == (411 if server_kind.chunked == "refused" else 400)
 
 
 @pytest.mark.parametrize("coding", ["gzip, chunked", "xchunked", "identity"])
-def test_other_transfer_codings(port: int, coding: str) -> None:
+def test_other_transfer_codings_are_refused(port: int, coding: str) -> None:
     body = b"3\r\nabc\r\n0\r\n\r\n"
     response = exchange(port, request("POST /", f"Transfer-Encoding: {coding}", body=body))
     assert response.status in (400, 501)
 
 
 @pytest.mark.parametrize("length", ["4x", "+4", "-4", "4, 4", "0x4", "1_0"])
-def test_malformed_lengths(port: int, length: str) -> None:
+def test_malformed_lengths_are_refused(port: int, length: str) -> None:
     response = exchange(port, request("POST /", f"Content-Length: {length}", body=b"abcd"))
     assert response.status == 400
 
 
-def test_two_lengths(port: int, server_kind: Any) -> None:
+def test_different_lengths_are_refused_or_the_last_applies(port: int, server_kind: Any) -> None:
     fields = ("Content-Length: 4", "Content-Length: 2")
     response = exchange(port, request("POST /", *fields, body=b"abcd"))
     if server_kind.lengths == "refused":
@@ -140,7 +140,7 @@ def test_two_lengths(port: int, server_kind: Any) -> None:
         assert (response.status, response.json["body"]) == (200, "ab")
 
 
-def test_bodies_over_the_limit(port: int, server_kind: Any) -> None:
+def test_bodies_over_the_limit_are_refused(port: int, server_kind: Any) -> None:
     large = b"a" * 2000
     declared = exchange(port, request("POST /", "Content-Length: 2000", body=large))
     assert (declared.status, declared.json) == (413, {"error": "Request too large"})
@@ -155,7 +155,7 @@ def test_bodies_over_the_limit(port: int, server_kind: Any) -> None:
             assert receive(connection).status != 200
 
 
-def test_length_and_transfer_encoding_together(port: int, server_kind: Any) -> None:
+def test_length_with_transfer_encoding_is_refused_or_ignored(port: int, server_kind: Any) -> None:
     fields = ("Content-Length: 4", "Transfer-Encoding: chunked")
     response = exchange(port, request("POST /", *fields, body=b"3\r\nabc\r\n0\r\n\r\n"))
     if server_kind.contradiction == "refused":
@@ -165,14 +165,14 @@ def test_length_and_transfer_encoding_together(port: int, server_kind: Any) -> N
 
 
 def exchange_and_more(port: int, framed: bytes, credentials: bytes) -> bytes:
-    """Send a request whose body may not end where it seems to, and another behind it."""
+    """Send a request whose body has an ambiguous end, and another request after it."""
     last = b"GET /last HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
     sent = b"POST / HTTP/1.1\r\n" + HOST + credentials + framed + last
     return exchange(port, sent, 3).raw
 
 
 @pytest.mark.parametrize("credentials", [b"", AUTH], ids=["anonymous", "client"])
-def test_no_part_of_a_body_is_taken_for_a_request(port: int, credentials: bytes) -> None:
+def test_no_part_of_a_body_is_parsed_as_a_request(port: int, credentials: bytes) -> None:
     chunk = f"{len(SMUGGLED):x}\r\n".encode() + SMUGGLED + b"\r\n0\r\n\r\n"
     for framed in (
         f"Content-Length: {len(SMUGGLED)}\r\n\r\n".encode() + SMUGGLED,
@@ -185,15 +185,17 @@ def test_no_part_of_a_body_is_taken_for_a_request(port: int, credentials: bytes)
         assert b'"path": "/smuggled"' not in raw, framed
 
 
-def test_what_follows_a_contradiction(port: int, server_kind: Any) -> None:
+def test_bytes_after_contradictory_framing_are_parsed_only_on_a_kept_connection(
+    port: int, server_kind: Any
+) -> None:
     length = len(SMUGGLED) + 5
     both = f"Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode()
     raw = exchange_and_more(port, both + SMUGGLED, AUTH)
-    # On a connection that is kept, a proxy that goes by the length would pass this on.
+    # On a connection that is kept, a proxy that uses the length passes this on.
     assert (b'"path": "/smuggled"' in raw) == (server_kind.contradiction == "kept")
 
 
-def test_hosts_and_targets(port: int) -> None:
+def test_disallowed_and_ambiguous_hosts_are_refused(port: int) -> None:
     for line, hosts in (
         ("GET /", ["Host: evil.example"]),
         ("GET /", ["Host: a.example", "Host: evil.example"]),
@@ -206,26 +208,28 @@ def test_hosts_and_targets(port: int) -> None:
     ):
         response = exchange(port, request(line, *hosts, host=False))
         assert response.status in (400, 403), (line, hosts, response.raw)
-    # By RFC 9112 section 3.2.2 the target's host counts; some servers use the field.
+    # By RFC 9112 section 3.2.2 the host of the target applies; some servers use the field.
     response = exchange(port, request("GET http://a.example/", "Host: evil.example", host=False))
     assert response.status in (400, 403) or response.json["host"] == "a.example"
 
 
-def test_two_credentials(port: int) -> None:
+def test_repeated_credentials_are_refused(port: int) -> None:
     for second in ("Bearer let-me-in", "Bearer no", "Basic QTpC"):
         response = exchange(port, request("GET /", f"Authorization: {second}"))
         assert response.status in (400, 401)
 
 
-def test_forwarding_headers_and_their_underscored_twins(port: int, server_kind: Any) -> None:
-    believed = exchange(port, request("GET /", "X-Forwarded-For: 198.51.100.1"))
-    assert believed.json["client"] == "198.51.100.1"
+def test_underscored_forwarding_headers_apply_only_where_joined(
+    port: int, server_kind: Any
+) -> None:
+    trusted = exchange(port, request("GET /", "X-Forwarded-For: 198.51.100.1"))
+    assert trusted.json["client"] == "198.51.100.1"
     # A proxy overwrites X-Forwarded-For, but may pass on another spelling of it.
-    twin = "X_Forwarded_For: 203.0.113.7"
-    alone = exchange(port, request("GET /", twin))
-    beside = exchange(port, request("GET /", "X-Forwarded-For: 198.51.100.1", twin))
-    before = exchange(port, request("GET /", twin, "X-Forwarded-For: 198.51.100.1"))
-    clients = [response.json["client"] for response in (alone, beside, before)]
+    underscored = "X_Forwarded_For: 203.0.113.7"
+    alone = exchange(port, request("GET /", underscored))
+    after = exchange(port, request("GET /", "X-Forwarded-For: 198.51.100.1", underscored))
+    before = exchange(port, request("GET /", underscored, "X-Forwarded-For: 198.51.100.1"))
+    clients = [response.json["client"] for response in (alone, after, before)]
     if server_kind.underscores == "joined":
         assert clients == ["203.0.113.7", "203.0.113.7", "198.51.100.1"]
     else:
@@ -236,7 +240,9 @@ HSTS = "Strict-Transport-Security"
 AGENT = {"SWML_SSL_DOMAIN": "agent.example.com"}
 
 
-def test_hsts_is_never_sent_over_http(serve: Any, server_kind: Any) -> None:
+def test_hsts_is_sent_over_http_only_for_scheme_headers_that_the_server_trusts(
+    serve: Any, server_kind: Any
+) -> None:
     server = serve("swaig_wsgi.examples.basic:app", *server_kind.forwarding, **AGENT)
     for name, value in (
         ("X-Forwarded-Proto", "https"),
@@ -248,13 +254,11 @@ def test_hsts_is_never_sent_over_http(serve: Any, server_kind: Any) -> None:
         headers = {"Host": "agent.example.com", name: value}
         response = server.request("POST", "/", {"call_id": "call-1"}, headers)
         assert response.status == 200
-        believed = name in server_kind.scheme_fields
-        assert (HSTS in response.headers, b"https://" in response.body) == (believed, believed), (
-            name
-        )
+        trusted = name in server_kind.scheme_fields
+        assert (HSTS in response.headers, b"https://" in response.body) == (trusted, trusted), name
 
 
-def test_hsts_is_sent_where_a_trusted_proxy_says_https(serve: Any, server_kind: Any) -> None:
+def test_hsts_is_sent_if_a_trusted_proxy_reports_https(serve: Any, server_kind: Any) -> None:
     trust = {"SWML_TRUSTED_PROXIES": "127.0.0.1"}
     server = serve("swaig_wsgi.examples.basic:app", *server_kind.forwarding, **AGENT, **trust)
 
@@ -272,7 +276,7 @@ def test_hsts_is_sent_where_a_trusted_proxy_says_https(serve: Any, server_kind: 
     assert hsts_for(Proto="https", Host="other.example") is None
 
 
-def test_underscored_twins_of_framing(port: int, server_kind: Any) -> None:
+def test_underscored_framing_headers_apply_only_where_joined(port: int, server_kind: Any) -> None:
     length = exchange(port, request("POST /", "Content_Length: 4", body=b"abcd"))
     coding = exchange(
         port, request("POST /", "Content-Length: 4", "Transfer_Encoding: chunked", body=b"abcd")
@@ -284,7 +288,7 @@ def test_underscored_twins_of_framing(port: int, server_kind: Any) -> None:
         assert [response.json["body"] for response in (length, coding, two)] == ["", "abcd", "abcd"]
 
 
-def test_responses_without_a_body(port: int) -> None:
+def test_head_and_preflight_responses_have_no_body(port: int) -> None:
     refused = exchange(port, request("HEAD /").replace(AUTH, b""))
     assert (refused.status, refused.body) == (401, b"")
     assert b"\r\ncontent-length: 25" in refused.head
@@ -302,7 +306,7 @@ def test_responses_without_a_body(port: int) -> None:
     assert b"\r\ncontent-type:" not in preflight.head
 
 
-def test_a_response_before_the_body(port: int, server_kind: Any) -> None:
+def test_a_refusal_is_sent_before_the_body_arrives(port: int, server_kind: Any) -> None:
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 500\r\n\r\n"
     with connect(port) as connection:
         connection.sendall(head + b"a")
@@ -314,9 +318,7 @@ def test_a_response_before_the_body(port: int, server_kind: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/signed/caf%c3%a9/%41%20b?x=%41&y=a+b", "/signed/a%2Fb"])
-def test_a_signature_covers_the_target_as_it_was_sent(
-    port: int, server_kind: Any, path: str
-) -> None:
+def test_a_signature_covers_the_raw_target(port: int, server_kind: Any, path: str) -> None:
     signature = sign_body(KEY, f"http://a.example{path}", b"{}")
     fields = ("Content-Length: 2", f"X-SignalWire-SHA256-Signature: {signature}")
     response = exchange(port, request(f"POST {path}", *fields, body=b"{}"))
@@ -328,20 +330,20 @@ def test_a_signature_covers_the_target_as_it_was_sent(
     assert exchange(port, request(f"POST {other}", *fields, body=b"{}")).status == 403
 
 
-def test_a_proxy_on_a_unix_socket(
+def test_a_proxy_on_a_unix_socket_can_be_trusted(
     serve_for_module: Any, unix_kind: Any, directory: Path, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "socket")
     serve_for_module("some_site:app", *unix_kind.forwarding, cwd=str(directory), address=path)
     forwarded = "X-Forwarded-For: 198.51.100.1"
-    believed = exchange(path, request("GET /unix", forwarded)).json
-    assert (believed["client"], believed["peer"]) == ("198.51.100.1", unix_kind.unix_peer)
-    unbelieved = exchange(path, request("GET /", forwarded)).json
-    assert (unbelieved["client"], unbelieved["peer"]) == (unix_kind.unix_peer, None)
+    trusted = exchange(path, request("GET /unix", forwarded)).json
+    assert (trusted["client"], trusted["peer"]) == ("198.51.100.1", unix_kind.unix_peer)
+    untrusted = exchange(path, request("GET /", forwarded)).json
+    assert (untrusted["client"], untrusted["peer"]) == (unix_kind.unix_peer, None)
 
 
 def start_two(serve: Any, forking_kind: Any, directory: Path, **env: str) -> Any:
-    """Serve by two processes with a limit of 30, and return when both of them respond."""
+    """Start a server of two processes with a limit of 30, and wait until both respond."""
     (directory / "which.py").write_text(
         "import os, time\n"
         "from swaig_wsgi import harden\n"
@@ -362,13 +364,16 @@ def start_two(serve: Any, forking_kind: Any, directory: Path, **env: str) -> Any
     while len(seen) < 2 and time.monotonic() < end:
         with ThreadPoolExecutor(8) as threads:
             seen |= {
-                each.body for each in threads.map(lambda _: server.request("GET", "/who"), range(8))
+                response.body
+                for response in threads.map(lambda _: server.request("GET", "/who"), range(8))
             }
     assert len(seen) == 2
     return server
 
 
-def test_two_processes_count_together(serve: Any, forking_kind: Any, tmp_path: Path) -> None:
+def test_two_processes_with_a_shared_store_count_together(
+    serve: Any, forking_kind: Any, tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path / 'counts.db'}"
     server = start_two(serve, forking_kind, tmp_path, SWML_STORAGE_URL=url)
     with ThreadPoolExecutor(4) as threads:
@@ -376,7 +381,9 @@ def test_two_processes_count_together(serve: Any, forking_kind: Any, tmp_path: P
     assert Counter(response.status for response in responses) == {200: 30, 429: 10}
 
 
-def test_two_processes_refuse_to_count_apart(serve: Any, forking_kind: Any, tmp_path: Path) -> None:
+def test_two_processes_without_a_shared_store_refuse_requests(
+    serve: Any, forking_kind: Any, tmp_path: Path
+) -> None:
     server = start_two(serve, forking_kind, tmp_path)
     response = server.request("GET", "/")
     assert (response.status, response.json) == (503, {"error": "Service misconfigured"})

@@ -33,7 +33,7 @@ def test_metadata_can_be_deleted(sessions):
     assert sessions.delete_session_metadata("s") is False
 
 
-def test_metadata_lives_as_long_as_a_token_after_its_last_change():
+def test_metadata_expires_a_token_lifetime_after_its_last_change():
     clock = Clock()
     sessions = SessionManager(60, SECRET, store=MemoryStore(clock=clock))
     sessions.set_session_metadata("s", {"a": 1})
@@ -89,7 +89,7 @@ def test_invalid_metadata_is_rejected_and_changes_nothing(sessions, metadata, er
     assert sessions.get_session_metadata("s") == {"a": 1}
 
 
-def test_the_error_of_a_failing_store_is_raised():
+def test_errors_of_a_failing_store_propagate():
     class Broken(MemoryStore):
         def merge(self, key, value, ttl):
             raise StoreError("down")

@@ -34,7 +34,7 @@ def tls(**arguments):
 # Sources of the settings
 
 
-def test_the_defaults():
+def test_tls_is_disabled_by_default():
     config = SslConfig()
     assert (config.enabled, config.cert_path, config.key_path, config.domain) == (
         False,
@@ -50,7 +50,7 @@ def test_the_defaults():
     assert config.get_hsts_header() is None
 
 
-def test_settings_that_are_not_given_come_from_the_environment(monkeypatch):
+def test_settings_default_to_the_environment(monkeypatch):
     monkeypatch.setenv("SWML_SSL_ENABLED", "true")
     monkeypatch.setenv("SWML_SSL_CERT_PATH", CERT)
     monkeypatch.setenv("SWML_SSL_KEY_PATH", KEY)
@@ -67,7 +67,7 @@ def test_settings_that_are_not_given_come_from_the_environment(monkeypatch):
     )
 
 
-def test_settings_that_are_not_given_come_from_a_settings_object(monkeypatch):
+def test_settings_default_to_a_settings_object(monkeypatch):
     monkeypatch.setenv("SWML_SSL_CERT_PATH", "other.pem")
     monkeypatch.setenv("SWML_SSL_DOMAIN", "other.example")
     settings = Settings(ssl_enabled=True, ssl_cert_path=CERT, ssl_key_path="settings.pem")
@@ -93,7 +93,7 @@ def test_an_empty_variable_is_unset(monkeypatch):
     ("variable", "value"),
     [("SWML_SSL_ENABLED", "maybe"), ("SWML_SSL_DOMAIN", "https://agent.example.com")],
 )
-def test_an_invalid_variable_is_named_if_it_is_needed(variable, value, monkeypatch):
+def test_the_error_for_an_invalid_variable_in_use_names_it(variable, value, monkeypatch):
     monkeypatch.setenv(variable, value)
     monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
     with pytest.raises(ConfigurationError, match=variable):
@@ -103,7 +103,7 @@ def test_an_invalid_variable_is_named_if_it_is_needed(variable, value, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "what"),
+    ("arguments", "message"),
     [
         ({"enabled": "maybe"}, "SWML_SSL_ENABLED"),
         ({"enabled": ""}, "enabled is empty"),
@@ -118,8 +118,8 @@ def test_an_invalid_variable_is_named_if_it_is_needed(variable, value, monkeypat
         ({"hsts_max_age": "1; preload"}, "hsts_max_age"),
     ],
 )
-def test_an_invalid_value_is_named(arguments, what):
-    with pytest.raises(ConfigurationError, match=what):
+def test_the_error_for_an_invalid_value_names_it(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
         SslConfig(**arguments)
 
 
@@ -127,7 +127,7 @@ def test_the_string_false_does_not_enable_tls():
     assert SslConfig(enabled="false").enabled is False
 
 
-def test_construction_touches_no_file(monkeypatch):
+def test_construction_reads_no_file(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError(args)
 
@@ -142,7 +142,7 @@ def test_construction_touches_no_file(monkeypatch):
 # Files
 
 
-def test_a_complete_configuration():
+def test_a_complete_configuration_returns_files_and_server_options():
     config = tls()
     assert config.is_configured()
     assert config.get_cert() == Path(CERT).read_text()
@@ -160,13 +160,13 @@ def test_a_complete_configuration():
         {"cert_path": str(CERTS)},
     ],
 )
-def test_an_incomplete_configuration(arguments):
+def test_an_incomplete_configuration_returns_no_server_options(arguments):
     config = tls(**arguments)
     assert not config.is_configured()
     assert config.get_server_options() is None
 
 
-def test_an_unreadable_file_is_named(tmp_path):
+def test_the_error_for_an_unreadable_file_names_it(tmp_path):
     binary = tmp_path / "cert.der"
     binary.write_bytes(b"\x30\x82\xff\xfe")
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_CERT_PATH.*cert\.der.*not text"):
@@ -178,7 +178,7 @@ def test_an_unreadable_file_is_named(tmp_path):
 # HSTS
 
 
-def test_hsts_values():
+def test_the_hsts_header_is_configurable():
     assert tls().get_hsts_header() == "max-age=31536000; includeSubDomains"
     assert tls(hsts_max_age=60).get_hsts_header() == "max-age=60; includeSubDomains"
     assert tls(hsts=False).get_hsts_header() is None
@@ -228,7 +228,7 @@ def test_a_context_needs_tls_enabled():
     ("unset", "variable"),
     [("cert_path", "SWML_SSL_CERT_PATH: not set"), ("key_path", "SWML_SSL_KEY_PATH: not set")],
 )
-def test_a_file_that_is_not_set_is_an_error(unset, variable):
+def test_a_context_needs_both_files(unset, variable):
     with pytest.raises(ConfigurationError, match=variable):
         tls(**{unset: None}).create_context()
 
@@ -236,7 +236,7 @@ def test_a_file_that_is_not_set_is_an_error(unset, variable):
 @pytest.mark.parametrize(
     ("name", "variable"), [("cert_path", "SWML_SSL_CERT_PATH"), ("key_path", "SWML_SSL_KEY_PATH")]
 )
-def test_an_unusable_file_is_named_with_its_variable(name, variable, tmp_path):
+def test_the_error_for_an_unusable_file_names_file_and_variable(name, variable, tmp_path):
     file = tmp_path / "the-file.pem"
 
     def error():
@@ -262,7 +262,7 @@ def test_an_unusable_file_is_named_with_its_variable(name, variable, tmp_path):
     assert "cannot be read" in error()
 
 
-def test_a_file_without_permission_is_named(monkeypatch):
+def test_the_error_for_a_file_without_permission_names_its_variable(monkeypatch):
     real = builtins.open
 
     def guarded(path, *args, **kwargs):
@@ -303,12 +303,12 @@ def test_the_key_of_another_certificate_is_rejected():
 
 
 def test_an_encrypted_key_is_rejected_without_a_prompt_for_its_passphrase():
-    # Without our callback, OpenSSL would prompt on the terminal.
+    # Without the password callback, OpenSSL would prompt on the terminal.
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*is encrypted"):
         tls(key_path=CERTS / "encrypted-key.pem").create_context()
 
 
-def test_no_message_contains_the_key(tmp_path):
+def test_error_messages_do_not_contain_the_key(tmp_path):
     file = tmp_path / "key.pem"
     file.write_text(broken_body(Path(KEY).read_text()))
     with pytest.raises(ConfigurationError) as caught:
@@ -324,11 +324,11 @@ def test_a_file_removed_while_loading_is_a_configuration_error(tmp_path, monkeyp
     config = tls(key_path=file)
     real = ssl.create_default_context
 
-    def vanishing(purpose):
+    def remove_file(purpose):
         file.unlink()
         return real(purpose)
 
-    monkeypatch.setattr(ssl, "create_default_context", vanishing)
+    monkeypatch.setattr(ssl, "create_default_context", remove_file)
     with pytest.raises(ConfigurationError, match=r"SWML_SSL_KEY_PATH.*key\.pem"):
         config.create_context()
 
@@ -413,7 +413,7 @@ def test_a_client_below_tls_1_2_is_rejected():
         warnings.simplefilter("ignore", DeprecationWarning)
         client.minimum_version = ssl.TLSVersion.TLSv1
         client.maximum_version = ssl.TLSVersion.TLSv1_1
-    # So that the client tries, and the server rejects it.
+    # The client accepts the version, so that the server has to reject it.
     client.set_ciphers("ALL:@SECLEVEL=0")
     assert is_rejected(client)
 

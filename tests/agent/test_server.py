@@ -173,7 +173,7 @@ def test_nested_layers_send_each_header_once_and_count_once() -> None:
     headers = {"Origin": "https://app.example.com"}
     options = {"auth": credentials("sales"), "headers": headers}
     responses = [get(client, "/sales", **options) for _ in range(4)]
-    assert [each.status for each in responses] == [200, 200, 200, 429]
+    assert [response.status for response in responses] == [200, 200, 200, 429]
     for response in responses:
         for name in ("X-Frame-Options", "Access-Control-Allow-Origin", "Vary", "RateLimit"):
             assert len(response.headers.get_all(name)) == 1

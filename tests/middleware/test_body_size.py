@@ -110,13 +110,13 @@ def test_a_chunked_body_over_the_limit_is_413_and_never_reaches_the_application(
 def test_an_endless_chunked_body_is_read_up_to_the_limit_only(application):
     class Endless(Input):
         def read(self, size):
-            self.asked.append(size)
-            assert sum(self.asked) <= 300_001
+            self.sizes.append(size)
+            assert sum(self.sizes) <= 300_001
             return b"x" * size
 
     stream = Endless()
     assert run(guarded(application, 300_000), request(stream, coding="chunked"))[0] == 413
-    assert max(stream.asked) <= 65_536
+    assert max(stream.sizes) <= 65_536
 
 
 @pytest.mark.parametrize(

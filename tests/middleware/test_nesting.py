@@ -407,7 +407,7 @@ def test_different_proxy_policies_are_refused_as_misconfigured(outer, inner, req
     assert [response.status for response in responses] == [503] * 3
     assert responses[0].body == b'{"error": "Service misconfigured"}'
     assert record == []
-    errors = [each for each in caplog.records if each.name == "swaig_wsgi"]
+    errors = [record for record in caplog.records if record.name == "swaig_wsgi"]
     assert len(errors) == 1
     assert "TrustedProxyMiddleware with different policies" in errors[0].getMessage()
 

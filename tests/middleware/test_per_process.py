@@ -118,8 +118,8 @@ def test_tokens_signed_with_a_generated_key_are_refused():
     assert fetch(app, "/swaig", multiprocess=False)[0] == 403
     allowed = ToolTokenMiddleware(application, SessionManager(), allow_per_process=True)
     assert fetch(allowed, "/swaig")[0] == 403
-    given = ToolTokenMiddleware(application, SessionManager(secret_key="0123456789abcdef"))
-    assert fetch(given, "/swaig")[0] == 403
+    configured = ToolTokenMiddleware(application, SessionManager(secret_key="0123456789abcdef"))
+    assert fetch(configured, "/swaig")[0] == 403
 
 
 def test_state_shared_by_the_parent_process_is_used(monkeypatch):
@@ -147,8 +147,8 @@ def test_a_token_signed_before_a_restart_is_logged_with_the_age_of_the_key(caplo
     query = f"__token={token}"
     assert fetch(ToolTokenMiddleware(application, now), "/swaig", False, query)[0] == 403
     assert fetch(ToolTokenMiddleware(application, now), "/swaig", False, "__token=junk")[0] == 403
-    given = SessionManager(secret_key="0123456789abcdef")
-    assert fetch(ToolTokenMiddleware(application, given), "/swaig", False, query)[0] == 403
+    with_key = SessionManager(secret_key="0123456789abcdef")
+    assert fetch(ToolTokenMiddleware(application, with_key), "/swaig", False, query)[0] == 403
     first, junk, configured = (record.getMessage() for record in caplog.records)
     assert "reason=bad_signature" in first
     assert "the key was generated at 20" in first

@@ -317,8 +317,8 @@ def test_django_reads_the_trusted_host():
     ):
         spoofed = resolve(make_request({"HTTP_X_FORWARDED_HOST": "evil.example"}, "203.0.113.9"))
         assert WSGIRequest(spoofed).get_host() == "inner.example:8000"
-        believed = resolve(make_request({**PUBLIC, "HTTP_X_FORWARDED_PORT": "443"}))
-        assert WSGIRequest(believed).get_host() == "public.example:443"
+        trusted = resolve(make_request({**PUBLIC, "HTTP_X_FORWARDED_PORT": "443"}))
+        assert WSGIRequest(trusted).get_host() == "public.example:443"
 
 
 def proxy_fix(environ, count):

@@ -14,13 +14,13 @@ class ServerError(Exception):
 
 
 class Input:
-    """A server's input that records each read; it may fail with `fails` where it ends."""
+    """An input of a server that records the size of each read, and raises `fails` at its end."""
 
     def __init__(self, body=b"", *, pieces=None, fails=None):
         self.body = io.BytesIO(body)
         self.pieces = pieces
         self.fails = fails
-        self.asked = []
+        self.sizes = []
 
     @property
     def taken(self):
@@ -28,7 +28,7 @@ class Input:
 
     def read(self, size):
         assert size > 0
-        self.asked.append(size)
+        self.sizes.append(size)
         data = self.body.read(min(size, self.pieces or size))
         if not data and self.fails:
             raise self.fails

@@ -51,10 +51,11 @@ class ServerKind:
     forwarding: tuple[str, ...] = ()
     #: Fields by which it takes a request from loopback for https itself.
     scheme_fields: tuple[str, ...] = ()
-    #: SCRIPT_NAME in a header from loopback: ``dropped``, or ``believed`` and taken off the path;
-    #: a target that does not begin with it is 500 then.
+
+    #: SCRIPT_NAME in a header from loopback: ``dropped``, or ``accepted`` and removed from the
+    #: path; a target that does not begin with it is 500 then.
     script_name: str = "dropped"
-    #: Targets that reach the application as another path than they say.
+    #: Targets that the server rewrites, and the paths that reach the application.
     rewrites: tuple[tuple[str, str], ...] = ()
 
 
@@ -66,7 +67,7 @@ def _gunicorn_kind(name: str, *options: str, **facts: Any) -> ServerKind:
     listening = r"Listening at: (?:https?://127\.0\.0\.1:(\d+)|unix:)"
     facts.setdefault("two_processes", "--workers=2")
     facts["scheme_fields"] = ("X-Forwarded-Proto", "X-Forwarded-Ssl", "X-Forwarded-Protocol")
-    facts["script_name"] = "believed"
+    facts["script_name"] = "accepted"
     return ServerKind(name, command, listening, "Booting worker", **facts)
 
 
