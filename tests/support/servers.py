@@ -51,7 +51,6 @@ class ServerKind:
     forwarding: tuple[str, ...] = ()
     #: Fields by which it takes a request from loopback for https itself.
     scheme_fields: tuple[str, ...] = ()
-
     #: SCRIPT_NAME in a header from loopback: ``dropped``, or ``accepted`` and removed from the
     #: path; a target that does not begin with it is 500 then.
     script_name: str = "dropped"
