@@ -48,7 +48,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
 
 
 @pytest.mark.parametrize("store_url", ["shared", "sqlite", "redis"], indirect=True)
-def test_attack_one_agents_metadata_is_not_anothers(
+def test_attack_metadata_is_separate_for_each_agent(
     gunicorn: Any, tmp_path: Path, store_url: str | None
 ) -> None:
     (tmp_path / "two_agents.py").write_text(APP)
@@ -75,16 +75,16 @@ def test_attack_one_agents_metadata_is_not_anothers(
     remember("pizza", identity="mallory")
     names = ["bank", "pizza"] * 50
     with ThreadPoolExecutor(8) as pool:
-        found = {(agent, *each) for agent, each in zip(names, pool.map(remember, names))}
-    assert {(agent, identity) for agent, _, identity in found} == {
+        results = {(agent, *result) for agent, result in zip(names, pool.map(remember, names))}
+    assert {(agent, identity) for agent, _, identity in results} == {
         ("bank", "alice"),
         ("pizza", "mallory"),
     }
-    # Both agents were asked in both workers.
-    assert len(found) == 4
+    # Both workers served both agents.
+    assert len(results) == 4
 
 
-def test_every_key_of_an_agent_carries_its_name(tmp_path: Path) -> None:
+def test_every_key_of_an_agent_contains_its_name(tmp_path: Path) -> None:
     settings = Settings(rate_limit=9, storage_url=f"sqlite:///{tmp_path}/store.db")
     bank = AgentApp("bänk", settings=settings, basic_auth=("admin", "secret"))
     bank.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
@@ -108,7 +108,7 @@ def test_every_key_of_an_agent_carries_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "names", [("a", 'a":meta:b'), ("a", "a:b"), ('a"', "a"), ("a", "a\\"), ("a", "A")]
 )
-def test_no_name_reaches_into_the_keys_of_another_agent(
+def test_no_agent_name_gives_access_to_keys_of_another_agent(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
     settings = Settings(storage_url=f"sqlite:///{tmp_path}/store.db")
@@ -130,7 +130,7 @@ def test_agents_that_share_a_store_limit_clients_separately(tmp_path: Path) -> N
     assert [client.get("/pizza").status for _ in range(3)] == [200, 200, 429]
 
 
-# -- one request and another
+# -- requests to one agent
 
 
 def full_agent(cls: type[AgentApp] = AgentApp) -> AgentApp:
@@ -165,24 +165,24 @@ def full_agent(cls: type[AgentApp] = AgentApp) -> AgentApp:
     return agent
 
 
-def spoil(value: Any) -> int:
+def modify(value: Any) -> int:
     """Change every list and dictionary in `value`; return how many there are."""
     members = list(value.values()) if isinstance(value, dict) else value
-    changed = sum(spoil(each) for each in members if isinstance(each, (dict, list)))
+    changed = sum(modify(member) for member in members if isinstance(member, (dict, list)))
     if isinstance(value, dict):
-        value["enum"] = value["spoiled"] = "spoiled"
+        value["enum"] = value["modified"] = "modified"
     else:
-        value.append("spoiled")
+        value.append("modified")
     return changed + 1
 
 
-def spoil_agent(agent: AgentApp) -> int:
+def modify_agent(agent: AgentApp) -> int:
     contexts = agent.define_contexts()
     context = contexts.get_context("default")
     assert context is not None
     step = context.get_step("one")
     assert step is not None
-    handed_out: list[Any] = [
+    values: list[Any] = [
         agent.render_swml("call-1"),
         agent.prompt.render(),
         agent.prompt.render_post_prompt(),
@@ -196,47 +196,47 @@ def spoil_agent(agent: AgentApp) -> int:
         *(tool.definition for tool in agent.tools),
         *(tool.signature for tool in agent.tools),
     ]
-    return sum(spoil(each) for each in handed_out)
+    return sum(modify(value) for value in values)
 
 
-def test_attack_no_request_changes_anothers_document_or_argument_check() -> None:
-    class Spoiling(AgentApp):
+def test_attack_no_request_changes_the_document_or_argument_check_of_another() -> None:
+    class Modifying(AgentApp):
         def render_swml(self, *args: Any, **options: Any) -> dict[str, Any]:
             document = super().render_swml(*args, **options)
-            if spoils:
-                spoil(document)
+            if modifies:
+                modify(document)
             return document
 
         def on_swml_request(self, body: Any, query: Any, headers: Any) -> Any:
-            if spoils:
-                spoil_agent(self)
+            if modifies:
+                modify_agent(self)
 
     def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
-        if spoils:
-            assert spoil_agent(agent) > 200
-            agent.routing_callbacks["/spoiled"] = print
+        if modifies:
+            assert modify_agent(agent) > 200
+            agent.routing_callbacks["/modified"] = print
 
-    spoils = False
-    agent = full_agent(Spoiling).set_dynamic_config_callback(configure)
+    modifies = False
+    agent = full_agent(Modifying).set_dynamic_config_callback(configure)
     client = Client(agent, auth=("admin", "secret"))
     signatures = {"action": "get_signature"}
 
     def documents() -> list[str]:
-        found = [client.post("/", {"call_id": "call-1"}), client.post("/swaig", signatures)]
-        assert [each.status for each in found] == [200, 200]
-        return [re.sub('__token=[^"]*', "", each.text) for each in found]
+        responses = [client.post("/", {"call_id": "call-1"}), client.post("/swaig", signatures)]
+        assert [response.status for response in responses] == [200, 200]
+        return [re.sub('__token=[^"]*', "", response.text) for response in responses]
 
     before = documents()
-    spoils = True
+    modifies = True
     assert documents() != before
-    spoils = False
+    modifies = False
     assert documents() == before
     call = {"function": "pay", "argument": {"parsed": [{"amount": 3}]}}
     assert "must be one of 1, 2" in client.post("/swaig", call).json["response"]
     assert agent.routing_callbacks == {}
 
 
-def test_attack_changes_by_a_subclass_end_with_the_request() -> None:
+def test_attack_changes_by_a_subclass_apply_to_one_request() -> None:
     class Personal(AgentApp):
         def on_swml_request(self, body: Any, query: Any, headers: Any) -> Any:
             self.update_global_data({body["caller"]: "secret"}).add_hint(body["caller"])
@@ -255,12 +255,12 @@ def test_attack_changes_by_a_subclass_end_with_the_request() -> None:
     assert "call-1" not in mallory
 
 
-def test_what_an_agent_hands_out_is_a_copy() -> None:
+def test_an_agent_returns_copies() -> None:
     agent = full_agent()
     client = Client(agent, auth=("admin", "secret"))
     before = json.dumps(agent.render_swml("call-1"))
-    assert spoil(agent.render_swml("call-1")) > 50
-    spoil_agent(agent)
+    assert modify(agent.render_swml("call-1")) > 50
+    modify_agent(agent)
     without_tokens = re.compile('__token=[^"]*')
     after = json.dumps(agent.render_swml("call-1"))
     assert without_tokens.sub("", after) == without_tokens.sub("", before)

@@ -1,4 +1,4 @@
-"""Traces of OpenTelemetry, with the span processor of the guide, contain no token."""
+"""OpenTelemetry traces, with the span processor of the documentation, contain no token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from snippets import programs
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "urls.md"
-#: What the guide leaves to the reader: an exporter, here to standard output.
+#: The documentation leaves the exporter to the reader; this one writes to standard output.
 EXPORTER = """
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 exporter = ConsoleSpanExporter(formatter=lambda span: span.to_json(indent=None) + "\\n")
@@ -31,7 +31,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("conventions", ["", "http", "http/dup"])
 def test_attack_no_span_contains_a_token(gunicorn: Any, tmp_path: Path, conventions: str) -> None:
-    (program,) = [each for each in programs(PAGE) if "opentelemetry" in each.code]
+    (program,) = [snippet for snippet in programs(PAGE) if "opentelemetry" in snippet.code]
     (tmp_path / "traced.py").write_text(program.code + EXPORTER)
     server = gunicorn("traced:app", cwd=str(tmp_path), OTEL_SEMCONV_STABILITY_OPT_IN=conventions)
     for target in TARGETS:
