@@ -63,7 +63,7 @@ def _default_workers() -> int:
 
 
 # Handlers block on backends while a caller waits, so prefer threads.
-worker_class = "gthread"
+worker_class = "swaig_wsgi.gunicorn._worker.Worker"
 workers = _default_workers()
 threads = 8
 timeout = 30

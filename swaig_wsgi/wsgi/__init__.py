@@ -11,11 +11,18 @@ from ._public_url import (
 )
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._responses import encode_json, refuse, respond, respond_json
-from ._unread import BODY_READ, UnreadBodyResponse, end_unread_body, leaves_body
+from ._unread import (
+    BODY_READ,
+    SERVER_LINGERS,
+    UnreadBodyResponse,
+    end_unread_body,
+    leaves_body,
+)
 
 __all__ = [
     "BODY_READ",
     "HOST_ALLOWED",
+    "SERVER_LINGERS",
     "EnvironHeaders",
     "FoldedHeaders",
     "LimitedInput",

@@ -8,6 +8,8 @@ what has already arrived, without blocking, and decides:
 * Otherwise the connection ends (RFC 9112, section 9.6). The client has `LINGER` seconds to read the
   response, and at most `MAX_DRAIN` bytes are read from it meanwhile. Then everything queued is
   discarded, so that no part of the body is parsed as a request.
+
+The worker of :mod:`swaig_wsgi.gunicorn` does all this itself, and without a thread.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from ._types import WSGIEnvironment
 #: Set in ``environ`` once the body has been read to its end.
 BODY_READ = "swaig_wsgi.body_read"
 
+#: Set in ``environ`` by a server that does not block on unread bodies.
+SERVER_LINGERS = "swaig_wsgi.server_lingers"
+
 #: Seconds during which a client that still sends its body can read the response.
 LINGER = 0.1
 #: Maximum number of bytes read from an unread body.
@@ -37,7 +42,7 @@ def leaves_body(environ: WSGIEnvironment) -> bool:
     Only gunicorn passes its socket to the application. Other servers buffer bodies first, or have
     no thread to lose.
     """
-    if environ.get(BODY_READ) or "gunicorn.socket" not in environ:
+    if environ.get(BODY_READ) or "gunicorn.socket" not in environ or SERVER_LINGERS in environ:
         return False
     if not environ.get("SERVER_PROTOCOL", "").startswith("HTTP/1"):
         return False  # In HTTP/2 the socket is shared with other requests.

@@ -94,7 +94,7 @@ def test_attributes_named_like_settings_are_exactly_those_exported() -> None:
 
 def test_the_defaults_and_what_overrides_them() -> None:
     config = print_config()
-    assert config["worker_class"] == "gthread"
+    assert config["worker_class"] == "swaig_wsgi.gunicorn._worker.Worker"
     assert 2 <= int(config["workers"]) <= 8
     assert config["threads"] == "8"
     assert config["limit_request_fields"] == "64"
