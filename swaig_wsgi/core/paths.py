@@ -1,8 +1,7 @@
 """The request paths that a middleware protects.
 
 The path is a WSGI ``PATH_INFO``: percent-decoded once by the server, its bytes decoded as Latin-1.
-It is never percent-decoded again, and never joined with ``SCRIPT_NAME``, which clients can choose
-behind some servers.
+It is never joined with ``SCRIPT_NAME``, which clients can choose behind some servers.
 """
 
 from __future__ import annotations
@@ -10,12 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from ._validation import check_items, check_str
 
 __all__ = ["PathScope", "path_scope", "remove_dot_segments"]
 
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
+#: A path with one reading: no empty or dot segments, and nothing to decode, strip or cut.
+_PLAIN = re.compile(r"(?:/[^\x00-\x20\x7f%?#;/.][^\x00-\x20\x7f%?#;/]*)+/?|/")
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_CUT = re.compile(r"[?#;]")
+_PARAMETERS = re.compile(r";[^/]*")
 
 
 def remove_dot_segments(path: str) -> str:
@@ -33,8 +38,28 @@ def remove_dot_segments(path: str) -> str:
     return "/" + "/".join(kept)
 
 
+def _readings(path: str) -> tuple[str, ...]:
+    """Return every path as which a server or an application might read `path`.
+
+    These are the path itself, percent-decoded once more, stripped of control characters, and cut
+    at ``?``, ``#`` or ``;``, in every combination and normalized in every way.
+    """
+    path = path or "/"
+    if _PLAIN.fullmatch(path):
+        return (path,)
+    readings = {path, _CONTROL.sub("", path)}
+    readings |= {unquote(reading, "latin-1") for reading in readings}
+    readings |= {_CONTROL.sub("", reading) for reading in readings}
+    readings |= {
+        cut
+        for reading in readings
+        for cut in (_CUT.split(reading, maxsplit=1)[0], _PARAMETERS.sub("", reading))
+    }
+    return tuple({spelling for reading in readings for spelling in _spellings(reading)})
+
+
 def _spellings(path: str) -> tuple[str, ...]:
-    """Return every path as which an application might interpret `path`."""
+    """Return every path to which an application might normalize `path`."""
     path = path or "/"
     if "//" not in path and "/." not in path and path.startswith("/"):
         return (path,)
@@ -73,8 +98,8 @@ class PathScope:
     """The paths that a middleware protects: those below `protect`, except those in `exempt`.
 
     Build one with :func:`path_scope`. Both sides are deliberately interpreted in the direction
-    that protects more: a path is protected if *any* way of normalizing it is, and exempt only if
-    it equals an exempt path byte for byte.
+    that protects more: a path is protected if *any* reading of it is, and exempt only if it equals
+    an exempt path byte for byte.
     """
 
     protect: tuple[str, ...]
@@ -88,7 +113,7 @@ class PathScope:
             return True
         return any(
             spelling == prefix or spelling.startswith(prefix + "/")
-            for spelling in _spellings(path)
+            for spelling in _readings(path)
             for prefix in self.protect
         )
 
