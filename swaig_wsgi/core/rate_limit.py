@@ -22,7 +22,8 @@ _MAX_INTEGER = 999_999_999_999_999
 _MAX_KEY = 64
 
 _NAME = re.compile(r"[ !#-\[\]-~]+")
-_MAPPED = b"\0" * 10 + b"\xff\xff"
+#: Prefixes of IPv6 addresses that contain an IPv4 address: mapped, and of NAT64 (RFC 6052).
+_EMBEDS_IPV4 = (b"\0" * 10 + b"\xff\xff", b"\0\x64\xff\x9b" + b"\0" * 8)
 
 
 class Decision(NamedTuple):
@@ -93,9 +94,9 @@ class RateLimit:
 def client_key(address: str) -> str:
     """Return the key under which to count a client, or "" if `address` is not an IP address.
 
-    The key is the IPv4 address (also for its IPv4-mapped IPv6 form) or the IPv6 /64: a client has
-    all 2**64 addresses of its network and could evade a limit by address. Zone identifiers are
-    dropped.
+    The key is the IPv4 address (also of its IPv4-mapped IPv6 form, and behind NAT64) or the IPv6
+    /64: a client has all 2**64 addresses of its network and could evade a limit by address. Zone
+    identifiers are dropped.
     """
     # socket.inet_pton() only parses, strictly, and much faster than the ipaddress module.
     try:
@@ -110,7 +111,7 @@ def _ipv6_key(address: str) -> str:
         packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
     except (OSError, ValueError):
         return ""
-    if packed.startswith(_MAPPED):
+    if packed.startswith(_EMBEDS_IPV4):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
 

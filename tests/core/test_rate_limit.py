@@ -16,9 +16,16 @@ def test_ipv4_counts_by_itself(address):
 
 
 @pytest.mark.parametrize(
-    "address", ["::ffff:192.0.2.1", "::FFFF:c000:201", "0:0:0:0:0:ffff:192.0.2.1"]
+    "address",
+    [
+        "::ffff:192.0.2.1",
+        "::FFFF:c000:201",
+        "0:0:0:0:0:ffff:192.0.2.1",
+        "64:ff9b::192.0.2.1",
+        "64:ff9b::c000:201",
+    ],
 )
-def test_a_mapped_address_is_the_ipv4_client(address):
+def test_a_mapped_or_translated_address_is_the_ipv4_client(address):
     assert client_key(address) == "192.0.2.1"
 
 
