@@ -11,11 +11,19 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Optional, Union
+from ipaddress import (
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+)
+from typing import Any, Optional, Union
 
 from ._validation import ArgumentTypeError, check_int, check_items
 from .hosts import Address, HostError, parse_host
+from .urls import DEFAULT_PORTS
 
 __all__ = [
     "MAX_HOPS",
@@ -66,6 +74,25 @@ _PREFIX = re.compile(r"(?:/[0-9A-Za-z._~!$&'()*+;=:@-]+)*/?")
 _SCHEMES = {"http": "http", "https": "https"}
 
 
+# Networks that may be trusted whole, however large: no client outside reaches us from them.
+_PRIVATE = tuple(
+    map(
+        ip_network,
+        (
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "::1/128",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+
+
 @dataclass(frozen=True)
 class TrustedProxies:
     """The proxies to trust. Build it with :func:`trusted_proxies`."""
@@ -104,7 +131,8 @@ def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
     Raises:
         TypeError: `value` is neither a number nor a sequence of strings.
         ValueError: no proxy is named, an address or network does not parse, a network has host
-            bits set or contains every address, or the number is not from 1 to 32.
+            bits set, the networks contain more public addresses than an IPv4 /8 or an IPv6 /16,
+            or the number is not from 1 to 32.
     """
     if isinstance(value, int):
         return TrustedProxies(count=check_int("number of trusted proxies", value, 1, MAX_HOPS))
@@ -112,6 +140,7 @@ def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
     if not named:
         raise ValueError("no trusted proxies: name their addresses, networks or 'unix'")
     networks = [_parse_network(entry) for entry in named if entry != "unix"]
+    _check_share(networks)
     return TrustedProxies(
         frozenset(n.network_address for n in networks if n.prefixlen == n.max_prefixlen),
         tuple(n for n in networks if n.prefixlen != n.max_prefixlen),
@@ -136,11 +165,29 @@ def _parse_network(entry: str) -> Network:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
             network = ip_network(f"{mapped}/{network.prefixlen - 96}")
-    if network.prefixlen == 0:
-        reason = "contains every address, so that any client could forge the whole chain"
-        remedy = "expected the proxies' own addresses, or their number"
-        raise ValueError(f"trusted proxy {entry!r} {reason}: {remedy}")
     return network
+
+
+def _check_share(networks: list[Network]) -> None:
+    """Raise ValueError if `networks` contain so many public addresses that clients are among them.
+
+    The limit holds for their sum: two halves of the address space trust as much as the whole.
+    """
+    for version, size, limit in ((4, 32, 8), (6, 128, 16)):
+        public: list[Any] = [n for n in networks if n.version == version and not _is_private(n)]
+        if sum(n.num_addresses for n in collapse_addresses(public)) > 2 ** (size - limit):
+            raise ValueError(
+                f"trusted proxies contain more public addresses than an IPv{version} /{limit}, so "
+                "that clients could forge the whole chain: expected the proxies' own addresses, "
+                "or their number"
+            )
+
+
+def _is_private(network: Network) -> bool:
+    return any(
+        network.version == private.version and network.subnet_of(private)  # type: ignore[arg-type]
+        for private in _PRIVATE
+    )
 
 
 def parse_address(text: str) -> Address | None:
@@ -357,13 +404,17 @@ def _valid_prefix(value: str | None) -> str | None:
     return None if {".", ".."} & set(prefix.split("/")) else prefix
 
 
-def host_with_port(host: str, port: int) -> str | None:
-    """Return `host` with its port replaced by `port`, or None if `host` is malformed."""
+def host_with_port(host: str, port: int, scheme: str = "") -> str | None:
+    """Return `host` with its port replaced by `port`, or None if `host` is malformed.
+
+    The default port of `scheme` is left out, as browsers leave it out of ``Host`` and ``Origin``.
+    """
     try:
         parse_host(host)
     except HostError:
         return None
-    return f"{split_host(host)[0]}:{port}"
+    name = split_host(host)[0]
+    return name if DEFAULT_PORTS.get(scheme) == port else f"{name}:{port}"
 
 
 def split_host(host: str) -> tuple[str, str]:

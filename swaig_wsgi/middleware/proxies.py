@@ -204,7 +204,9 @@ def _apply(environ: WSGIEnvironment, client: Client) -> None:
             environ["SERVER_PORT"] = port
     if client.port is not None:
         environ["SERVER_PORT"] = str(client.port)
-        host = host_with_port(environ.get("HTTP_HOST", ""), client.port)
+        host = host_with_port(
+            environ.get("HTTP_HOST", ""), client.port, environ.get("wsgi.url_scheme", "")
+        )
         if host is not None:
             environ["HTTP_HOST"] = host
     if client.prefix is not None:

@@ -103,15 +103,48 @@ def test_a_policy_trusts_its_peers_only(trusted, peer, believed):
         (["10.0.0.1/8"], "'10.0.0.1/8' has host bits set: expected '10.0.0.0/8'"),
         (["2001:db8::1/32"], "host bits set: expected '2001:db8::/32'"),
         (["::ffff:10.0.0.1/104"], "host bits set"),
-        (["0.0.0.0/0"], "contains every address"),
-        (["::/0"], "contains every address"),
-        (["10.0.0.1", "::/0"], "contains every address"),
-        (["::ffff:0:0/96"], "contains every address"),
+        (["0.0.0.0/0"], "more public addresses"),
+        (["::/0"], "more public addresses"),
+        (["10.0.0.1", "::/0"], "more public addresses"),
+        (["::ffff:0:0/96"], "more public addresses"),
     ],
 )
 def test_the_error_about_an_invalid_policy_names_it(value, message):
     with pytest.raises(ValueError, match=message):
         trusted_proxies(value)
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ["0.0.0.0/1", "128.0.0.0/1"],
+        ["8.0.0.0/7"],
+        ["8.0.0.0/8", "9.0.0.0/32"],
+        [f"{first}.0.0.0/9" for first in (11, 12, 13)],
+        ["::/1", "8000::/1"],
+        ["2000::/3"],
+        ["2001::/16", "2a00::/32"],
+        ["::ffff:0.0.0.0/97", "::ffff:128.0.0.0/97"],
+        ["10.0.0.0/7"],
+        ["f000::/4"],
+    ],
+)
+def test_attack_no_sum_of_networks_trusts_the_clients(networks):
+    with pytest.raises(ValueError, match="more public addresses than an IPv"):
+        trusted_proxies(networks)
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ["8.0.0.0/8"],
+        ["8.0.0.0/8", "8.8.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"],
+        ["2001::/16", "fc00::/7"],
+        ["173.245.48.0/20", "104.16.0.0/13", "2400:cb00::/32", "2a06:98c0::/29"],
+    ],
+)
+def test_private_networks_and_those_of_a_provider_are_trusted(networks):
+    assert trusted_proxies(networks).networks
 
 
 JUNK = st.text() | st.text("0123456789abcdef.:/%-unix", max_size=20) | st.none() | st.binary()
@@ -650,6 +683,21 @@ def test_no_junk_raises_or_resolves_to_anything_malformed(one, other, count):
 )
 def test_a_port_replaces_another(host, result):
     assert host_with_port(host, 8443) == result
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "scheme", "result"),
+    [
+        ("a.example", 443, "https", "a.example"),
+        ("a.example:8443", 443, "https", "a.example"),
+        ("[::1]:8443", 443, "https", "[::1]"),
+        ("[2001:db8::1]", 80, "http", "[2001:db8::1]"),
+        ("a.example", 80, "https", "a.example:80"),
+        ("a.example", 443, "http", "a.example:443"),
+    ],
+)
+def test_the_default_port_of_the_scheme_is_left_out(host, port, scheme, result):
+    assert host_with_port(host, port, scheme) == result
 
 
 @pytest.mark.parametrize(
