@@ -44,6 +44,8 @@ class AgentServer:
         self._usernames: dict[str, str] | None = None
         self._auto_map = False
         self._directories: dict[str, str] = {}
+        #: The most segments that a route has had.
+        self._depth = 0
         self._own = self._build()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -52,13 +54,15 @@ class AgentServer:
     def _find(self, path_info: str) -> WSGIApplication:
         path = path_info.encode("latin-1").decode("utf-8", "replace")
         agents = self._agents
-        prefix = path
-        while prefix:
+        # No more segments than routes have: clients choose the path, and nothing was checked yet.
+        segments = path.split("/", self._depth + 1)[: self._depth + 1]
+        while len(segments) > 1:
+            prefix = "/".join(segments)
             if prefix in agents:
                 return agents[prefix]
             if prefix in self._directories:
                 return self._own
-            prefix = prefix.rpartition("/")[0]
+            segments.pop()
         return agents.get("", self._own)
 
     # Agents
@@ -89,6 +93,7 @@ class AgentServer:
             agent.register_routing_callback(callback, path)
         # A new dictionary: other threads may be reading the old one.
         self._agents = {**self._agents, key: agent}
+        self._depth = max(self._depth, key.count("/"))
         if self._auto_map:
             self._map_usernames(agent)
 
@@ -206,6 +211,7 @@ class AgentServer:
         except ValueError:
             self._directories = previous
             raise
+        self._depth = max(self._depth, key.count("/"))
 
     def _build(self) -> WSGIApplication:
         app: WSGIApplication = self._respond

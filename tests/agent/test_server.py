@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from support.waiting import fastest
 from support.wsgi import Client
 
 from swaig_wsgi import AgentApp, AgentServer, Settings
@@ -177,6 +178,35 @@ def test_nested_layers_send_each_header_once_and_count_once() -> None:
     for response in responses:
         for name in ("X-Frame-Options", "Access-Control-Allow-Origin", "Vary", "RateLimit"):
             assert len(response.headers.get_all(name)) == 1
+
+
+def test_attack_routing_takes_no_longer_for_a_path_of_many_segments(
+    gunicorn: Any, tmp_path: Path
+) -> None:
+    program = """
+from swaig_wsgi import AgentApp, AgentServer
+
+app = AgentServer()
+app.register(AgentApp("bank", route="/bank/eu"))
+app.serve_static_files(".", "/files")
+"""
+    (tmp_path / "several.py").write_text(program)
+    server = gunicorn("several:app", "--limit-request-line=0", cwd=str(tmp_path))
+    for path, status in (
+        ("/" * 250_000, 404),
+        ("/a" * 125_000, 404),
+        ("/bank/eu" + "/a" * 125_000, 401),
+        ("/files" + "/." * 125_000, 404),
+    ):
+        responses: list[Any] = []
+        taken = fastest(
+            lambda path=path, responses=responses: responses.append(
+                server.request("GET", path, auth=None)
+            ),
+            enough=0.5,
+        )
+        assert [each.status for each in responses] == [status] * len(responses)
+        assert taken < 0.5
 
 
 # -- SIP and other routing
