@@ -95,6 +95,8 @@ class Agent:
         )
         self.tools = ToolRegistry(secure_by_default=secure_by_default)
         self.routing_callbacks: dict[str, Callable[..., Any]] = {}
+        #: Returns whether another route of the server is at a path below this agent's.
+        self.is_hidden: Callable[[str], bool] | None = None
         self._dynamic_config: Callable[..., Any] | None = None
         self._auth = auth
         if generated:
@@ -267,12 +269,14 @@ class Agent:
 
         Raises:
             TypeError: the callback is not callable.
-            ValueError: the path is malformed, or taken by an endpoint or another callback.
+            ValueError: the path is malformed, or taken by an endpoint, another callback or
+                another agent.
         """
         key = normal_route(path)
         if not callable(callback_fn):
             raise ArgumentTypeError(f"callback_fn must be callable, not {callback_fn!r}")
-        if key in OWN_PATHS or key in self.routing_callbacks:
+        hidden = self.is_hidden is not None and self.is_hidden(key)
+        if hidden or key in OWN_PATHS or key in self.routing_callbacks:
             raise ValueError(f"the path {path!r} is taken")
         # A new dictionary: other threads may be iterating over the old one.
         self.routing_callbacks = {**self.routing_callbacks, key: callback_fn}

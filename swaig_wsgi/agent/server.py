@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -71,8 +71,8 @@ class AgentServer:
         """Serve `agent` under `route`, by default its own.
 
         Raises:
-            ValueError: the route or the agent's name is taken, the route is malformed, or the
-                agent is registered already.
+            ValueError: the route or the agent's name is taken, the route is malformed, the agent
+                is registered already, or one agent would hide an endpoint of another.
         """
         key = agent.route if route is None else normal_route(route)
         if key in self._agents:
@@ -87,12 +87,15 @@ class AgentServer:
             reason = "tokens are bound to the name of their agent, so it must be unique"
             raise ValueError(f"there is already an agent named {agent.name!r}; {reason}")
         self._check_paths_free(self._callbacks, [agent])
+        agents = {**self._agents, key: agent}
+        self._check_endpoints(agents, self._directories, self._callbacks)
         if key != agent.route:
             agent.move(key or "/")
         for path, callback in self._callbacks.items():
             agent.register_routing_callback(callback, path)
+        agent.is_hidden = lambda path: key + path in (self._agents.keys() | self._directories)
         # A new dictionary: other threads may be reading the old one.
-        self._agents = {**self._agents, key: agent}
+        self._agents = agents
         self._depth = max(self._depth, key.count("/"))
         if self._auto_map:
             self._map_usernames(agent)
@@ -106,6 +109,7 @@ class AgentServer:
         self._agents = {each: agent for each, agent in self._agents.items() if each != key}
         for path in self._callbacks:
             removed.unregister_routing_callback(path)
+        removed.is_hidden = None
         if self._usernames is not None:
             names = self._usernames.items()
             self._usernames = {name: target for name, target in names if target != key}
@@ -123,12 +127,13 @@ class AgentServer:
         See :meth:`AgentApp.register_routing_callback`.
 
         Raises:
-            ValueError: the path is malformed, or taken at one of the agents.
+            ValueError: the path is malformed, or taken at one of the agents or by another route.
         """
         key = normal_route(path)
         if key in self._callbacks:
             raise ValueError(f"the path {path!r} is taken")
         self._check_paths_free([key], self._agents.values())
+        self._check_endpoints(self._agents, self._directories, [key])
         for agent in self._agents.values():
             agent.register_routing_callback(callback, key)
         self._callbacks = {**self._callbacks, key: callback}
@@ -178,6 +183,16 @@ class AgentServer:
                 if path in agent.routing_callbacks:
                     raise ValueError(f"the path {path!r} is taken at the agent {agent.name!r}")
 
+    @staticmethod
+    def _check_endpoints(
+        agents: Mapping[str, AgentApp], directories: Container[str], callbacks: Iterable[str]
+    ) -> None:
+        """Raise ValueError if a route would hide an endpoint of an agent above it."""
+        for route, agent in agents.items():
+            for path in OWN_PATHS.union(agent.routing_callbacks, callbacks) - {""}:
+                if route + path in agents or route + path in directories:
+                    raise ValueError(f"{route + path!r} is an endpoint of the agent {agent.name!r}")
+
     def _map_usernames(self, agent: AgentApp) -> None:
         for name in (agent.name, agent.route):
             username = re.sub("[^a-z0-9_]", "", name.lower())
@@ -199,11 +214,13 @@ class AgentServer:
         See :class:`~swaig_wsgi.agent.static.StaticFiles` for the files that are never served.
 
         Raises:
-            ValueError: there is no such directory, or the route is malformed or taken.
+            ValueError: there is no such directory, or the route is malformed, taken, or an
+                endpoint of an agent.
         """
         key = normal_route(route)
         if key in self._directories or key in self._agents or (key and key in OWN_PATHS):
             raise ValueError(f"the route {route!r} is taken")
+        self._check_endpoints(self._agents, {key}, self._callbacks)
         previous = self._directories
         self._directories = {**previous, key: os.fspath(directory)}
         try:

@@ -322,6 +322,79 @@ def test_global_routing_callbacks_redirect_to_paths_of_the_server_only(server: A
             server.register_global_routing_callback(callback, path)
 
 
+# -- routes that would hide the endpoints of an agent
+
+ENDPOINTS = ["/swaig", "/post_prompt", "/debug_events", "/health", "/ready", "/route", "/own"]
+
+
+def nothing(body: dict[str, Any], headers: dict[str, str]) -> None:
+    return None
+
+
+@pytest.fixture
+def bank() -> AgentApp:
+    return agent("bank", "/bank").register_routing_callback(nothing, "/own")
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_attack_no_agent_is_registered_over_the_endpoints_of_another(
+    bank: AgentApp, path: str
+) -> None:
+    for first, second in ((bank, f"/bank{path}/"), (f"/bank{path}", bank)):
+        server = AgentServer()
+        server.register_global_routing_callback(nothing, "/route")
+        agents = [
+            agent("evil", each) if isinstance(each, str) else each for each in (first, second)
+        ]
+        server.register(agents[0])
+        with pytest.raises(ValueError, match=f"'/bank{path}' is an endpoint of the agent 'bank'"):
+            server.register(agents[1])
+        assert list(server.get_agents().values()) == [agents[0]]
+        server.unregister(agents[0].route)
+    # Below an endpoint there is nothing to hide.
+    server.register(bank)
+    server.register(agent("below"), f"/bank{path}/below")
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_attack_no_static_files_are_served_over_the_endpoints_of_an_agent(
+    bank: AgentApp, tmp_path: Path, path: str
+) -> None:
+    match = f"'/bank{path}' is an endpoint of the agent 'bank'"
+    server = AgentServer()
+    server.register_global_routing_callback(nothing, "/route")
+    server.register(bank)
+    with pytest.raises(ValueError, match=match):
+        server.serve_static_files(tmp_path, f"/bank{path}")
+    assert Client(server).get(f"/bank{path}/x").status == 401
+    server.unregister("/bank")
+    server.serve_static_files(tmp_path, f"/bank{path}")
+    with pytest.raises(ValueError, match=match):
+        server.register(bank)
+    assert server.get_agents() == {}
+
+
+def test_attack_no_callback_is_registered_where_an_agent_or_files_are(
+    bank: AgentApp, tmp_path: Path
+) -> None:
+    server = AgentServer()
+    server.register(bank)
+    server.register(agent("root"))
+    server.register(agent("other", "/bank/other"))
+    server.serve_static_files(tmp_path, "/bank/files")
+    for path in ("/other", "/files"):
+        match = f"'/bank{path}' is an endpoint of the agent 'bank'"
+        with pytest.raises(ValueError, match=match):
+            server.register_global_routing_callback(nothing, path)
+        with pytest.raises(ValueError, match="is taken"):
+            bank.register_routing_callback(nothing, path)
+    with pytest.raises(ValueError, match="'/bank' is an endpoint of the agent 'root'"):
+        server.setup_sip_routing("/bank")
+    assert list(bank.routing_callbacks) == ["/own"]
+    server.unregister("/bank")
+    bank.register_routing_callback(nothing, "/other")
+
+
 # -- files
 
 
