@@ -298,20 +298,32 @@ def _merge_vary(varies: list[tuple[str, str]], vary: tuple[str, ...]) -> list[tu
 
 
 def refuses_origin(
-    policy: CORSPolicy, method: str, origin: str | None, scheme: str, host: str | None
+    policy: CORSPolicy,
+    method: str,
+    origin: str | None,
+    scheme: str,
+    host: str | None,
+    fetch_site: str | None = None,
 ) -> bool:
     """Return whether to refuse a request as forged by another site (CSRF).
 
     A request with an unsafe method (RFC 9110 section 9.2.1) is refused if its ``Origin`` is
-    neither allowed nor the service's own, ``scheme://host``. Browsers send ``Origin`` with every
-    such request, and pages cannot choose it. Clients other than browsers send none and pass: they
-    have no ambient credentials that a page could abuse.
+    neither allowed nor the service's own, ``scheme://host``; or, unless its ``Origin`` is allowed,
+    if ``Sec-Fetch-Site`` names another site or origin. Browsers send both with every such request,
+    and pages cannot choose them. Clients other than browsers send neither and pass: they have no
+    ambient credentials that a page could abuse.
 
     Args:
         host: the host of the service, or None if only the client vouches for it: a page whose
             name resolves to this service (DNS rebinding) sends a matching pair.
+        fetch_site: the value of ``Sec-Fetch-Site`` (Fetch Metadata), None if missing. It only
+            refuses: ``same-origin`` may also be the result of DNS rebinding.
     """
-    if origin is None or method in _SAFE_METHODS or policy.allows(origin):
+    if method in _SAFE_METHODS or policy.allows(origin):
+        return False
+    if fetch_site not in (None, "same-origin", "none"):
+        return True
+    if origin is None:
         return False
     if host is None:
         return True

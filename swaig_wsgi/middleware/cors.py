@@ -40,10 +40,11 @@ class CORSMiddleware:
             :func:`swaig_wsgi.core.cors.cors_policy`. With None for the origins, preflights and
             headers are left to the application, and only `csrf_protection` applies.
         csrf_protection: refuse unsafe methods with 403 if their ``Origin`` is neither allowed nor
-            the service's own. The service's own origin is ``wsgi.url_scheme`` and ``Host``, but
-            only after an ``AllowedHostsMiddleware`` outside found the host in its list; without
-            one, add the service's origin to `origins`. Behind a proxy, set up
-            ``TrustedProxyMiddleware``. With the origin ``*`` nothing is refused.
+            the service's own, or if ``Sec-Fetch-Site`` says that another site sent them. The
+            service's own origin is ``wsgi.url_scheme`` and ``Host``, but only after an
+            ``AllowedHostsMiddleware`` outside found the host in its list; without one, add the
+            service's origin to `origins`. Behind a proxy, set up ``TrustedProxyMiddleware``. With
+            the origin ``*`` nothing is refused.
 
     Raises:
         ValueError: an argument is malformed; the message names it.
@@ -89,7 +90,8 @@ class CORSMiddleware:
         if self.csrf_protection:
             # Only a host from an allowlist makes an origin the service's own.
             scheme, host = environ["wsgi.url_scheme"], allowed_host(environ)
-            if refuses_origin(policy, method, origin, scheme, host):
+            fetch_site = environ.get("HTTP_SEC_FETCH_SITE")
+            if refuses_origin(policy, method, origin, scheme, host, fetch_site):
                 return refuse(environ, start_response, origin_not_allowed())
         if not self._sets_headers:
             return self.app(environ, start_response)

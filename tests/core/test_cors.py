@@ -471,3 +471,25 @@ def test_an_origin_that_only_resembles_the_own_one_is_refused(origin, scheme, ho
 
 def test_any_origin_refuses_no_origin():
     assert not refuses_origin(cors_policy(["*"]), "POST", "https://evil.example", "https", "a")
+
+
+@pytest.mark.parametrize("origin", [None, "https://service.example", "null"])
+@pytest.mark.parametrize("fetch_site", ["cross-site", "same-site", "", "Same-Origin", "unknown"])
+def test_attack_a_request_of_another_site_is_refused_without_an_origin(origin, fetch_site):
+    policy = cors_policy([APP])
+    assert refuses_origin(policy, "POST", origin, "https", "service.example", fetch_site)
+    assert not refuses_origin(policy, "GET", origin, "https", "service.example", fetch_site)
+
+
+@pytest.mark.parametrize("fetch_site", [None, "same-origin", "none"])
+def test_fetch_metadata_alone_admits_no_other_origin(fetch_site):
+    policy = cors_policy([APP])
+    evil = "https://evil.example"
+    assert refuses_origin(policy, "POST", evil, "https", "service.example", fetch_site)
+    assert refuses_origin(policy, "POST", evil, "https", None, fetch_site)
+    assert not refuses_origin(policy, "POST", None, "https", None, fetch_site)
+
+
+def test_an_allowed_origin_may_be_another_site():
+    assert not refuses_origin(cors_policy([APP]), "POST", APP, "https", None, "cross-site")
+    assert not refuses_origin(cors_policy(["*"]), "POST", None, "https", None, "cross-site")

@@ -226,6 +226,15 @@ def test_csrf_protection_allows_safe_methods_and_allowed_origins(method, environ
     assert caplog.records == []
 
 
+def test_csrf_protection_refuses_a_request_of_another_site_without_an_origin(caplog):
+    application = Application()
+    app = guarded(application, csrf_protection=True)
+    for fetch_site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+        assert request(app, "POST", HTTP_SEC_FETCH_SITE=fetch_site).status == status
+    assert application.methods == ["POST"]
+    assert {record.event for record in caplog.records} == {"origin_refused"}
+
+
 def test_csrf_protection_trusts_the_same_origin_only_for_an_allowed_host():
     # With DNS rebinding, a browser sends a request here under the host name of the page.
     app = guarded(Application(), csrf_protection=True)
