@@ -15,6 +15,7 @@ from swaig_wsgi.core.signatures import sign_body
 
 APP = "swaig_wsgi.examples.basic:app"
 JSON = {"Content-Type": "application/json"}
+FORM = "application/x-www-form-urlencoded"
 ORIGIN = "https://app.example.com"
 KEY = "a signing key of some length"
 
@@ -173,6 +174,25 @@ def test_a_signature_of_the_url_alone_does_not_cover_a_body(serve: Any) -> None:
     assert server.request("POST", f"/{query}", body + b" ", headers).status == 403
     server.wait_for_log("reason=body_hash_mismatch")
     assert server.log.count("reason=url_only") == 12
+
+
+def test_attack_a_signature_in_another_spelling_covers_no_other_body(serve: Any) -> None:
+    server = serve(APP, SIGNALWIRE_SIGNING_KEY=KEY)
+    json = b'{"call_id": "call-1"}'
+    signed = f"/?bodySHA256={hashlib.sha256(json).hexdigest()}"
+    accepted = []
+    for target in ("/", signed):
+        url = f"http://127.0.0.1:{server.port}{target}"
+        digest = hmac.digest(KEY.encode(), url.encode(), "sha1")
+        for signature in (digest.hex(), base64.b64encode(digest).decode()):
+            for name in ("X-SignalWire-Signature", "X-Twilio-Signature"):
+                for body in (None, b"", b"{}", b"call_id=call-1", json):
+                    for content_type in (JSON, {"Content-Type": FORM}):
+                        headers = {**content_type, name: signature}
+                        response = server.request("POST", target, body, headers)
+                        if response.status != 403:
+                            accepted.append((target, body))
+    assert set(accepted) == {(signed, json)}
 
 
 def test_an_overridden_credential_check_is_called(serve: Any, tmp_path: Any) -> None:

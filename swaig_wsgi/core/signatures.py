@@ -173,10 +173,11 @@ def verify_request(
     - If there is a SHA-256 signature, it alone decides. An attacker could otherwise break it on
       purpose and forge only SHA-1.
     - The URL is tried with and without the scheme's default port, which are equivalent.
-    - A base64 signature covers the parameters of a form or, with ``bodySHA256`` in the query, the
-      body with that hash. One that covers only the URL is rejected, even for an empty form: the
-      platform signs GET requests like that.
-    - A form whose parameters two parsers could interpret differently is rejected.
+    - A SHA-1 signature, in hex or base64, covers the raw body, the parameters of a form or, with
+      ``bodySHA256`` in the query, the body with that hash. One that covers only the URL is
+      rejected, even without a body: the platform signs GET requests like that.
+    - With a SHA-1 signature, a form whose parameters two parsers could interpret differently is
+      rejected, and a ``bodySHA256`` in the query must be the hash of the body.
 
     Args:
         keys: one key or several, any of which may have signed.
@@ -205,43 +206,45 @@ def verify_request(
     # check_headers() requires one of the two.
     sha1 = sha1_signature or sha1_alias_signature or ""
     try:
-        if _HEX_SHA1.fullmatch(sha1):
-            # The same HMAC as the base64 one, in another encoding.
-            if not _is_signed(ring, urls, body, "sha1", bytes.fromhex(sha1)):
-                return SignatureCheck(False, "bad_sha1")
-            moved = _is_hash_moved(urls[0], body)
-            return SignatureCheck(False, "body_hash_moved") if moved else _VALID
-        reason = _base64_fault(ring, urls, body, sha1, content_type)
+        reason = _sha1_fault(ring, urls, body, sha1, content_type)
     except Sha1Unavailable:
         return SignatureCheck(False, "sha1_unavailable")
     return SignatureCheck(not reason, reason)
 
 
-def _base64_fault(
+def _sha1_fault(
     ring: tuple[bytes, ...], urls: list[bytes], body: bytes, signature: str, content_type: str
 ) -> str:
-    """Return why a base64 signature does not cover `body`; ``""`` if it does."""
+    """Return why a SHA-1 signature does not cover `body`; ``""`` if it does.
+
+    An attacker can write any signature in hex or in base64, so the encoding decides nothing.
+    """
     hashes = _declared_hashes(urls[0])
     if len(hashes) > 1:
         return "repeated_body_hash"
+    given = signature.encode("ascii")
+    encode: Callable[[bytes], bytes] = base64.b64encode
+    if _HEX_SHA1.fullmatch(signature):
+        given, encode = bytes.fromhex(signature), bytes
+    form: bytes | None = None
     media_type = _FORM_TYPE.fullmatch(content_type)
-    form = None
     if media_type is not None and _UTF_8.fullmatch(media_type[1]):
         form = _form_message(body)
-    # The encoded text is compared, since several base64 texts decode to the same bytes.
-    given = signature.encode("ascii")
-    if form and _is_signed(ring, urls, form, "sha1", given, base64.b64encode):
-        if _is_hash_moved(urls[0], form):
-            return "body_hash_moved"
-        covered = True
-    elif _is_signed(ring, urls, b"", "sha1", given, base64.b64encode):
-        covered = False
-    elif media_type is not None and form is None:
-        return "malformed_form"
+    malformed = media_type is not None and form is None
+    for message in filter(None, (body, form)):
+        if _is_signed(ring, urls, message, "sha1", given, encode):
+            if _is_hash_moved(urls[0], message):
+                return "body_hash_moved"
+            if malformed:  # Perhaps the message of another form.
+                return "malformed_form"
+            break
     else:
-        return "bad_sha1"
+        if not _is_signed(ring, urls, b"", "sha1", given, encode):
+            return "malformed_form" if malformed else "bad_sha1"
+        if not hashes:
+            return "url_only"
     if not hashes:
-        return "" if covered else "url_only"
+        return ""
     actual = hashlib.sha256(body).hexdigest().encode("ascii")
     return "" if hmac.compare_digest(actual, hashes[0].lower()) else "body_hash_mismatch"
 
@@ -262,6 +265,7 @@ def _is_signed(
     given: bytes,
     encode: Callable[[bytes], bytes] = bytes,
 ) -> bool:
+    # The encoded text is compared, since several base64 texts decode to the same bytes.
     return any(
         hmac.compare_digest(encode(_hmac(key, url + body, digest)), given)
         for url in urls

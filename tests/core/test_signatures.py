@@ -98,7 +98,8 @@ def test_signing_is_the_hmac_of_url_and_body(digest: str) -> None:
 @given(TEXT.filter(bool), st.binary(), st.sampled_from(["sha256", "sha1"]))
 def test_a_signed_body_verifies(key: str, body: bytes, digest: str) -> None:
     signature = {f"{digest}_signature": sign_body(key, URL, body, digest=digest)}
-    assert verify_request(key, URL, body, **signature)
+    check = verify_request(key, URL, body, **signature)
+    assert check.reason == ("url_only" if digest == "sha1" and not body else "")
     assert not verify_request(key + "x", URL, body, **signature)
     assert not verify_request(key, URL + "x", body, **signature)
     assert not verify_request(key, URL, body + b"x", **signature)
@@ -423,6 +424,32 @@ def test_base64_has_one_encoding() -> None:
 
 
 # -- signatures of the URL alone
+
+
+@given(
+    st.sampled_from([b"", b"a=1", b"a", b"b=2&a=1", b"a=1&&b=2", BODY]),
+    st.sampled_from([b"", b"a=1", b"a", b"a1", b"a1b2", BODY]),
+    st.sampled_from([URL, hashed(URL, b""), hashed(URL, b"a=1"), hashed(URL, BODY)]),
+    st.sampled_from(["", JSON, FORM, f"{FORM}; charset=utf-7"]),
+)
+def test_attack_no_spelling_of_an_hmac_covers_more_than_another(
+    body: bytes, message: bytes, url: str, content_type: str
+) -> None:
+    signature = base64_hmac(KEY, url.encode() + message)
+    check = form_check(body, signature, url, content_type)
+    assert form_check(body, base64.b64decode(signature).hex(), url, content_type) == check
+    if check and url == URL:
+        assert message
+
+
+@pytest.mark.parametrize("body", [b"", b"a=1", BODY])
+def test_attack_the_signature_of_a_url_covers_no_body_in_hex(body: bytes) -> None:
+    """The platform signs GET requests, and URLs with a hash, like that."""
+    for url, reason in ((URL, "url_only"), (hashed(URL, b"x"), "body_hash_mismatch")):
+        signature = hex_hmac(KEY, url.encode(), "sha1")
+        for content_type in ("", JSON, FORM):
+            check = form_check(body, signature, url, content_type)
+            assert check == SignatureCheck(False, reason)
 
 
 @pytest.mark.parametrize("content_type", ["", JSON, FORM, "multipart/form-data; boundary=x"])
