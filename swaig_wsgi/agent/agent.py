@@ -25,6 +25,8 @@ from ..wsgi import log, set_log_level
 from ._forwards import forward
 from .routes import OWN_PATHS, normal_route
 
+__all__ = ["DEFAULT_PORT", "Agent"]
+
 DEFAULT_PORT = 3000
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]*")

@@ -13,6 +13,8 @@ from .health import Readiness
 from .routes import normal_route
 from .stack import agent_stack
 
+__all__ = ["AgentApp"]
+
 
 class AgentApp(Agent):
     """A voice agent behind all security layers, as a WSGI application.

@@ -19,6 +19,8 @@ from ..core.tokens import ToolToken
 from ..stores._base import Store, StoreError
 from ..wsgi import encode_json, log
 
+__all__ = ["Once", "call_key"]
+
 #: Seconds that a repeat waits for the result of the first call.
 WAIT = 5.0
 #: Heartbeat interval, in seconds.

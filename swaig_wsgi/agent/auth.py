@@ -10,6 +10,8 @@ from ..core.auth import Decision, parse_authorization, parse_basic
 from ..middleware.auth import AuthHandler, AuthRequest
 from ..wsgi import log
 
+__all__ = ["AgentAuthenticator"]
+
 
 class AgentAuthenticator:
     """Basic authentication, and optionally the methods of another handler.

@@ -11,6 +11,8 @@ from ..core.redaction import redact_url
 from ..tls import SslConfig
 from ..wsgi._types import WSGIApplication
 
+__all__ = ["serve"]
+
 
 def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> None:
     """Serve `app` with Werkzeug's development server, one thread per request, until interrupted.

@@ -31,6 +31,8 @@ from .health import readiness_details
 from .routes import Routes
 from .tool_calls import ToolCalls, record_call_id, verify_call
 
+__all__ = ["Endpoints", "Reply"]
+
 
 @dataclass(frozen=True)
 class Reply:

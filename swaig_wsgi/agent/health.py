@@ -17,6 +17,8 @@ from ..core.refusals import method_not_allowed
 from ..wsgi import log, refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
+__all__ = ["HealthEndpoints", "Readiness", "readiness_details"]
+
 #: Seconds for which a result is reused.
 INTERVAL = 1.0
 #: Timeout of one check, in seconds.

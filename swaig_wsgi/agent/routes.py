@@ -12,6 +12,8 @@ from werkzeug.wsgi import get_path_info
 from ..core import refusals
 from ..wsgi._types import WSGIEnvironment
 
+__all__ = ["OWN_PATHS", "Routes", "normal_route", "raw_path"]
+
 #: The paths of an agent's own endpoints, below its route.
 OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 

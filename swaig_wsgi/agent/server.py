@@ -19,6 +19,8 @@ from .routes import OWN_PATHS, normal_route
 from .stack import stack_with_health, unshared_state
 from .static import StaticFiles
 
+__all__ = ["AgentServer"]
+
 
 class AgentServer:
     """Several agents, each with its own route, credentials and tokens.

@@ -20,6 +20,8 @@ from .endpoints import Endpoints
 from .health import HealthEndpoints, Readiness
 from .routes import raw_path
 
+__all__ = ["DEFAULT_MAX_REQUEST_SIZE", "agent_stack", "stack_with_health", "unshared_state"]
+
 DEFAULT_MAX_REQUEST_SIZE = 1_048_576
 
 

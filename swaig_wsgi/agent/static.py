@@ -13,6 +13,8 @@ from ..core.refusals import range_not_satisfiable
 from ..wsgi import end_unread_body, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
+__all__ = ["StaticFiles"]
+
 # With an agent's own policy a page could load nothing.
 _POLICY = "default-src 'self'; frame-ancestors 'none'"
 

@@ -17,6 +17,8 @@ from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .at_most_once import Once, call_key
 
+__all__ = ["ToolCalls", "record_call_id", "verify_call"]
+
 #: What the AI is told instead of the result of a tool that it may not use.
 REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing has been done."
 #: What the AI is told when a tool failed, possibly halfway.
