@@ -8,51 +8,17 @@ import ssl
 import statistics
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.exchanges import receive
-from support.waiting import PATIENCE, wait_until
-from support.wsgi import basic
+from support.slow_clients import APP, AUTH, CONFIG, HEALTH, TLS, client_hello, connect
+from support.waiting import wait_until
 
-APP = "swaig_wsgi.examples.basic:app"
-CONFIG = ("-c", "python:swaig_wsgi.gunicorn")
-CERTS = Path(__file__).parents[1] / "certs"
-TLS = {
-    "SWML_SSL_ENABLED": "true",
-    "SWML_SSL_CERT_PATH": str(CERTS / "cert.pem"),
-    "SWML_SSL_KEY_PATH": str(CERTS / "key.pem"),
-}
-HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-AUTH = f"Authorization: {basic('demo', 'p@ss:w/ö')}\r\n".encode()
 ATTACKERS = 200
 
 
-def client_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def connect(port: int, tls: bool, source: str = "127.0.0.1") -> socket.socket:
-    plain = socket.create_connection(
-        ("127.0.0.1", port), timeout=PATIENCE, source_address=(source, 0)
-    )
-    return client_context().wrap_socket(plain) if tls else plain
-
-
-def client_hello() -> bytes:
-    """Return what a TLS client sends first."""
-    outgoing = ssl.MemoryBIO()
-    connection = client_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
-    with contextlib.suppress(ssl.SSLWantReadError):
-        connection.do_handshake()
-    return outgoing.read()
-
-
-def answer_time(port: int, tls: bool) -> float:
+def response_time(port: int, tls: bool) -> float:
     """Return the seconds that an honest client's request takes on a new connection."""
     started = time.monotonic()
     with connect(port, tls) as connection:
@@ -146,14 +112,14 @@ def test_honest_requests_are_fast_during_an_attack(name: str, sources: int, guni
     tls, handshake, first, rest = ATTACKS[name]
     server, control = (gunicorn(APP, *CONFIG, "-w2", **(TLS if tls else {})) for _ in range(2))
     for each in (server, control):
-        wait_until(lambda each=each: each.log.count("generated") or answer_time(each.port, tls))
+        wait_until(lambda each=each: each.log.count("generated") or response_time(each.port, tls))
     attack = Attack(server.port, handshake, first, rest, sources=sources)
     try:
         attacked, usual = [], []
         end = time.monotonic() + 4
         while time.monotonic() < end or len(attacked) < 40:
-            attacked.append(answer_time(server.port, tls))
-            usual.append(answer_time(control.port, tls))
+            attacked.append(response_time(server.port, tls))
+            usual.append(response_time(control.port, tls))
             time.sleep(0.02)
     finally:
         attack.stop()
