@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,6 +194,23 @@ def test_attack_a_signature_in_another_spelling_covers_no_other_body(serve: Any)
                         if response.status != 403:
                             accepted.append((target, body))
     assert set(accepted) == {(signed, json)}
+
+
+def test_attack_forms_with_junk_signatures_need_little_memory(gunicorn: Any) -> None:
+    server = gunicorn(APP, SIGNALWIRE_SIGNING_KEY=KEY)
+    pid = re.findall(r"Booting worker with pid: (\d+)", server.log)[0]
+
+    def peak_kib() -> int:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
+
+    headers = {"Content-Type": FORM, "X-SignalWire-Signature": "0" * 40}
+    assert server.request("POST", "/swaig", b"a=1", headers).status == 403
+    before = peak_kib()
+    for part in (b"a", b"%41", b"ab%41", b"a=1&"):
+        body = b"a=" + part * (1_000_000 // len(part))
+        assert server.request("POST", "/swaig", body, headers).status == 403
+    assert peak_kib() - before < 15_000
 
 
 def test_an_overridden_credential_check_is_called(serve: Any, tmp_path: Any) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
 
 import pytest
 
 import swaig_wsgi
 
+# Renamed in Python 3.11.
+sre_parse: Any = getattr(re, "_parser", None) or import_module("sre_parse")
 ROOT = Path(__file__).resolve().parents[1]
 #: Options that exclude site-packages, the environment and the current directory.
 BARE = ("-S", "-E", "-I", "-W", "error")
@@ -48,6 +55,40 @@ def run_bare(code):
 
 
 # -- imports
+
+
+def repeated_branches(tree: Any) -> Iterator[Any]:
+    """Yield the alternatives that a parsed pattern repeats without a bound."""
+    for code, argument in tree:
+        parts = argument if isinstance(argument, (tuple, list)) else (argument,)
+        if str(code) in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] == sre_parse.MAXREPEAT:
+            yield from (part for part in flat(argument[2]) if str(part[0]) == "BRANCH")
+        for part in parts:
+            for inner in part if isinstance(part, list) else (part,):
+                if isinstance(inner, sre_parse.SubPattern):
+                    yield from repeated_branches(inner)
+
+
+def flat(tree: Any) -> Iterator[Any]:
+    for code, argument in tree:
+        if str(code) == "SUBPATTERN":
+            yield from flat(argument[-1])
+        else:
+            yield code, argument
+
+
+def test_attack_no_pattern_repeats_alternatives_without_a_bound():
+    """Python needs more than 100 bytes for each repetition of a group."""
+    checked = 0
+    for module in walk_packages(swaig_wsgi.__path__, "swaig_wsgi."):
+        if not module.name.endswith(("__main__", "examples.basic")):
+            for name, value in vars(import_module(module.name)).items():
+                if isinstance(value, re.Pattern):
+                    parsed = sre_parse.parse(value.pattern, value.flags & re.VERBOSE)
+                    assert not [*repeated_branches(parsed)], (module.name, name)
+                    checked += 1
+    assert checked > 50
+    assert [*repeated_branches(sre_parse.parse(r"x(?:(a|bc)*|y)"))]
 
 
 def test_the_package_can_be_imported_without_other_packages():

@@ -59,18 +59,17 @@ _NODE = re.compile(
 _FORWARDED_NODE = re.compile(
     r"([0-9.]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
 )
+# Quoted-strings are bounded, since each repetition of a group needs 120 bytes while it matches.
 _PAIR = re.compile(
     r"[ \t]*(?:"
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)="
     r"(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|"
-    r'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)")'
+    r'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff]){0,1000})")'
     r"[ \t]*)?(;|\Z)"
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
-# An element in reverse, up to a comma outside quotation marks. A quotation mark with a backslash
-# before it, here after it, is part of the quoted-string.
-_REVERSED_ELEMENT = re.compile(r'(?:[^",]|"(?:[^"]|"(?=\\))*"(?!\\))*')
-_PREFIX = re.compile(r"(?:/[0-9A-Za-z._~!$&'()*+;=:@-]+)*/?")
+_DELIMITER = re.compile(r"[\",]")
+_PREFIX = re.compile(r"/[0-9A-Za-z._~!$&'()*+;=:@/-]*")
 _SCHEMES = {"http": "http", "https": "https"}
 
 
@@ -261,10 +260,9 @@ def parse_forwarded(value: str) -> Hops:
     elements: list[dict[str, str]] = []
     start = 0
     while len(elements) < MAX_HOPS:
-        match = _REVERSED_ELEMENT.match(backwards, start)
-        end = match.end() if match else start
+        end = _element_end(backwards, start)
         element = _parse_element(backwards[start:end][::-1].strip(" \t"))
-        if element is None or backwards[end : end + 1] == '"':
+        if element is None or end < 0:
             break
         elements.append(element)
         if end == len(backwards):
@@ -275,6 +273,19 @@ def parse_forwarded(value: str) -> Hops:
         tuple(element.get("proto") for element in elements),
         tuple(element.get("host") for element in elements),
     )
+
+
+def _element_end(backwards: str, start: int) -> int:
+    """Return the end of the element in reverse, or -1 within an unclosed quoted-string."""
+    quoted = False
+    for match in _DELIMITER.finditer(backwards, start):
+        end = match.end()
+        if match[0] == '"':
+            # With a backslash before it, here after it, it is part of the quoted-string.
+            quoted = not quoted or backwards.startswith("\\", end)
+        elif not quoted:
+            return match.start()
+    return -1 if quoted else len(backwards)
 
 
 def _parse_element(text: str) -> dict[str, str] | None:
@@ -398,7 +409,7 @@ def _valid_port(value: str | None) -> int | None:
 
 def _valid_prefix(value: str | None) -> str | None:
     # Without "%": SCRIPT_NAME is decoded, and a prefix decoded here might be decoded again.
-    if value is None or not value or _PREFIX.fullmatch(value) is None:
+    if value is None or _PREFIX.fullmatch(value) is None or "//" in value:
         return None
     prefix = value[:-1] if value.endswith("/") else value
     return None if {".", ".."} & set(prefix.split("/")) else prefix

@@ -47,7 +47,7 @@ _FORM_TYPE = re.compile(
 )
 _UTF_8 = re.compile(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII)
 # Some parsers separate parameters at ";", which serializers encode.
-_FORM = re.compile(rb"(?:[!-$'-:<-~]|%[0-9A-Fa-f]{2}|&)*")
+_NOT_IN_A_FORM = re.compile(rb"[^!-:<-~]|%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(rb"([^&=]+)=([^&]*)")
 _MAX_PARAMETERS = 1000
 _HASH = re.compile(rb"[?&]bodySHA256=[0-9A-Fa-f]{64}")
@@ -314,7 +314,7 @@ def _declared_hashes(url: bytes) -> list[bytes]:
 
 def _form_message(body: bytes) -> bytes | None:
     """Return the parameters of a form in signed order, or None if parsers might disagree."""
-    if _FORM.fullmatch(body) is None:
+    if _NOT_IN_A_FORM.search(body):
         return None
     if not body:
         return b""
@@ -324,7 +324,7 @@ def _form_message(body: bytes) -> bytes | None:
         match = _PARAMETER.fullmatch(part)
         if match is None:
             return None
-        name, value = (unquote_to_bytes(text.replace(b"+", b" ")) for text in match.groups())
+        name, value = map(_unquote, match.groups())
         try:
             name.decode("utf-8")
             value.decode("utf-8")
@@ -332,6 +332,21 @@ def _form_message(body: bytes) -> bytes | None:
             return None
         pairs.append((name, value))
     return _join_sorted(pairs)
+
+
+def _unquote(text: bytes) -> bytes:
+    """Decode a name or a value, whose escapes are well-formed."""
+    # In slices, since unquote_to_bytes() needs 25 times the memory of its input.
+    decoded = bytearray()
+    start = 0
+    while start < len(text):
+        end = start + 4096
+        # An escape that begins in the last two bytes belongs to the next slice.
+        escape = text.find(b"%", end - 2, end)
+        end = end if escape < 0 else escape
+        decoded += unquote_to_bytes(text[start:end].replace(b"+", b" "))
+        start = end
+    return bytes(decoded)
 
 
 def _join_sorted(pairs: list[tuple[bytes, bytes]]) -> bytes:

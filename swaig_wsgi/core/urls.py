@@ -27,7 +27,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.DOTALL)
-_URI_CHARS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
+_NOT_IN_A_URI = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]|%(?![0-9A-Fa-f]{2})")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -107,7 +107,7 @@ def parse_base_url(text: str) -> str:
             fragment, dot segments, or a character that must be percent-encoded. The message never
             contains `text`, which may hold a password.
     """
-    if not isinstance(text, str) or _URI_CHARS.fullmatch(text) is None:
+    if not isinstance(text, str) or _NOT_IN_A_URI.search(text):
         raise UrlError("malformed", "expected a URL in ASCII, everything else percent-encoded")
     scheme, authority, path, rest = split_url(text, ("https", "http"))
     if rest:

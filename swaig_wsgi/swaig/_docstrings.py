@@ -12,7 +12,7 @@ _OTHERS = re.compile("examples?|notes?|raises|references|returns?|see also|warni
 _FIELD = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s[^:]*?\*{0,2}(\w+)\s*:(.*)")
 _ANY_FIELD = re.compile(r":\w[^:]*:")
 _UNDERLINE = re.compile(r"-{3,}")
-_GOOGLE_ENTRY = re.compile(r"\*{0,2}(\w+)\s*(?:\((?:[^()]|\([^()]*\))*\))?\s*:(?:\s(.*)|$)")
+_GOOGLE_ENTRY = re.compile(r"\*{0,2}(\w+)\s*(?:\([^()]*(?:\([^()]*\)[^()]*)*\))?\s*:(?:\s(.*)|$)")
 _NUMPY_ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)\s*(?::.*)?")
 
 

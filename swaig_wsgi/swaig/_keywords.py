@@ -68,7 +68,7 @@ def compiled_pattern(pattern: str) -> re.Pattern[str]:
 
 
 # Escapes and character classes are matched too, because a dollar in them is not an anchor.
-_ANCHORS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+_ANCHORS = re.compile(r"\\.|\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|\$", re.DOTALL)
 
 
 def _python_anchor(match: re.Match[str]) -> str:

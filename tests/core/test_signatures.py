@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import tracemalloc
 from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
@@ -369,6 +370,30 @@ def test_forms_that_parsers_may_interpret_differently_are_rejected(
     check = form_check(body, signature)
     assert check.reason == ("malformed_form" if message else "url_only")
     assert not check
+
+
+@pytest.mark.parametrize(
+    "part", [b"a=1&", b"&", b"a", b"%41", b"ab%41", b"+", b"%F0%9F%98%80", b"bodySHA256=?"]
+)
+@pytest.mark.parametrize("parts", [1, 999])
+def test_attack_a_form_with_a_junk_signature_needs_little_memory(part: bytes, parts: int) -> None:
+    each = b"a=" + part * (1_000_000 // parts // len(part))
+    body = b"&".join([each] * parts)
+    tracemalloc.start()
+    try:
+        for junk in ("0" * 40, "A" * 27 + "="):
+            assert not form_check(body, junk)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(body)
+
+
+def test_escapes_anywhere_in_a_long_form_are_decoded() -> None:
+    for length in range(4090, 4100):
+        parameters = [("é" * length, "1"), ("b", "x" * length + "ä" * 3000)]
+        body = urlencode(parameters).encode()
+        assert form_check(body, sign_form(KEY, URL, parameters))
 
 
 def test_a_thousand_parameters_are_accepted() -> None:
