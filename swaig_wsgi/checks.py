@@ -1,6 +1,6 @@
 """The findings of ``swaig-wsgi check``.
 
-They follow the "Production Checklist" section of the SDK's security guide.
+They follow the "Production Checklist" section of the SDK's guide.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _variable(
 class Settings:
     """Validated settings of a service; None or an empty value means "not set".
 
-    Every field is one environment variable, listed in the SDK's security guide or in this package's
+    Every field is one environment variable, listed in the SDK's guide or in this package's
     documentation. A field may be given as the variable's text or as a Python value (``30``,
     ``True``, a list). Either is validated and normalized, also by :func:`dataclasses.replace`.
 

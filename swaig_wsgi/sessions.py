@@ -42,7 +42,7 @@ class SessionManager:
     """Signs and verifies tool tokens, and keeps metadata of sessions. Thread-safe.
 
     Verification needs only the keys, so every process with the same `secret_key` accepts the
-    tokens of all others (the SDK's security guide, "Secure Tools"). Metadata is kept in `store`.
+    tokens of all others (the SDK's guide, "Secure Tools"). Metadata is kept in `store`.
 
     Args:
         token_expiry_secs: lifetime of tokens, and of metadata after its last change, in seconds.

@@ -29,7 +29,7 @@ _KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
 
 class SslConfig:
-    """The TLS settings of a service (the SDK's security guide, "SSL/TLS").
+    """The TLS settings of a service (the SDK's guide, "SSL/TLS").
 
     Settings that are not given come from the environment. The files are not read on construction.
 

@@ -213,6 +213,10 @@ class Agent:
             description: by default the first paragraph of the docstring.
             options: as for :meth:`define_tool`; ``parameters`` are by default derived from the
                 function's annotations and docstring.
+
+        Raises:
+            ValueError: when the function is decorated, as for :meth:`define_tool`; also if an
+                annotation is not supported.
         """
         given_name = None if callable(name) else name
         parameters = options.pop("parameters", None)
@@ -266,8 +270,9 @@ class Agent:
     ) -> Agent:
         """Register ``callback_fn(body, headers)``, called with each request for `path`.
 
-        If it returns a path, the platform is redirected to it (307), with the credentials of the
-        agent there. If it returns None, this agent's document is the response.
+        If it returns a path, the response redirects the platform there (307). The redirect contains
+        no credentials; the platform must have those of the agent at that path. If it returns None,
+        this agent's document is the response.
 
         Raises:
             TypeError: the callback is not callable.
@@ -299,9 +304,18 @@ class Agent:
     ) -> Any:
         """Called with each document request; return changes to its ``ai`` verb, or None.
 
-        An object is merged into the existing one, anything else replaces it. `headers` omits
-        headers that carry secrets. `self` is a copy that renders only this document, as for
+        `self` is a copy that renders only this document, as for
         :meth:`set_dynamic_config_callback`: what is set on it ends with the request.
+
+        Args:
+            body: the JSON object in the request body, empty for a request without one.
+            query: the parameters of the query string, without the token.
+            headers: the request's headers, except those that carry secrets.
+
+        Returns:
+            A dictionary of members of the ``ai`` verb, or None for no changes. A dictionary is
+            merged with the existing one, member by member; any other value replaces the existing
+            one. May be a coroutine.
         """
         return None
 
@@ -317,7 +331,14 @@ class Agent:
         return tool.call(args, raw_data)
 
     def on_summary(self, summary: Any, raw_data: dict[str, Any]) -> Any:
-        """Called with the summary of a call that has ended."""
+        """Called with the summary of a call that has ended; the return value is ignored.
+
+        Args:
+            summary: any JSON value: what the AI wrote as JSON (usually a dictionary), else its
+                text, or None without a summary.
+            raw_data: the whole request body. ``raw_data["verified_call_id"]`` is the call id of
+                the token; everything else is unverified.
+        """
 
     def on_debug_event(self, event: dict[str, Any]) -> Any:
         """Called with each debug event."""

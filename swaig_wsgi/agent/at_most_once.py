@@ -1,6 +1,6 @@
-"""At most once: tools that must not run again when the platform repeats a call.
+"""At most once: tools that must not run again when the platform repeats a tool call.
 
-The first call claims its key in the store and later stores its result there. While it runs, a
+The first tool call claims its key in the store and later stores its result there. While it runs, a
 thread renews the claim by heartbeats. A repeat waits for the result. A claim without a result and
 without heartbeats belongs to a process that died: whether the tool ran is unknown, and it is not
 run again.
@@ -21,7 +21,7 @@ from ..wsgi import encode_json, log
 
 __all__ = ["Once", "call_key"]
 
-#: Seconds that a repeat waits for the result of the first call.
+#: Seconds that a repeat waits for the result of the first tool call.
 WAIT = 5.0
 #: Heartbeat interval, in seconds.
 HEARTBEAT = 1.0
@@ -32,23 +32,23 @@ GRACE = 60.0
 _POLL_INTERVAL = 0.05
 
 # Messages to the AI.
-#: For a repeat of a running call.
+#: For a repeat of a running tool call.
 IN_PROGRESS = (
     "That is still in progress. Nothing was started a second time; please ask again in a moment."
 )
-#: For a repeat of a call whose process died.
+#: For a repeat of a tool call whose process died.
 UNKNOWN = (
     "It is unknown whether that was done, because the service was interrupted. It was not started "
     "a second time. Please check before trying again."
 )
-#: For a repeat of a call whose result was too long for the store.
+#: For a repeat of a tool call whose result was too long for the store.
 NOT_KEPT = "That has been done already, and was not done a second time."
-#: For a call that could not be claimed.
+#: For a tool call that could not be claimed.
 UNCLAIMED = "I'm sorry, but I can't do that right now. Nothing has been done."
 
 
 class Once:
-    """Run a call unless the same call has run, or is running, in any process.
+    """Tool calls that run only if the same one has not run, and is not running, in any process.
 
     Args:
         store: shared by all processes that serve the agent.
@@ -60,16 +60,16 @@ class Once:
     def run(
         self, key: str, window: float, handler: Callable[[], bytes], *, lifetime: float = 0
     ) -> bytes:
-        """Return the result of `handler`, or its result of the same call before.
+        """Run `handler` and return its result, or the stored one if the same tool call has run.
 
         `handler` never runs without a claim and a heartbeat, whatever the store does.
 
         Args:
-            key: identifies the call; see :func:`call_key`.
-            window: seconds after the result for which the same call is a repeat.
+            key: identifies the tool call; see :func:`call_key`.
+            window: seconds after the result for which the same tool call is a repeat.
             handler: runs the tool and returns its result, a JSON object in ASCII; called at most
                 once per `key` and window.
-            lifetime: seconds for which repeats are possible. A call whose process died is not
+            lifetime: seconds for which repeats are possible. A tool call whose process died is not
                 run again within them.
         """
         ttl = max(window + GRACE, lifetime)
@@ -133,7 +133,7 @@ class Once:
 
 
 class _Heartbeat:
-    """The heartbeats of a running call, from their own thread."""
+    """The heartbeats of a running tool call, from their own thread."""
 
     def __init__(self, store: Store, key: str, ttl: float) -> None:
         self._store, self._key, self._ttl = store, key, ttl
@@ -157,12 +157,12 @@ class _Heartbeat:
 
 
 def call_key(agent_name: str, token: ToolToken, arguments: dict[str, Any]) -> str:
-    """Return the key of a call; only repeats of the same call share it.
+    """Return the key of a tool call; only repeats of the same tool call share it.
 
     Args:
         agent_name: agents may share a store.
-        token: the token of the call. Its nonce is part of the key: the same call with a token of
-            another document is not a repeat.
+        token: the token of the tool call. Its nonce is part of the key: the same tool call with a
+            token of another document is not a repeat.
         arguments: as passed to the handler; the order of members does not matter.
     """
     call = [agent_name, token.call_id, token.function_name, token.nonce, arguments]

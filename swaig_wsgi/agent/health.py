@@ -118,10 +118,10 @@ class Readiness:
         self._result = None
 
     def failures(self) -> tuple[str, ...]:
-        """Return the names of the checks that failed, at most a second ago.
+        """Return the names of the failed checks, from a result at most `INTERVAL` seconds old.
 
-        While another thread runs the checks, return the previous result; before the first
-        result, :data:`STARTING`.
+        While another thread runs the checks, return those of the previous result, whatever its
+        age; before the first result, return :data:`STARTING`.
         """
         result = self._result
         if not self._running.acquire(timeout=FIRST_WAIT if result is None else 0):

@@ -22,8 +22,8 @@ _POLICY = "default-src 'self'; frame-ancestors 'none'"
 class StaticFiles:
     """Respond to GET and HEAD below `route` with the files of a directory; pass on the rest.
 
-    Only regular files are served. Names that start with a dot are not, neither of files nor of
-    directories. A symbolic link is followed only if its target is in the directory.
+    Only regular files are served, and none whose name starts with a dot, or that is below a
+    directory whose name does. A symbolic link is followed only if its target is in the directory.
 
     Args:
         app: the wrapped application; receives every request that is not for a file.

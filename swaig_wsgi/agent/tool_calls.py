@@ -29,9 +29,15 @@ FAILED = (
 
 
 def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None) -> ToolToken:
-    """Return `token`, verified for `name` in the call, or the conversation, of `body`.
+    """Return the fields of `token`, if it was issued for this tool and this call.
 
     The verified call id is the token's ``call_id``; see :func:`~swaig_wsgi.core.calls.check_call`.
+
+    Args:
+        agent: the agent that issued the token.
+        body: the request; the token must be for its call id or its ``conversation_id``.
+        name: the name of the tool.
+        token: the text of the token, or None if the request has none.
 
     Raises:
         TokenError: the token is missing or invalid.
@@ -58,10 +64,10 @@ class ToolCalls:
         self._once = Once(agent.own_store)
 
     def run(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> bytes:
-        """Run the call in `body` and return the result for the AI, as JSON.
+        """Run the tool call in `body` and return the result for the AI, as JSON.
 
         Raises:
-            Refusal: there is no such tool, or the call is malformed.
+            Refusal: there is no such tool, or the tool call is malformed.
         """
         call = parse_function_call(body)
         call_id_of(body)
@@ -84,12 +90,12 @@ class ToolCalls:
             return self._run(tool, call.arguments, body)
         key = call_key(self._agent.name, verified, call.arguments)
         run = functools.partial(self._run, tool, call.arguments, body)
-        # After the token has expired, the call cannot be repeated.
+        # After the token has expired, the tool call cannot be repeated.
         lifetime = verified.expiry - time.time()
         return self._once.run(key, tool.once, run, lifetime=lifetime)
 
     def _run(self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any]) -> bytes:
-        # Never a 5xx: the platform repeats such a call, and with it what the tool has done.
+        # Never a 5xx: the platform repeats such a tool call, and with it what the tool has done.
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result))

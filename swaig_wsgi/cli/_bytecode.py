@@ -1,4 +1,4 @@
-"""Whether byte code in ``__pycache__`` was compiled from its source.
+"""Whether bytecode in ``__pycache__`` was compiled from its source.
 
 Python runs such a file in place of the source if its header fits the size and time of the source,
 or says not to compare them; both are easily forged. So the source is compiled, and the code
@@ -26,10 +26,10 @@ _MAX_DEPTH = 100
 _CODE = "iiiiiooooofooioo" if sys.version_info >= (3, 11) else "iiiiiioooooofoio"
 
 
-def byte_code_problems(root: Path, trusted: set[str]) -> list[str]:
+def bytecode_problems(root: Path, trusted: set[str]) -> list[str]:
     """Return the files in ``__pycache__`` below `root` whose source does not compile to them.
 
-    Each entry is ``byte code: PATH ...``. The byte code of sources that are not `trusted`, given
+    Each entry is ``bytecode: PATH ...``. The bytecode of sources that are not `trusted`, given
     as paths with slashes, is not checked. That of another Python cannot be, and is reported, too.
     """
     problems = []
@@ -40,9 +40,9 @@ def byte_code_problems(root: Path, trusted: set[str]) -> list[str]:
         if source.is_file() and source.relative_to(root).as_posix() not in trusted:
             continue
         if match is None and source.is_file():
-            problems.append(f"byte code: {name} cannot be checked by this Python")
+            problems.append(f"bytecode: {name} cannot be checked by this Python")
         elif match is None or not _is_compiled_from(path, source, int(match[1] or 0)):
-            problems.append(f"byte code: {name} is not compiled from {source.name}")
+            problems.append(f"bytecode: {name} is not compiled from {source.name}")
     return problems
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .._version import __version__
 from . import _manifest
-from ._bytecode import byte_code_problems
+from ._bytecode import bytecode_problems
 from ._manifest import PARTS, Manifest, VendoringError, changes, read_manifest, sums
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -112,9 +112,9 @@ def make_copy(
 def check_copy(dest: str | os.PathLike[str]) -> list[str]:
     """Return how the copy in `dest` differs from its manifest, and from the installed package.
 
-    Each entry is ``changed: PATH``, ``missing: PATH``, ``added: PATH``, ``byte code: PATH ...`` or
-    ``outdated: ...``. Byte code that is not compiled from its source would run in its place; only
-    that of this version of Python can be checked, and other byte code is reported, too. An
+    Each entry is ``changed: PATH``, ``missing: PATH``, ``added: PATH``, ``bytecode: PATH ...`` or
+    ``outdated: ...``. Bytecode that is not compiled from its source would run in its place; only
+    that of this version of Python can be checked, and other bytecode is reported, too. An
     attacker who can write the copy can write its manifest as well; the comparison with an
     installed package of the same version finds that and reports it as ``outdated``.
 
@@ -125,7 +125,7 @@ def check_copy(dest: str | os.PathLike[str]) -> list[str]:
     manifest = read_manifest(root)
     changed = changes(root, manifest)
     trusted = {name for name in manifest.sums if f"changed: {name}" not in changed}
-    return [*changed, *byte_code_problems(root, trusted), *_staleness(manifest)]
+    return [*changed, *bytecode_problems(root, trusted), *_staleness(manifest)]
 
 
 def _target(dest: str | os.PathLike[str]) -> Path:

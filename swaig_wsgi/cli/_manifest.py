@@ -77,7 +77,7 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def changes(root: Path, manifest: Manifest) -> list[str]:
-    """Return how the files in `root` differ from `manifest`, byte code aside, sorted.
+    """Return how the files in `root` differ from `manifest`, bytecode aside, sorted.
 
     Each entry is ``changed: PATH``, ``missing: PATH`` or ``added: PATH``.
     """

@@ -1,7 +1,7 @@
 """Credentials: comparison, parsing, resolution, and the decision made from them.
 
 Implements RFC 9110 section 11 (Authorization, WWW-Authenticate), RFC 7617 (Basic), RFC 6750
-(Bearer) and the "Authentication" section of the SDK's security guide.
+(Bearer) and the "Authentication" section of the SDK's guide.
 """
 
 from __future__ import annotations
@@ -396,7 +396,7 @@ def resolve_credentials(
     *,
     password: str,
 ) -> Credentials:
-    """Choose an agent's credentials (the SDK's security guide, "Authentication").
+    """Choose an agent's credentials (the SDK's guide, "Authentication").
 
     Args:
         name: the agent's name, used as the user name of generated credentials. Characters that a

@@ -21,7 +21,7 @@ __all__ = [
 
 Headers = tuple[tuple[str, str], ...]
 
-#: The headers of every response (the SDK's security guide, "Security Headers").
+#: The headers of every response (the SDK's guide, "Security Headers").
 SECURITY_HEADERS: Headers = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),

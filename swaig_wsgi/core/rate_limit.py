@@ -1,6 +1,6 @@
 """Rate limits: the key of a client, and the decision on a count.
 
-Implements the "Rate Limiting" section of the SDK's security guide.
+Implements the "Rate Limiting" section of the SDK's guide.
 """
 
 from __future__ import annotations

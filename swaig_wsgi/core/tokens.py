@@ -2,7 +2,7 @@
 
 A token is ``base64url(call_id.function_name.expiry.nonce.signature)`` without padding. The
 signature consists of the first hex characters of HMAC-SHA256 over
-``call_id:function_name:expiry:nonce`` (the SDK's security guide, "Secure Tools"). The server stores
+``call_id:function_name:expiry:nonce`` (the SDK's guide, "Secure Tools"). The server stores
 nothing; the key is enough to verify a token.
 
 Different fields never share a signed message. Function names are identifiers, expiries decimal

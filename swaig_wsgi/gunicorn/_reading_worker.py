@@ -370,7 +370,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIMEOUT))
 
     def finish_request(self, conn: Any, fs: Any) -> None:
-        """Decide what becomes of a connection. Called on the main thread after `handle`."""
+        """Decide what happens to a connection. Called on the main thread after `handle`."""
         if isinstance(conn, _Connection) and not fs.cancelled() and fs.exception() is None:
             if fs.result() is _INCOMPLETE:
                 self._wait(conn)

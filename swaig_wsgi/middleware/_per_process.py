@@ -20,9 +20,9 @@ def refuse_unshared(
 ) -> Refusal | None:
     """Return the refusal of a request that several processes would serve inconsistently, or None.
 
-    If each process had its own password or signing key, most calls would fail with misleading
-    messages; if each counted for itself, a limit would admit a multiple. So every request is
-    refused instead, and each process logs once which variables to set.
+    If each process had its own tool-token secret or password, most requests would fail with
+    misleading messages; if each counted for itself, a limit would admit a multiple. So every
+    request is refused instead, and each process logs once which variables to set.
 
     Args:
         environ: the request; ``wsgi.multiprocess`` is true if other processes serve too.

@@ -53,7 +53,7 @@ class AuthRequest:
     def url(self) -> str:
         """The public URL, with path and query as in the request line.
 
-        The client chooses its host, unless an AllowedHostsMiddleware is outside.
+        The client chooses its host, unless an AllowedHostsMiddleware is in an outer layer.
 
         Raises:
             ValueError: the Host or the scheme is malformed.
@@ -90,13 +90,20 @@ class AuthHandler:
     Args:
         bearer_token: accepted as ``Authorization: Bearer <token>`` (RFC 6750).
         api_key: accepted in the field `api_key_header`.
+        api_key_header: a field name without underscores, other than Authorization.
         basic_auth: user name and password, accepted as ``Authorization: Basic`` (RFC 7617).
         custom_validator: called with an :class:`AuthRequest` if nothing else admitted the
             request; may be ``async``. Only ``True`` admits it. An exception refuses it, and its
             traceback is logged, so its message should contain no credentials.
+        allow_unauthenticated: whether every request passes if nothing else is configured; if
+            False, every request is refused instead.
 
     Raises:
-        TypeError, ValueError: a credential is empty, or no client could send it.
+        TypeError: an argument has the wrong type, or `custom_validator` is not callable.
+        ValueError: a credential is empty or cannot be sent in its header field (control
+            characters, white space in a bearer token, a colon in a user name), `basic_auth` is
+            not a pair, or `api_key_header` is not such a field name. No message contains a
+            credential.
     """
 
     def __init_subclass__(cls) -> None:
@@ -151,8 +158,9 @@ class AuthHandler:
         """Return the identity behind a request, or None if it may not pass. Never raises.
 
         Args:
-            headers: any mapping; names in any case. A field in two spellings, or an
-                Authorization field that may be several joined ones, refuses the request.
+            headers: a mapping of field names, in any case, to values. The request is refused if
+                the mapping has a field in two spellings, or if the value of Authorization may
+                consist of several joined fields.
             method: for the custom validator.
             url: for the custom validator.
         """
@@ -163,8 +171,9 @@ class AuthHandler:
     ) -> Decision:
         """Return the identity behind a request, or why it may not pass.
 
-        A refusal by a custom validator counts as wrong credentials. Only the validator knows
-        whether the request has any, so ``optional=True`` must not admit it.
+        A request that a custom validator rejects counts as one with wrong credentials, so
+        ``optional=True`` does not admit it: whether it has credentials at all, only the validator
+        could determine.
 
         Args:
             request: an :class:`AuthRequest`; or headers, with `method` and `url` as arguments.
@@ -289,7 +298,7 @@ def _verification(handler: AuthHandler, name: str, secret: object) -> Callable[.
 
 
 class AuthMiddleware:
-    """Refuse requests that `handler` does not authenticate with 401.
+    """Respond with 401 to requests that `handler` does not authenticate.
 
     Records the verified identity, an :class:`~swaig_wsgi.core.auth.AuthResult`, in
     ``environ["swaig_wsgi.auth"]``; for Basic also in ``REMOTE_USER`` (UTF-8 octets decoded as
@@ -298,8 +307,8 @@ class AuthMiddleware:
     that this layer did not verify. The authentication of a server or an outer middleware
     (mod_wsgi, a second AuthMiddleware) is therefore not visible inside.
 
-    OPTIONS is protected like any method; to respond to preflights, place a CORSMiddleware
-    outside.
+    OPTIONS is protected like any method; to respond to preflights, place a CORSMiddleware in an
+    outer layer.
 
     Args:
         app: the wrapped application.

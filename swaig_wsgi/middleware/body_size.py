@@ -14,18 +14,18 @@ __all__ = ["BodyError", "BodySizeMiddleware", "read_body", "replay_body"]
 
 
 class BodySizeMiddleware:
-    """Refuse request bodies of more than `max_bytes` bytes ("Request Size Limits" in the guide).
+    """Refuse bodies of more than `max_bytes` bytes ("Request Size Limits" in the SDK's guide).
 
     A declared length is checked before anything is read; the application then reads the body as
     it arrives, but never past its end. A chunked body is read first, to disk if it is long, and
     reaches the application complete and with a ``Content-Length``. Reading it waits for the
     client, so place this behind authentication.
 
-    A refusal does not wait for the rest of the body.
+    A refusal is sent without waiting for the rest of the body.
 
     Args:
         app: the wrapped application.
-        max_bytes: the largest body that is admitted.
+        max_bytes: the maximum size of a body, in bytes.
 
     Raises:
         TypeError, ValueError: `max_bytes` is not an integer of 0 or more.

@@ -79,11 +79,16 @@ class TrustedProxyMiddleware:
     A server that reads such fields itself does so before this middleware. gunicorn does, for
     local peers: disable it with ``secure_scheme_headers = {}`` and ``forwarder_headers = ""``.
 
-    The application sees only verified forwarding fields. Fields of untrusted peers and of the
-    other family (nginx passes a client's), all other ``X-Forwarded-*`` and synonyms such as
-    ``X-Real-IP`` are removed from `environ`; the family's fields are rewritten to one verified
-    value each. Django's ``SECURE_PROXY_SSL_HEADER``, which reads the *left-most* value, and an
-    inner ``ProxyFix`` therefore see the same values.
+    The application sees only verified forwarding fields. These are removed from `environ`:
+
+    - the fields of both families, if the peer is not trusted;
+    - the fields of the family that is not used, which nginx passes on from the client;
+    - all other ``X-Forwarded-*`` fields;
+    - synonyms such as ``X-Real-IP``.
+
+    The fields of the family that is used are rewritten to one verified value each. Django's
+    ``SECURE_PROXY_SSL_HEADER``, which reads the *left-most* value, and an inner ``ProxyFix``
+    therefore see the same values.
 
     `environ` keys:
         ``swaig_wsgi.proxies.original``: a dict of the six original values.

@@ -44,9 +44,9 @@ class RateLimitMiddleware:
     and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers), unless the application sends
     fields of these names itself.
 
-    Behind a proxy, place ``TrustedProxyMiddleware`` outside: otherwise all clients have the
-    proxy's address and share one limit. Clients without an IP address also share one limit; this
-    is logged once, as an error.
+    Behind a proxy, place ``TrustedProxyMiddleware`` in an outer layer: otherwise all clients have
+    the proxy's address and share one limit. Clients without an IP address also share one limit;
+    this is logged once, as an error.
 
     A request is counted once: if an equal policy (`limit`, `window`, `name`, `key`) has counted
     it in the same store, or in one at the same location, this layer does nothing.
@@ -100,7 +100,8 @@ class RateLimitMiddleware:
         self._key = client_address_key if key is None else key
         self._prefix = self.policy.counter_prefix()
         self._policy_header = ("RateLimit-Policy", self.policy.policy_field)
-        # Without `on_store_failure`: a request is recorded as counted only if the store worked.
+        # A request is recorded as counted only if the store worked, so `on_store_failure` makes no
+        # difference to what was counted, and is not part of the identity.
         self._identity = (self.policy, self._key, getattr(self.store, "place", None) or self.store)
         self._local = MemoryStore(clock=clock)
         self._clock = clock

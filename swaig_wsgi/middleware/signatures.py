@@ -18,7 +18,7 @@ _UNSIGNED_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class WebhookSignatureMiddleware:
-    """Refuse requests without a valid webhook signature with 403.
+    """Respond with 403 to requests without a valid webhook signature.
 
     GET, HEAD and OPTIONS need no signature; every other method does. See
     :func:`~swaig_wsgi.core.signatures.verify_request` for the schemes. A request without a
@@ -36,7 +36,7 @@ class WebhookSignatureMiddleware:
         base_url: the public URL of the server's root; by default derived from each request.
         protect: paths whose requests must be signed, with everything below them.
         exempt: paths that skip verification, matched exactly.
-        max_bytes: the largest body to read.
+        max_bytes: the maximum size of the body, in bytes.
 
     Raises:
         TypeError, ValueError: an argument is invalid; the message never contains a key.

@@ -22,12 +22,15 @@ __all__ = ["ToolTokenMiddleware"]
 
 
 class ToolTokenMiddleware:
-    """Refuse tool calls without a valid token with 403 ("Secure Tools" in the SDK's guide).
+    """Respond with 403 to tool calls without a valid token ("Secure Tools" in the SDK's guide).
 
-    The token is the query parameter ``__token``. It must have been issued for the function and
-    the call in the JSON body: ``function``; and ``call_id``, else ``call.call_id``, or
-    ``conversation_id``. This applies to every request to a protected path, whatever its method,
-    so place CORS outside.
+    The token is the query parameter ``__token``. It must have been issued for the tool named by
+    ``function`` in the JSON body, and for one of two ids there: the call id (``call_id``, or
+    ``call.call_id`` if there is no ``call_id``) or the ``conversation_id``. This applies to every
+    request to a protected path, whatever its method, so place CORS in an outer layer.
+
+    Malformed or ambiguous JSON is refused with 400, a ``Content-Type`` other than JSON with 415,
+    and a body of more than `max_bytes` bytes with 413.
 
     The body is read only after the token has been verified, so that a client without a token
     cannot occupy a worker, and is replayed for the application. The verified call id is recorded
@@ -38,7 +41,7 @@ class ToolTokenMiddleware:
         app: the wrapped application.
         sessions: the manager that issued the tokens, or one with the same keys.
         protect: the paths to protect, with everything below them.
-        max_bytes: the largest body to read.
+        max_bytes: the maximum size of the body, in bytes.
         allow_per_process: serve even if each of several processes has generated its own key, and
             refuses the tokens of the others; by default the response is 503.
 

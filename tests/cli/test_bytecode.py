@@ -1,4 +1,4 @@
-"""Byte code in a copy: what was compiled from its source is accepted, everything else reported."""
+"""Bytecode in a copy: what was compiled from its source is accepted, everything else reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def copy(tmp_path):
 
 
 def plant(copy, code, *, flags=0, name=f"auth.{TAG}.pyc"):
-    """Write byte code for ``core/auth.py``, with a header that Python accepts."""
+    """Write bytecode for ``core/auth.py``, with a header that Python accepts."""
     source = copy / "core" / "auth.py"
     state = source.stat()
     fields = (flags, int(state.st_mtime), state.st_size)
@@ -38,7 +38,7 @@ def plant(copy, code, *, flags=0, name=f"auth.{TAG}.pyc"):
     path = copy / "core" / "__pycache__" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(header + marshal.dumps(code))
-    return f"byte code: core/__pycache__/{name}"
+    return f"bytecode: core/__pycache__/{name}"
 
 
 def import_auth(copy, *flags):
@@ -56,7 +56,7 @@ def import_auth(copy, *flags):
 
 
 @pytest.mark.parametrize("flags", [0, 1])
-def test_planted_byte_code_runs_and_is_reported(copy, flags):
+def test_planted_bytecode_runs_and_is_reported(copy, flags):
     # With flag 1, Python never compares the header with the source.
     entry = plant(copy, compile(PLANTED, "auth.py", "exec"), flags=flags)
     assert import_auth(copy, "-B") == "planted\n"
@@ -64,13 +64,13 @@ def test_planted_byte_code_runs_and_is_reported(copy, flags):
 
 
 @pytest.mark.parametrize("flags", [(), ("-O",), ("-OO",)])
-def test_the_byte_code_that_python_writes_is_accepted(copy, flags):
+def test_the_bytecode_that_python_writes_is_accepted(copy, flags):
     import_auth(copy, *flags)
     assert len(list(copy.rglob("*.pyc"))) > 2
     assert check_copy(copy) == []
 
 
-def test_byte_code_of_a_moved_copy_is_accepted(copy, tmp_path):
+def test_bytecode_of_a_moved_copy_is_accepted(copy, tmp_path):
     for path in copy.rglob("*.py"):
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(str(path), dfile="elsewhere.py", doraise=True, invalidation_mode=mode)
@@ -113,7 +113,7 @@ def test_each_field_of_the_code_is_compared(copy, changes):
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", importlib.util.MAGIC_NUMBER + bytes(12)])
-def test_what_is_not_byte_code_is_reported(copy, content):
+def test_what_is_not_bytecode_is_reported(copy, content):
     entry = plant(copy, genuine(copy))
     path = copy / "core" / "__pycache__" / f"auth.{TAG}.pyc"
     path.write_bytes(content)
@@ -127,18 +127,18 @@ def test_data_after_the_code_is_reported(copy):
     assert check_copy(copy) == [f"{entry} is not compiled from auth.py"]
 
 
-def test_byte_code_without_a_source_is_reported(copy):
+def test_bytecode_without_a_source_is_reported(copy):
     entry = plant(copy, genuine(copy), name=f"backdoor.{TAG}.pyc")
     assert check_copy(copy) == [f"{entry} is not compiled from backdoor.py"]
 
 
 @pytest.mark.parametrize("name", ["auth.cpython-39.pyc", f"auth.{TAG}.opt-9.pyc", "auth.pyc"])
-def test_byte_code_of_another_python_is_reported(copy, name):
+def test_bytecode_of_another_python_is_reported(copy, name):
     entry = plant(copy, genuine(copy), name=name)
     assert check_copy(copy) == [f"{entry} cannot be checked by this Python"]
 
 
-def test_a_link_to_byte_code_is_reported(copy, tmp_path):
+def test_a_link_to_bytecode_is_reported(copy, tmp_path):
     entry = plant(copy, genuine(copy))
     path = copy / "core" / "__pycache__" / f"auth.{TAG}.pyc"
     path.rename(tmp_path / "elsewhere.pyc")
@@ -146,13 +146,13 @@ def test_a_link_to_byte_code_is_reported(copy, tmp_path):
     assert check_copy(copy) == [f"{entry} is not compiled from auth.py"]
 
 
-def test_a_changed_source_is_reported_without_its_byte_code(copy):
+def test_a_changed_source_is_reported_without_its_bytecode(copy):
     plant(copy, genuine(copy))
     (copy / "core" / "auth.py").write_text(PLANTED)
     assert check_copy(copy) == ["changed: core/auth.py"]
 
 
-def test_byte_code_does_not_prevent_an_update(copy):
+def test_bytecode_does_not_prevent_an_update(copy):
     plant(copy, genuine(copy), name="auth.cpython-39.pyc")
     make_copy(copy, stores=True)
     assert check_copy(copy) == []

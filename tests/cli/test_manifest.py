@@ -39,7 +39,7 @@ def test_each_change_is_named(copy):
     ]
 
 
-def test_modules_beside_byte_code_are_changes(copy):
+def test_modules_beside_bytecode_are_changes(copy):
     cache = copy / "core" / "__pycache__"
     cache.mkdir()
     (cache / "auth.so").touch()
