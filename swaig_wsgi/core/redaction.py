@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-__all__ = ["MASK", "escape_control", "filter_sensitive_headers", "mask_credentials", "redact_url"]
+__all__ = [
+    "MASK",
+    "escape_control",
+    "filter_sensitive_headers",
+    "mask_credentials",
+    "redact_text",
+    "redact_url",
+]
 
 MASK = "****"
 
@@ -42,6 +49,52 @@ _SEPARATOR = re.compile(r"([?&;#])")
 _IN_A_URL = re.compile(r"[/\\:]")
 _NESTED_DEPTH = 3
 
+# In free text. Tokens are looked for everywhere, other secrets in what may be a URL or a query, in
+# pairs of JSON and of Python's repr(), in header fields and after an authentication scheme.
+_TOKEN = re.compile(r"((?:_|%5f){2}token(?:=|%3d))[^&#;\s\"']*", re.IGNORECASE)
+_WORD = re.compile(r"\S+")
+_URL_SIGNS = re.compile(r"[/?&@]")
+_SECRET_SIGNS = re.compile(r"[=@%]")
+# What may follow a URL in a sentence.
+_AFTER_URL = "'\"`)]}>.,:"
+# 'name': in JSON or a dict, 'name', in a tuple, name= in another repr. The quotation marks of a
+# string inside a string have backslashes before them.
+_PAIR_NAME = re.compile(
+    r"(?:(\\{0,8}[\"'])([^\"'\\\s]{1,64})\1[ \t]{0,8}[:,]|\b([A-Za-z_]\w{0,63})=(?=b?\\{0,8}[\"']))"
+    r"[ \t]{0,8}b?"
+)
+_QUOTE = re.compile(r"\\{0,8}[\"']")
+_BARE_VALUE = re.compile(r"[^\s,;}\])\"']*")
+_FIELD = re.compile(
+    r"(?<![\w-])((?:proxy-)?authorization|cookie|[a-z0-9_]{1,32}(?:-[a-z0-9_]{1,32}){1,8})"
+    r"([ \t]{0,8}:)[^\n\"']*",
+    re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(
+    r"\b((?:basic|bearer)[ \t]{1,8})"
+    # Not in prose.
+    r"(?!(?:auth|authentication|authorization|credentials?|realm|scheme|tokens?|and|or)\b)"
+    r"[^\s\"',;]+",
+    re.IGNORECASE,
+)
+#: What takes longest is looking into URLs: parameters in one text, all others are masked.
+_MAX_PARAMETERS = 128
+
+
+class _Escapes(dict[int, str]):
+    """Characters and what they are escaped to, computed when they are first needed."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if not char.isprintable() or char == "\\":
+            char = char.encode("unicode_escape").decode()
+        if len(self) < 4096:
+            self[code] = char
+        return char
+
+
+_ESCAPES = _Escapes()
+
 
 def escape_control(text: str) -> str:
     """Return `text` with every character escaped that could forge or garble a log line.
@@ -51,10 +104,7 @@ def escape_control(text: str) -> str:
     """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    return "".join(
-        char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    return text.translate(_ESCAPES)
 
 
 def _plain(name: str) -> str:
@@ -114,6 +164,78 @@ def redact_url(url: Any) -> str:
     if isinstance(url, (bytes, bytearray)):
         url = bytes(url).decode("utf-8", "backslashreplace")
     return escape_control(_redact(str(url), _NESTED_DEPTH))
+
+
+def redact_text(text: str, max_length: int = 8192) -> str:
+    """Return `text`, such as a log message, without secrets and on one line.
+
+    Masked are tokens and secret parameters of URLs and queries, as by :func:`redact_url`;
+    ``Basic`` and ``Bearer`` credentials; the values of secret names in JSON, in Python's
+    :func:`repr` and in header fields. The work is linear in the length and bounded: what is longer
+    than `max_length` characters is cut, and of very many parameters the last are masked.
+    """
+    rest = len(text) - max_length
+    if rest > 0:
+        text = text[:max_length]
+    text = _mask_pairs(text)
+    text = _FIELD.sub(_mask_field, text)
+    text = _CREDENTIALS.sub(rf"\1{MASK}", text)
+    text = _TOKEN.sub(rf"\1{MASK}", text)
+    safe, end, left = [], 0, _MAX_PARAMETERS
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if not (_URL_SIGNS.search(word) and _SECRET_SIGNS.search(word)):
+            continue
+        left -= len(_SEPARATOR.findall(word)) + 1
+        safe.append(escape_control(text[end : match.start()]))
+        safe.append(_redact_word(word) if left >= 0 else MASK)
+        end = match.end()
+    safe.append(escape_control(text[end:]))
+    if rest > 0:
+        safe.append(f"... ({rest} more characters)")
+    return "".join(safe)
+
+
+def _mask_pairs(text: str) -> str:
+    safe, end = [], 0
+    match = _PAIR_NAME.search(text)
+    while match is not None:
+        after = match.end()
+        if _is_secret_parameter(match[2] or match[3]):
+            safe += [text[end:after], MASK]
+            after = end = _end_of_value(text, after)
+        match = _PAIR_NAME.search(text, after)
+    return "".join(safe) + text[end:]
+
+
+def _end_of_value(text: str, start: int) -> int:
+    """Return where the value of a pair ends; one that has no end lasts to the end of the text."""
+    opening = _QUOTE.match(text, start)
+    if opening is None:
+        if text[start : start + 1] in ("{", "["):
+            return len(text)
+        return _BARE_VALUE.match(text, start).end()  # type: ignore[union-attr]
+    # Quotation marks inside the value have more backslashes before them.
+    closing, position = opening[0], opening.end()
+    while (position := text.find(closing, position)) >= 0:
+        if text[position - 1] != "\\":
+            return position + len(closing)
+        position += len(closing)
+    return len(text)
+
+
+def _mask_field(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]} {MASK}" if _is_secret(_plain(match[1])) else match[0]
+
+
+def _redact_word(word: str) -> str:
+    url = word.rstrip(_AFTER_URL)
+    after = escape_control(word[len(url) :])
+    first, ampersand, rest = url.partition("&")
+    if ampersand and "=" in first and not _URL_SIGNS.search(first):
+        # A query alone: its first name follows no question mark.
+        return redact_url(f"?{first}")[1:] + redact_url(f"&{rest}") + after
+    return redact_url(url) + after
 
 
 def _redact(text: str, depth: int) -> str:

@@ -9,55 +9,73 @@ from typing import Any
 
 from gunicorn import glogging  # type: ignore[import-untyped, unused-ignore]
 
-from ..core.redaction import MASK, escape_control, redact_url
-from ..wsgi import log, set_log_level
+from ..core.redaction import redact_text
+from ..wsgi import log, security_log, set_log_level
 
 _FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 _DATE_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 
-# gunicorn writes whole request lines and URLs into its errors. Tokens are looked for everywhere,
-# other secrets in words that may be URLs or queries.
-_TOKEN = re.compile(r"((?:_|%5f){2}token(?:=|%3d))[^&#;\s\"']*", re.IGNORECASE)
-_WORD = re.compile(r"\S+")
-_URL_SIGNS = re.compile(r"[/?&@]")
-# What may follow a URL in a sentence.
-_AFTER_URL = "'\"`)]}>.,:"
-#: Longer than any request line; what is longer still is masked as a whole.
-_MAX_URL = 8192
+# A malformed request may contain anything, so that only the kind of error is logged, and a length.
+_MALFORMED = re.compile(
+    r"(Invalid request from ip=\S*: |Ignored premature client disconnection\. )"
+    r"(?!\[SSL)([^:'\"]*[:'\"])(.*)",
+    re.DOTALL,
+)
+#: Characters of a traceback; what is in the middle of a longer one is cut.
+_MAX_TRACEBACK = 16_384
+
+
+class RedactingFilter(logging.Filter):
+    """Makes records safe before any handler formats them, whatever clients send.
+
+    Secrets are masked, control characters escaped, and malformed requests left out. Tracebacks
+    become text, whose lines are indented, so that none of them passes for a record.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, and return True."""
+        if getattr(record, "_redacted", False):
+            return True
+        record._redacted = True
+        try:
+            message = record.getMessage()
+        except Exception as error:
+            message = f"{record.msg} (its arguments cannot be formatted: {type(error).__name__})"
+        malformed = _MALFORMED.fullmatch(message)
+        if malformed:
+            start, kind, rest = malformed.groups()
+            message = f"{start}{kind[:-1].rstrip()} ({len(rest)} characters)"
+        record.msg, record.args = redact_text(message), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = _FORMATTER.formatException(record.exc_info)
+        # Other formatters would format it again.
+        record.exc_info = None
+        if record.exc_text:
+            record.exc_text = _indented(record.exc_text)
+        if record.stack_info:
+            record.stack_info = _indented(record.stack_info)
+        return True
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record, whatever clients send: control characters escaped, secrets masked.
-
-    Tracebacks follow in lines of their own, indented, so that no text in them passes for a record.
-    """
+    """One line a record, safe even if the record has passed no :class:`RedactingFilter`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the traceback below it."""
-        # The first handler that formats a record stores the text of its traceback for the others.
         record = copy.copy(record)
-        text = record.exc_text
-        record.exc_text = _indented(text) if text and not record.exc_info else None
+        _FILTER.filter(record)
         return super().format(record)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return the line, with the message made safe."""
-        record.message = _safe(record.message)
-        return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Return the traceback, indented."""
-        return _indented(super().formatException(ei))
-
-    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
-        """Return the stack, indented."""
-        return _indented(super().formatStack(stack_info))
+_FORMATTER = logging.Formatter()
+_FILTER = RedactingFilter()
 
 
 class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
     """gunicorn's logger, with one format and one destination for it and for ``swaig_wsgi``.
 
-    An operator's own logging configuration (``--log-config`` and its kind) is left alone.
+    An operator's own logging configuration (``--log-config`` and its kind) decides on handlers and
+    formats, and on nothing else: records are redacted before.
     """
 
     error_fmt = access_fmt = _FORMAT
@@ -66,6 +84,8 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
     def setup(self, cfg: Any) -> None:
         """Set up the handlers; gunicorn does this at its start and at each reload."""
         super().setup(cfg)
+        for logger in (self.error_log, self.access_log, log, security_log):
+            logger.addFilter(_FILTER)
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
             return
         if cfg.accesslog == cfg.errorlog:
@@ -78,28 +98,8 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         set_log_level(self.loglevel)
 
 
-def _safe(text: str) -> str:
-    text = _TOKEN.sub(rf"\1{MASK}", text)
-    safe, end = [], 0
-    for word in _WORD.finditer(text):
-        safe += [escape_control(text[end : word.start()]), _safe_word(word[0])]
-        end = word.end()
-    return "".join(safe) + escape_control(text[end:])
-
-
-def _safe_word(word: str) -> str:
-    if not _URL_SIGNS.search(word):
-        return escape_control(word)
-    if len(word) > _MAX_URL:
-        return MASK
-    url = word.rstrip(_AFTER_URL)
-    after = escape_control(word[len(url) :])
-    first, ampersand, rest = url.partition("&")
-    if ampersand and "=" in first and not _URL_SIGNS.search(first):
-        # A query alone: its first name follows no question mark.
-        return redact_url(f"?{first}")[1:] + redact_url(f"&{rest}") + after
-    return redact_url(url) + after
-
-
 def _indented(text: str) -> str:
-    return "\n".join(f"    {_safe(line)}" for line in text.splitlines())
+    half = _MAX_TRACEBACK // 2
+    if len(text) > _MAX_TRACEBACK:
+        text = f"{text[:half]}\n...\n{text[-half:]}"
+    return "\n".join(f"    {redact_text(line)}" for line in text.splitlines())

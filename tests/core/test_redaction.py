@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 import unicodedata
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import fastest
 
 from swaig_wsgi.core.redaction import (
     escape_control,
     filter_sensitive_headers,
     mask_credentials,
+    redact_text,
     redact_url,
 )
 
@@ -48,6 +51,11 @@ def test_escaped_text_is_one_printable_line_and_unambiguous(text: str) -> None:
         char if char.isascii() else char.encode("unicode_escape").decode() for char in escaped
     )
     assert ascii_form.encode("ascii").decode("unicode_escape") == text
+
+
+def test_escapes_do_not_depend_on_the_characters_before() -> None:
+    text = "".join(map(chr, range(0x10000)))
+    assert escape_control(text) == "".join(map(escape_control, text))
 
 
 def test_mask_credentials() -> None:
@@ -345,3 +353,99 @@ def test_anything_is_redacted_to_one_line(url: str | bytes) -> None:
 def test_the_work_is_linear_in_the_length(unit: str) -> None:
     # Quadratic work on a line of this length would take minutes.
     assert redact_url("https://u:p" + unit * 40_000).isprintable()
+
+
+# -- free text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nothing of the kind", "nothing of the kind"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: ****"),
+        ("got b'Cookie: a=s3cret; b=c' here", "got b'Cookie: ****' here"),
+        ("X-Api-Key: s3cret", "X-Api-Key: ****"),
+        ("Content-Type: text/html", "Content-Type: text/html"),
+        ("sent Basic dXNlcjpwYXNz, and", "sent Basic ****, and"),
+        ("Bearer letmein", "Bearer ****"),
+        ("neither Basic authentication nor a bearer token", None),
+        ('{"__token": "s3cret", "a": 1}', '{"__token": ****, "a": 1}'),
+        ('{"a": {"pin": 1234}, "b": 2}', '{"a": {"pin": ****}, "b": 2}'),
+        ('{"password":null}', '{"password":****}'),
+        ('{"password": "it\\\\\\"s3cret", "b": 2}', '{"password": ****, "b": 2}'),
+        ('{"password": "s3cret', '{"password": ****'),
+        ('{"token": ["s3cret", "s3cret"]}', '{"token": ****'),
+        ("{'password': 's3cret', 'b': 2}", "{'password': ****, 'b': 2}"),
+        ("{'pw': b's3cret', 'b': 2}", "{'pw': b****, 'b': 2}"),
+        ("[('X-Api-Key', 's3cret'), ('A', 'b')]", "[('X-Api-Key', ****), ('A', 'b')]"),
+        ("User(name='x', password='s3cret')", "User(name='x', password=****)"),
+        ('User(otp="s3cret") f(token=None)', "User(otp=****) f(token=None)"),
+        ("{'password': '', 'b': 's'}", "{'password': ****, 'b': 's'}"),
+        ("agent 'bank': the document", "agent 'bank': the document"),
+        ("GET /?pin=1234&a=1 HTTP/1.1", "GET /?pin=****&a=1 HTTP/1.1"),
+        ("a=1&password=s3cret", "a=1&password=****"),
+        ("__token=s3cret", "__token=****"),
+    ],
+)
+def test_secrets_in_text_are_masked(text: str, expected: str | None) -> None:
+    assert redact_text(text) == (text if expected is None else expected)
+
+
+def test_a_json_body_inside_a_string_is_masked() -> None:
+    body = json.dumps({"function": "pay", "password": 's3"cr\\et', "card_pin": "s3cret"})
+    for text in (body, repr(body), json.dumps(body), repr([json.dumps({"body": body})])):
+        assert "s3" not in redact_text(text)
+        assert "pay" in redact_text(text)
+
+
+@given(st.text(st.sampled_from("\"'\\ab:=,{}[]() \n/?&%@"), max_size=40))
+def test_no_surroundings_reveal_a_secret_in_json(junk: str) -> None:
+    for text in (f'{junk} {{"password": "s3cret"}}', f"{junk} Authorization: Bearer s3cret"):
+        redacted = redact_text(text)
+        assert "s3cret" not in redacted
+        assert redacted.isprintable()
+
+
+def test_long_text_is_cut() -> None:
+    assert redact_text("a" * 20 + " password=s3cret", 20) == "a" * 20 + "... (16 more characters)"
+    assert len(redact_text("a" * 1_000_000)) < 9000
+
+
+def test_the_last_of_many_parameters_are_masked() -> None:
+    text = redact_text("/?a=1 " * 1000)
+    assert text.startswith("/?a=1 /?a=1 ")
+    assert text.endswith(" **** **** ")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "&",
+        "?a=1&",
+        "%25",
+        "@a/ ",
+        "/a ",
+        "//",
+        "a:",
+        "__token=",
+        "a=%2525",
+        "\\",
+        '"',
+        "'a': ",
+        '{"a":',
+        "\n",
+        "\u202e",
+        "\U0001f600",
+        "user[a]=",
+        "a.b=",
+        "Basic ",
+        "a-",
+        "x(a=1&b=2) ",
+        "\\'",
+    ],
+)
+def test_the_work_on_text_is_bounded(unit: str) -> None:
+    text = unit * (500_000 // len(unit))
+    # A few milliseconds. It took seconds.
+    assert fastest(lambda: redact_text(text), enough=0.05) < 0.2

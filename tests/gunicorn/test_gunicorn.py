@@ -318,6 +318,80 @@ def test_each_record_is_one_line_without_tokens(
     assert "RuntimeError: first line" in server.log
 
 
+LOG_CONFIG = """
+[loggers]
+keys=root,ours
+[handlers]
+keys=mine
+[formatters]
+keys=plain
+[logger_root]
+level=DEBUG
+handlers=mine
+[logger_ours]
+qualname=gunicorn.error
+level=DEBUG
+propagate=0
+handlers=mine
+[handler_mine]
+class=StreamHandler
+formatter=plain
+args=(sys.stdout,)
+[formatter_plain]
+format=%(message)s
+"""
+
+
+@pytest.mark.parametrize("kind", ["default", "debug", "log-config", "log-config-json"])
+def test_attack_malformed_requests_reach_no_log(kind: str, gunicorn: Any, directory: Path) -> None:
+    plain = {"format": "%(message)s"}
+    handler = {"class": "logging.StreamHandler", "formatter": "plain"}
+    config = {
+        "version": 1,
+        "formatters": {"plain": plain},
+        "handlers": {"console": handler},
+        "root": {"level": "DEBUG", "handlers": ["console"]},
+        "loggers": {"gunicorn.error": {"level": "DEBUG", "handlers": ["console"]}},
+    }
+    (directory / "log.json").write_text(json.dumps(config))
+    (directory / "log.ini").write_text(LOG_CONFIG)
+    options = {
+        "default": [],
+        "debug": ["--log-level=debug"],
+        "log-config": [f"--log-config={directory / 'log.ini'}"],
+        "log-config-json": [f"--log-config-json={directory / 'log.json'}"],
+    }[kind]
+    # The fixture waits for "Listening at", which every format contains.
+    server = gunicorn("echo:app", *CONFIG, "-w1", *options, cwd=str(directory))
+    start = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    secret = b"c2VjcmV0LXMzY3JldA=="
+    attacks = [
+        start + b"Authorization Basic " + secret + b"\r\n\r\n",
+        start + b"Authorization: Basic\r\n " + secret + b"\r\n\r\n",
+        start + b"Authorization : Basic " + secret + b"\r\n\r\n",
+        start + b"Cookie session=" + secret + b"\r\n\r\n",
+        start + b"X-Api-Key " + secret + b"\r\n\r\n",
+        start + b"X-Api-Key: a\r\n" + secret + b"\r\n\r\n",
+        start + b'{"__token": "' + secret + b'"}\r\n\r\n',
+        start + b"Content-Length: 0\r\n\r\n" + b'{"password": "' + secret + b'"}\r\n\r\n',
+        start + b"Transfer-Encoding: " + secret + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + secret + b"\r\n\r\n",
+        secret + b" / HTTP/1.1\r\n\r\n",
+        b"GET / " + secret + b"\r\n\r\n",
+        start + b"Authorization: Basic " + secret,  # and then the end
+    ]
+    for attack in attacks:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as bad:
+            bad.sendall(attack)
+            bad.shutdown(socket.SHUT_WR)
+            while bad.recv(1000):
+                pass
+    server.wait_for_log("Invalid request from ip=127.0.0.1: Invalid HTTP Header ")
+    assert server.request("GET", "/raise?last", auth=None).status == 500
+    server.wait_for_log("last")
+    assert secret[:10].decode() not in server.log
+
+
 def test_the_default_line_has_no_query(gunicorn: Any) -> None:
     server = gunicorn(APP, *CONFIG, "-w1", "--access-logfile=-")
     server.request("GET", "/ready?secret=of-the-query", auth=None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import sys
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http import errors
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.waiting import fastest
 
-from swaig_wsgi.gunicorn._logger import LineFormatter, Logger
+from swaig_wsgi.gunicorn._logger import LineFormatter, Logger, RedactingFilter
 
 NAMES = ("gunicorn.error", "gunicorn.access", "swaig_wsgi", "swaig_wsgi.security")
 
@@ -112,7 +115,6 @@ def test_tokens_are_masked(text: str, expected: str) -> None:
         ("/x?next=%2Fy%3Fpassword%3Ds3cret", "/x?next=****"),
         ("/x?a=\\&password=s3cret\x1b", "/x?a=\\\\&password=****"),
         ("/x?a=1\x1b", "/x?a=1\\x1b"),
-        (f"/x?{'a' * 9000}&password=s3cret", "****"),
         ("a/b c\\d 50% 1+1=2 f(token=None)", "a/b c\\\\d 50% 1+1=2 f(token=None)"),
     ],
 )
@@ -187,22 +189,99 @@ def test_syslog_lines_keep_their_prefix() -> None:
     assert all(each.endswith("a\\nb") for each in results)
 
 
-def test_an_operators_own_configuration_is_left_alone() -> None:
-    formatter = {"plain": {"format": "%(message)s"}}
-    handlers = {"mine": {"class": "logging.StreamHandler", "formatter": "plain"}}
-    loggers = {"gunicorn.error": {"handlers": ["mine"]}}
-    set_up(
-        logconfig_dict={
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": formatter,
-            "handlers": handlers,
-            "loggers": loggers,
-            "root": {},
-        }
-    )
+@pytest.fixture
+def own_configuration() -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(message)s"}},
+        "handlers": {"mine": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "loggers": {
+            "gunicorn.error": {"handlers": ["mine"]},
+            "swaig_wsgi": {"handlers": ["mine"]},
+        },
+        "root": {},
+    }
+
+
+def test_an_operators_own_configuration_decides_on_handlers_and_formats(
+    own_configuration: dict[str, Any],
+) -> None:
+    set_up(logconfig_dict=own_configuration)
     (handler,) = logging.getLogger("gunicorn.error").handlers
     assert not isinstance(handler.formatter, LineFormatter)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_records_are_redacted_under_an_operators_own_configuration(
+    name: str, own_configuration: dict[str, Any]
+) -> None:
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    set_up(logconfig_dict=own_configuration)
+    logger = logging.getLogger(name)
+    keep = Keep()
+    logger.addHandler(keep)
+    try:
+        logger.error("%s at %s", "/?pin=s3cret", "a\nb", exc_info=raised("/?__token=s3cret"))
+        logger.error("unusable %d", "/?pin=s3cret")
+    finally:
+        logger.removeHandler(keep)
+    first, second = records
+    assert first.getMessage() == "/?pin=**** at a\\nb"
+    assert first.exc_info is None
+    assert "    ValueError: /?__token=****" in logging.Formatter().format(first)
+    assert second.getMessage() == "unusable %d (its arguments cannot be formatted: TypeError)"
+
+
+def test_a_record_is_redacted_once() -> None:
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, "a\\b %s", ("c\\d",), None)
+    for _ in range(3):
+        RedactingFilter().filter(record)
+    assert LineFormatter("%(message)s").format(record) == "a\\\\b c\\\\d"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (errors.InvalidRequestLine("s3cret"), "Invalid HTTP request line (9 characters)"),
+        (errors.InvalidHeader("s3cret: x"), "Invalid HTTP Header (12 characters)"),
+        (errors.InvalidHeaderName("s3cret"), "Invalid HTTP header name (9 characters)"),
+        (errors.ObsoleteFolding("s3cret"), "Obsolete line folding is unacceptable (9 characters)"),
+        (errors.InvalidH2CPreface(b"s3cret: x"), "Expected HTTP/2 connection preface, got b"),
+        (errors.InvalidChunkSize(b"s3cret"), "Invalid chunk size (10 characters)"),
+        (errors.LimitRequestLine(5000, 4094), "Request Line is too large (5000 > 4094)"),
+        (errors.LimitRequestHeaders("max buffer headers"), "max buffer headers"),
+        (ssl.SSLError(1, "[SSL: HTTP_REQUEST] http request"), "[SSL: HTTP_REQUEST] http request"),
+    ],
+)
+def test_of_a_malformed_request_only_kind_and_length_are_logged(
+    error: Exception, expected: str
+) -> None:
+    result = line(f"Invalid request from ip=192.0.2.7: {error}", exc_info=None)
+    assert result.startswith(f"INFO Invalid request from ip=192.0.2.7: {expected}")
+    assert "s3cret" not in result
+
+
+def test_a_long_traceback_is_cut_in_the_middle() -> None:
+    result = line("it failed", exc_info=raised("a\n" * 100_000 + "the end"))
+    assert result.startswith("INFO it failed\n    Traceback ")
+    assert "\n    ...\n" in result
+    assert result.endswith("\n    the end")
+    assert len(result) < 100_000
+
+
+@pytest.mark.parametrize("unit", ["a", "&", "?a=1&", "/a ", "a=/ ", '{"a":', "\\", "\n", "Basic "])
+@pytest.mark.parametrize("length", [8_000, 507_000])
+def test_attack_the_work_on_a_record_is_bounded(unit: str, length: int) -> None:
+    text = unit * (length // len(unit))
+    # A few milliseconds. It took up to 60, and seconds for the longer text.
+    assert fastest(lambda: line("%s", text, exc_info=None), enough=0.03) < 0.1
+    assert fastest(lambda: line("x", exc_info=raised(text)), enough=0.1) < 0.4
 
 
 def test_a_high_level_does_not_silence_the_security_log() -> None:

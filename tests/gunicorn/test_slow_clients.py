@@ -107,7 +107,7 @@ ATTACKS: dict[str, tuple[bool, bool, bytes, bytes]] = {
     ("name", "sources"),
     [*((name, 100) for name in ATTACKS), ("request line", 1), ("tls: half a hello", 1)],
 )
-def test_honest_requests_are_fast_during_an_attack(name: str, sources: int, gunicorn: Any) -> None:
+def test_attack_slow_clients_delay_no_other_client(name: str, sources: int, gunicorn: Any) -> None:
     """Measured beside a server that is not attacked, since the machine may be busy."""
     tls, handshake, first, rest = ATTACKS[name]
     server, control = (gunicorn(APP, *CONFIG, "-w2", **(TLS if tls else {})) for _ in range(2))
