@@ -1,15 +1,17 @@
 """At most once: tools that must not run again when the platform repeats a tool call.
 
 The first tool call claims its key in the store and later stores its result there. While it runs, a
-thread renews the claim by heartbeats. A repeat waits for the result. A claim without a result and
-without heartbeats belongs to a process that died: whether the tool ran is unknown, and it is not
-run again.
+thread renews the claim by heartbeats, each after it has confirmed that the claim is still that of
+its tool call: a store may lose one, because its clock was set or it was restarted. A repeat waits
+for the result. A claim without a result and without heartbeats belongs to a process that died:
+whether the tool ran is unknown, and it is not run again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -73,14 +75,15 @@ class Once:
                 run again within them.
         """
         ttl = max(window + GRACE, lifetime)
+        claim = {"heartbeat": 0, "owner": secrets.token_hex(8)}
         try:
-            if not self._store.add(key, {"heartbeat": 0}, ttl):
+            if not self._store.add(key, claim, ttl):
                 return self._wait(key)
         except StoreError:
             log.exception("at most once: a call could not be claimed")
             return encode_json({"response": UNCLAIMED})
         try:
-            heartbeat = _Heartbeat(self._store, key, ttl)
+            heartbeat = _Heartbeat(self._store, key, claim, ttl)
         except Exception:
             log.exception("at most once: no thread for the heartbeat could be started")
             self._release(key)
@@ -135,8 +138,8 @@ class Once:
 class _Heartbeat:
     """The heartbeats of a running tool call, from their own thread."""
 
-    def __init__(self, store: Store, key: str, ttl: float) -> None:
-        self._store, self._key, self._ttl = store, key, ttl
+    def __init__(self, store: Store, key: str, claim: dict[str, Any], ttl: float) -> None:
+        self._store, self._key, self._claim, self._ttl = store, key, claim, ttl
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swaig-heartbeat", daemon=True)
         self._thread.start()
@@ -147,13 +150,24 @@ class _Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
-        count = 0
         while not self._stopped.wait(HEARTBEAT):
-            count += 1
+            self._claim["heartbeat"] += 1
             try:
-                self._store.set(self._key, {"heartbeat": count}, self._ttl)
+                if not self._renew():
+                    log.error("at most once: a running call lost its claim to another one")
+                    return
             except StoreError:
                 log.warning("at most once: a heartbeat failed", exc_info=True)
+
+    def _renew(self) -> bool:
+        """Renew the claim, or make it again if the store lost it; return whether it is ours."""
+        found = self._store.get(self._key)
+        if found is None:
+            return self._store.add(self._key, self._claim, self._ttl)
+        if found.get("owner") != self._claim["owner"]:
+            return False
+        self._store.set(self._key, self._claim, self._ttl)
+        return True
 
 
 def call_key(agent_name: str, token: ToolToken, arguments: dict[str, Any]) -> str:

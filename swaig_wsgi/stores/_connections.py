@@ -49,8 +49,10 @@ _SCHEMA = (
     " (key BLOB PRIMARY KEY, value TEXT NOT NULL, ends REAL NOT NULL)",
     "CREATE INDEX IF NOT EXISTS swaig_counts_ends ON swaig_counts (ends)",
     "CREATE INDEX IF NOT EXISTS swaig_values_ends ON swaig_values (ends)",
+    "CREATE TABLE IF NOT EXISTS swaig_boots (id TEXT PRIMARY KEY, started REAL NOT NULL)",
 )
-_HAS_SCHEMA = "SELECT count(*) FROM sqlite_master WHERE name = 'swaig_values_ends'"
+_HAS_SCHEMA = "SELECT count(*) FROM sqlite_master WHERE name = 'swaig_boots'"
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Process:
@@ -155,6 +157,34 @@ def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Con
         connection.close()
         raise
     return connection
+
+
+def steady_clock(connection: sqlite3.Connection, deadline: float) -> Callable[[], float]:
+    """Return the clock of an open file: seconds since the epoch, unaffected by changes of the time.
+
+    An administrator or NTP may set the system's time forward, and no claim may expire by that. So
+    this is the time since boot, plus the time of the boot. The file records the latter by the
+    boot's id when it is first used, for all processes, so that the times in it remain comparable
+    after a reboot. On systems other than Linux it is the system's time.
+
+    Raises:
+        sqlite3.Error: the file is damaged, or was locked until the deadline.
+    """
+    try:
+        with open(_BOOT_ID) as file:
+            boot = file.read().strip()
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (AttributeError, OSError):
+        return time.time
+    select = "SELECT started FROM swaig_boots WHERE id = ?"
+    row = retry_while_locked(lambda: connection.execute(select, (boot,)).fetchone(), deadline)
+    if row is None:
+        insert = "INSERT OR IGNORE INTO swaig_boots VALUES (?, ?)"
+        values = (boot, time.time() - now)
+        retry_while_locked(lambda: connection.execute(insert, values), deadline)
+        row = retry_while_locked(lambda: connection.execute(select, (boot,)).fetchone(), deadline)
+    started = row[0]
+    return lambda: started + time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _create_file(path: str) -> None:

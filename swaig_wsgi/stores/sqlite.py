@@ -20,6 +20,7 @@ from ._connections import (
     forget,
     open_connection,
     retry_while_locked,
+    steady_clock,
     this_process,
 )
 
@@ -62,7 +63,8 @@ class SQLiteStore:
         path: the file, created when first used.
         timeout: maximum seconds that a call waits for other threads and processes before it
             raises :class:`StoreError`.
-        clock: returns the time in seconds, the same for all processes.
+        clock: returns the time in seconds, the same for all processes; by default a clock that
+            does not change when the system's time is set.
 
     Raises:
         ValueError: `path` is empty or contains a NUL, or `timeout` is not positive.
@@ -74,11 +76,13 @@ class SQLiteStore:
         path: str | os.PathLike[str] | None = None,
         *,
         timeout: float = 0.25,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         check_seconds("timeout", timeout)
         self._timeout = timeout
-        self._clock = clock
+        # The default clock is chosen with each connection, because the file takes part in it.
+        self._clock = time.time if clock is None else clock
+        self._default_clock = clock is None
         #: Whether only the process that created the store and its forks use the file.
         self.private = path is None
         #: The process that created the store.
@@ -240,6 +244,8 @@ class SQLiteStore:
                 connection = None
         if connection is None:
             connection = open_connection(self.path, self._synchronous, deadline)
+            if self._default_clock:
+                self._clock = steady_clock(connection, deadline)
             process.connections[self._token] = connection
             self._identity = file_identity(self.path)
             self._checked_at = now

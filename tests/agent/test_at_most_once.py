@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.clock import Clock
+from support.waiting import wait_until
 
 from swaig_wsgi.agent import at_most_once as once
 from swaig_wsgi.agent.at_most_once import IN_PROGRESS, NOT_KEPT, UNCLAIMED, UNKNOWN, Once, call_key
 from swaig_wsgi.core.tokens import ToolToken
-from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
+from swaig_wsgi.stores import MemoryStore, RedisStore, SQLiteStore, StoreError
 
 
 class Counted:
@@ -141,6 +143,84 @@ def test_a_running_call_keeps_its_claim_beyond_the_window(
         hold.set()
         first.join(60)
     assert handler.runs == 1
+
+
+@pytest.fixture(params=["memory", "private", "file", "redis"])
+def real_store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Return a store of each kind, with the clock that it has in production."""
+    if request.param == "redis":
+        made: Any = RedisStore(request.getfixturevalue("valkey").url, prefix=f"{tmp_path}:")
+    elif request.param == "memory":
+        made = MemoryStore()
+    else:
+        made = SQLiteStore(tmp_path / "store.db" if request.param == "file" else None)
+    yield made
+    made.close()
+
+
+def running(store: Any, hold: threading.Event) -> tuple[Counted, threading.Thread]:
+    """Return the handler of a call that runs until `hold`, and its thread."""
+    handler = Counted(hold)
+    thread = threading.Thread(target=Once(store).run, args=("once:a", 60, handler))
+    thread.start()
+    assert handler.started.wait(60)
+    return handler, thread
+
+
+def test_attack_a_step_of_the_systems_time_lets_no_call_run_twice(
+    real_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    wall = Clock(time.time())
+    monkeypatch.setattr(time, "time", wall)
+    hold = threading.Event()
+    handler, first = running(real_store, hold)
+    try:
+        for step in (121.0, 100_000.0, -200_000.0):
+            wall.now += step
+            real_store.close()  # The next call opens it as another process would.
+            assert message(Once(real_store).run("once:a", 60, handler)) in (IN_PROGRESS, UNKNOWN)
+    finally:
+        hold.set()
+        first.join(60)
+    for step in (121.0, 100_000.0, -200_000.0):
+        wall.now += step
+        assert message(Once(real_store).run("once:a", 60, handler)) == "Paid."
+    assert handler.runs == 1
+
+
+def test_a_claim_that_the_store_lost_is_made_again(
+    real_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "HEARTBEAT", 0.02)
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    hold = threading.Event()
+    handler, first = running(real_store, hold)
+    try:
+        for _ in range(3):
+            assert real_store.delete("once:a")
+            wait_until(lambda: real_store.get("once:a"))
+            assert message(Once(real_store).run("once:a", 60, handler)) == IN_PROGRESS
+    finally:
+        hold.set()
+        first.join(60)
+    assert handler.runs == 1
+
+
+def test_a_heartbeat_leaves_the_result_of_another_call_alone(
+    real_store: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(once, "HEARTBEAT", 0.02)
+    hold = threading.Event()
+    _, first = running(real_store, hold)
+    try:
+        # A heartbeat that is under way may still write once.
+        other = {"result": '{"response": "Paid by another."}'}
+        wait_until(lambda: real_store.set("once:a", other, 60) or "lost its claim" in caplog.text)
+        assert real_store.get("once:a") == other
+    finally:
+        hold.set()
+        first.join(60)
 
 
 def test_a_repeat_after_an_aborted_handler_returns_unknown(

@@ -219,6 +219,41 @@ def test_calls_run_at_most_once_when_a_worker_is_killed(
     assert json.loads(json.dumps(once.WAIT)) == 5
 
 
+@pytest.mark.parametrize("url", ["", "sqlite:///{}/store.db"], ids=["private", "file"])
+def test_attack_a_step_of_the_systems_time_repeats_no_call(
+    gunicorn: Any, tmp_path: Path, url: str
+) -> None:
+    clock = """
+import os, time
+real = time.time
+time.time = lambda: real() + os.path.getsize(os.environ["STEP"])
+"""
+    (tmp_path / "sitecustomize.py").write_text(clock)
+    (tmp_path / "paying.py").write_text(PROGRAM.replace("once=5", "once=60"))
+    runs, step = tmp_path / "runs", tmp_path / "step"
+    for file in (runs, step):
+        file.touch()
+    server = gunicorn(
+        "paying:app",
+        "--config=python:swaig_wsgi.gunicorn",
+        "--workers=2",
+        cwd=str(tmp_path),
+        PYTHONPATH=str(tmp_path),
+        RUNS=str(runs),
+        STEP=str(step),
+        **({"SWML_STORAGE_URL": url.format(tmp_path)} if url else {}),
+    )
+    document = server.request("POST", "/", {"call_id": "c"}).json
+    web_hook_url = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"][0]["web_hook_url"]
+    path = "/swaig?" + web_hook_url.partition("?")[2]
+    assert server.request("POST", path, call(1)).json["response"] == "Paid."
+    for seconds in (121, 1000):
+        step.write_bytes(b"x" * seconds)
+        for _ in range(4):
+            assert server.request("POST", path, call(1)).json["response"] == "Paid."
+    assert len(runs.read_text().splitlines()) == 1
+
+
 def test_attack_a_call_with_too_many_values_is_not_run(make_agent: Any, client_of: Any) -> None:
     agent = make_agent(settings=Settings(max_request_size=10_000_000))
     runs: list[Any] = []

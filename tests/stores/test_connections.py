@@ -214,7 +214,7 @@ def test_a_new_file_has_the_tables_and_modes_of_a_store(connect, synchronous, nu
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    assert sorted(tables) == [("swaig_counts",), ("swaig_values",)]
+    assert sorted(tables) == [("swaig_boots",), ("swaig_counts",), ("swaig_values",)]
 
 
 def test_an_existing_file_keeps_its_content_and_mode(path, connect):

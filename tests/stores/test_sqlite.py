@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import time
 
 import pytest
 from support.clock import Clock
@@ -665,3 +666,100 @@ def test_an_interrupted_call_leaves_no_lock(path, store, other):
     other.execute("BEGIN IMMEDIATE")
     other.execute("COMMIT")
     assert store.hit("key", HOUR).count == 1
+
+
+class Machine:
+    """A machine that a test boots, and whose time it sets."""
+
+    def __init__(self, directory, monkeypatch):
+        self.boot_id = directory / "boot_id"
+        self.up = 0.0
+        self.wall = 0.0
+        self.boot("one", 1.7e9)
+        monkeypatch.setattr(connections, "_BOOT_ID", str(self.boot_id))
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: self.up)
+        monkeypatch.setattr(time, "time", lambda: self.wall)
+
+    def boot(self, boot_id, wall):
+        self.boot_id.write_text(f"{boot_id}\n")
+        self.up, self.wall = 5.0, wall
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    return Machine(tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=["private", "file"])
+def stores(request, tmp_path, machine):
+    """Return a store, and a function that opens its file in another process."""
+    first = SQLiteStore(tmp_path / "own.db" if request.param == "file" else None)
+    others = []
+
+    def reopen():
+        others.append(SQLiteStore(first.path))
+        return others[-1]
+
+    yield first, reopen
+    for each in (first, *others):
+        each.close()
+
+
+def test_setting_the_systems_time_ends_no_window_and_no_claim(stores, machine):
+    store, reopen = stores
+    store.hit("key", 60)
+    store.add("key", {"a": 1}, 60)
+    for count, step in enumerate((120, 1e6, -2e6), 2):
+        machine.wall += step
+        machine.up += 10
+        assert store.hit("key", 60) == (count, 60 - 10 * (count - 1))
+        assert reopen().get("key") == {"a": 1}
+        assert not reopen().add("key", {"b": 1}, 60)
+    machine.up += 31
+    assert reopen().hit("key", 60).count == 1
+    assert store.add("key", {"b": 1}, 60)
+
+
+def test_windows_and_claims_last_over_a_reboot(stores, machine):
+    store, reopen = stores
+    machine.up = 1e6
+    store.hit("key", 600)
+    store.add("key", {"a": 1}, 600)
+    store.close()
+    machine.boot("two", machine.wall + 300)
+    assert reopen().hit("key", 600) == (2, 300)
+    assert reopen().get("key") == {"a": 1}
+    machine.up += 301
+    assert reopen().hit("key", 600).count == 1
+    assert reopen().get("key") is None
+
+
+def test_a_file_of_an_earlier_release_gets_what_it_lacks(tmp_path, machine):
+    store = SQLiteStore(tmp_path / "own.db")
+    store.hit("key", 60)
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as connection:
+        connection.execute("DROP TABLE swaig_boots")
+    assert store.hit("key", 60).count == 2
+    store.close()
+
+
+def test_without_a_boot_id_the_systems_time_counts(tmp_path, machine):
+    machine.boot_id.unlink()
+    store = SQLiteStore(tmp_path / "own.db")
+    assert [store.hit("key", 60).count for _ in range(2)] == [1, 2]
+    machine.wall += 61
+    assert store.hit("key", 60).count == 1
+    store.close()
+
+
+def test_a_boot_of_another_type_is_a_store_error(tmp_path, machine):
+    store = SQLiteStore(tmp_path / "own.db")
+    store.hit("key", 60)
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as connection, connection:
+        connection.execute("UPDATE swaig_boots SET started = 'text'")
+    for call in calls(store):
+        with pytest.raises(StoreError):
+            call()
+    store.close()
