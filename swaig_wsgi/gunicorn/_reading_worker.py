@@ -307,7 +307,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         self._buffered += conn.size
         return True
 
-    def _advance(self, conn: _Connection, _sock: Any = None) -> None:
+    def _advance(self, conn: _Connection) -> None:
         """Read what has arrived. Called when the connection is ready for it."""
         try:
             if conn.parser is None:
@@ -345,7 +345,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
             self.log.debug("Connection closed: %s", error)
         self._drop(conn)
 
-    def _dispatch(self, conn: _Connection, _sock: Any = None) -> None:
+    def _dispatch(self, conn: _Connection) -> None:
         """Hand a head to a thread, once the client has read enough of the last response.
 
         Otherwise a client that sends requests and reads nothing would block the thread.
@@ -406,7 +406,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         self._lingering[conn] = time.monotonic() + LINGER
         self._watch(conn, selectors.EVENT_READ, self._discard)
 
-    def _discard(self, conn: _Connection, _sock: Any = None) -> None:
+    def _discard(self, conn: _Connection) -> None:
         try:
             size = len(conn.sock.recv(_CHUNK))
         except BlockingIOError:
@@ -456,11 +456,17 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
     # -- bookkeeping
 
     def _watch(self, conn: _Connection, events: int, callback: Any) -> None:
+        data = partial(self._call, conn, callback)
         if conn.events:
-            self.poller.modify(conn.sock, events, partial(callback, conn))
+            self.poller.modify(conn.sock, events, data)
         else:
-            self.poller.register(conn.sock, events, partial(callback, conn))
+            self.poller.register(conn.sock, events, data)
         conn.events = events
+
+    def _call(self, conn: _Connection, callback: Any, _sock: Any) -> None:
+        # An event before this one, of the same select(), may have closed the connection.
+        if conn.events:
+            callback(conn)
 
     def _end_wait(self, conn: _Connection) -> None:
         if conn.events:

@@ -123,6 +123,6 @@ def test_attack_slow_clients_delay_no_other_client(name: str, sources: int, guni
             time.sleep(0.02)
     finally:
         attack.stop()
-    assert statistics.median(attacked) < 0.1 + 2 * statistics.median(usual)
-    assert max(attacked) < 1 + 2 * max(usual)
+    assert statistics.median(attacked) < 0.1 + statistics.median(usual)
+    assert max(attacked) < 1 + max(usual)
     assert "Traceback" not in server.log

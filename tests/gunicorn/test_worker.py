@@ -315,3 +315,24 @@ def test_other_worker_classes_can_be_chosen(gunicorn: Any, name: str) -> None:
     server = gunicorn(APP, *CONFIG, "-w1", f"--worker-class={name}")
     assert server.request("GET", "/health", auth=None).status == 200
     assert "not one of the releases" not in server.log
+
+
+def test_connections_closed_for_others_are_counted_once(gunicorn: Any) -> None:
+    """Many connections that send and are closed at the same time, more than the worker may have."""
+    server = gunicorn(APP, *CONFIG, "-w1", "--worker-connections=32")
+    for _ in range(10):
+        connections = [connect(server.port, False, "127.0.0.2") for _ in range(40)]
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"GET")
+        for connection in connections:
+            connection.close()
+    # If they were counted wrongly, the worker would wait for none of them to end, or forever.
+    with connect(server.port, False) as arriving:
+        arriving.sendall(HEALTH[:-2])
+        assert server.request("GET", "/health", auth=None).status == 200
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_log("Handling signal")
+        arriving.sendall(b"\r\n")
+        assert receive(arriving).status == 200
+    assert server.process.wait(PATIENCE) == 0

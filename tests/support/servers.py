@@ -113,6 +113,12 @@ SERVERS = {
     for kind in (
         _gunicorn_kind("gunicorn-sync", "--worker-class=sync", stalled=2),
         _gunicorn_kind("gunicorn-gthread", "--worker-class=gthread", "--threads=4"),
+        # Our worker class, without the other settings of our configuration.
+        _gunicorn_kind(
+            "gunicorn-swaig",
+            "--worker-class=swaig_wsgi.gunicorn._worker.Worker",
+            "--threads=4",
+        ),
         _gunicorn_kind("gunicorn-gevent", "--worker-class=gevent", stop_by=signal.SIGINT),
         ServerKind(
             "waitress",

@@ -21,6 +21,13 @@ CERTS = Path(__file__).parent.parent / "certs"
 SERVERS = {
     "gthread": ["--worker-class=gthread", "--threads=4"],
     "gevent": ["--worker-class=gevent"],
+    "ours": ["--worker-class=swaig_wsgi.gunicorn._worker.Worker", "--threads=4"],
+    "ours-tls": [
+        "--worker-class=swaig_wsgi.gunicorn._worker.Worker",
+        "--threads=4",
+        f"--certfile={CERTS / 'cert.pem'}",
+        f"--keyfile={CERTS / 'key.pem'}",
+    ],
     "gthread-tls": [
         "--threads=4",
         f"--certfile={CERTS / 'cert.pem'}",
