@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import hashlib
 import hmac
+import http.client
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import PATIENCE
+from support.wsgi import basic
 
 from swaig_wsgi.core.signatures import sign_body
 
@@ -44,6 +50,67 @@ def test_clients_behind_a_trusted_proxy_are_limited_separately(
     assert status_for("192.0.2.8") == 200
     assert status_for("192.0.2.7") == 429
     assert status_for("192.0.2.7", "/health") == 200
+
+
+LIMITED = """
+from swaig_wsgi.middleware import RateLimitMiddleware, TrustedProxyMiddleware
+from swaig_wsgi.stores import MemoryStore
+
+def hello(environ, start_response):
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+
+limited = RateLimitMiddleware(hello, 3, store=MemoryStore(max_keys=512))
+app = TrustedProxyMiddleware(limited, ["127.0.0.1"])
+"""
+
+
+def statuses_for(server: Any, addresses: Iterable[str], path: str = "/") -> list[int]:
+    """Return the status of a request for each client address, over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        found = []
+        for address in addresses:
+            fields = {"X-Forwarded-For": address, "Authorization": basic("demo", "p@ss:w/ö")}
+            connection.request("GET", path, headers=fields)
+            response = connection.getresponse()
+            response.read()
+            found.append(response.status)
+        return found
+
+
+def test_attack_a_48_that_fills_the_memory_store_locks_out_no_other_client(
+    gunicorn: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "limited.py").write_text(LIMITED)
+    server = gunicorn("limited:app", "--threads=2", cwd=str(tmp_path))
+    flood = [f"2001:db8:1:{number:x}::1" for number in range(2000)]
+    assert statuses_for(server, flood).count(200) == 48
+    for other in ("2001:db8:2::1", "2001:db9::1", "192.0.2.1", "64:ff9b::198.51.100.1"):
+        assert statuses_for(server, [other] * 4) == [200] * 3 + [429], other
+    assert statuses_for(server, ["198.51.100.1"]) == [429]
+
+
+def test_attack_a_48_has_sixteen_times_the_limit_in_every_worker(
+    gunicorn: Any, valkey_url: str, tmp_path: Path
+) -> None:
+    for url in (f"sqlite:///{tmp_path}/counts.db", valkey_url):
+        server = gunicorn(
+            APP,
+            "--workers=2",
+            "--threads=2",
+            SWML_STORAGE_URL=url,
+            SWML_TRUSTED_PROXIES="127.0.0.1",
+            SWML_RATE_LIMIT="3",
+            SIGNALWIRE_SWAIG_SECRET="s" * 64,
+        )
+        flood = [f"2001:db8:1:{number:x}::1" for number in range(400)]
+        parts = [flood[start::4] for start in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            found = threads.map(functools.partial(statuses_for, server), parts)
+            assert sum(each.count(200) for each in found) == 48
+        for other in ("2001:db8:2::1", "192.0.2.1"):
+            assert statuses_for(server, [other] * 4) == [200] * 3 + [429], other
 
 
 def cors_fields(response: Any) -> dict[str, str]:

@@ -9,15 +9,18 @@ import hashlib
 import math
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ._validation import check_int, check_match
 
-__all__ = ["Decision", "RateLimit", "bounded_key", "client_key"]
+__all__ = ["Decision", "RateLimit", "bounded_key", "client_key", "site_key", "wider_keys"]
 
 # The largest integer of a structured field (RFC 9651 section 3.3.1).
 _MAX_INTEGER = 999_999_999_999_999
+# A site gets an IPv6 /48 with 65,536 networks of one client each.
+_CLIENTS_PER_SITE = 16
+_WIDER = {"64": (48, 32), "48": (32,)}
 # Longer client keys are replaced by their digest, so that clients cannot choose their length.
 _MAX_KEY = 64
 
@@ -59,6 +62,10 @@ class RateLimit:
         check_int("limit", self.limit, 1, _MAX_INTEGER)
         check_int("window", self.window, 1, _MAX_INTEGER)
         check_match("name", self.name, _NAME, "printable ASCII without quotes and backslashes")
+
+    def for_sites(self) -> RateLimit:
+        """Return the policy for an IPv6 /48: 16 times the limit."""
+        return replace(self, limit=min(self.limit * _CLIENTS_PER_SITE, _MAX_INTEGER))
 
     @property
     def policy_field(self) -> str:
@@ -114,6 +121,30 @@ def _ipv6_key(address: str) -> str:
     if packed.startswith(_EMBEDS_IPV4):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
+
+
+def site_key(key: str) -> str:
+    """Return the /48 of a client key that is an IPv6 /64, or "" for another key."""
+    return next(iter(wider_keys(key)), "") if key.endswith("/64") else ""
+
+
+def wider_keys(key: str) -> tuple[str, ...]:
+    """Return the networks that contain a client, narrowest first.
+
+    They are the /48 and /32 of an IPv6 /64, the /32 of a /48, and the /16 of an IPv4 address;
+    empty for another key.
+    """
+    address, slash, length = key.partition("/")
+    lengths = _WIDER.get(length, ()) if slash else (16,)
+    family = socket.AF_INET6 if slash else socket.AF_INET
+    try:
+        packed = socket.inet_pton(family, address)
+    except (OSError, ValueError):
+        return ()
+    return tuple(
+        socket.inet_ntop(family, packed[: bits // 8].ljust(len(packed), b"\0")) + f"/{bits}"
+        for bits in lengths
+    )
 
 
 def bounded_key(key: str) -> str:

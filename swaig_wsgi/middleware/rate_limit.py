@@ -9,10 +9,10 @@ from typing import Any
 
 from ..core._validation import ArgumentTypeError
 from ..core.paths import path_scope
-from ..core.rate_limit import Decision, RateLimit, bounded_key, client_key
+from ..core.rate_limit import Decision, RateLimit, bounded_key, client_key, site_key
 from ..core.refusals import rate_limited, service_unavailable
 from ..processes import default_store, unshared_variables
-from ..stores._base import Count, Store, StoreError
+from ..stores._base import Store, StoreError
 from ..stores.memory import MemoryStore
 from ..wsgi import log_security, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,6 +47,10 @@ class RateLimitMiddleware:
     Behind a proxy, place ``TrustedProxyMiddleware`` in an outer layer: otherwise all clients have
     the proxy's address and share one limit. Clients without an IP address also share one limit;
     this is logged once, as an error.
+
+    A client with an IPv6 network of its own, whose key is a /64, also counts for its /48, which may
+    make 16 times as many requests. Only requests within the limit of the /64 count there, so that
+    one /64 cannot use up the limit of its neighbors.
 
     A request is counted once: if an equal policy (`limit`, `window`, `name`, `key`) has counted
     it in the same store, or in one at the same location, this layer does nothing.
@@ -97,6 +101,7 @@ class RateLimitMiddleware:
         self.store: Store = default_store() if store is None else store
         self._allow_per_process = allow_per_process
         self.on_store_failure = on_store_failure
+        self._site_policy = self.policy.for_sites()
         self._key = client_address_key if key is None else key
         self._prefix = self.policy.counter_prefix()
         self._policy_header = ("RateLimit-Policy", self.policy.policy_field)
@@ -118,16 +123,18 @@ class RateLimitMiddleware:
         if unshared is not None:
             return refuse(environ, start_response, unshared)
         client = self._client(environ)
-        identity = (*self._identity, client)
-        if identity in environ.get(_COUNTED, ()):
+        if (*self._identity, client) in environ.get(_COUNTED, ()):
             return self.app(environ, start_response)
-        count = self._count(environ, client, identity)
-        if count is None:
+        decision = self._decide(environ, self.policy, client)
+        site = site_key(client)
+        if site and decision is not None and decision.allowed:
+            wider = self._decide(environ, self._site_policy, site)
+            decision = None if wider is None else min(decision, wider)
+        if decision is None:
             if self.on_store_failure == "allow":
                 return self.app(environ, start_response)
             refusal = service_unavailable("rate_limit_unavailable", "store_failed")
             return refuse(environ, start_response, refusal)
-        decision = self.policy.decide(*count)
         if decision.allowed:
             return self.app(environ, self._adding_fields(start_response, decision))
         refusal = rate_limited(decision.reset, self._fields(decision))
@@ -149,8 +156,8 @@ class RateLimitMiddleware:
             )
         return bounded_key(client)
 
-    def _count(self, environ: WSGIEnvironment, client: str, identity: Any) -> Count | None:
-        """Return the count of `client`, or None if the store failed and counting here is off."""
+    def _decide(self, environ: WSGIEnvironment, policy: RateLimit, client: str) -> Decision | None:
+        """Count `client`; return None if the store failed and counting here is off."""
         key = self._prefix + client
         started = self._clock()
         if started >= self._store_disabled_until:
@@ -159,10 +166,10 @@ class RateLimitMiddleware:
             except StoreError as error:
                 self._handle_failure(environ, error, started)
             else:
-                environ[_COUNTED] = (*environ.get(_COUNTED, ()), identity)
-                return count
+                environ[_COUNTED] = (*environ.get(_COUNTED, ()), (*self._identity, client))
+                return policy.decide(*count)
         if self.on_store_failure == "local":
-            return self._local.hit(key, self.policy.window)
+            return policy.decide(*self._local.hit(key, policy.window))
         return None
 
     def _handle_failure(self, environ: WSGIEnvironment, error: StoreError, started: float) -> None:

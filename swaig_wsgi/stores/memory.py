@@ -3,8 +3,14 @@
 A counter is a tuple ``(count, expiry)``: tuples of numbers are not tracked by the garbage
 collector, however many there are. All counters of one window length expire in the order in which
 they started, so one queue per length finds expired ones in O(1). Each new counter removes up to two
-expired ones, which keeps up with any load, and no request pays for all the others. When `max_keys`
-counters are live, new keys share one overflow counter per window length.
+expired ones, which keeps up with any load, and no request pays for all the others.
+
+When `max_keys` counters are live, new clients are rationed by network, so that a flood overflows
+into its own networks (:func:`.core.rate_limit.wider_keys`). Each network then has a counter of its
+new members: clients, or the /48 networks of a /32. The first members get counters of their own. All
+later ones share what the network's counter exceeds the ration by. From 3/2 `max_keys` counters on,
+only networks get new ones, and from 2 `max_keys` on, none do. New clients then share one overflow
+counter per window length, as keys that are not clients do from `max_keys` on.
 
 A value is a tuple ``(JSON text, expiry)``, and each has at least one entry in a heap of expiries
 that is due no later than the value. When an entry is due, :meth:`MemoryStore._expire_value`
@@ -27,6 +33,7 @@ from typing import Any
 
 from ..concurrency import renew_in_children, system_lock
 from ..core._validation import check_int
+from ..core.rate_limit import wider_keys
 from ._base import Count, StoreError, StoreLocation, check_seconds, decode_value, encode_value
 
 __all__ = ["MemoryStore"]
@@ -38,13 +45,15 @@ class MemoryStore:
     """Counters and values for the threads of one process; other processes do not see them.
 
     Memory is bounded, and live entries are never evicted: a flood of new keys cannot reset a
-    counter or undo a claim. When `max_keys` counters are live, new keys share one overflow counter
-    per window length, so a flood of addresses limits itself, and other new clients with it until
-    the window ends. When values reach `max_keys` or `max_bytes`, storing more raises
-    :class:`StoreError`.
+    counter or undo a claim. When `max_keys` counters are live, new clients share the counters of
+    their IPv6 /48 or /32 or their IPv4 /16, except for the first of each (one in 1,024 of
+    `max_keys`, at least 8), so a flood limits itself and its neighbors until the window ends.
+    Other new keys share one counter per window length. When values reach `max_keys` or
+    `max_bytes`, storing more raises :class:`StoreError`.
 
     Args:
-        max_keys: maximum number of live counters, and of live values.
+        max_keys: maximum number of live values, and of live counters before new clients share
+            them; at most twice as many.
         max_bytes: maximum size of all values, in characters of keys and JSON text.
         clock: a monotonic clock, in seconds.
 
@@ -61,6 +70,8 @@ class MemoryStore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_keys = check_int("max_keys", max_keys, 1)
+        #: New keys with counters of their own in each network, while the store is full.
+        self._ration = max(8, max_keys // 1024)
         self._max_bytes = check_int("max_bytes", max_bytes, 1)
         #: The process that created the store.
         self.pid = os.getpid()
@@ -161,12 +172,38 @@ class MemoryStore:
             for other in self._queues.values():
                 self._expire_counters(other, now)
             if len(counters) >= self._max_keys:
-                return self._overflow(window, now)
-        expiry = now + window
+                return self._start_in_a_flood(key, window, now)
+        return self._create(key, window, now)
+
+    def _create(self, key: str, window: float, now: float) -> Count:
         # In this order, so that an interruption leaves no counter that never expires.
-        queue.append((expiry, key))
-        counters[key] = (1, expiry)
+        self._queues[window].append((now + window, key))
+        self._counters[key] = (1, now + window)
         return Count(1, window)
+
+    def _start_in_a_flood(self, key: str, window: float, now: float) -> Count:
+        policy, quote, client = key.rpartition('":')
+        counters = self._counters
+        missing = [key]
+        for network in wider_keys(client):
+            # With the length of the member: a request may count for a /64 and for a /48.
+            wider = f"new{client.partition('/')[2]}:{policy}{quote}{network}"
+            count, expiry = counters.get(wider, _NEVER)
+            if expiry > now:
+                break
+            missing.append(wider)
+        else:
+            if len(missing) == 1 or len(counters) >= 2 * self._max_keys:
+                return self._overflow(window, now)
+            self._create(missing.pop(), window, now)
+            count, expiry = 0, now + window
+        if len(counters) > self._max_keys * 3 // 2:
+            count = max(count, self._ration)
+        counters[wider] = (count + 1, expiry)
+        if count >= self._ration:
+            return Count(count + 1 - self._ration, min(expiry - now, window))
+        # The widest network first, so that an interruption leaves no key without its network.
+        return [self._create(each, window, now) for each in reversed(missing)][-1]
 
     def _expire_counters(self, queue: deque[tuple[float, str]], now: float) -> None:
         for _ in range(2):

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.core.rate_limit import Decision, RateLimit, bounded_key, client_key
+from swaig_wsgi.core.rate_limit import (
+    Decision,
+    RateLimit,
+    bounded_key,
+    client_key,
+    site_key,
+    wider_keys,
+)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "10.0.0.10"])
@@ -50,9 +57,15 @@ def test_no_address_within_a_64_escapes_its_count(prefix, one, other):
         assert len(keys) == 1
 
 
-@given(st.ip_addresses(), st.ip_addresses())
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+ADDRESSES = st.ip_addresses() | st.ip_addresses(network="64:ff9b::/92")
+
+
+@given(ADDRESSES, ADDRESSES)
 def test_only_the_same_client_has_the_same_key(one, other):
     def network(address):
+        if address in NAT64:
+            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if address.version == 6 and address.ipv4_mapped:
             address = address.ipv4_mapped
         return ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False)
@@ -78,6 +91,38 @@ def test_any_text_gives_an_address_or_no_key(address):
     key = client_key(address)
     if key:
         ipaddress.ip_network(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "site", "wider"),
+    [
+        ("2001:db8:1:2::/64", "2001:db8:1::/48", ("2001:db8:1::/48", "2001:db8::/32")),
+        ("2001:db8:1::/48", "", ("2001:db8::/32",)),
+        ("::/64", "::/48", ("::/48", "::/32")),
+        ("192.0.2.1", "", ("192.0.0.0/16",)),
+        ("192.0.2.0/24", "", ()),
+        ("192.0.2.0/64", "", ()),
+        ("2001:db8::/32", "", ()),
+        ("2001:db8::1", "", ()),
+        ("user/64", "", ()),
+        ("\0/64", "", ()),
+        ("", "", ()),
+    ],
+)
+def test_the_networks_of_a_client(key, site, wider):
+    assert (site_key(key), wider_keys(key)) == (site, wider)
+
+
+@given(st.ip_addresses(v=6))
+def test_a_client_lies_in_each_of_its_networks(address):
+    key = client_key(str(address))
+    for wider in wider_keys(key):
+        assert ipaddress.ip_network(key).subnet_of(ipaddress.ip_network(wider))
+
+
+def test_a_site_has_sixteen_times_the_limit():
+    assert RateLimit(60, 10, "x").for_sites() == RateLimit(960, 10, "x")
+    assert RateLimit(999_999_999_999_999).for_sites() == RateLimit(999_999_999_999_999)
 
 
 @given(st.integers(1, 1000), st.integers(1, 2000), st.floats(0, 3600, exclude_min=True))

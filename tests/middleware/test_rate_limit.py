@@ -28,6 +28,50 @@ def clock():
 # The limit
 
 
+def from_networks(limited, numbers, site="2001:db8:1"):
+    """Return the status of a request from each of these /64 networks of a /48."""
+    return [fetch(limited, f"{site}:{number:x}::1").status for number in numbers]
+
+
+def test_attack_all_networks_of_a_48_have_sixteen_times_the_limit(clock):
+    limited = limiter(2, clock=clock)
+    assert from_networks(limited, range(100)) == [200] * 32 + [429] * 68
+    response = fetch(limited, "2001:db8:1:ffff::1")
+    assert response.headers["RateLimit"] == '"default";r=0;t=60'
+    assert response.headers["Retry-After"] == "60"
+    assert from_networks(limited, range(3), "2001:db8:2") == [200] * 3
+    assert statuses(limited, 3) == [200, 200, 429]
+    clock.now += 60
+    assert from_networks(limited, [100, 100, 100]) == [200, 200, 429]
+
+
+def test_attack_one_64_does_not_use_up_the_limit_of_its_neighbors():
+    limited = limiter(2)
+    assert from_networks(limited, [0] * 200) == [200] * 2 + [429] * 198
+    assert from_networks(limited, range(1, 50)) == [200] * 30 + [429] * 19
+
+
+def test_the_lowest_remainder_is_shown():
+    limited = limiter(3)
+    assert from_networks(limited, range(46)) == [200] * 46
+    shown = [fetch(limited, "2001:db8:1:ff::1").headers["RateLimit"] for _ in range(2)]
+    assert shown == ['"default";r=1;t=60', '"default";r=0;t=60']
+
+
+def test_keys_of_ones_own_are_networks_only_if_they_read_like_one():
+    limited = limiter(1, key=lambda environ: f"user {environ['REMOTE_ADDR']}/64")
+    assert from_networks(limited, range(40)) == [200] * 40
+
+
+@pytest.mark.slow
+def test_attack_65536_networks_of_a_48_lock_out_no_other_client():
+    limited = RateLimitMiddleware(application, 3)
+    flood = from_networks(limited, range(65_536))
+    assert flood.count(200) == 48
+    for other in ("2001:db8:2::1", "2001:db9::1", "192.0.2.1", "64:ff9b::198.51.100.1"):
+        assert statuses(limited, 4, address=other) == [200] * 3 + [429], other
+
+
 def test_the_limit_applies_to_a_window_that_starts_with_the_first_request(clock):
     limited = limiter(30, clock=clock)
     assert fetch(limited).status == 200

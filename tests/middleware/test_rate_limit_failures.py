@@ -56,6 +56,20 @@ def test_requests_are_counted_locally_while_the_store_fails(clock, caplog):
     }
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("local", [200] * 16 + [429]), ("allow", [200] * 17), ("deny", [503])]
+)
+def test_a_store_may_fail_between_the_counts_of_client_and_site(clock, mode, expected):
+    class FailingForSites(Flaky):
+        def hit(self, key, window):
+            self.down = key.endswith("/48")
+            return super().hit(key, window)
+
+    limited = limiter(1, FailingForSites(clock), clock, mode)
+    addresses = [f"2001:db8:1:{number:x}::1" for number in range(len(expected))]
+    assert [fetch(limited, address).status for address in addresses] == expected
+
+
 def test_the_local_count_has_the_same_window(clock):
     store = Flaky(clock)
     store.down = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tracemalloc
 
 import pytest
 from support.clock import Clock
 
+from swaig_wsgi.core.rate_limit import RateLimit, client_key
 from swaig_wsgi.stores.memory import MemoryStore
 
 
@@ -62,6 +64,75 @@ def test_at_the_cap_new_keys_share_one_counter(store):
         assert store.hit(f"early{n}", 60).count == 1
     assert [store.hit(f"late{n}", 60).count for n in range(3)] == [1, 2, 3]
     assert store.hit("early0", 60).count == 2
+
+
+def addresses(network, number):
+    """Yield client keys: the first addresses, or IPv6 /64, of a network."""
+    network = ipaddress.ip_network(network)
+    step = 2**64 if network.version == 6 else 1
+    for index in range(number):
+        yield client_key(str(network.network_address + index * step))
+
+
+PREFIX = RateLimit(60).counter_prefix()
+
+
+@pytest.mark.parametrize(
+    ("flood", "neighbors", "others"),
+    [
+        ("2001:db8:1::/48", "2001:db8:1:ff00::/56", ["2001:db8:2::/48", "2001:db9::/48"]),
+        ("2001:db8::/32", "2001:db8:1:ff00::/56", ["2001:db9::/48", "2002::/48"]),
+        ("203.0.0.0/16", "203.0.99.0/24", ["203.1.0.0/24", "198.51.100.0/24"]),
+    ],
+)
+def test_attack_a_flood_overflows_into_its_own_network(flood, neighbors, others):
+    store = MemoryStore(max_keys=1024)
+    clients = [*addresses(flood, 1100), *addresses(neighbors, 200)]
+    if flood.endswith("/32"):
+        clients[:1100] = [f"2001:db8:{number:x}::/64" for number in range(1100)]
+    counts = [store.hit(PREFIX + client, 60).count for client in clients]
+    assert counts[:1024] == [1] * 1024
+    assert counts[-100:] == list(range(counts[-1] - 99, counts[-1] + 1))
+    assert counts[-1] >= 200
+    for network in [*others, "192.0.2.0/24"]:
+        [other] = addresses(network, 1)
+        assert [store.hit(PREFIX + other, 60).count for _ in range(3)] == [1, 2, 3]
+    assert store.hit(PREFIX + clients[0], 60).count == 2
+
+
+def test_in_a_flood_the_first_new_clients_of_a_network_are_counted_separately(clock):
+    store = MemoryStore(max_keys=8192, clock=clock)
+    for client in addresses("2001:db8:1::/48", 8192):
+        store.hit(PREFIX + client, 60)
+    clock.now += 30
+    first = [store.hit(PREFIX + client, 60) for client in addresses("192.0.2.0/24", 8)]
+    assert first == [(1, 60)] * 8
+    clock.now += 1
+    others = [store.hit(PREFIX + client, 60) for client in addresses("192.0.99.0/24", 3)]
+    assert others == [(1, 59), (2, 59), (3, 59)]
+    assert store.hit(PREFIX + "192.0.2.0", 60) == (2, 59)
+    # A /48 of another /32 does not use up the counters of its neighbors.
+    for client in addresses("2001:db9:1::/48", 100):
+        store.hit(PREFIX + client, 60)
+    for number in range(2, 9):
+        assert store.hit(f"{PREFIX}2001:db9:{number}::/64", 60) == (1, 60)
+    assert store.hit(f"{PREFIX}2001:db9:9::/64", 60).count == 1
+    assert store.hit(f"{PREFIX}2001:db9:10::/64", 60).count == 2
+    clock.now += 60
+    assert store.hit(PREFIX + "192.0.99.1", 60) == (1, 60)
+
+
+@pytest.mark.parametrize("max_keys", [1, 2, 4, 100])
+def test_a_flood_from_everywhere_has_bounded_memory(max_keys):
+    store = MemoryStore(max_keys=max_keys)
+    for number in range(5000):
+        store.hit(f"{PREFIX}{number % 250}.{number // 250}.0.1", 60)
+        store.hit(f"{PREFIX}2001:{number:x}::/64", 60)
+        store.hit(f"{PREFIX}2001:{number:x}::/48", 60)
+    assert len(store._counters) <= 2 * max_keys
+    assert sum(map(len, store._queues.values())) <= 2 * max_keys
+    seen = [store.hit(f"{PREFIX}2002:{number:x}::/64", 60).count for number in range(3)]
+    assert seen[1:] == [seen[0] + 1, seen[0] + 2]
 
 
 def test_the_overflow_counter_has_a_window_like_any_other(store, clock):
