@@ -22,12 +22,13 @@ NAMES = ("gunicorn.error", "gunicorn.access", "swaig_wsgi", "swaig_wsgi.security
 @pytest.fixture(autouse=True)
 def _loggers() -> Any:
     loggers = [logging.getLogger(name) for name in NAMES]
-    before = [(each.handlers[:], each.propagate, each.level) for each in loggers]
+    before = [(each.handlers[:], each.filters[:], each.propagate, each.level) for each in loggers]
     yield
-    for each, (handlers, propagate, level) in zip(loggers, before, strict=True):
+    for each, (handlers, filters, propagate, level) in zip(loggers, before, strict=True):
         for handler in {*each.handlers} - {*handlers}:
             handler.close()
         each.handlers[:] = handlers
+        each.filters[:] = filters
         each.propagate, each.level = propagate, level
         each.manager._clear_cache()  # type: ignore[attr-defined]
 
