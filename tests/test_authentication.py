@@ -37,6 +37,7 @@ mounted = {
 }
 protect = handler.middleware(echo, protect=("/api",))
 exempt = handler.middleware(echo, exempt=("/health",))
+below = handler.middleware(echo, exempt=("/static/*",))
 
 
 def app(environ, start_response):
@@ -131,6 +132,21 @@ NOT_EXEMPT = (
     "/health/%2e%2e/swaig",
     "http://a.example/swaig",
 )
+NOT_BELOW = (
+    "/swaig",
+    "/statics",
+    "/static/../swaig",
+    "/static/%2e%2e/swaig",
+    "/static/..%2fswaig",
+    "/static/%252e%252e/swaig",
+    "/static/..%252fswaig",
+    "/static/..;/swaig",
+    "/static/..%3bx/swaig",
+    "/static/..%09/swaig",
+    "/static/x%3f/../../swaig",
+    "/swaig/..%2fstatic/x",
+    "http://a.example/swaig",
+)
 CLAIMS = (
     "SCRIPT_NAME: /health",
     "SCRIPT_NAME: /x",
@@ -152,8 +168,8 @@ def get(server: Any, target: str, claim: str | None) -> Received:
 
 @pytest.mark.parametrize(
     ("app", "targets"),
-    [("protect", PROTECTED), ("exempt", NOT_EXEMPT)],
-    ids=["protect", "exempt"],
+    [("protect", PROTECTED), ("exempt", NOT_EXEMPT), ("below", NOT_BELOW)],
+    ids=["protect", "exempt", "below"],
 )
 def test_no_spelling_of_the_target_bypasses_protect_or_exempt(
     start: Any, server_kind: Any, app: str, targets: tuple[str, ...]

@@ -16,11 +16,10 @@ from ._validation import check_items, check_str
 __all__ = ["PathScope", "path_scope", "remove_dot_segments"]
 
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
-#: A path with one reading: no empty or dot segments, and nothing to decode, strip or cut.
-_PLAIN = re.compile(r"(?:/[^\x00-\x20\x7f%?#;/.][^\x00-\x20\x7f%?#;/]*)+/?|/")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_CUT = re.compile(r"[?#;]")
 _PARAMETERS = re.compile(r";[^/]*")
+#: What other servers and applications decode, strip or cut.
+_UNUSUAL = re.compile(r"[\x00-\x20\x7f%?#;]")
 
 
 def remove_dot_segments(path: str) -> str:
@@ -41,21 +40,22 @@ def remove_dot_segments(path: str) -> str:
 def _readings(path: str) -> tuple[str, ...]:
     """Return every path as which a server or an application might read `path`.
 
-    These are the path itself, percent-decoded once more, stripped of control characters, and cut
-    at ``?``, ``#`` or ``;``, in every combination and normalized in every way.
+    These are the path itself, cut and stripped, percent-decoded once more, and cut and stripped
+    again, all of them normalized in every way.
     """
-    path = path or "/"
-    if _PLAIN.fullmatch(path):
-        return (path,)
-    readings = {path, _CONTROL.sub("", path)}
-    readings |= {unquote(reading, "latin-1") for reading in readings}
-    readings |= {_CONTROL.sub("", reading) for reading in readings}
-    readings |= {
-        cut
-        for reading in readings
-        for cut in (_CUT.split(reading, maxsplit=1)[0], _PARAMETERS.sub("", reading))
-    }
+    if _UNUSUAL.search(path) is None:
+        return _spellings(path)
+    readings = _cuts(path)
+    for reading in list(readings):
+        readings |= _cuts(unquote(reading, "latin-1"))
     return tuple({spelling for reading in readings for spelling in _spellings(reading)})
+
+
+def _cuts(path: str) -> set[str]:
+    """Return `path` with and without control characters, a tail from ``?`` or ``#``, parameters."""
+    whole = {path, _CONTROL.sub("", path)}
+    cut = {text.partition(delimiter)[0] for text in whole for delimiter in "?#;"}
+    return {text for each in whole | cut for text in (each, _PARAMETERS.sub("", each))}
 
 
 def _spellings(path: str) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def _normalized(rooted: str) -> tuple[str, ...]:
 
 def _collapse(path: str) -> str:
     """Return `path` without empty and ``.`` segments; ``..`` stays."""
-    return re.sub(r"/(?:\.?/)+", "/", path)
+    return re.sub(r"(?<=/)\.?/", "", path)
 
 
 @dataclass(frozen=True)
@@ -99,23 +99,29 @@ class PathScope:
 
     Build one with :func:`path_scope`. Both sides are deliberately interpreted in the direction
     that protects more: a path is protected if *any* reading of it is, and exempt only if it equals
-    an exempt path byte for byte.
+    an exempt path byte for byte, or if *every* reading of it is below a path in `exempt_below`.
     """
 
     protect: tuple[str, ...]
     exempt: frozenset[str]
+    exempt_below: tuple[str, ...] = ()
 
     def covers(self, path: str) -> bool:
         """Return whether the request path `path` (a WSGI ``PATH_INFO``) is protected."""
         if path in self.exempt:
             return False
-        if "" in self.protect:
+        if "" in self.protect and not self.exempt_below:
             return True
-        return any(
-            spelling == prefix or spelling.startswith(prefix + "/")
-            for spelling in _readings(path)
-            for prefix in self.protect
-        )
+        # "/" stands for the readings of "", which is below no other path.
+        readings = (path or "/", *_readings(path))
+        for prefix in self.exempt_below:
+            if all(_is_below(reading, prefix) for reading in readings):
+                return False
+        return any(_is_below(reading, prefix) for reading in readings for prefix in self.protect)
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return not prefix or path == prefix or path.startswith(prefix + "/")
 
 
 def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> PathScope:
@@ -124,28 +130,26 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
     Args:
         protect: decoded paths; each covers itself and everything below. ``/api``, ``/api/`` and
             ``/api/*`` mean the same, ``/*`` means every path.
-        exempt: decoded paths to skip, matched exactly.
+        exempt: decoded paths to skip, matched exactly. ``/static/*`` also skips ``/static`` and
+            the paths below it that no server or application reads as another path.
 
     Raises:
         TypeError: a lone string is given for a sequence of patterns, or a pattern is not a string.
-        ValueError: `protect` is empty, so that nothing would be protected; or a pattern does not
-            start with ``/``, contains ``*`` other than as its last segment, an empty, ``.`` or
-            ``..`` segment, or a lone surrogate.
+        ValueError: `protect` is empty or `exempt` contains ``/*``, so that nothing would be
+            protected; or a pattern does not start with ``/``, contains ``*`` other than as its last
+            segment, an empty, ``.`` or ``..`` segment, or a lone surrogate.
     """
-    prefixes = []
-    for pattern in check_items("protect", protect, "('/api/*',)"):
-        path = _wsgi_path(pattern)
-        prefix = path[:-1] if path.endswith("/*") else path
-        if "*" in prefix:
-            raise ValueError(f"path pattern {pattern!r}: '*' may only be the last segment")
-        prefixes.append(prefix.rstrip("/"))
-    if not prefixes:
+    protected = tuple(map(_wsgi_path, check_items("protect", protect, "('/api/*',)")))
+    if not protected:
         raise ValueError("protect is empty: nothing would be protected; ('/*',) means every path")
-    exact = frozenset(map(_wsgi_path, check_items("exempt", exempt, "('/health',)")))
-    for path in exact:
-        if "*" in path:
-            raise ValueError(f"exempt path {path!r} is matched exactly and cannot contain '*'")
-    return PathScope(tuple(prefixes), exact)
+    exempted = tuple(map(_wsgi_path, check_items("exempt", exempt, "('/health',)")))
+    if "/*" in exempted:
+        raise ValueError("exempt contains '/*', every path: nothing would be protected")
+    return PathScope(
+        tuple(path.removesuffix("*").rstrip("/") for path in protected),
+        frozenset(path for path in exempted if not path.endswith("/*")),
+        tuple(path[:-2] for path in exempted if path.endswith("/*")),
+    )
 
 
 def _wsgi_path(pattern: str) -> str:
@@ -155,6 +159,8 @@ def _wsgi_path(pattern: str) -> str:
     # A normalized path has no such segments, so the pattern would protect nothing.
     if "//" in pattern or not {".", ".."}.isdisjoint(pattern.split("/")):
         raise ValueError(f"path pattern {pattern!r} must not contain an empty, '.' or '..' segment")
+    if "*" in pattern.removesuffix("/*"):
+        raise ValueError(f"path pattern {pattern!r}: '*' may only be the last segment")
     try:
         return pattern.encode("utf-8").decode("latin-1")
     except UnicodeEncodeError:

@@ -314,7 +314,7 @@ class AuthMiddleware:
         app: the wrapped application.
         handler: an :class:`AuthHandler` or another :class:`Authenticator`.
         protect: paths to protect, each with everything below it.
-        exempt: paths that skip authentication, matched exactly.
+        exempt: paths that skip authentication, matched exactly unless they end in ``/*``.
         optional: admit requests without any credentials, without an identity. Wrong credentials
             are still refused, and so are requests that a custom validator rejects.
         realm: the realm in ``WWW-Authenticate``.

@@ -31,7 +31,7 @@ class AllowedHostsMiddleware:
         allowed_hosts: ``"a.example"``, ``"*.example"`` (subdomains), ``".example"`` (the domain
             and its subdomains), addresses, ``"*"``; see
             :func:`swaig_wsgi.core.hosts.host_patterns`.
-        exempt: paths that any host may request, compared exactly with ``PATH_INFO``.
+        exempt: paths that any host may request, matched exactly unless they end in ``/*``.
 
     Raises:
         ValueError: a pattern or a path is malformed, or there is no pattern.

@@ -62,7 +62,7 @@ class RateLimitMiddleware:
         store: where to count; by default the store that the parent process shares among its
             workers, else the memory of this process. Rate limits in one store count separately if
             their `limit`, `window` or `name` differ.
-        exempt: paths that are not limited, compared exactly with ``PATH_INFO``.
+        exempt: paths that are not limited, matched exactly unless they end in ``/*``.
         key: a function of `environ` that returns the key under which a client is counted, a
             string. If it depends on a header that clients control, they can evade the limit.
         on_store_failure: if the store fails, "local" counts in this process (each process admits

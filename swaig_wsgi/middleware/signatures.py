@@ -35,7 +35,7 @@ class WebhookSignatureMiddleware:
         signing_key: the platform's signing key, or several during a key rotation.
         base_url: the public URL of the server's root; by default derived from each request.
         protect: paths whose requests must be signed, with everything below them.
-        exempt: paths that skip verification, matched exactly.
+        exempt: paths that skip verification, matched exactly unless they end in ``/*``.
         max_bytes: the maximum size of the body, in bytes.
 
     Raises:

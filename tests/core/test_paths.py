@@ -1,12 +1,22 @@
 import itertools
 import posixpath
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from swaig_wsgi.core.paths import PathScope, path_scope, remove_dot_segments
+
+
+def cut(path):
+    return re.split("[?#;]", path)[0]
+
+
+def uncontrolled(path):
+    return "".join(letter for letter in path if letter > " ")
+
 
 SEGMENTS = ["", ".", "..", "api", "x"]
 
@@ -241,6 +251,58 @@ def test_only_the_exact_path_is_exempt(path):
     assert path_scope(exempt=("/health",)).covers(path)
 
 
+@pytest.mark.parametrize("protect", [("/*",), ("/static",), ("/other", "/static/x")])
+def test_everything_below_an_exempt_path_is_exempt(protect):
+    scope = path_scope(protect, exempt=("/static/*", "/health"))
+    for path in (
+        "/static/x",
+        "/static/x/y",
+        "/static/x/",
+        "/static/x%20y",
+        "/static/x/?a",
+        "/health",
+    ):
+        assert not scope.covers(path)
+    assert scope == PathScope(scope.protect, frozenset({"/health"}), ("/static",))
+
+
+def test_a_path_that_ends_in_a_star_is_exempt_with_everything_below():
+    scope = path_scope(exempt=("/static/*",))
+    assert not scope.covers("/static")
+    assert not scope.covers("/static/")
+    assert not scope.covers("/static//x")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "", "/", "static/x", "/statics", "/Static/x", "//static/x", "/x/../static/x", "/static?x",
+        "/static;/x", "/static%2fx", "/static/..", "/static/../admin", "/static/./../admin",
+        "/static/x/../../admin", "/static//../admin", "/static/%2e%2e/admin",
+        "/static/..%2fadmin", "/static/.\x00./admin", "/static/..;/admin", "/static/..;x=1/admin",
+        "/static/%2e%2e%3b/admin", "/static/x?/../../admin", "/static/..?x", "/static/..%23x",
+        "/\x00static/x", "http://h/static/x", "http:/static/x",
+    ],
+)  # fmt: skip
+def test_attack_no_path_with_another_reading_is_exempt(path):
+    assert path_scope(exempt=("/static/*",)).covers(path)
+    assert path_scope(("/*",), ("/a/*", "/static/*")).covers(path)
+
+
+@given(st.text("/.%2eE5fF3b;?#\x00 as"), st.permutations([unquote, cut, uncontrolled]))
+@example("..%2f", [unquote, cut, uncontrolled])
+@example("..%3b/..", [unquote, cut, uncontrolled])
+def test_attack_every_order_of_reading_finds_what_is_protected(tail, steps):
+    path = reading = "/as/" + tail
+    for step in steps:
+        reading = step(reading)
+    for prefix in ("/as", "/as/as"):
+        if (remove_dot_segments(reading) + "/").startswith(prefix + "/"):
+            assert path_scope((prefix,)).covers(path)
+        else:
+            assert path_scope(exempt=(prefix + "/*",)).covers(path)
+
+
 def test_exempt_wins_over_protect():
     scope = path_scope(("/api",), ("/api/health",))
     assert not scope.covers("/api/health")
@@ -279,7 +341,10 @@ def test_several_patterns_cover_their_union():
         (("/x/../api",), (), "segment"),
         (("/./api",), (), "segment"),
         (("/\ud800",), (), "UTF-8"),
-        (("/*",), ("/health/*",), "exactly"),
+        (("/*",), ("/*",), "every path"),
+        (("/*",), ("/a", "/*/x"), "last segment"),
+        (("/*",), ("/a/*/*",), "last segment"),
+        (("/*",), ("/a*",), "last segment"),
         (("/*",), ("health",), "'health'"),
         (("/*",), ("/health/../swaig",), "segment"),
     ],
