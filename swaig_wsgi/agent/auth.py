@@ -7,7 +7,7 @@ from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.auth import Decision, parse_authorization, parse_basic
-from ..middleware.auth import AuthHandler, AuthRequest
+from ..middleware.auth import AuthHandler, AuthRequest, is_overridden
 from ..wsgi import log
 
 __all__ = ["AgentAuthenticator"]
@@ -30,7 +30,11 @@ class AgentAuthenticator:
         validate: Callable[[], Callable[[str, str], Any] | None],
     ) -> None:
         self._basic = basic
-        self._other = None if other is None or other.is_open else other
+        # An overridden decide() decides by itself, with or without configured credentials.
+        ignored = other is None or (
+            other.is_open and not is_overridden(other, AuthHandler, "decide")
+        )
+        self._other = None if ignored else other
         self._validate = validate
 
     def decide(self, request: AuthRequest) -> Decision:

@@ -73,6 +73,7 @@ _PREFIX = re.compile(r"/[0-9A-Za-z._~!$&'()*+;=:@/-]*")
 _SCHEMES = {"http": "http", "https": "https"}
 
 
+_EMBEDDINGS = (IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16"))
 # Networks that may be trusted whole, however large: no client outside reaches us from them.
 _PRIVATE = tuple(
     map(
@@ -172,14 +173,25 @@ def _check_share(networks: list[Network]) -> None:
 
     The limit holds for their sum: two halves of the address space trust as much as the whole.
     """
+    counted = [*networks, *map(_ipv4_part, networks)]
     for version, size, limit in ((4, 32, 8), (6, 128, 16)):
-        public: list[Any] = [n for n in networks if n.version == version and not _is_private(n)]
+        public: list[Any] = [n for n in counted if n.version == version and not _is_private(n)]
         if sum(n.num_addresses for n in collapse_addresses(public)) > 2 ** (size - limit):
             raise ValueError(
                 f"trusted proxies contain more public addresses than an IPv{version} /{limit}, so "
                 "that clients could forge the whole chain: expected the proxies' own addresses, "
                 "or their number"
             )
+
+
+def _ipv4_part(network: Network) -> Network:
+    """Return the IPv4 network in one of NAT64 (RFC 6052) or 6to4 (RFC 3056), else `network`."""
+    for embedding in _EMBEDDINGS:
+        if isinstance(network, IPv6Network) and network.overlaps(embedding):
+            length = min(max(network.prefixlen - embedding.prefixlen, 0), 32)
+            address = int(network.network_address) >> (96 - embedding.prefixlen)
+            return IPv4Network((address & 0xFFFFFFFF, length), strict=False)
+    return network
 
 
 def _is_private(network: Network) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from swaig_wsgi import AuthHandler
 from swaig_wsgi.agent.auth import AgentAuthenticator
-from swaig_wsgi.core.auth import Decision
+from swaig_wsgi.core.auth import AuthResult, Decision
 from swaig_wsgi.middleware.auth import AuthRequest
 
 
@@ -113,3 +113,17 @@ def test_there_is_one_challenge_for_each_configured_scheme() -> None:
         assert len(authenticator(other).challenges("r")) == 1
     both = authenticator(AuthHandler(bearer_token="tok", api_key="key"))
     assert [challenge.split()[0] for challenge in both.challenges("r")] == ["Basic", "Bearer"]
+
+
+def test_an_overridden_decision_needs_no_configured_credentials() -> None:
+    class ByHeader(AuthHandler):
+        def decide(self, request: Any, *, method: str = "", url: str = "") -> Decision:
+            if request.headers.get("X-Team") == "bank":
+                return Decision(AuthResult("custom"))
+            return Decision(None, "missing_credentials", anonymous=True)
+
+    both = authenticator(ByHeader())
+    result = both.decide(AuthRequest({"X-Team": "bank"})).result
+    assert result is not None
+    assert result.method == "custom"
+    assert both.decide(AuthRequest({})).result is None
