@@ -322,8 +322,9 @@ class Agent:
     def on_function_call(self, name: str, args: dict[str, Any], raw_data: dict[str, Any]) -> Any:
         """Called with each call of the tool `name`, after its token and arguments were checked.
 
-        Returns what its handler returns. ``raw_data["verified_call_id"]`` is the call id of the
-        token; everything else in `raw_data` is unverified.
+        Returns what its handler returns. For a secure tool ``raw_data["call_id"]`` and
+        ``raw_data["verified_call_id"]`` are the call id of the token; a different id in the request
+        is in ``raw_data["unverified_call_id"]``. Everything else in `raw_data` is unverified.
         """
         tool = self.tools.get(name)
         if tool is None or tool.call is None:
@@ -336,8 +337,7 @@ class Agent:
         Args:
             summary: any JSON value: what the AI wrote as JSON (usually a dictionary), else its
                 text, or None without a summary.
-            raw_data: the whole request body. ``raw_data["verified_call_id"]`` is the call id of
-                the token; everything else is unverified.
+            raw_data: the whole request body, with call ids as in :meth:`on_function_call`.
         """
 
     def on_debug_event(self, event: dict[str, Any]) -> Any:

@@ -101,7 +101,11 @@ class Endpoints:
             value = loads_object(body)
         except JSONBodyError as error:
             raise bad_request(f"body is {error.what}") from None
-        value.pop("verified_call_id", None)  # Set only by record_call_id().
+        # Set only by record_call_id().
+        value.pop("verified_call_id", None)
+        for part in (value, value.get("call")):
+            if isinstance(part, dict):
+                part.pop("unverified_call_id", None)
         return value
 
     def _required_body(self, request: Request) -> dict[str, Any]:

@@ -51,8 +51,20 @@ def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None
 
 
 def record_call_id(environ: WSGIEnvironment, body: dict[str, Any], call_id: str) -> None:
-    """Record the verified call id for handlers and for outer layers."""
+    """Record the verified call id for handlers and for outer layers.
+
+    It replaces ``call_id`` and ``call.call_id``, so that a handler cannot act on another call by
+    reading these. A different id of the client becomes ``unverified_call_id`` beside it, and
+    in `body` itself.
+    """
     body["verified_call_id"] = call_id
+    call = body.get("call")
+    for part in (body, call) if isinstance(call, dict) and "call_id" in call else (body,):
+        claimed = part.get("call_id")
+        if claimed and claimed != call_id:
+            part["unverified_call_id"] = claimed
+            body.setdefault("unverified_call_id", claimed)
+        part["call_id"] = call_id
     environ["swaig_wsgi.call_id"] = call_id
 
 

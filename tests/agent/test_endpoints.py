@@ -188,9 +188,56 @@ def test_a_secure_tool_gets_the_verified_call_id(client: Any, calls: list[Any]) 
     assert calls == [("pay", {"amount": 5}, {**body, "verified_call_id": "call-1"})]
 
 
+@pytest.mark.parametrize(
+    ("ids", "seen"),
+    [
+        (
+            {"call_id": "victim", "call": {"call_id": "victim-2", "to": "x"}},
+            {
+                "call_id": "call-1",
+                "unverified_call_id": "victim",
+                "call": {"call_id": "call-1", "unverified_call_id": "victim-2", "to": "x"},
+            },
+        ),
+        (
+            {"call_id": None, "call": {"call_id": "victim", "unverified_call_id": "call-1"}},
+            {
+                "call_id": "call-1",
+                "unverified_call_id": "victim",
+                "call": {"call_id": "call-1", "unverified_call_id": "victim"},
+            },
+        ),
+        (
+            {"call_id": "call-1", "call": {"call_id": ["victim"]}},
+            {
+                "call_id": "call-1",
+                "unverified_call_id": ["victim"],
+                "call": {"call_id": "call-1", "unverified_call_id": ["victim"]},
+            },
+        ),
+        (
+            {"call_id": "", "unverified_call_id": "x", "call": {"to": "x"}},
+            {"call_id": "call-1", "call": {"to": "x"}},
+        ),
+        ({"call_id": "call-1", "call": None}, {"call_id": "call-1", "call": None}),
+    ],
+)
+def test_attack_no_secure_tool_reads_another_calls_id(
+    client: Any, calls: list[Any], ids: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    url = path_of(client.tools(call_id="call-1")["pay"]["web_hook_url"])
+    body = call_of(conversation_id="call-1", **ids)
+    assert client.post(url, body=body).json["response"] == "Paid."
+    (_, _, raw_data) = calls[0]
+    for name in ("function", "argument"):
+        raw_data.pop(name, None)
+    expected = {"conversation_id": "call-1", "verified_call_id": "call-1", **seen}
+    assert raw_data == expected
+
+
 def test_an_open_tool_gets_no_verified_call_id(client: Any, calls: list[Any]) -> None:
-    client.post("/swaig", body=call_of("look", verified_call_id="forged"))
-    assert "verified_call_id" not in calls[0][2]
+    client.post("/swaig", body=call_of("look", verified_call_id="forged", unverified_call_id="x"))
+    assert not {"verified_call_id", "unverified_call_id"} & set(calls[0][2])
 
 
 def test_a_token_may_verify_the_conversation(client: Any, calls: list[Any]) -> None:
