@@ -92,12 +92,12 @@ class SharedState:
         return GeneratedKey(derive_key(self._secret, context), self.pid, self.created_at)
 
     def password(self, name: str) -> str:
-        """Return the password of the agent `name`: 16 hex characters.
+        """Return the password of the agent `name`: 32 hex characters.
 
         The password of one agent reveals nothing about those of others.
         """
         message = name.encode("utf-8", "surrogatepass")
-        return hmac.new(self._password_key, message, hashlib.sha256).hexdigest()[:16]
+        return hmac.new(self._password_key, message, hashlib.sha256).hexdigest()[:32]
 
     def open_store(self) -> SQLiteStore:
         """Return the store, a private SQLite file that the first call creates.
@@ -134,7 +134,7 @@ def generated_key(context: str) -> GeneratedKey:
 
 
 def generated_password(name: str) -> tuple[str, int]:
-    """Return a password of 16 hex characters, and the id of the process that generated it.
+    """Return a password of 32 hex characters, and the id of the process that generated it.
 
     It is the shared one of the agent `name`, else a new one of this process.
     """

@@ -192,7 +192,7 @@ def test_every_worker_accepts_tokens_of_every_worker(
     server = start(*CONFIG, *options, **GENERATED)
     (user, password, source), *others = credentials_in(directory)
     assert source == "generated"
-    assert re.fullmatch("[0-9a-f]{16}", password)
+    assert re.fullmatch("[0-9a-f]{32}", password)
     assert all(other == (user, password, source) for other in others)
     assert len(others) == (0 if options else 3)
     calls = Calls(server, (user, password))

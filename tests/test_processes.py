@@ -58,7 +58,7 @@ def test_without_a_parent_each_process_generates_its_secrets():
     assert len(key.key) == 32
     assert key.pid == os.getpid()
     password, pid = generated_password("bank")
-    assert len(password) == 16
+    assert len(password) == 32
     assert int(password, 16) >= 0
     assert pid == os.getpid()
     assert generated_password("bank")[0] != password
@@ -76,7 +76,7 @@ def test_agents_have_different_keys_and_passwords(shared):
     names = ["bank", "sales", "", "bänk", "\ud800", "bank\0"]
     assert len({generated_key(name).key for name in names}) == len(names)
     assert len({generated_password(name)[0] for name in names}) == len(names)
-    assert all(len(generated_password(name)[0]) == 16 for name in names)
+    assert all(len(generated_password(name)[0]) == 32 for name in names)
 
 
 def test_two_parents_generate_different_secrets(shared):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, overload
 
 from ..concurrency import resolve
 from ..config import Settings
 from ..core._validation import ArgumentTypeError, check_int
 from ..core.auth import resolve_credentials
+from ..core.signatures import signing_keys
 from ..core.tokens import MIN_SECRET_BYTES, derive_key
 from ..core.urls import join_url, parse_base_url, with_credentials
 from ..middleware.auth import AuthHandler, is_overridden
@@ -60,6 +61,8 @@ class Agent:
         record_call: bool = False,
         record_format: str = "mp4",
         record_stereo: bool = True,
+        signature_length: int = 16,
+        signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"name must be a non-empty string, not {name!r}")
@@ -85,7 +88,13 @@ class Agent:
         self.store = default_store(settings.storage_url)
         #: The same, for this agent alone: every key in it carries the agent's name.
         self.own_store = own = ScopedStore(self.store, name)
-        self.sessions = _session_manager(name, settings, secret_key, token_expiry_secs, own)
+        self.sessions = _session_manager(
+            name, settings, secret_key, token_expiry_secs, own, signature_length
+        )
+        #: The key or keys of the platform's webhook signatures; None to not require them.
+        self.signing_key = (
+            settings.signing_key if signing_key is None else signing_keys(signing_key)
+        )
         self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
         self.prompt.add_declared(self.PROMPT_SECTIONS)
         self.ai = AISettings()
@@ -394,6 +403,7 @@ def _session_manager(
     secret_key: str | bytes | None,
     token_expiry_secs: int,
     store: Store,
+    signature_length: int,
 ) -> SessionManager:
     """Return a manager with keys of this agent alone; agents may share the secret."""
     secret = settings.swaig_secret if secret_key is None else secret_key
@@ -410,5 +420,6 @@ def _session_manager(
             derive_key(fallback.encode("utf-8", "surrogatepass"), name)
             for fallback in settings.swaig_secret_fallbacks
         ],
+        signature_length=signature_length,
         store=store,
     )

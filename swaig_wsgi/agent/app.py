@@ -38,6 +38,10 @@ class AgentApp(Agent):
         record_call: whether the document records the call.
         record_format: ``mp4``, ``mp3`` or ``wav``.
         record_stereo: whether each side has its own channel.
+        signature_length: hex characters of the signature in a tool token, 16 to 64; tokens with a
+            shorter signature are rejected.
+        signing_key: the platform's signing key, or several during a key rotation; by default
+            ``SIGNALWIRE_SIGNING_KEY``. If there is one, requests must be signed.
 
     Raises:
         ConfigurationError: a setting is invalid; the message names the variable.

@@ -42,9 +42,9 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
     )
     secret_headers = () if auth is None else (auth.api_key_header,)
     app: WSGIApplication = Endpoints(agent, settings.proxy_url_base, max_body, secret_headers)
-    if settings.signing_key is not None:
+    if agent.signing_key is not None:
         app = WebhookSignatureMiddleware(
-            app, settings.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
+            app, agent.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
         )
     basic = AuthHandler(basic_auth=agent.get_basic_auth_credentials())
     return stack_with_health(

@@ -34,7 +34,11 @@ SECURITY_HEADERS: Headers = (
 #: store them.
 AGENT_HEADERS: Mapping[str, str] = MappingProxyType(
     {
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Content-Security-Policy": (
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        ),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": (
             "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
         ),

@@ -6,9 +6,11 @@ import os
 from typing import Any
 
 import pytest
+from support.wsgi import Client
 
 from swaig_wsgi import AgentApp, Settings
 from swaig_wsgi.agent.stack import unshared_state
+from swaig_wsgi.core.signatures import sign_body
 from swaig_wsgi.stores import SQLiteStore
 
 SECRET, OLDER = "the secret of today", "the secret of yesterday"
@@ -40,6 +42,40 @@ def test_fallback_secrets_verify_tokens_but_never_sign() -> None:
         )
     assert generated.generated
     assert not rotated.generated
+
+
+def test_signatures_of_tokens_may_be_whole() -> None:
+    whole, default = (
+        AgentApp("bank", secret_key=SECRET, **options).sessions
+        for options in ({"signature_length": 64}, {})
+    )
+    token = whole.generate_token("pay", "c")
+    assert len(whole.debug_token(token)["signature"]) == 64
+    assert whole.validate_token("c", "pay", token)
+    assert not whole.validate_token("c", "pay", default.generate_token("pay", "c"))
+    for invalid in (15, 65, "64"):
+        with pytest.raises(ValueError, match="signature_length"):
+            AgentApp("bank", signature_length=invalid)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["k3y", b"k3y", ["0lder", "k3y"]])
+def test_a_signing_key_may_be_an_argument(key: Any) -> None:
+    settings = Settings(signing_key="of the settings")
+    agent = AgentApp("bank", settings=settings, basic_auth=("a", "b"), signing_key=key)
+    client = Client(agent, auth=("a", "b"))
+    url, body = "http://127.0.0.1/", b"{}"
+    for signing_key, status in (("k3y", 200), ("of the settings", 403)):
+        headers = {"X-SignalWire-Sha256-Signature": sign_body(signing_key, url, body)}
+        response = client.post("/", body=body, headers=headers, CONTENT_TYPE="application/json")
+        assert response.status == status
+    assert client.post("/", {}).status == 403
+
+
+@pytest.mark.parametrize("key", ["", b"", [], [""], 5, ["k3y", None]])
+def test_an_invalid_signing_key_is_rejected_without_showing_it(key: Any) -> None:
+    with pytest.raises(ValueError, match="signing key") as caught:
+        AgentApp("bank", signing_key=key)
+    assert "k3y" not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", ["", "short", b"", b"fifteen bytes.."])

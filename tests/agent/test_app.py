@@ -91,7 +91,7 @@ def test_credentials_are_provided_generated_or_from_the_environment(
     assert provided.get_basic_auth_credentials(True) == ("admin", "hunter2", "provided")
     user, password, source = AgentApp("bank").get_basic_auth_credentials(include_source=True)
     assert (user, source) == ("bank", "generated")
-    assert re.fullmatch("[0-9a-f]{16}", password)
+    assert re.fullmatch("[0-9a-f]{32}", password)
     assert AgentApp("bank").get_basic_auth_credentials()[1] != password
     monkeypatch.setenv("SWML_BASIC_AUTH_USER", "env")
     with pytest.raises(ConfigurationError, match="^SWML_BASIC_AUTH_PASSWORD"):
@@ -192,7 +192,7 @@ def test_every_response_carries_the_security_headers(client: Any) -> None:
         assert response.headers["X-Frame-Options"] == "DENY"
         assert response.headers["X-XSS-Protection"] == "1; mode=block"
         assert response.headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
-        policy = "default-src 'none'; frame-ancestors 'none'"
+        policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
         assert response.headers["Content-Security-Policy"] == policy
         assert response.headers["Cache-Control"] == "no-store"
         assert "Permissions-Policy" in response.headers

@@ -24,7 +24,10 @@ def test_the_defaults_are_the_four_of_the_sdk():
 
 def test_the_agents_own_headers():
     headers = dict(security_headers(AGENT_HEADERS))
-    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    assert headers["Content-Security-Policy"] == policy
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-store"
     assert "microphone=()" in headers["Permissions-Policy"]
     assert headers["X-Frame-Options"] == "DENY"
