@@ -148,7 +148,7 @@ def test_the_url_is_computed_on_first_access():
         (HANDLER, {"realm": "日本"}, "realm"),
         (HANDLER, {"protect": ()}, "protect"),
         (HANDLER, {"protect": "/api"}, "sequence"),
-        (HANDLER, {"exempt": ("/health*",)}, "exempt"),
+        (HANDLER, {"exempt": ("/health*",)}, "last segment"),
     ],
 )
 def test_invalid_options_are_rejected(handler, options, named):
