@@ -8,7 +8,10 @@ import functools
 import hashlib
 import hmac
 import http.client
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -278,6 +281,62 @@ def test_attack_forms_with_junk_signatures_need_little_memory(gunicorn: Any) -> 
         body = b"a=" + part * (1_000_000 // len(part))
         assert server.request("POST", "/swaig", body, headers).status == 403
     assert peak_kib() - before < 15_000
+
+
+@pytest.mark.parametrize(
+    "networks", ["0.0.0.0/1,128.0.0.0/1", "10.0.0.1, ::/1, 8000::/1", "64:ff9b::/96", "8.0.0.0/7"]
+)
+def test_attack_no_server_starts_that_trusts_the_address_space(networks: str) -> None:
+    started = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", APP],
+        env={**os.environ, "SWML_TRUSTED_PROXIES": networks},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert started.returncode != 0
+    assert "SWML_TRUSTED_PROXIES" in started.stderr
+    assert "more public addresses than an IPv" in started.stderr
+
+
+ECHO_HOST = """
+from swaig_wsgi.middleware import TrustedProxyMiddleware
+
+def echo(environ, start_response):
+    start_response("200 OK", [("X-Host", environ["HTTP_HOST"])])
+    return []
+
+app = TrustedProxyMiddleware(echo, ["127.0.0.1"])
+"""
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["www.example.com", "[2001:db8::1]", "192.0.2.1"])
+def test_the_default_port_of_a_proxy_is_not_part_of_the_host(
+    gunicorn: Any, tmp_path: Path, scheme: str, host: str
+) -> None:
+    (tmp_path / "echo_host.py").write_text(ECHO_HOST)
+    server = gunicorn("echo_host:app", cwd=str(tmp_path))
+    default, other = ("80", "443") if scheme == "http" else ("443", "80")
+    for port, shown in ((default, host), (other, f"{host}:{other}"), ("8443", f"{host}:8443")):
+        fields = {"X-Forwarded-Proto": scheme, "X-Forwarded-Port": port}
+        for sent in ({"Host": host}, {"Host": f"{host}:8000"}, {"X-Forwarded-Host": host}):
+            response = server.request("GET", "/", headers={**fields, **sent})
+            assert response.headers["X-Host"] == shown, (port, sent)
+
+
+def test_attack_a_request_of_another_site_is_refused(gunicorn: Any) -> None:
+    server = gunicorn(APP, SWML_CSRF_PROTECTION="true", SWML_ALLOWED_HOSTS="127.0.0.1")
+    own = f"http://127.0.0.1:{server.port}"
+    for origin in (None, own, "null", "https://evil.example"):
+        for site in ("cross-site", "same-site", "same-origin", "none", "", None):
+            fields = {"Origin": origin, "Sec-Fetch-Site": site}
+            headers = {name: value for name, value in fields.items() if value is not None}
+            status = server.request("POST", "/", {"call_id": "call-1"}, headers).status
+            own_page = origin in (None, own) and site in ("same-origin", "none", None)
+            assert status == (200 if own_page else 403), headers
+            assert server.request("GET", "/", headers=headers).status == 200
 
 
 def test_an_overridden_credential_check_is_called(serve: Any, tmp_path: Any) -> None:
