@@ -7,7 +7,7 @@ from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
 from ..core.auth import Decision, parse_authorization, parse_basic
-from ..middleware.auth import AuthHandler, AuthRequest, is_overridden
+from ..middleware.auth import AuthHandler, AuthRequest
 from ..wsgi import log
 
 __all__ = ["AgentAuthenticator"]
@@ -18,7 +18,7 @@ class AgentAuthenticator:
 
     Args:
         basic: has the agent's own credentials.
-        other: further methods to accept, or None. If it admits every request, it is ignored.
+        other: further methods to accept, or None. What it admits without any is not admitted.
         validate: returns None, or a function to call with user name and password after they
             matched; the request is refused unless it returns True.
     """
@@ -30,11 +30,7 @@ class AgentAuthenticator:
         validate: Callable[[], Callable[[str, str], Any] | None],
     ) -> None:
         self._basic = basic
-        # An overridden decide() decides by itself, with or without configured credentials.
-        ignored = other is None or (
-            other.is_open and not is_overridden(other, AuthHandler, "decide")
-        )
-        self._other = None if ignored else other
+        self._other = None if other is None or other.is_open else other
         self._validate = validate
 
     def decide(self, request: AuthRequest) -> Decision:
@@ -42,8 +38,11 @@ class AgentAuthenticator:
         decision = self._basic.decide(request)
         if decision.result is None and self._other is not None:
             other = self._other.decide(request)
-            # The handler that found credentials of its kind has the reason.
-            decision = other if other.result or decision.anonymous else decision
+            # "none" is the result of a handler without methods, and no identity.
+            authenticated = other.result is not None and other.result.method != "none"
+            # Without a result, the handler that found credentials of its kind has the reason.
+            if authenticated or (other.result is None and decision.anonymous):
+                decision = other
         if decision.result is not None and decision.result.method == "basic":
             validate = self._validate()
             if validate is not None:

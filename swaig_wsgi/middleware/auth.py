@@ -140,12 +140,13 @@ class AuthHandler:
             _verification(self, "verify_basic_auth", self._basic),
         )
         self._validator = custom_validator
-        # A subclass may override is_open; that must not decide who is admitted.
         unconfigured = self._policy == CredentialPolicy() and custom_validator is None
         self._refuses_all = unconfigured and not allow_unauthenticated
-        #: Whether every request passes, because nothing is configured.
-        self.is_open = unconfigured and allow_unauthenticated
-        if self.is_open:
+        # Private: what a subclass says about itself must not decide who is admitted.
+        self._admits_all = unconfigured and allow_unauthenticated
+        #: Whether every request passes, because nothing is configured and no subclass decides.
+        self.is_open = self._admits_all and not is_overridden(self, AuthHandler, "decide")
+        if self._admits_all:
             log.warning("AuthHandler: no method is configured, so every request passes")
 
     def validate(self, headers: Mapping[str, str], *, method: str = "", url: str = "") -> bool:
@@ -178,7 +179,7 @@ class AuthHandler:
         Args:
             request: an :class:`AuthRequest`; or headers, with `method` and `url` as arguments.
         """
-        if self.is_open:
+        if self._admits_all:
             return Decision(AuthResult("none"))
         if self._refuses_all:
             return Decision(None, "nothing_configured")

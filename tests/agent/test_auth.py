@@ -127,3 +127,15 @@ def test_an_overridden_decision_needs_no_configured_credentials() -> None:
     assert result is not None
     assert result.method == "custom"
     assert both.decide(AuthRequest({})).result is None
+
+
+def test_attack_a_decision_that_admits_every_request_opens_no_agent() -> None:
+    class Delegating(AuthHandler):
+        def decide(self, request: Any, *, method: str = "", url: str = "") -> Decision:
+            return super().decide(request, method=method, url=url)
+
+    both = authenticator(Delegating())
+    for headers in ({}, {"Authorization": "Bearer x"}, basic("bank", "wrong")):
+        assert both.decide(AuthRequest(headers)).result is None
+    assert both.decide(AuthRequest({})).reason == "missing_credentials"
+    assert both.decide(AuthRequest(basic("bank", "pw:ö"))).result is not None
