@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 from .core.cors import parse_origin
 from .core.hosts import host_patterns, parse_host
+from .core.networks import client_networks
 from .core.proxies import MAX_HOPS, trusted_proxies
 from .core.store_urls import check_store_url
 from .core.tokens import MIN_SECRET_BYTES
@@ -123,6 +124,10 @@ def _proxies(value: Any) -> tuple[str, ...] | int:
     return value  # type: ignore[no-any-return]
 
 
+def _clients(value: Any) -> tuple[str, ...]:
+    return tuple(str(network) for network in client_networks(_non_empty(_items(value))))
+
+
 def _secret(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, not {type(value).__name__}")
@@ -142,6 +147,10 @@ def _swaig_secret(value: Any) -> str:
 
 def _secrets(value: Any) -> tuple[str, ...]:
     return tuple(_secret(item) for item in _lines_and_items(value))
+
+
+def _passwords(value: Any) -> tuple[str, ...]:
+    return tuple(_text(item) for item in _lines_and_items(value))
 
 
 def _lines_and_items(value: Any) -> tuple[str, ...]:
@@ -195,6 +204,28 @@ class Settings:
     allow_per_process_state: bool = _variable("SWML_ALLOW_PER_PROCESS_STATE", _boolean, False)
     port: int | None = _variable("PORT", _integer(1, 65535))
     log_level: str | None = _variable("SIGNALWIRE_LOG_LEVEL", _choice(_LOG_LEVELS))
+    #: Earlier passwords of the same user: accepted, but never written into URLs.
+    basic_auth_password_fallbacks: tuple[str, ...] = _variable(
+        "SWML_BASIC_AUTH_PASSWORD_FALLBACKS", _passwords, (), secret=True
+    )
+    #: Failed authentications per minute and client; None or ``0``: unlimited.
+    auth_failure_limit: int | None = _variable("SWML_AUTH_FAILURE_LIMIT", _integer(0, 10**9))
+    #: Addresses and networks of the only clients that are served.
+    allowed_clients: tuple[str, ...] | None = _variable("SWML_ALLOWED_CLIENTS", _clients)
+    #: Refuse requests over plain HTTP; None: only if `ssl_enabled` is set.
+    enforce_https: bool | None = _variable("SWML_ENFORCE_HTTPS", _boolean)
+    #: Send HSTS over https; None: only if `ssl_enabled` or `ssl_domain` is set.
+    use_hsts: bool | None = _variable("SWML_USE_HSTS", _boolean)
+    #: In seconds; ``0`` makes browsers forget the host.
+    hsts_max_age: int | None = _variable("SWML_HSTS_MAX_AGE", _integer(0, 2**31 - 1))
+    #: Earlier signing keys, whose signatures are accepted, too.
+    signing_key_fallbacks: tuple[str, ...] = _variable(
+        "SIGNALWIRE_SIGNING_KEY_FALLBACKS", _passwords, (), secret=True
+    )
+    #: Whether ``/ready`` stays 200 while the store fails.
+    ready_without_store: bool = _variable("SWML_READY_WITHOUT_STORE", _boolean, False)
+    #: Seconds for which a stopping server still accepts requests; read by ``swaig_wsgi.gunicorn``.
+    drain_seconds: int = _variable("SWML_DRAIN_SECONDS", _integer(0, 3600), 0)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -207,8 +238,9 @@ class Settings:
                 except ValueError as error:
                     raise ConfigurationError(f"{each.metadata['variable']}: {error}") from None
             object.__setattr__(self, each.name, value)
-        if self.rate_limit == 0:
-            object.__setattr__(self, "rate_limit", None)
+        for limit in ("rate_limit", "auth_failure_limit"):
+            if getattr(self, limit) == 0:
+                object.__setattr__(self, limit, None)
         if (self.basic_auth_user is None) != (self.basic_auth_password is None):
             names = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
             missing, given = names if self.basic_auth_user is None else names[::-1]

@@ -32,6 +32,12 @@ def test_every_variable_is_read() -> None:
         {
             "SWML_BASIC_AUTH_USER": "admin",
             "SWML_BASIC_AUTH_PASSWORD": "hunter2:ö",
+            "SWML_BASIC_AUTH_PASSWORD_FALLBACKS": "hunter1,hunter0",
+            "SWML_AUTH_FAILURE_LIMIT": "10",
+            "SWML_ALLOWED_CLIENTS": "192.0.2.0/24, 2001:db8::7, ::ffff:198.51.100.7",
+            "SWML_ENFORCE_HTTPS": "yes",
+            "SWML_USE_HSTS": "true",
+            "SWML_HSTS_MAX_AGE": "0",
             "SWML_SSL_ENABLED": "true",
             "SWML_SSL_CERT_PATH": "/etc/ssl/agent.pem",
             "SWML_SSL_KEY_PATH": "/etc/ssl/agent-key.pem",
@@ -48,6 +54,9 @@ def test_every_variable_is_read() -> None:
             "SIGNALWIRE_SWAIG_SECRET": SECRET,
             "SIGNALWIRE_SWAIG_SECRET_FALLBACKS": f"{SECRET}1,{SECRET}2",
             "SIGNALWIRE_SIGNING_KEY": "PSK",
+            "SIGNALWIRE_SIGNING_KEY_FALLBACKS": "PSK-1\nPSK-0",
+            "SWML_READY_WITHOUT_STORE": "true",
+            "SWML_DRAIN_SECONDS": "15",
             "SWML_STORAGE_URL": "memory://",
             "SWML_ALLOW_PER_PROCESS_STATE": "on",
             "PORT": "8080",
@@ -57,6 +66,12 @@ def test_every_variable_is_read() -> None:
     assert settings == Settings(
         basic_auth_user="admin",
         basic_auth_password="hunter2:ö",
+        basic_auth_password_fallbacks=("hunter1", "hunter0"),
+        auth_failure_limit=10,
+        allowed_clients=("192.0.2.0/24", "2001:db8::7/128", "198.51.100.7/32"),
+        enforce_https=True,
+        use_hsts=True,
+        hsts_max_age=0,
         ssl_enabled=True,
         ssl_cert_path="/etc/ssl/agent.pem",
         ssl_key_path="/etc/ssl/agent-key.pem",
@@ -73,6 +88,9 @@ def test_every_variable_is_read() -> None:
         swaig_secret=SECRET,
         swaig_secret_fallbacks=(f"{SECRET}1", f"{SECRET}2"),
         signing_key="PSK",
+        signing_key_fallbacks=("PSK-1", "PSK-0"),
+        ready_without_store=True,
+        drain_seconds=15,
         storage_url="memory://",
         allow_per_process_state=True,
         port=8080,
@@ -89,6 +107,14 @@ def test_an_empty_variable_is_unset(variable: str) -> None:
 INVALID = [
     ("SWML_BASIC_AUTH_USER", "a:b"),
     ("SWML_BASIC_AUTH_PASSWORD", "a\nb"),
+    ("SWML_BASIC_AUTH_PASSWORD_FALLBACKS", "hunter1,s3cret\x00"),
+    ("SWML_AUTH_FAILURE_LIMIT", "-1"),
+    ("SWML_ALLOWED_CLIENTS", ","),
+    ("SWML_ALLOWED_CLIENTS", "agent.example.com"),
+    ("SWML_ALLOWED_CLIENTS", "192.0.2.7/24"),
+    ("SWML_ENFORCE_HTTPS", "always"),
+    ("SWML_USE_HSTS", "31536000"),
+    ("SWML_HSTS_MAX_AGE", "-1"),
     ("SWML_SSL_ENABLED", "ture"),
     ("SWML_SSL_DOMAIN", "https://agent.example.com"),
     ("SWML_SSL_DOMAIN", "agent.example.com:443"),
@@ -116,6 +142,9 @@ INVALID = [
     ("SIGNALWIRE_SWAIG_SECRET", "s3cret"),
     ("SIGNALWIRE_SWAIG_SECRET_FALLBACKS", f"{SECRET},s3cret"),
     ("SIGNALWIRE_SIGNING_KEY", "s3cret\x00"),
+    ("SIGNALWIRE_SIGNING_KEY_FALLBACKS", "PSK,s3cret\x00"),
+    ("SWML_READY_WITHOUT_STORE", "maybe"),
+    ("SWML_DRAIN_SECONDS", "3601"),
     ("SWML_STORAGE_URL", "mysql://user:s3cret@host/"),
     ("SWML_ALLOW_PER_PROCESS_STATE", "y"),
     ("PORT", "65536"),
@@ -146,7 +175,8 @@ def test_csrf_protection_with_any_origin_raises() -> None:
     assert Settings(csrf_protection=True).cors_origins is None
 
 
-def test_a_rate_limit_of_zero_is_unlimited() -> None:
+def test_a_limit_of_zero_is_unlimited() -> None:
+    assert Settings(auth_failure_limit=0).auth_failure_limit is None
     assert Settings.from_env({"SWML_RATE_LIMIT": "0"}).rate_limit is None
 
 
@@ -177,9 +207,11 @@ def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
     assert {field.metadata["variable"] for field in secrets} == {
         "SWML_BASIC_AUTH_USER",
         "SWML_BASIC_AUTH_PASSWORD",
+        "SWML_BASIC_AUTH_PASSWORD_FALLBACKS",
         "SIGNALWIRE_SWAIG_SECRET",
         "SIGNALWIRE_SWAIG_SECRET_FALLBACKS",
         "SIGNALWIRE_SIGNING_KEY",
+        "SIGNALWIRE_SIGNING_KEY_FALLBACKS",
         "SWML_STORAGE_URL",
     }
     values = {"storage_url": "memory://", "swaig_secret_fallbacks": f"{SECRET}1\n{SECRET}2\n"}

@@ -19,10 +19,11 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
-from ._validation import ArgumentTypeError, check_int, check_items
+from ._validation import check_int, check_items
 from .hosts import Address, HostError, parse_host
+from .networks import Network, parse_network
 from .urls import DEFAULT_PORTS
 
 __all__ = [
@@ -42,7 +43,6 @@ __all__ = [
     "trusted_proxies",
 ]
 
-Network = Union[IPv4Network, IPv6Network]
 Values = tuple[Optional[str], ...]
 
 #: The maximum length of a chain: real ones are shorter, and the bound limits the work that a field
@@ -139,33 +139,14 @@ def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
     named = check_items("trusted proxies", value, "('10.0.0.0/8', 'unix'), or their number")
     if not named:
         raise ValueError("no trusted proxies: name their addresses, networks or 'unix'")
-    networks = [_parse_network(entry) for entry in named if entry != "unix"]
+    expected = "an IP address, a network such as '10.0.0.0/8' or 'unix'"
+    networks = [parse_network("trusted proxy", n, expected) for n in named if n != "unix"]
     _check_share(networks)
     return TrustedProxies(
         frozenset(n.network_address for n in networks if n.prefixlen == n.max_prefixlen),
         tuple(n for n in networks if n.prefixlen != n.max_prefixlen),
         "unix" in named,
     )
-
-
-def _parse_network(entry: str) -> Network:
-    example = "an IP address, a network such as '10.0.0.0/8' or 'unix'"
-    expected = f"trusted proxy {entry!r}: expected {example}"
-    if not isinstance(entry, str):
-        raise ArgumentTypeError(expected)
-    if "%" in entry:  # A zone identifier is local to one host.
-        raise ValueError(expected)
-    try:
-        network = ip_network(entry, strict=False)
-    except ValueError:
-        raise ValueError(expected) from None
-    if ip_address(entry.partition("/")[0]) != network.network_address:
-        raise ValueError(f"trusted proxy {entry!r} has host bits set: expected '{network}'")
-    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            network = ip_network(f"{mapped}/{network.prefixlen - 96}")
-    return network
 
 
 def _check_share(networks: list[Network]) -> None:
