@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from ..core._validation import ArgumentTypeError
+
 #: The maximum size of a value, in bytes of JSON text. It bounds what a client that chooses the
 #: members of a value can store under one key.
 MAX_VALUE_BYTES = 65_536
@@ -18,7 +20,10 @@ _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class StoreError(Exception):
-    """A store is unreachable or cannot complete an operation; nothing was changed."""
+    """A store is unreachable or cannot complete an operation.
+
+    Whether anything was changed is unknown: a server may execute an operation whose reply is lost.
+    """
 
 
 class Count(NamedTuple):
@@ -71,6 +76,13 @@ class Store(Protocol):
 
     def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
         """Set `key` if it has no value, and return whether this call set it: a claim."""
+
+    def replace_if(self, key: str, owner: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Replace the value of `key` and its TTL if its member ``"owner"`` is the string `owner`.
+
+        Return whether it was replaced: False if there is no value, it has expired, or its owner
+        is another one. Raise TypeError also if `owner` is not a string.
+        """
 
     def close(self) -> None:
         """Close files and connections. The next operation opens them again."""
@@ -128,6 +140,12 @@ def decode_value(text: str) -> dict[str, Any]:
 def value_too_large() -> ValueError:
     """Return the error for a value longer than :data:`MAX_VALUE_BYTES`."""
     return ValueError(f"a stored value must not be longer than {MAX_VALUE_BYTES} bytes of JSON")
+
+
+def check_owner(owner: str) -> None:
+    """Raise TypeError unless `owner`, an argument of :meth:`Store.replace_if`, is a string."""
+    if not isinstance(owner, str):
+        raise ArgumentTypeError(f"owner must be a string, not {type(owner).__name__}")
 
 
 def check_seconds(name: str, seconds: float) -> None:

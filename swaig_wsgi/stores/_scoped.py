@@ -51,6 +51,10 @@ class ScopedStore:
         """Claim `key`; see :meth:`Store.add`."""
         return self.base.add(self._prefix + key, value, ttl)
 
+    def replace_if(self, key: str, owner: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Replace the value of `owner`; see :meth:`Store.replace_if`."""
+        return self.base.replace_if(self._prefix + key, owner, value, ttl)
+
     def close(self) -> None:
         """Close `base`; see :meth:`Store.close`."""
         self.base.close()

@@ -34,7 +34,15 @@ from typing import Any
 from ..concurrency import renew_in_children, system_lock
 from ..core._validation import check_int
 from ..core.rate_limit import wider_keys
-from ._base import Count, StoreError, StoreLocation, check_seconds, decode_value, encode_value
+from ._base import (
+    Count,
+    StoreError,
+    StoreLocation,
+    check_owner,
+    check_seconds,
+    decode_value,
+    encode_value,
+)
 
 __all__ = ["MemoryStore"]
 
@@ -156,6 +164,19 @@ class MemoryStore:
         with self._value_lock:
             now = self._clock()
             if self._live(key, now) is not None:
+                return False
+            self._put(key, text, ttl, now)
+            return True
+
+    def replace_if(self, key: str, owner: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Replace the value of `owner`; see :meth:`Store.replace_if`. Raise as :meth:`set` does."""
+        check_owner(owner)
+        text = encode_value(value)
+        check_seconds("ttl", ttl)
+        with self._value_lock:
+            now = self._clock()
+            old = self._live(key, now)
+            if old is None or decode_value(old).get("owner") != owner:
                 return False
             self._put(key, text, ttl, now)
             return True

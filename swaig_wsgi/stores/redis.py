@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from ._base import (
     Count,
     StoreError,
     StoreLocation,
+    check_owner,
     check_seconds,
     decode_value,
     encode_members,
@@ -62,6 +64,14 @@ return 1
 """
 _ADD = f"""{_WRITE}
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+write()
+return 1
+"""
+# The last argument is the owner, as JSON text.
+_REPLACE_IF = f"""{_WRITE}
+if redis.call('HGET', KEYS[1], '"owner"') ~= table.remove(ARGV) then return 0 end
+redis.call('HSET', KEYS[1], '', '')
+redis.call('DEL', KEYS[1])
 write()
 return 1
 """
@@ -155,6 +165,7 @@ class RedisStore:
         self._set = client.register_script(_SET)
         self._add = client.register_script(_ADD)
         self._merge = client.register_script(_MERGE)
+        self._replace_if = client.register_script(_REPLACE_IF)
 
     def hit(self, key: str, window: float) -> Count:
         """Count `key` once; see :meth:`Store.hit`."""
@@ -194,6 +205,12 @@ class RedisStore:
         added = self._send(self._add, key, value, ttl)
         return self._wrap_errors(lambda: int(added) > 0)
 
+    def replace_if(self, key: str, owner: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Replace the value of `owner`; see :meth:`Store.replace_if`."""
+        check_owner(owner)
+        replaced = self._send(self._replace_if, key, value, ttl, json.dumps(owner))
+        return self._wrap_errors(lambda: int(replaced) > 0)
+
     def close(self) -> None:
         """Close idle connections; the next call opens one again."""
         self._own_client().connection_pool.disconnect(inuse_connections=False)
@@ -201,11 +218,12 @@ class RedisStore:
     def _key(self, kind: bytes, key: str) -> bytes:
         return self._prefix + kind + key.encode("utf-8", "surrogatepass")
 
-    def _send(self, script: Any, key: str, value: Mapping[str, Any], ttl: float) -> Any:
+    def _send(self, script: Any, key: str, value: Mapping[str, Any], ttl: float, *more: str) -> Any:
         check_seconds("ttl", ttl)
         name, args = self._key(b"v:", key), [str(_milliseconds(ttl))]
         for member in encode_members(value).items():
             args += member
+        args += more
         return self._call(lambda client: script(keys=(name,), args=args, client=client))
 
     def _call(self, work: Callable[[Any], _T]) -> _T:

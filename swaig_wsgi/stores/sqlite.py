@@ -12,7 +12,15 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ._base import Count, StoreError, StoreLocation, check_seconds, decode_value, encode_value
+from ._base import (
+    Count,
+    StoreError,
+    StoreLocation,
+    check_owner,
+    check_seconds,
+    decode_value,
+    encode_value,
+)
 from ._connections import (
     FileID,
     Process,
@@ -177,6 +185,21 @@ class SQLiteStore:
             return True
 
         return self._write(add)
+
+    def replace_if(self, key: str, owner: str, value: Mapping[str, Any], ttl: float) -> bool:
+        """Replace the value of `owner`; see :meth:`Store.replace_if`."""
+        check_owner(owner)
+        check_seconds("ttl", ttl)
+        name, text = _encode_key(key), encode_value(value)
+
+        def replace_if(connection: sqlite3.Connection, now: float) -> bool:
+            old = _live(connection, name, now)
+            if old is None or decode_value(old).get("owner") != owner:
+                return False
+            self._put(connection, name, text, now, ttl)
+            return True
+
+        return self._write(replace_if)
 
     def close(self) -> None:
         """Close this process's connection; the next call opens one again."""

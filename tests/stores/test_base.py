@@ -56,6 +56,15 @@ def nested(depth):
     return {"a": value}
 
 
+def writes(store):
+    """Return the methods that store a value, as functions of key, value and TTL."""
+
+    def replace_if(key, value, ttl):
+        return store.replace_if(key, "owner", value, ttl)
+
+    return store.set, store.merge, store.add, replace_if
+
+
 BAD_VALUES = [
     {"a": math.nan},
     {"a": math.inf},
@@ -93,7 +102,7 @@ def test_rejects_an_invalid_window_or_ttl(store, seconds):
         store.hit("key", seconds)
     assert store.hit("key", HOUR).count == 1
     store.set("key", {"a": 1}, HOUR)
-    for write in (store.set, store.merge, store.add):
+    for write in writes(store):
         with pytest.raises(ValueError, match="ttl"):
             write("key", {"b": 2}, seconds)
     assert store.get("key") == {"a": 1}
@@ -190,6 +199,65 @@ def test_an_empty_value_is_a_claim(store):
     assert store.add("key", {}, HOUR) is False
 
 
+def test_an_owner_replaces_the_value_and_its_ttl(kit):
+    kit.store.add("key", {"owner": "me", "state": 1}, 5)
+    kit.pass_time(4)
+    assert kit.store.replace_if("key", "me", {"owner": "me", "more": []}, HOUR) is True
+    kit.pass_time(HOUR - 1)
+    assert kit.store.get("key") == {"owner": "me", "more": []}
+    assert kit.store.replace_if("key", "me", {"result": 1}, HOUR) is True
+    assert kit.store.replace_if("key", "me", {"owner": "me"}, HOUR) is False
+    kit.pass_time(HOUR - 1)
+    assert kit.store.get("key") == {"result": 1}
+    kit.pass_time(1)
+    assert kit.store.get("key") is None
+
+
+def test_nothing_is_replaced_for_another_owner_or_without_a_value(kit):
+    assert kit.store.replace_if("key", "me", {"owner": "me"}, HOUR) is False
+    assert kit.store.get("key") is None
+    for value in ({}, {"owner": "you"}, {"owner": ["me"]}, {"owner": None}, {"name": "me"}):
+        kit.store.set("key", value, HOUR)
+        assert kit.store.replace_if("key", "me", {"owner": "me"}, 2 * HOUR) is False
+        assert kit.store.get("key") == value
+    kit.store.set("key", {"owner": "me"}, HOUR)
+    kit.pass_time(HOUR)
+    assert kit.store.replace_if("key", "me", {"owner": "me"}, HOUR) is False
+    assert kit.store.get("key") is None
+
+
+@pytest.mark.parametrize("owner", ["", "ü", "\ud800", "nul\0", 'quote"\\', "%s", "o" * 5000])
+def test_an_owner_is_any_string(store, owner):
+    store.set("key", {"owner": owner}, HOUR)
+    assert store.replace_if("key", owner + "x", {}, HOUR) is False
+    assert store.replace_if("key", owner, {"owner": 1}, HOUR) is True
+    assert store.get("key") == {"owner": 1}
+
+
+@pytest.mark.parametrize("owner", [None, 1, True, b"me", ["me"]])
+def test_rejects_an_owner_that_is_not_a_string_and_changes_nothing(store, owner):
+    value = {"owner": None if isinstance(owner, bytes) else owner}
+    store.set("key", value, HOUR)
+    with pytest.raises(TypeError, match="owner must be a string"):
+        store.replace_if("key", owner, {}, HOUR)
+    assert store.get("key") == value
+
+
+def test_one_of_many_threads_takes_over_from_an_owner(store):
+    store.set("key", {"owner": "0"}, HOUR)
+    won = []
+
+    def take_over(index):
+        for number in range(20):
+            new = {"owner": str(number + 1), "by": index}
+            if store.replace_if("key", str(number), new, HOUR):
+                won.append(number)
+
+    in_threads(8, take_over)
+    assert won == sorted(set(won))
+    assert store.get("key")["owner"] == str(len(won))
+
+
 def test_counters_and_values_have_separate_namespaces(store):
     store.hit("key", HOUR)
     assert store.get("key") is None
@@ -211,7 +279,7 @@ def test_changes_of_passed_and_returned_objects_do_not_reach_the_store(store):
 @pytest.mark.parametrize("value", NOT_VALUES)
 def test_rejects_a_value_that_is_not_a_json_object_and_changes_nothing(store, value):
     store.set("key", {"a": 1}, HOUR)
-    for write in (store.set, store.merge, store.add):
+    for write in writes(store):
         with pytest.raises(TypeError):
             write("key", value, HOUR)
         with pytest.raises(TypeError):
@@ -223,7 +291,7 @@ def test_rejects_a_value_that_is_not_a_json_object_and_changes_nothing(store, va
 @pytest.mark.parametrize("value", BAD_VALUES, ids=range(len(BAD_VALUES)))
 def test_rejects_a_value_out_of_bounds_and_changes_nothing(store, value):
     store.set("key", {"a": 1}, HOUR)
-    for write in (store.set, store.merge, store.add):
+    for write in writes(store):
         with pytest.raises(ValueError, match=r"stored value|JSON"):
             write("key", value, HOUR)
         with pytest.raises(ValueError, match=r"stored value|JSON"):

@@ -13,4 +13,5 @@ def calls(store):
         lambda: store.merge("key", {}, HOUR),
         lambda: store.delete("key"),
         lambda: store.add("key", {}, HOUR),
+        lambda: store.replace_if("key", "owner", {}, HOUR),
     ]
