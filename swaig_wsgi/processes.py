@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import mmap
 import os
 import secrets
 import time
@@ -34,6 +35,7 @@ __all__ = [
     "generated_key",
     "generated_password",
     "install",
+    "is_draining",
     "is_shared",
     "unshared_variables",
 ]
@@ -66,7 +68,16 @@ class GeneratedKey(NamedTuple):
 class SharedState:
     """Secrets and a store for all processes that fork from the one that creates this object."""
 
-    __slots__ = ("__weakref__", "_lock", "_password_key", "_secret", "created_at", "pid", "store")
+    __slots__ = (
+        "__weakref__",
+        "_draining",
+        "_lock",
+        "_password_key",
+        "_secret",
+        "created_at",
+        "pid",
+        "store",
+    )
 
     def __init__(self) -> None:
         #: The process that created this object.
@@ -77,6 +88,8 @@ class SharedState:
         self._password_key = secrets.token_bytes(32)
         #: The store; None until :meth:`open_store` is called.
         self.store: SQLiteStore | None = None
+        # An anonymous shared mapping: what the parent writes, running children read.
+        self._draining = mmap.mmap(-1, 1)
         self._lock = system_lock()
         renew_in_children(self)
 
@@ -86,6 +99,15 @@ class SharedState:
 
     def __reduce__(self) -> str:
         raise TypeError("shared state holds secrets and cannot be pickled")
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop, in this process and all that forked from it."""
+        return self._draining[0] != 0
+
+    def start_draining(self) -> None:
+        """Tell all processes that the server is about to stop."""
+        self._draining[0] = 1
 
     def key(self, context: str) -> GeneratedKey:
         """Return the signing key of `context`."""
@@ -126,6 +148,11 @@ def install(state: SharedState | None) -> None:
 def current() -> SharedState | None:
     """Return the state shared by all processes of the parent, or None."""
     return _installed
+
+
+def is_draining() -> bool:
+    """Return whether the server is about to stop and should get no new requests."""
+    return _installed is not None and _installed.draining
 
 
 def generated_key(context: str) -> GeneratedKey:

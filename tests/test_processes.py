@@ -22,6 +22,7 @@ from swaig_wsgi.processes import (
     generated_key,
     generated_password,
     install,
+    is_draining,
     is_shared,
     unshared_variables,
 )
@@ -49,6 +50,30 @@ def in_child(function):
     result = receiver.recv()
     child.join()
     return result
+
+
+def test_children_that_run_already_learn_that_the_server_drains(shared):
+    assert not is_draining()
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def observe():
+        theirs.send(is_draining())
+        theirs.recv()
+        theirs.send(is_draining())
+
+    child = context.Process(target=observe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
+    assert ours.poll(20)
+    assert ours.recv() is False
+    shared.start_draining()
+    assert is_draining()
+    ours.send(None)
+    assert ours.poll(20)
+    assert ours.recv() is True
+    child.join()
 
 
 def test_without_a_parent_each_process_generates_its_secrets():

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS, resolve
 from ..core.refusals import method_not_allowed
+from ..processes import is_draining
 from ..wsgi import log, refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -28,6 +29,8 @@ FIRST_WAIT = 0.1
 
 #: The failure that is reported before the first result.
 STARTING = "starting"
+#: The failure that is reported while the server is about to stop.
+DRAINING = "draining"
 
 #: In ``environ``: the failed checks, for :func:`readiness_details`.
 _FAILURES = "swaig_wsgi.readiness_failures"
@@ -71,7 +74,7 @@ class HealthEndpoints:
             return refuse(environ, start_response, method_not_allowed(["GET", "HEAD"]))
         if path in self._health:
             return respond_json(environ, start_response, 200, {"status": "ok"})
-        failures = self._failures()
+        failures = (DRAINING,) if is_draining() else self._failures()
         if not failures:
             return respond_json(environ, start_response, 200, {"status": "ready"})
         if self._details and "HTTP_AUTHORIZATION" in environ:

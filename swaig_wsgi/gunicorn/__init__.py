@@ -22,6 +22,7 @@ from typing import Any
 from .. import processes
 from ..config import ConfigurationError, Settings
 from ..tls import SslConfig
+from . import _drain
 
 __all__ = [
     "access_log_format",
@@ -141,6 +142,7 @@ def on_starting(server: Any) -> None:
             server.pidfile.unlink()
         sys.exit(1)
     server.handle_hup = functools.partial(_handle_hup, server, server.handle_hup)
+    _drain.install(server, _settings.drain_seconds)
 
 
 def on_reload(server: Any) -> None:

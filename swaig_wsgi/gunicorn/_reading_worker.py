@@ -45,7 +45,9 @@ from gunicorn.workers import gthread  # type: ignore[import-untyped, unused-igno
 from ..config import Settings
 from ..core.proxies import TrustedProxies, trusted_proxies
 from ..core.rate_limit import client_key
+from ..processes import is_draining
 from ..wsgi import SERVER_LINGERS
+from . import _drain
 
 __all__ = ["Worker"]
 
@@ -270,6 +272,24 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
             self._start_http1(conn)
         self._wait(conn)
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Start or stop accepting. A worker that ends closes its listening sockets at once.
+
+        The kernel resets the connections in the queue when the last process closes the socket.
+        If no other process is going to accept them, each worker accepts what is queued first.
+        """
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        if _drain.empties_queue():
+            for listener in self.sockets:
+                for _ in range(self.worker_connections):
+                    if not _has_events(listener, select.POLLIN):
+                        break
+                    self.accept(listener)
+        for listener in self.sockets:
+            listener.close()
+
     def _start_http1(self, conn: _Connection) -> None:
         conn.initialized = conn.data_ready = True
         conn.parser = _Parser(self.cfg, conn.sock, conn.client)
@@ -350,7 +370,8 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
 
         Otherwise a client that sends requests and reads nothing would block the thread.
         """
-        if conn.served and not _is_writable(conn.sock):
+        # Writable: a small response can be sent without blocking.
+        if conn.served and not _has_events(conn.sock, select.POLLOUT):
             self._watch(conn, selectors.EVENT_WRITE, self._dispatch)
             return
         self._end_wait(conn)
@@ -362,6 +383,12 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
             return super().handle(conn)
         except _IncompleteHead:
             return _INCOMPLETE
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Serve a request. Called in a thread; while draining, it is the connection's last."""
+        if is_draining():
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """Return whether the connection can be kept. gunicorn waits 5 seconds for unread bodies."""
@@ -491,8 +518,8 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         conn.close()
 
 
-def _is_writable(client_sock: Any) -> bool:
-    """Return whether a small response can be sent without blocking."""
+def _has_events(polled: Any, events: int) -> bool:
+    """Return whether a socket is ready now for some of `events`."""
     poll = select.poll()
-    poll.register(client_sock, select.POLLOUT)
+    poll.register(polled, events)
     return bool(poll.poll(0))

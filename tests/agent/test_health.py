@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from swaig_wsgi.agent import health
 from swaig_wsgi.agent.health import HealthEndpoints, Readiness, readiness_details
+from swaig_wsgi.processes import SharedState, install
 
 
 def client(route: str = "", failures: tuple[str, ...] = (), details: bool = True) -> Client:
@@ -47,6 +48,21 @@ def test_failed_checks_are_listed_only_with_credentials() -> None:
     assert json.loads(result.body) == {"status": "not ready", "failed": ["store"]}
     result = client(failures=("store",), details=False).get("/ready", **options)
     assert (result.status, result.json) == (503, {"status": "not ready"})
+
+
+def test_ready_is_503_as_soon_as_the_server_drains() -> None:
+    state = SharedState()
+    install(state)
+    try:
+        assert client().get("/ready").status == 200
+        state.start_draining()
+        assert client().get("/ready").status == 503
+        options = {"headers": {"Authorization": "Basic x"}}
+        result = client().get("/ready", **options)
+        assert json.loads(result.body) == {"status": "not ready", "failed": ["draining"]}
+        assert client().get("/health").status == 200
+    finally:
+        install(None)
 
 
 def test_readiness_is_evaluated_once_per_request() -> None:
