@@ -118,7 +118,8 @@ from swaig_wsgi import Settings, harden
 
 django.setup()
 bare = get_wsgi_application()
-four = {"X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection", "Referrer-Policy"}
+added = {"X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection", "Referrer-Policy"}
+added.add("X-Request-Id")
 pages = ("/", "/stream", "/form", "/nowhere", "/broken")
 
 def look(app):
@@ -131,15 +132,15 @@ for (status, headers, body), (before, headers_before, body_before) in zip(
 ):
     assert status == before, (status, before)
     assert len(body) == len(body_before)
-    assert headers.keys() - headers_before.keys() <= four
-    assert four <= headers.keys()
+    assert headers.keys() - headers_before.keys() <= added
+    assert added <= headers.keys()
     for name in headers_before.keys() - {"Set-Cookie"}:
         assert headers[name] == headers_before[name]
 print("untouched")
 """
 
 
-def test_harden_adds_only_the_security_headers() -> None:
+def test_harden_adds_only_the_request_id_and_the_security_headers() -> None:
     code = "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'project.settings'\n" + BESIDE
     assert "untouched" in run("-c", code)
 
@@ -152,7 +153,7 @@ def test_the_development_server_serves_the_hardened_application() -> None:
         "assert get_internal_wsgi_application() is application\n"
         "print(type(application).__name__)\n"
     )
-    assert "SecurityHeadersMiddleware" in run("-c", code)
+    assert "RequestIDMiddleware" in run("-c", code)
 
 
 def test_sessions_forms_uploads_streams_and_errors_work(serve: Any) -> None:

@@ -69,12 +69,12 @@ def fetch_pages(client: Any) -> list[tuple[int, dict[str, str], bytes]]:
     return [(response.status_code, dict(response.headers), response.data) for response in responses]
 
 
-def test_harden_adds_only_the_security_headers(modules: Any) -> None:
+def test_harden_adds_only_the_request_id_and_the_security_headers(modules: Any) -> None:
     bare = fetch_pages(modules("pages").app.test_client())
     hardened = fetch_pages(modules("app").app.test_client())
     for (status, headers, body), (before, headers_before, body_before) in zip(hardened, bare):
         assert (status, body) == (before, body_before)
-        assert headers.keys() - headers_before.keys() == FOUR.keys()
+        assert headers.keys() - headers_before.keys() == {*FOUR, "X-Request-Id"}
         cookie = "Set-Cookie"
         kept = {name: headers[name] for name in headers_before if name != cookie}
         assert kept == {name: headers_before[name] for name in headers_before if name != cookie}

@@ -59,6 +59,8 @@ class AgentApp(Agent):
         self._application = agent_stack(self, self._auth, self.readiness)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Before all layers, so that the records of every refusal name the agent.
+        environ["swaig_wsgi.agent"] = self.name
         return self._application(environ, start_response)
 
     def move(self, route: str) -> None:

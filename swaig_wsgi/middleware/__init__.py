@@ -8,6 +8,7 @@ from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
+from .request_id import RequestIDMiddleware
 from .signatures import WebhookSignatureMiddleware
 from .tokens import ToolTokenMiddleware
 
@@ -19,6 +20,7 @@ __all__ = [
     "CORSMiddleware",
     "HSTSMiddleware",
     "RateLimitMiddleware",
+    "RequestIDMiddleware",
     "SecurityHeadersMiddleware",
     "ToolTokenMiddleware",
     "TrustedProxyMiddleware",

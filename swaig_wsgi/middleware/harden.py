@@ -18,9 +18,13 @@ from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
+from .request_id import RequestIDMiddleware
 
 __all__ = ["harden"]
 
+#: A page may show its user the id to report.
+_EXPOSED = ("X-Request-Id",)
+#: A page over the limit must be able to read how long to wait.
 _RATE_HEADERS = ("RateLimit", "RateLimit-Policy", "Retry-After")
 
 
@@ -33,10 +37,10 @@ def harden(
 ) -> WSGIApplication:
     """Return `app` wrapped in the layers that `settings` configure.
 
-    The four security headers of the SDK's guide are always added. Trusted proxies, allowed
-    hosts, CORS, rate and size limits are added only if they are set, HSTS only with TLS or a TLS
-    domain, authentication only with `auth`. No path is exempt. CSRF protection without origins
-    leaves CORS to the application.
+    A request id and the four security headers of the SDK's guide are always added. Trusted
+    proxies, allowed hosts, CORS, rate and size limits are added only if they are set, HSTS only
+    with TLS or a TLS domain, authentication only with `auth`. No path is exempt. CSRF protection
+    without origins leaves CORS to the application.
 
     Args:
         app: any WSGI application.
@@ -69,7 +73,8 @@ def stack(
 ) -> WSGIApplication:
     """Return `app` wrapped in the layers, the innermost built first.
 
-    The headers stand outside every layer that may refuse, so that every response carries them;
+    The request id and the headers stand outside every layer that may refuse, so that every
+    response carries them;
     CORS outside rate limit, authentication and size limit, so that browsers can read those
     refusals; the rate limit outside authentication, so that guessing is limited. Nothing reads a
     body before authentication, so that an unknown client cannot stall a worker.
@@ -96,8 +101,7 @@ def stack(
             app,
             settings.cors_origins,
             csrf_protection=settings.csrf_protection,
-            # A page over the limit must be able to read how long to wait.
-            expose_headers=() if settings.rate_limit is None else _RATE_HEADERS,
+            expose_headers=_EXPOSED + (() if settings.rate_limit is None else _RATE_HEADERS),
         )
     if settings.allowed_hosts is not None:
         app = AllowedHostsMiddleware(app, settings.allowed_hosts)
@@ -107,7 +111,7 @@ def stack(
         app = HSTSMiddleware(app, host=settings.ssl_domain)
     if settings.ssl_enabled and settings.trusted is None:
         app = PlainHTTPAlarm(app)
-    app = SecurityHeadersMiddleware(app, headers)
+    app = RequestIDMiddleware(SecurityHeadersMiddleware(app, headers))
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
     return app

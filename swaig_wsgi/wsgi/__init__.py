@@ -10,6 +10,7 @@ from ._public_url import (
     raw_target,
 )
 from ._request_headers import EnvironHeaders, FoldedHeaders
+from ._request_id import request_id
 from ._responses import encode_json, refuse, respond, respond_json
 from ._unread import (
     BODY_READ,
@@ -40,6 +41,7 @@ __all__ = [
     "read_body",
     "refuse",
     "replay_body",
+    "request_id",
     "respond",
     "respond_json",
     "security_log",

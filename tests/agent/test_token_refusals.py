@@ -59,7 +59,7 @@ def test_every_refusal_sends_the_same_response(
     for reason, token in bad_tokens(function).items():
         caplog.clear()
         query = "" if token is None else f"?__token={token}"
-        response = client.post(f"{path}{query}", body=CALL)
+        response = client.post(f"{path}{query}", body=CALL, HTTP_X_REQUEST_ID="the-same-id")
         assert (response.status, response.json) == (status, expected)
         responses.add((response.status, tuple(sorted(response.fields)), response.body))
         (record,) = [record for record in caplog.records if record.name == "swaig_wsgi.security"]

@@ -39,16 +39,21 @@ def hardened(auth=None, **overrides):
 # Layers
 
 
-def test_without_settings_only_security_headers_are_added():
+def test_without_settings_only_a_request_id_and_security_headers_are_added():
     request = {"HTTP_HOST": "any.example", "HTTP_ORIGIN": "https://evil.example", "body": b"x" * 99}
     request["HTTP_X_FORWARDED_FOR"] = "203.0.113.9"
+    request["HTTP_X_REQUEST_ID"] = "of-the-client"
     untouched, plain = fetch(hardened(), "POST", **request), None
     seen, body = site.environs[0], site.bodies[0]
     plain = fetch(validator(site), "POST", **request)
-    assert untouched.fields == [*plain.fields, *SECURITY_HEADERS]
+    assert untouched.fields == [
+        *plain.fields,
+        *SECURITY_HEADERS,
+        ("X-Request-Id", "of-the-client"),
+    ]
     assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.bodies[0])
     added = {key for key in seen if key not in site.environs[0]}
-    assert added == set()
+    assert added == {"swaig_wsgi.request_id"}
     for key in seen.keys() - added:
         if not key.startswith("wsgi."):
             assert seen[key] == site.environs[0][key]
