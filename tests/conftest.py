@@ -170,6 +170,7 @@ def serving_commands() -> Iterator[Any]:
         *,
         listening: str = r"Listening at: https?://127\.0\.0\.1:(\d+)",
         cwd: str | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> Server:
         process = subprocess.Popen(
             command,
@@ -178,6 +179,7 @@ def serving_commands() -> Iterator[Any]:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=cwd,
+            pass_fds=pass_fds,
             start_new_session=True,
         )
         server = Server(process)

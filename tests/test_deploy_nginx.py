@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import configparser
-import getpass
-import http.client
 import json
 import os
 import re
 import shlex
 import shutil
-import signal
 import socket
-import ssl
 import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from support.deployments import PLATFORM, SECRET, is_served, settings_of, write_secrets
-from support.ports import free_port
+from support.nginx import NGINX, Nginx
 from support.waiting import PATIENCE
 from support.wsgi import basic
 
-ROOT = Path(__file__).parent.parent
-EXAMPLE = ROOT / "examples" / "deploy_nginx"
-CERTS = ROOT / "tests" / "certs"
-# .ci/run installs nginx, or reports that it cannot.
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+import swaig_wsgi.gunicorn as gunicorn_module
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "deploy_nginx"
 TOKEN = "dG9rZW4tb2YtYS1jYWxs"
 TARGET = f"/swaig?__token={TOKEN}"
 
@@ -90,7 +83,9 @@ class Unit(configparser.RawConfigParser):
 
 
 SERVICE = Unit("swaig-agent.service")
-SOCKET = Unit("swaig-agent.socket")["Socket"]
+SOCKET_UNIT = Unit("swaig-agent.socket")
+SOCKET = SOCKET_UNIT["Socket"]
+ANALYZE = shutil.which("systemd-analyze")
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -143,6 +138,33 @@ def test_the_service_and_nginx_use_the_socket() -> None:
     assert f"user {SOCKET['SocketGroup']};" in configuration()
 
 
+def test_systemd_waits_until_a_restart_has_lost_nothing(tmp_path: Path) -> None:
+    service = SERVICE["Service"]
+    # The process to which systemd sends TERM tells the workers, and the socket unit holds the
+    # socket meanwhile: it neither stops with the service nor removes the socket.
+    assert service["KillMode"] == "mixed"
+    assert not SOCKET.keys() & {"RemoveOnStop", "FlushPending"}
+    assert "PartOf" not in SOCKET_UNIT["Unit"]
+    drain = settings_of(environment(tmp_path)).drain_seconds
+    assert drain >= gunicorn_module.keepalive > 0
+    assert int(service["TimeoutStopSec"]) > drain + gunicorn_module.graceful_timeout
+    assert SOCKET["SocketMode"] == "0660"
+
+
+if ANALYZE is not None:
+
+    def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+        for name in ("swaig-agent.service", "swaig-agent.socket"):
+            text = (EXAMPLE / name).read_text()
+            program = SERVICE["Service"]["ExecStart"].split()[0]
+            (tmp_path / name).write_text(text.replace(program, sys.executable))
+        units = [str(tmp_path / name) for name in ("swaig-agent.service", "swaig-agent.socket")]
+        done = subprocess.run(
+            [ANALYZE, "verify", *units], capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_other_users_cannot_connect_to_the_socket(start_agent: Any) -> None:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
@@ -187,83 +209,6 @@ def test_nginx_overwrites_every_trusted_field() -> None:
     assert "proxy_next_upstream off;" in text
     assert "$request_uri" not in text
     assert '"$request"' not in text
-
-
-class Nginx:
-    """A running nginx with the configuration of the example."""
-
-    def __init__(self, directory: Path, upstream: str, error_level: str = "emerg") -> None:
-        assert NGINX is not None
-        self.directory = directory
-        self.https, self.http = free_port(), free_port()
-        text = (EXAMPLE / "nginx.conf").read_text()
-        temporary = "".join(
-            f" {name}_temp_path {directory}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        for original, replacement in (
-            ("user www-data;", f"user {getpass.getuser()}; daemon off;"),
-            ("worker_processes auto", "worker_processes 1"),
-            ("/run/nginx.pid", f"{directory}/nginx.pid"),
-            ("/var/log/nginx/", f"{directory}/"),
-            ("unix:/run/swaig-agent.sock", f"unix:{upstream}"),
-            ("listen 80;", f"listen 127.0.0.1:{self.http};"),
-            ("listen 443 ssl;", f"listen 127.0.0.1:{self.https} ssl;"),
-            ("/etc/ssl/agent/", f"{CERTS}/"),
-            ("server_tokens off;", f"server_tokens off;{temporary}"),
-            ("error.log emerg;", f"error.log {error_level};"),
-        ):
-            assert original in text
-            text = text.replace(original, replacement)
-        (directory / "nginx.conf").write_text(text)
-        arguments = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
-        checked = subprocess.run([*arguments, "-t"], capture_output=True, text=True)
-        assert checked.returncode == 0, checked.stderr
-        with (directory / "stderr.log").open("w") as errors:
-            self.process = subprocess.Popen(arguments, stderr=errors, start_new_session=True)
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.https), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-
-    def stop(self) -> str:
-        """Stop, and return what was logged."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        return "".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
-
-    def request(
-        self, method: str, path: str, body: Any = None, *, over: str = "https", **headers: str
-    ) -> Any:
-        if over == "https":
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            connection: Any = http.client.HTTPSConnection(
-                "127.0.0.1", self.https, context=context, timeout=PATIENCE
-            )
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
-        fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        fields = {"Host": "agent.example.com", "Content-Type": "application/json", **fields}
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
-        with closing(connection):
-            connection.request(method, path, content, fields)
-            response = connection.getresponse()
-            response.content = response.read()
-        return response
-
-    def send(self, port: int, data: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
-            client.sendall(data)
-            while client.recv(65_536):
-                pass
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from support.deployments import SECRET, is_served, settings_of, write_secrets
 from support.ports import free_port
 from support.waiting import PATIENCE
 
+import swaig_wsgi.gunicorn as gunicorn_module
 from swaig_wsgi import Settings
 from swaig_wsgi.config import ConfigurationError
 from swaig_wsgi.core.headers import SECURITY_HEADERS
@@ -208,7 +209,14 @@ def test_the_kubernetes_manifest_runs_unprivileged_and_serves(
 ) -> None:
     secrets = write_secrets(tmp_path)
     objects = manifests()
-    assert objects.keys() == {"ConfigMap", "Deployment", "Service", "Ingress"}
+    assert objects.keys() == {
+        "ConfigMap",
+        "Deployment",
+        "Service",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "Ingress",
+    }
     spec = objects["Deployment"]["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -232,8 +240,10 @@ def test_the_kubernetes_manifest_runs_unprivileged_and_serves(
     with pytest.raises(ConfigurationError, match="_FILE"):
         Settings.from_env(data)
     variables = {**data, **{name: secrets[os.path.basename(path)] for name, path in files.items()}}
+    variables["SWML_TRUSTED_PROXIES"] += ",127.0.0.1"
     settings = settings_of(variables)
     assert settings.storage_url is not None
+    assert settings.enforce_https is True
     # The command of the image, with the configuration of the manifest.
     command = json.loads(dict(dockerfile())["CMD"])
     assert command[command.index("--bind") + 1].endswith(
@@ -245,9 +255,53 @@ def test_the_kubernetes_manifest_runs_unprivileged_and_serves(
         {**variables, "PYTHONPATH": str(ROOT)},
         cwd=str(EXAMPLES / "deploy_docker"),
     )
-    is_served(server, "agent.example.com")
+    is_served(server, "agent.example.com", {"X-Forwarded-Proto": "https"})
     # The kubelet connects to the pod's address, without credentials.
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         path = container[probe]["httpGet"]["path"]
         response = server.request("GET", path, auth=None, headers={"Host": "10.244.7.9:8000"})
         assert response.status == 200
+
+
+def test_the_kubernetes_manifest_replaces_pods_without_losing_calls() -> None:
+    objects = manifests()
+    deployment = objects["Deployment"]["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    pod = deployment["template"]["spec"]
+    (container,) = pod["containers"]
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[0] == "sleep"
+    drain = int(objects["ConfigMap"]["data"]["SWML_DRAIN_SECONDS"])
+    assert drain > 0
+    ending = int(command[1]) + drain + gunicorn_module.graceful_timeout
+    assert pod["terminationGracePeriodSeconds"] > ending
+    # The master is process 1, and so receives the signal: no shell stands between.
+    assert json.loads(dict(dockerfile())["CMD"])[0] == "gunicorn"
+    budget = objects["PodDisruptionBudget"]["spec"]
+    assert 0 < budget["minAvailable"] < deployment["replicas"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert budget["selector"]["matchLabels"] == labels
+
+
+def test_only_the_ingress_controller_reaches_the_pods_and_plain_http_is_not_redirected() -> None:
+    objects = manifests()
+    policy = objects["NetworkPolicy"]["spec"]
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+    (source,) = rule["from"]
+    assert source["namespaceSelector"]["matchLabels"]
+    ports = {each["port"] for rule in policy["egress"] for each in rule["ports"]}
+    assert ports == {53, 6379}
+    assert all(rule["to"] for rule in policy["egress"])
+    annotations = objects["Ingress"]["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/ssl-redirect"] == "false"
+    assert objects["ConfigMap"]["data"]["SWML_ENFORCE_HTTPS"] == "true"
+
+
+def test_the_container_has_time_to_finish() -> None:
+    readme = (EXAMPLES / "deploy_docker" / "README.md").read_text()
+    (seconds,) = re.findall(r"--stop-timeout=(\d+)", readme)
+    assert int(seconds) > gunicorn_module.graceful_timeout

@@ -32,11 +32,19 @@ def write_secrets(directory: Path) -> dict[str, str]:
     return {name: str(directory / name) for name in contents}
 
 
-def is_served(server: Any, host: str) -> None:
-    """Check that an agent serves its platform and health checks, and nothing else."""
-    headers = {"Host": host}
+def is_served(server: Any, host: str, fields: dict[str, str] | None = None) -> None:
+    """Check that an agent serves its platform and health checks, and nothing else.
+
+    `fields` are what its proxy adds; health checks come without.
+    """
+    headers = {"Host": host, **(fields or {})}
     assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
     assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
     assert server.request("GET", "/", auth=None, headers=headers).status == 401
-    assert server.request("GET", "/", auth=PLATFORM, headers={"Host": "evil.example"}).status == 403
+    assert (
+        server.request(
+            "GET", "/", auth=PLATFORM, headers={**headers, "Host": "evil.example"}
+        ).status
+        == 403
+    )
     assert server.request("GET", "/", auth=PLATFORM, headers=headers).status == 200
