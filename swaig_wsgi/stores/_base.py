@@ -26,6 +26,10 @@ class StoreError(Exception):
     """
 
 
+class StoreBusyError(StoreError):
+    """Others of this machine held a lock of the store for too long; the next call may succeed."""
+
+
 class Count(NamedTuple):
     """The result of :meth:`Store.hit`."""
 
@@ -57,6 +61,11 @@ class Store(Protocol):
 
     A store whose state other objects share may have an attribute `place`, a
     :class:`StoreLocation`.
+
+    A store may also have a method ``peek(key)``, which returns the :class:`Count` of the window in
+    which the next hit of `key` would count, without counting, or None if that hit would start one.
+    It is optional, so use :func:`getattr`. Without it, a limit on failures learns of those in other
+    processes only when it counts one itself.
     """
 
     def hit(self, key: str, window: float) -> Count:

@@ -205,10 +205,15 @@ def retry_while_locked(step: Callable[[], _T], deadline: float) -> _T:
         try:
             return step()
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= deadline:
+            if not is_locked(error) or time.monotonic() >= deadline:
                 raise
         # Not gevent's sleep: other greenlets of this thread would wait for the lock held here.
         system_sleep(_BUSY_PAUSE)
+
+
+def is_locked(error: Exception) -> bool:
+    """Return whether `error` reports that another connection holds a lock of the file."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def file_identity(path: str) -> tuple[FileID | None, FileID | None]:

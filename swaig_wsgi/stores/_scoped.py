@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._base import Count, Store, StoreLocation
@@ -30,6 +30,12 @@ class ScopedStore:
     def hit(self, key: str, window: float) -> Count:
         """Count `key` once; see :meth:`Store.hit`."""
         return self.base.hit(self._prefix + key, window)
+
+    @property
+    def peek(self) -> Callable[[str], Count | None] | None:
+        """The method `peek` of `base` (see :class:`Store`), or None if it has none."""
+        peek = getattr(self.base, "peek", None)
+        return None if peek is None else lambda key: peek(self._prefix + key)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""

@@ -120,6 +120,35 @@ class MemoryStore:
             self._counters[key] = (count + 1, expiry)
             return Count(count + 1, min(expiry - now, window))
 
+    def peek(self, key: str) -> Count | None:
+        """Return the live counter that a hit of `key` would increase; see :class:`Store`."""
+        with self._lock:
+            now = self._clock()
+            count, expiry = self._counters.get(key, _NEVER)
+            if expiry <= now and len(self._counters) >= self._max_keys:
+                count, expiry = self._shared_in_a_flood(key, now)
+        return Count(count, expiry - now) if count > 0 and expiry > now else None
+
+    def adopt(self, key: str, shared: Count, window: float) -> None:
+        """Count on from `shared`, the counter of `key` in another store, which may fail later.
+
+        A counter of the same window here never decreases. While `max_keys` counters are live, keys
+        without a counter are ignored.
+        """
+        with self._lock:
+            now = self._clock()
+            count, expiry = self._counters.get(key, _NEVER)
+            ends = now + min(shared.seconds_left, window)
+            # Replies take time, so the ends of one window differ a little.
+            if expiry > now and ends - expiry < window / 2:
+                self._counters[key] = (max(count, shared.count), expiry)
+                return
+            queue = self._queues.setdefault(window, deque())
+            self._expire_counters(queue, now)
+            if key in self._counters or len(self._counters) < self._max_keys:
+                queue.append((ends, key))
+                self._counters[key] = (shared.count, ends)
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""
         with self._value_lock:
@@ -225,6 +254,20 @@ class MemoryStore:
             return Count(count + 1 - self._ration, min(expiry - now, window))
         # The widest network first, so that an interruption leaves no key without its network.
         return [self._create(each, window, now) for each in reversed(missing)][-1]
+
+    def _shared_in_a_flood(self, key: str, now: float) -> tuple[int, float]:
+        """Return the counter that `_start_in_a_flood` would let `key` share, without counting."""
+        policy, quote, client = key.rpartition('":')
+        counters = self._counters
+        for network in wider_keys(client):
+            wider = f"new{client.partition('/')[2]}:{policy}{quote}{network}"
+            count, expiry = counters.get(wider, _NEVER)
+            if expiry > now:
+                return count - self._ration, expiry
+        if wider_keys(client) and len(counters) < 2 * self._max_keys:
+            return _NEVER
+        # Which window the next hit would have is unknown: return the highest count.
+        return max((each for each in self._overflows.values() if each[1] > now), default=_NEVER)
 
     def _expire_counters(self, queue: deque[tuple[float, str]], now: float) -> None:
         for _ in range(2):

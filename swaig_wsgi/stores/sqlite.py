@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ._base import (
     Count,
+    StoreBusyError,
     StoreError,
     StoreLocation,
     check_owner,
@@ -26,6 +27,7 @@ from ._connections import (
     Process,
     file_identity,
     forget,
+    is_locked,
     open_connection,
     retry_while_locked,
     steady_clock,
@@ -134,6 +136,18 @@ class SQLiteStore:
 
         return self._write(count)
 
+    def peek(self, key: str) -> Count | None:
+        """Return the live counter of `key` without counting; see :class:`Store`."""
+        name = _encode_key(key)
+
+        def peek(connection: sqlite3.Connection, now: float) -> Count | None:
+            select = "SELECT count, ends - ? FROM swaig_counts WHERE key = ? AND ends > ?"
+            row = connection.execute(select, (now, name, now)).fetchone()
+            # Adding raises TypeError for a damaged count, as in hit().
+            return None if row is None else Count(row[0] + 0, row[1])
+
+        return self._read(peek)
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""
         name = _encode_key(key)
@@ -240,7 +254,7 @@ class SQLiteStore:
         deadline = time.monotonic() + self._timeout
         process = this_process()
         if not process.lock.acquire(timeout=self._timeout):
-            raise StoreError(f"the SQLite store {self.path} is busy")
+            raise StoreBusyError(f"the SQLite store {self.path} is busy")
         done = False
         try:
             result = work(self._connection(process, deadline), deadline)
@@ -249,7 +263,8 @@ class SQLiteStore:
         except (sqlite3.Error, OSError, TypeError, OverflowError, UnicodeError) as error:
             # The last three are raised for a damaged file: a row contains another type, or sqlite3
             # cannot decode its own message, which quotes a name from the schema.
-            raise StoreError(f"the SQLite store {self.path} failed: {error}") from error
+            failure = StoreBusyError if is_locked(error) else StoreError
+            raise failure(f"the SQLite store {self.path} failed: {error}") from error
         finally:
             # After any interruption, even by the server's own timeout, release the locks of the
             # file and let the next call open it again.

@@ -18,6 +18,8 @@ from swaig_wsgi.stores._base import (
     encode_members,
     encode_value,
 )
+from swaig_wsgi.stores._scoped import ScopedStore
+from swaig_wsgi.stores.memory import MemoryStore
 
 HOUR = 3600.0
 
@@ -87,6 +89,47 @@ def test_a_window_starts_with_its_first_hit_and_no_later_hit_prolongs_it(kit):
     assert kit.store.hit("key", HOUR).seconds_left <= HOUR / 2
     kit.pass_time(HOUR / 2)
     assert kit.store.hit("key", HOUR).count == 1
+
+
+peeking = pytest.mark.parametrize("kit", ["memory", "sqlite"], indirect=True)
+
+
+@peeking
+def test_peek_returns_the_live_counter_without_counting(kit):
+    assert kit.store.peek("key") is None
+    for number in (1, 2, 3):
+        kit.store.hit("key", HOUR)
+        for _ in range(2):
+            count = kit.store.peek("key")
+            assert count.count == number
+            assert 0 < count.seconds_left <= HOUR
+    kit.store.set("value", {}, HOUR)
+    assert kit.store.peek("value") is None
+    kit.pass_time(HOUR / 2)
+    assert 0 < kit.store.peek("key").seconds_left <= HOUR / 2
+    kit.pass_time(HOUR / 2)
+    assert kit.store.peek("key") is None
+    assert kit.store.hit("key", HOUR).count == 1
+
+
+@peeking
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_peek_finds_any_key(store, key):
+    store.hit(key, HOUR)
+    assert store.peek(key).count == 1
+    assert store.peek(key + "x") is None
+
+
+def test_a_view_of_a_store_peeks_at_its_own_counters_if_the_store_can():
+    class Blind(MemoryStore):
+        peek = None
+
+    base = MemoryStore()
+    view, other = ScopedStore(base, "a"), ScopedStore(base, "b")
+    view.hit("key", HOUR)
+    assert view.peek("key").count == 1
+    assert other.peek("key") is None
+    assert ScopedStore(Blind(), "a").peek is None
 
 
 def test_counts_each_key_separately(store):

@@ -10,6 +10,7 @@ import pytest
 from support.clock import Clock
 
 from swaig_wsgi.core.rate_limit import RateLimit, client_key
+from swaig_wsgi.stores._base import Count
 from swaig_wsgi.stores.memory import MemoryStore
 
 
@@ -98,6 +99,51 @@ def test_attack_a_flood_overflows_into_its_own_network(flood, neighbors, others)
         [other] = addresses(network, 1)
         assert [store.hit(PREFIX + other, 60).count for _ in range(3)] == [1, 2, 3]
     assert store.hit(PREFIX + clients[0], 60).count == 2
+
+
+def test_attack_peek_finds_the_counters_that_new_clients_share_in_a_flood(clock):
+    store = MemoryStore(max_keys=16, clock=clock)
+    for client in addresses("203.0.0.0/16", 40):
+        before = store.peek(PREFIX + client)
+        count = store.hit(PREFIX + client, 60)
+        after = store.peek(PREFIX + client)
+        assert count.count == (before.count if before else 0) + 1
+        assert after == count
+    assert count.count >= 16
+    assert store.peek(PREFIX + "192.0.2.1") is None
+    for number in range(60):
+        last = store.hit(f"{PREFIX}{number}.1.0.1", 60)
+    assert last.count > 1
+    assert store.peek(f"{PREFIX}99.1.0.1") == last
+    assert store.peek("no client") == last
+    clock.now += 60
+    assert store.peek(f"{PREFIX}99.1.0.1") is None
+
+
+def test_adopts_counts_of_another_store(clock):
+    store = MemoryStore(max_keys=2, clock=clock)
+    store.adopt("a", Count(7, 30.0), 60)
+    assert store.peek("a") == (7, 30)
+    assert store.hit("a", 60) == (8, 30)
+    store.adopt("a", Count(5, 29.5), 60)
+    assert store.hit("a", 60) == (9, 30)
+    store.adopt("a", Count(20, 29.5), 60)
+    assert store.hit("a", 60) == (21, 30)
+    clock.now += 29
+    # A new window of the other store.
+    store.adopt("a", Count(1, 60.0), 60)
+    assert store.hit("a", 60) == (2, 60)
+    store.adopt("b", Count(1, 60.0), 60)
+    store.adopt("c", Count(1, 60.0), 60)
+    assert store.peek("b") == (1, 60)
+    assert len(store._counters) == 2
+    clock.now += 60
+    assert store.peek("a") is None
+    for number in range(100):
+        store.adopt(str(number), Count(1, 30.0), 60)
+        clock.now += 30
+    assert len(store._counters) <= 2
+    assert sum(map(len, store._queues.values())) <= 4
 
 
 def test_in_a_flood_the_first_new_clients_of_a_network_are_counted_separately(clock):

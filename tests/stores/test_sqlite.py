@@ -16,7 +16,7 @@ from support.store_calls import HOUR, calls
 
 from swaig_wsgi.stores import _connections as connections
 from swaig_wsgi.stores import sqlite as module
-from swaig_wsgi.stores._base import StoreError
+from swaig_wsgi.stores._base import StoreBusyError, StoreError
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 
@@ -144,10 +144,11 @@ def test_a_stopped_writer_is_a_store_error_and_not_a_hang(path, store, start_pyt
         lambda: store.add("key", {}, HOUR),
         lambda: store.delete("key"),
     ):
-        with pytest.raises(StoreError, match="locked"):
+        with pytest.raises(StoreBusyError, match="locked"):
             call()
     # Readers do not wait for writers.
     assert store.get("key") is None
+    assert store.peek("key").count == 1
     os.kill(program.pid, signal.SIGKILL)
     program.wait(timeout=60)
     assert store.hit("key", HOUR).count == 2
@@ -155,7 +156,7 @@ def test_a_stopped_writer_is_a_store_error_and_not_a_hang(path, store, start_pyt
 
 def test_a_busy_thread_is_a_store_error_and_not_a_hang(store):
     store.hit("key", HOUR)
-    with connections.this_process().lock, pytest.raises(StoreError, match="busy"):
+    with connections.this_process().lock, pytest.raises(StoreBusyError, match="busy"):
         store.hit("key", HOUR)
     assert store.hit("key", HOUR).count == 2
 

@@ -9,6 +9,7 @@ def calls(store):
     return [
         lambda: store.hit("key", HOUR),
         lambda: store.get("key"),
+        *([lambda: store.peek("key")] if hasattr(store, "peek") else []),
         lambda: store.set("key", {}, HOUR),
         lambda: store.merge("key", {}, HOUR),
         lambda: store.delete("key"),
