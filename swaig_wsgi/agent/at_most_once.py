@@ -1,10 +1,34 @@
 """At most once: tools that must not run again when the platform repeats a tool call.
 
-The first tool call claims its key in the store and later stores its result there. While it runs, a
-thread renews the claim by heartbeats, each after it has confirmed that the claim is still that of
-its tool call: a store may lose one, because its clock was set or it was restarted. A repeat waits
-for the result. A claim without a result and without heartbeats belongs to a process that died:
-whether the tool ran is unknown, and it is not run again.
+A tool call claims its key in the store in two steps, runs, and replaces the claim by its result:
+
+    (no value) --add--> claimed --replace_if--> confirmed --replace_if--> result --> (no value)
+         ^                 |                     |     ^                         window
+         +-----------------+                     +-----+
+            after 5 seconds                     heartbeat
+
+=========  ==============================================  ========================================
+state      value; TTL                                      what it means
+=========  ==============================================  ========================================
+claimed    ``{"owner": <random>, "heartbeat": 0}``; 5 s    the tool has not run for this owner
+confirmed  ``{"owner": ..., "heartbeat": 0, 1, ...}``; at  it runs, or has run; without heartbeats
+           least until repeats are impossible              its process died, or never learned of it
+result     ``{"result": <text>}``; the window              it has run; repeats return the text
+=========  ==============================================  ========================================
+
+A store may execute an operation whose reply is lost, even later. Therefore the tool runs only when
+the store has replied that the claim is confirmed, and every write after the first names the owner:
+a late one cannot touch the claim or the result of another tool call. A claim whose reply was lost
+is never confirmed, so it frees itself. A confirmation whose reply was lost lets nothing run, and
+if it was executed, there are no heartbeats.
+
+A repeat waits for the result. It hears that the call is in progress only if it saw a heartbeat. In
+every other case the outcome is unknown to it: the claim cannot be read or has vanished, or its
+owner is silent. Messages to the AI state only what this process knows, because the AI repeats them
+to people.
+
+While the tool runs, a thread renews the claim; if the store has lost it, because its clock was set
+or it was restarted, the thread makes it again.
 """
 
 from __future__ import annotations
@@ -12,11 +36,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from ..core._validation import ArgumentTypeError
 from ..core.tokens import ToolToken
 from ..stores._base import Store, StoreError
 from ..wsgi import encode_json, log
@@ -31,22 +57,33 @@ HEARTBEAT = 1.0
 #: process that was only suspended must not lose its claim.
 GRACE = 60.0
 
+#: Seconds within which a claim must be confirmed. That takes one round trip; the rest is patience
+#: with slow processes, and how long an abandoned claim blocks its tool call.
+UNCONFIRMED = 5.0
+
 _POLL_INTERVAL = 0.05
+#: Seconds between log records about the same failure of the store, as for rate limits.
+_LOG_INTERVAL = 60.0
+#: The TTL that ends a claim: it is replaced, because `delete` does not look at the owner.
+_AT_ONCE = sys.float_info.min
 
 # Messages to the AI.
 #: For a repeat of a running tool call.
 IN_PROGRESS = (
     "That is still in progress. Nothing was started a second time; please ask again in a moment."
 )
-#: For a repeat of a tool call whose process died.
+#: For a tool call that may or may not have run before.
 UNKNOWN = (
-    "It is unknown whether that was done, because the service was interrupted. It was not started "
-    "a second time. Please check before trying again."
+    "It is unknown whether that was done. Nothing was started this time; please check before "
+    "trying again."
 )
 #: For a repeat of a tool call whose result was too long for the store.
-NOT_KEPT = "That has been done already, and was not done a second time."
-#: For a tool call that could not be claimed.
-UNCLAIMED = "I'm sorry, but I can't do that right now. Nothing has been done."
+NOT_KEPT = (
+    "That has already run to its end, and was not started a second time. Its result was too long "
+    "to keep."
+)
+#: For a tool call that was claimed first and then could not be run.
+UNCLAIMED = "I'm sorry, but I can't do that right now. Nothing was done this time."
 
 
 class Once:
@@ -54,17 +91,31 @@ class Once:
 
     Args:
         store: shared by all processes that serve the agent.
+
+    Raises:
+        TypeError: `store` has no method ``replace_if``. Without it, the two steps of a claim could
+            not be told from those of another process.
     """
 
     def __init__(self, store: Store) -> None:
+        if not hasattr(getattr(store, "base", store), "replace_if"):
+            kind = type(getattr(store, "base", store)).__name__
+            raise ArgumentTypeError(f"tools with once= need a store with replace_if, not {kind}")
         self._store = store
+        self._logged_at: dict[str, float] = {}
 
     def run(
-        self, key: str, window: float, handler: Callable[[], bytes], *, lifetime: float = 0
+        self,
+        key: str,
+        window: float,
+        handler: Callable[[], bytes],
+        *,
+        lifetime: float = 0,
+        admit: Callable[[], bytes | None] = lambda: None,
     ) -> bytes:
         """Run `handler` and return its result, or the stored one if the same tool call has run.
 
-        `handler` never runs without a claim and a heartbeat, whatever the store does.
+        `handler` never runs without a confirmed claim and a heartbeat, whatever the store does.
 
         Args:
             key: identifies the tool call; see :func:`call_key`.
@@ -73,46 +124,56 @@ class Once:
                 once per `key` and window.
             lifetime: seconds for which repeats are possible. A tool call whose process died is not
                 run again within them.
+            admit: called when the claim is made and before it is confirmed, so for no repeat. A
+                result other than None is returned instead of running `handler`, and is not stored.
         """
-        ttl = max(window + GRACE, lifetime)
-        claim = {"heartbeat": 0, "owner": secrets.token_hex(8)}
+        claim = _Claim(self._store, key, max(window + GRACE, lifetime))
         try:
-            if not self._store.add(key, claim, ttl):
+            if not claim.make():
                 return self._wait(key)
-        except StoreError:
-            log.exception("at most once: a call could not be claimed")
-            return encode_json({"response": UNCLAIMED})
-        try:
-            heartbeat = _Heartbeat(self._store, key, claim, ttl)
-        except Exception:
-            log.exception("at most once: no thread for the heartbeat could be started")
-            self._release(key)
-            return encode_json({"response": UNCLAIMED})
+            refusal = admit()
+            if refusal is None and not claim.confirm():
+                # It expired first, and another tool call may have claimed the key.
+                return self._wait(key)
+        except StoreError as error:
+            self._report("a call could not be claimed", error)
+            return encode_json({"response": UNKNOWN})
+        if refusal is None:
+            try:
+                heartbeat = _Heartbeat(claim, self._report)
+            except Exception as error:
+                self._report("no thread for the heartbeat could be started", error)
+                refusal = encode_json({"response": UNCLAIMED})
+        if refusal is not None:
+            self._release(claim)
+            return refusal
         try:
             result = handler()
         finally:
             heartbeat.stop()
         try:
-            self._store_result(key, result, window)
-        except StoreError:
+            self._store_result(claim, result, window)
+        except StoreError as error:
             # The claim remains, so a repeat learns that the outcome is unknown.
-            log.exception("at most once: a result could not be stored")
+            self._report("a result could not be stored", error)
         return result
 
-    def _store_result(self, key: str, result: bytes, window: float) -> None:
+    def _store_result(self, claim: _Claim, result: bytes, window: float) -> None:
         try:
-            self._store.set(key, {"result": result.decode("ascii")}, window)
-        except ValueError:
-            log.exception("at most once: a result is too long to be stored")
+            stored = claim.replace({"result": result.decode("ascii")}, window)
+        except ValueError as error:
+            self._report("a result is too long to be stored", error)
             shorter = encode_json({"response": NOT_KEPT}).decode("ascii")
-            self._store.set(key, {"result": shorter}, window)
+            stored = claim.replace({"result": shorter}, window)
+        if not stored:
+            log.error("at most once: a result was not stored: another call has claimed its key")
 
-    def _release(self, key: str) -> None:
+    def _release(self, claim: _Claim) -> None:
         try:
-            self._store.delete(key)
-        except StoreError:
+            claim.release()
+        except StoreError as error:
             # Until the claim expires, a repeat learns that the outcome is unknown.
-            log.exception("at most once: the claim of a call that never ran could not be released")
+            self._report("the claim of a call that never ran could not be released", error)
 
     def _wait(self, key: str) -> bytes:
         end = time.monotonic() + WAIT
@@ -120,8 +181,8 @@ class Once:
         while True:
             try:
                 claim = self._store.get(key)
-            except StoreError:
-                log.exception("at most once: a repeated call could not be looked up")
+            except StoreError as error:
+                self._report("a repeated call could not be looked up", error)
                 return encode_json({"response": UNKNOWN})
             if claim is None:
                 return encode_json({"response": UNKNOWN})
@@ -134,40 +195,74 @@ class Once:
                 return encode_json({"response": UNKNOWN if last == first else IN_PROGRESS})
             time.sleep(_POLL_INTERVAL)
 
+    def _report(self, problem: str, error: Exception) -> None:
+        """Log a failure, each kind at most once a minute: one outage fails every call."""
+        now = time.monotonic()
+        if now - self._logged_at.get(problem, float("-inf")) >= _LOG_INTERVAL:
+            self._logged_at[problem] = now
+            log.error("at most once: %s: %s", problem, error)
+
+
+class _Claim:
+    """The claim of one tool call; raises StoreError if the outcome of an operation is unknown."""
+
+    def __init__(self, store: Store, key: str, ttl: float) -> None:
+        self._store, self._key, self._ttl = store, key, ttl
+        # Random, so that processes cannot have the same one, not even after a fork.
+        self._owner = secrets.token_hex(8)
+        self._heartbeat = 0
+
+    def make(self) -> bool:
+        """Make the claim for a few seconds, unless there is one or a result."""
+        return self._store.add(self._key, self._value(), UNCONFIRMED)
+
+    def confirm(self) -> bool:
+        """Make it last, if it is still there."""
+        return self._store.replace_if(self._key, self._owner, self._value(), self._ttl)
+
+    def release(self) -> bool:
+        """End it, if it is still there."""
+        return self._store.replace_if(self._key, self._owner, {}, _AT_ONCE)
+
+    def renew(self) -> bool:
+        """Record a heartbeat."""
+        self._heartbeat += 1
+        return self.replace(self._value(), self._ttl)
+
+    def replace(self, value: dict[str, Any], ttl: float) -> bool:
+        """Replace it, also if the store lost it; return False if another call has claimed the key.
+
+        The claim must have been confirmed.
+        """
+        replaced = self._store.replace_if(self._key, self._owner, value, ttl)
+        return replaced or self._store.add(self._key, value, ttl)
+
+    def _value(self) -> dict[str, Any]:
+        return {"heartbeat": self._heartbeat, "owner": self._owner}
+
 
 class _Heartbeat:
     """The heartbeats of a running tool call, from their own thread."""
 
-    def __init__(self, store: Store, key: str, claim: dict[str, Any], ttl: float) -> None:
-        self._store, self._key, self._claim, self._ttl = store, key, claim, ttl
+    def __init__(self, claim: _Claim, report: Callable[[str, Exception], None]) -> None:
+        self._claim, self._report = claim, report
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swaig-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop; no heartbeat follows after this returns."""
+        """Stop; no heartbeat is sent after this returns."""
         self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(HEARTBEAT):
-            self._claim["heartbeat"] += 1
             try:
-                if not self._renew():
+                if not self._claim.renew():
                     log.error("at most once: a running call lost its claim to another one")
                     return
-            except StoreError:
-                log.warning("at most once: a heartbeat failed", exc_info=True)
-
-    def _renew(self) -> bool:
-        """Renew the claim, or make it again if the store lost it; return whether it is ours."""
-        found = self._store.get(self._key)
-        if found is None:
-            return self._store.add(self._key, self._claim, self._ttl)
-        if found.get("owner") != self._claim["owner"]:
-            return False
-        self._store.set(self._key, self._claim, self._ttl)
-        return True
+            except StoreError as error:
+                self._report("a heartbeat failed", error)
 
 
 def call_key(agent_name: str, token: ToolToken, arguments: dict[str, Any]) -> str:

@@ -20,7 +20,8 @@ from .at_most_once import Once, call_key
 __all__ = ["ToolCalls", "record_call_id", "verify_call"]
 
 #: What the AI is told instead of the result of a tool that it may not use.
-REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing has been done."
+#: The same tool call may have run before: while its token was valid.
+REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing was done this time."
 #: What the AI is told when a tool failed, possibly halfway.
 FAILED = (
     "I'm sorry, something went wrong while doing that. Please don't try it again before it is "

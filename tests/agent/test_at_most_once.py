@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from swaig_wsgi.agent import at_most_once as once
 from swaig_wsgi.agent.at_most_once import IN_PROGRESS, NOT_KEPT, UNCLAIMED, UNKNOWN, Once, call_key
 from swaig_wsgi.core.tokens import ToolToken
 from swaig_wsgi.stores import MemoryStore, RedisStore, SQLiteStore, StoreError
+from swaig_wsgi.stores._scoped import ScopedStore
 
 
 class Counted:
@@ -239,23 +242,286 @@ def test_a_repeat_after_an_aborted_handler_returns_unknown(
 
 
 class Failing:
-    """A store that fails in one operation."""
+    """A store that fails in one operation, in some or all of its calls.
 
-    def __init__(self, operation: str) -> None:
-        self._store = MemoryStore()
+    `executed` says whether it carries them out nevertheless, as a server does whose reply is lost.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        *,
+        calls: Iterable[int] = range(1, 10**6),
+        executed: bool = False,
+        store: Any = None,
+    ) -> None:
+        self.inner = MemoryStore() if store is None else store
         self._operation = operation
+        self._calls = calls
+        self._executed = executed
+        self._count = 0
 
     def __getattr__(self, name: str) -> Any:
-        if name == self._operation:
+        method = getattr(self.inner, name)
+        if name != self._operation:
+            return method
+
+        def fails(*args: Any) -> Any:
+            self._count += 1
+            if self._count not in self._calls:
+                return method(*args)
+            if self._executed:
+                method(*args)
             raise StoreError("s3cret host is down")
-        return getattr(self._store, name)
+
+        return fails
 
 
 def test_the_handler_does_not_run_without_a_claim(caplog: pytest.LogCaptureFixture) -> None:
     handler = Counted()
-    assert message(Once(Failing("add")).run("once:a", 60, handler)) == UNCLAIMED  # type: ignore[arg-type]
+    assert message(Once(Failing("add")).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
     assert handler.runs == 0
     assert "could not be claimed" in caplog.text
+
+
+def test_attack_no_failure_of_the_store_denies_that_a_call_has_run(
+    store: Any,
+) -> None:
+    handler = Counted()
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
+    for operation, executed in (("add", False), ("add", True), ("get", False)):
+        failing: Any = Failing(operation, executed=executed, store=store)
+        assert message(Once(failing).run("once:a", 60, handler)) == UNKNOWN
+    assert handler.runs == 1
+    assert "unknown" in UNKNOWN
+    for sentence in (UNKNOWN, IN_PROGRESS, NOT_KEPT):
+        assert "been done" not in sentence
+
+
+def test_a_claim_whose_reply_was_lost_frees_itself(
+    store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.1)
+    handler = Counted()
+    runner = Once(Failing("add", calls=(1,), executed=True, store=store))  # type: ignore[arg-type]
+    assert message(runner.run("once:a", 60, handler, lifetime=3600)) == UNKNOWN
+    assert store.get("once:a") is not None
+    assert message(runner.run("once:a", 60, handler, lifetime=3600)) == UNKNOWN
+    assert handler.runs == 0
+    clock.now += 5
+    assert message(runner.run("once:a", 60, handler, lifetime=3600)) == "Paid."
+    assert handler.runs == 1
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_a_call_whose_confirmation_is_unknown_does_not_run(
+    store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch, executed: bool
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.1)
+    handler = Counted()
+    failing: Any = Failing("replace_if", calls=(1,), executed=executed, store=store)
+    runner = Once(failing)
+    assert message(runner.run("once:a", 60, handler, lifetime=3600)) == UNKNOWN
+    assert message(runner.run("once:a", 60, handler, lifetime=3600)) == UNKNOWN
+    assert handler.runs == 0
+    clock.now += 5
+    # A claim that was confirmed in time looks like that of a process that died.
+    later = message(runner.run("once:a", 60, handler, lifetime=3600))
+    assert (later, handler.runs) == ((UNKNOWN, 0) if executed else ("Paid.", 1))
+    clock.now += 3600
+    assert message(runner.run("once:a", 60, handler)) == "Paid."
+
+
+class Delayed:
+    """A store that executes some writes only later, as a server does that was stopped."""
+
+    def __init__(self, inner: Any, operation: str, calls: Iterable[int]) -> None:
+        self.inner = inner
+        self.delayed: list[Any] = []
+        self._operation = operation
+        self._calls = calls
+        self._count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+        if name != self._operation:
+            return method
+
+        def delay(*args: Any) -> Any:
+            self._count += 1
+            if self._count not in self._calls:
+                return method(*args)
+            self.delayed.append(lambda: method(*args))
+            raise StoreError("timeout")
+
+        return delay
+
+
+def test_a_late_confirmation_or_claim_changes_no_other_call(store: Any, clock: Clock) -> None:
+    handler = Counted()
+    confirmation = Delayed(store, "replace_if", (1,))
+    assert message(Once(confirmation).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
+    claim = Delayed(store, "add", (1,))
+    assert message(Once(claim).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
+    clock.now += 5
+    late = [*confirmation.delayed, *claim.delayed]
+    assert len(late) == 2
+
+    def meanwhile() -> bytes:
+        assert [write() for write in late] == [False, False]
+        return handler()
+
+    assert message(Once(store).run("once:a", 60, meanwhile)) == "Paid."
+    assert [write() for write in late] == [False, False]
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
+    assert handler.runs == 1
+
+
+def test_a_late_heartbeat_leaves_the_result_alone(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "HEARTBEAT", 0.02)
+    handler = Counted()
+    delayed = Delayed(store, "replace_if", (2,))
+
+    def runs() -> bytes:
+        wait_until(lambda: delayed.delayed)
+        return handler()
+
+    assert message(Once(delayed).run("once:a", 60, runs)) == "Paid."  # type: ignore[arg-type]
+    (heartbeat,) = delayed.delayed
+    assert heartbeat() is False
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
+    assert handler.runs == 1
+
+
+def test_a_process_suspended_between_claim_and_confirmation_returns_the_result_of_another(
+    store: Any, clock: Clock
+) -> None:
+    handler, other = Counted(), Counted()
+
+    def suspended() -> None:
+        clock.now += 5
+        assert message(Once(store).run("once:a", 60, other)) == "Paid."
+
+    assert message(Once(store).run("once:a", 60, handler, admit=suspended)) == "Paid."
+    assert (handler.runs, other.runs) == (0, 1)
+
+
+def test_a_process_suspended_beyond_its_claim_does_not_run(store: Any, clock: Clock) -> None:
+    handler = Counted()
+
+    def suspended() -> None:
+        clock.now += 5
+
+    assert message(Once(store).run("once:a", 60, handler, admit=suspended)) == UNKNOWN
+    assert handler.runs == 0
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
+
+
+def test_a_call_that_is_not_admitted_leaves_neither_claim_nor_result(store: Any) -> None:
+    handler = Counted()
+    refusal = b'{"response": "No."}'
+    for _ in range(2):
+        assert Once(store).run("once:a", 60, handler, admit=lambda: refusal) == refusal
+        assert store.get("once:a") is None
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
+    assert Once(store).run("once:a", 60, handler, admit=lambda: refusal) != refusal
+    assert handler.runs == 1
+
+
+def test_a_store_without_replace_if_is_rejected() -> None:
+    class Old:
+        def add(self, key: str, value: Any, ttl: float) -> bool:
+            return True
+
+    for store in (Old(), ScopedStore(Old(), "bank")):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="need a store with replace_if, not Old"):
+            Once(store)  # type: ignore[arg-type]
+
+
+def test_an_outage_is_logged_once_a_minute_without_tracebacks(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Once(Failing("add"))  # type: ignore[arg-type]
+    for number in range(20):
+        runner.run(f"once:{number}", 60, Counted())
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+    assert record.getMessage().endswith("a call could not be claimed: s3cret host is down")
+    later = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    runner.run("once:a", 60, Counted())
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("step", ["claim", "confirmation"])
+def test_a_locked_file_lets_nothing_run_and_frees_itself(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.1)
+    store = SQLiteStore(tmp_path / "store.db", clock=clock)
+    store.get("once:a")
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    handler = Counted()
+
+    def lock() -> None:
+        other.execute("BEGIN IMMEDIATE")
+
+    if step == "claim":
+        lock()
+    admit = lock if step == "confirmation" else lambda: None
+    result = Once(store).run("once:a", 60, handler, admit=admit)
+    assert message(result) == UNKNOWN
+    other.execute("ROLLBACK")
+    other.close()
+    if step == "confirmation":
+        assert message(Once(store).run("once:a", 60, handler)) == UNKNOWN
+    clock.now += 5
+    assert handler.runs == 0
+    assert message(Once(store).run("once:a", 60, handler)) == "Paid."
+    store.close()
+
+
+FORK = """
+import json, os, sys, threading
+from swaig_wsgi.agent import at_most_once as once
+from swaig_wsgi.stores import SQLiteStore
+
+once.WAIT, once.HEARTBEAT = 1.5, 0.1
+store = SQLiteStore()
+runner = once.Once(store)
+started, forked = threading.Event(), threading.Event()
+runs = []
+
+def pay():
+    runs.append(os.getpid())
+    started.set()
+    assert forked.wait(60)
+    return b'{"response": "Paid."}'
+
+first = threading.Thread(target=runner.run, args=("once:a", 60, pay))
+first.start()
+assert started.wait(60)
+children = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        started.clear()
+        forked.set()
+        message = json.loads(runner.run("once:a", 60, pay))["response"]
+        runner.run("once:b", 60, pay)
+        os._exit(0 if message == once.IN_PROGRESS and len(runs) <= 2 else 1)
+    children.append(pid)
+codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+forked.set()
+first.join(60)
+print(codes, len(runs), json.loads(runner.run("once:b", 60, pay))["response"])
+"""
+
+
+def test_a_forked_child_repeats_no_call_of_its_parent(run_python: Any) -> None:
+    assert run_python(FORK).strip() == "[0, 0] 1 Paid."
 
 
 def refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +550,8 @@ def test_the_handler_does_not_run_if_its_claim_cannot_be_released(
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
     handler = Counted()
-    runner = Once(Failing("delete"))  # type: ignore[arg-type]
+    failing = Failing("replace_if", calls=(2,))
+    runner = Once(failing)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         refuse_threads(patch)
         assert message(runner.run("once:a", 60, handler)) == UNCLAIMED
@@ -298,7 +565,7 @@ def test_a_result_that_cannot_be_stored_is_still_returned(
 ) -> None:
     monkeypatch.setattr(once, "WAIT", 0.2)
     handler = Counted()
-    runner = Once(Failing("set"))  # type: ignore[arg-type]
+    runner = Once(Failing("replace_if", calls=(2,)))  # type: ignore[arg-type]
     assert message(runner.run("once:a", 60, handler)) == "Paid."
     assert "could not be stored" in caplog.text
     assert message(runner.run("once:a", 60, handler)) == UNKNOWN
@@ -332,7 +599,7 @@ def test_the_claim_of_an_aborted_call_lasts_for_its_lifetime(
 
 def test_a_repeat_that_cannot_read_the_store_returns_unknown() -> None:
     failing = Failing("get")
-    failing._store.add("once:a", {"beat": 0}, 60)
+    failing.inner.add("once:a", {"beat": 0}, 60)
     handler = Counted()
     assert message(Once(failing).run("once:a", 60, handler)) == UNKNOWN  # type: ignore[arg-type]
     assert handler.runs == 0
@@ -349,7 +616,8 @@ def test_a_failing_heartbeat_does_not_stop_the_handler(
             time.sleep(0.01)
         return b'{"response": "Paid."}'
 
-    assert message(Once(Failing("set")).run("once:a", 60, slow)) == "Paid."  # type: ignore[arg-type]
+    failing = Failing("replace_if", calls=range(2, 10**6))
+    assert message(Once(failing).run("once:a", 60, slow)) == "Paid."  # type: ignore[arg-type]
     assert "a heartbeat failed" in caplog.text
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from swaig_wsgi import AgentApp
 from swaig_wsgi.agent import at_most_once as once
-from swaig_wsgi.agent.at_most_once import UNCLAIMED, UNKNOWN
+from swaig_wsgi.agent.at_most_once import UNKNOWN
 from swaig_wsgi.agent.tool_calls import FAILED
 from swaig_wsgi.config import Settings
 from swaig_wsgi.stores import StoreError
@@ -88,7 +88,7 @@ def test_a_call_whose_claim_cannot_be_stored_is_not_run(
     monkeypatch.setattr(agent.store, "add", fails)
     client = client_of(agent)
     query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
-    assert client.post(f"/swaig?{query}", body=call(5)).json == {"response": UNCLAIMED}
+    assert client.post(f"/swaig?{query}", body=call(5)).json == {"response": UNKNOWN}
     assert runs == []
 
 
