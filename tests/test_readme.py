@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +50,93 @@ def test_the_readme_shows_short_snippets_for_flask_and_django() -> None:
         *(program.code for program in readme if "flask" in program.code),
     ):
         assert len(code.splitlines()) <= 6
+
+
+# The commands, with two workers
+
+_COMMAND = re.compile(r"<!-- (serve with two workers|production) -->\n```sh\n(.*?)```", re.DOTALL)
+
+
+def commands(page: Path) -> list[tuple[str, int]]:
+    """Return the commands of a page that serve an application, and their positions."""
+    text = page.read_text()
+    found = [(match[2], text.count("\n", 0, match.start())) for match in _COMMAND.finditer(text)]
+    return [(command.replace(".venv/bin/", ""), line) for command, line in found]
+
+
+def served_by(page: Path, line: int) -> Any:
+    """Return the program that a command serves: the last one before it that is an application."""
+    return [
+        program
+        for program in PROGRAMS
+        if program.page == page.name
+        and program.line < line
+        and (program.files or program.is_asked or "AgentApp(" in program.code)
+    ][-1]
+
+
+def write(program: Any, directory: Path) -> None:
+    if program.files:
+        snippets._start_project(directory, program.files)
+    else:
+        (directory / "app.py").write_text(program.code)
+
+
+def start(serve_command: Any, command: str, directory: Path, workers: int = 2) -> Any:
+    env = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GUNICORN_CMD_ARGS": f"--bind=127.0.0.1:0 --workers={workers}",
+    }
+    server = serve_command(["bash", "-c", command], env, cwd=str(directory))
+    wait_until(lambda: server.log.count("Booting worker") == workers)
+    return server
+
+
+SERVED = [(page, command, line) for page in PAGES for command, line in commands(page)]
+
+
+def test_the_readme_and_the_pages_of_frameworks_say_how_to_serve() -> None:
+    pages = [page.name for page, _, _ in SERVED]
+    assert pages.count("README.md") == 3
+    assert {"flask.md", "django.md", "deployment.md", "workers.md"} <= set(pages)
+    for _, command, _ in SERVED:
+        assert "gunicorn -c python:swaig_wsgi.gunicorn " in command
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "line"), SERVED, ids=[f"{page.name}:{line}" for page, _, line in SERVED]
+)
+def test_the_commands_serve_with_two_workers(
+    serve_command: Any, tmp_path: Path, page: Path, command: str, line: int
+) -> None:
+    if "swaig_wsgi.examples" not in command:
+        write(served_by(page, line), tmp_path)
+    server = start(serve_command, command, tmp_path)
+    statuses = {server.request("GET", "/").status for _ in range(10)}
+    assert max(statuses) < 500
+    assert "several processes" not in server.log
+
+
+@pytest.mark.parametrize(("number", "app"), [(0, "app:app"), (1, "mysite.wsgi")])
+def test_plain_gunicorn_logs_at_the_start_what_it_will_refuse(
+    serve_command: Any, tmp_path: Path, number: int, app: str
+) -> None:
+    page = ROOT / "README.md"
+    _, line = [each for each in commands(page) if "examples" not in each[0]][number]
+    write(served_by(page, line), tmp_path)
+    server = start(serve_command, f"SWML_RATE_LIMIT=120 gunicorn {app}", tmp_path)
+    assert "SWML_STORAGE_URL" in server.wait_for_log("several processes serve")
+    assert server.request("GET", "/").status == 503
+    store = f"sqlite:///{tmp_path}/store.db"
+    if number == 0:
+        command = f"SWML_RATE_LIMIT=120 SWML_STORAGE_URL={store} gunicorn {app}"
+    else:
+        with (tmp_path / "mysite" / "settings.py").open("a") as file:
+            file.write(f"\nSWAIG_WSGI['storage_url'] = {store!r}\n")
+        command = f"gunicorn {app}"
+    server = start(serve_command, command, tmp_path)
+    assert max(server.request("GET", "/").status for _ in range(10)) < 500
+    assert "several processes" not in server.log
 
 
 # The runner of the snippets

@@ -1,8 +1,14 @@
-"""Refusal of requests while processes that must share state do not."""
+"""Refusal of requests while processes that must share state do not.
+
+Whether other processes serve, the server says in each request. gunicorn's own options say so when
+the application is constructed; then the log has the reason before the first request.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterable
 from typing import Callable
 
@@ -13,6 +19,39 @@ from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: The variables that were logged, by process: a forked worker logs them again.
 _logged: set[tuple[int, str]] = set()
+
+
+def log_unshared(find: Callable[[], Iterable[str]], *, allowed: bool) -> None:
+    """Log what :func:`refuse_unshared` is going to refuse, as far as gunicorn's options tell.
+
+    Called when a middleware is constructed, with the same arguments.
+    """
+    if not allowed and _gunicorn_workers() > 1:
+        variables = sorted(find())
+        if variables:
+            _log(variables)
+
+
+def _gunicorn_workers() -> int:
+    """Return how many workers this process's gunicorn was told to start, or 1.
+
+    A configuration file may name another number, which only gunicorn knows. With ``--preload``
+    workers inherit what this process generates, so that nothing is certain yet.
+    """
+    # Imported where gunicorn runs, but not in programs that merely inherit its environment.
+    if "gunicorn.arbiter" not in sys.modules:
+        return 1
+    import argparse
+
+    # From lowest to highest precedence, as in gunicorn.
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # A program that embeds gunicorn may use `-w` for something else: no value is an error here.
+    parser.add_argument("-w", "--workers", nargs="?", default=os.environ.get("WEB_CONCURRENCY"))
+    parser.add_argument("--preload", action="store_true")
+    given = shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")) + sys.argv[1:]
+    options, _ = parser.parse_known_args(given)
+    workers = str(options.workers)
+    return int(workers) if workers.isdecimal() and not options.preload else 1
 
 
 def refuse_unshared(
@@ -61,6 +100,7 @@ class PerProcessGuard:
         self._find = find
         self._allowed = allowed
         self._exempt = frozenset(exempt)
+        log_unshared(find, allowed=allowed)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         refusal = refuse_unshared(environ, self._find, allowed=self._allowed)

@@ -16,7 +16,7 @@ from ..stores._base import Store, StoreError
 from ..stores.memory import MemoryStore
 from ..wsgi import log_security, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
-from ._per_process import refuse_unshared
+from ._per_process import log_unshared, refuse_unshared
 
 __all__ = ["RateLimitMiddleware", "client_address_key"]
 
@@ -113,6 +113,7 @@ class RateLimitMiddleware:
         self._store_disabled_until = float("-inf")
         self._failure_logged_at = float("-inf")
         self._empty_key_logged = False
+        log_unshared(lambda: unshared_variables(store=self.store), allowed=allow_per_process)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self.scope.covers(environ.get("PATH_INFO", "")):

@@ -16,7 +16,7 @@ from ..processes import unshared_variables
 from ..sessions import SessionManager
 from ..wsgi import read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
-from ._per_process import refuse_unshared
+from ._per_process import log_unshared, refuse_unshared
 
 __all__ = ["ToolTokenMiddleware"]
 
@@ -65,6 +65,9 @@ class ToolTokenMiddleware:
         self.max_bytes = check_max_bytes(max_bytes)
         self._scope = path_scope(protect)
         self._allow_per_process = allow_per_process
+        log_unshared(
+            lambda: unshared_variables(key_pid=sessions.key_made_by), allowed=allow_per_process
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop("swaig_wsgi.call_id", None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from types import ModuleType
 from wsgiref.validate import validator
 
 import pytest
@@ -155,3 +157,79 @@ def test_a_token_signed_before_a_restart_is_logged_with_the_age_of_the_key(caplo
     assert SECRET in first
     for record in (junk, configured):
         assert "generated" not in record
+
+
+# What gunicorn's options say before the first request
+
+
+@pytest.fixture
+def gunicorn_options(monkeypatch):
+    """Return a function that sets the options of the gunicorn that seems to run here."""
+
+    def set_options(*options, **env):
+        monkeypatch.setitem(sys.modules, "gunicorn.arbiter", ModuleType("gunicorn.arbiter"))
+        monkeypatch.setattr(sys, "argv", ["gunicorn", *options])
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.delenv("GUNICORN_CMD_ARGS", raising=False)
+    return set_options
+
+
+SEVERAL = [
+    (["-w", "2", "site:app"], {}),
+    (["-w2", "site:app"], {}),
+    (["--workers=3", "-b", ":8000", "site:app"], {}),
+    (["site:app"], {"WEB_CONCURRENCY": "2"}),
+    (["site:app"], {"GUNICORN_CMD_ARGS": "--bind=:8000 --workers 2"}),
+    (["-w2", "site:app"], {"WEB_CONCURRENCY": "1", "GUNICORN_CMD_ARGS": "-w1"}),
+]
+ONE_OR_UNKNOWN = [
+    (["site:app"], {}),
+    (["-w1", "site:app"], {"WEB_CONCURRENCY": "2"}),
+    (["-w2", "--preload", "site:app"], {}),
+    (["-c", "file.py", "site:app"], {}),
+    # Options of a program that embeds gunicorn.
+    (["-w", "fast"], {}),
+    (["-w"], {}),
+]
+
+
+@pytest.mark.parametrize(("options", "env"), SEVERAL)
+def test_what_will_be_refused_is_logged_at_the_start(gunicorn_options, caplog, options, env):
+    gunicorn_options(*options, **env)
+    guard([SECRET])
+    assert SECRET in caplog.text
+    caplog.clear()
+    harden(application, Settings.from_mapping({"rate_limit": 5}))
+    assert STORAGE in caplog.text
+    caplog.clear()
+    ToolTokenMiddleware(application, SessionManager())
+    assert caplog.text == ""  # logged already
+
+
+@pytest.mark.parametrize(("options", "env"), ONE_OR_UNKNOWN)
+def test_nothing_is_logged_at_the_start_unless_it_is_certain(
+    gunicorn_options, caplog, options, env
+):
+    gunicorn_options(*options, **env)
+    guard([SECRET])
+    harden(application, Settings.from_mapping({"rate_limit": 5}))
+    assert "several processes" not in caplog.text
+
+
+def test_nothing_is_logged_at_the_start_if_it_is_allowed_or_shared(gunicorn_options, caplog):
+    gunicorn_options("-w2", "site:app")
+    guard([SECRET], allowed=True)
+    guard([])
+    RateLimitMiddleware(application, 5, allow_per_process=True)
+    ToolTokenMiddleware(application, SessionManager(secret_key="a secret of some length"))
+    assert caplog.text == ""
+
+
+def test_the_options_of_a_server_that_started_this_program_mean_nothing(monkeypatch, caplog):
+    monkeypatch.delitem(sys.modules, "gunicorn.arbiter", raising=False)
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    guard([SECRET])
+    assert caplog.text == ""
