@@ -16,6 +16,7 @@ from ..wsgi import encode_json, log, log_security
 from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .at_most_once import Once, call_key
+from .run_limit import RunLimit
 
 __all__ = ["ToolCalls", "record_call_id", "verify_call"]
 
@@ -75,6 +76,7 @@ class ToolCalls:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._once = Once(agent.own_store)
+        self._limit = RunLimit(agent.own_store, agent.sessions.token_expiry_secs)
 
     def run(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> bytes:
         """Run the tool call in `body` and return the result for the AI, as JSON.
@@ -99,13 +101,16 @@ class ToolCalls:
         problem = check_arguments(tool.schema, call.arguments)
         if problem is not None:
             return encode_json({"response": problem})
-        if tool.once is None or verified is None:
-            return self._run(tool, call.arguments, body)
-        key = call_key(self._agent.name, verified, call.arguments)
         run = functools.partial(self._run, tool, call.arguments, body)
+        if verified is None:
+            return run()
+        admit = functools.partial(self._limit.refusal, environ, tool, verified.call_id)
+        if tool.once is None:
+            return admit() or run()
+        key = call_key(self._agent.name, verified, call.arguments)
         # After the token has expired, the tool call cannot be repeated.
         lifetime = verified.expiry - time.time()
-        return self._once.run(key, tool.once, run, lifetime=lifetime)
+        return self._once.run(key, tool.once, run, lifetime=lifetime, admit=admit)
 
     def _run(self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any]) -> bytes:
         # Never a 5xx: the platform repeats such a tool call, and with it what the tool has done.

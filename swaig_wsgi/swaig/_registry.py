@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core._validation import check_bool, check_str, shorten
+from ..core._validation import check_bool, check_int, check_str, shorten
 from ..core.tokens import is_function_name
 from ._arguments import CompiledSchema
 from ._schema import Bind, inspect_handler, object_schema
@@ -37,6 +37,8 @@ class Tool:
     secure: bool = False
     #: Seconds in which a repeat of the same call does not run; None to run every call.
     once: float | None = None
+    #: How often it may run in one call; None for no limit.
+    max_runs: int | None = None
     #: The definition's parameters, compiled; None if it runs elsewhere.
     schema: CompiledSchema | None = field(default=None, repr=False, compare=False)
 
@@ -80,6 +82,7 @@ class ToolRegistry:
         webhook_url: str | None = None,
         required: Iterable[str] | None = None,
         once: float | None = None,
+        max_runs: int | None = None,
         **extra: Any,
     ) -> None:
         """Define a tool.
@@ -99,6 +102,8 @@ class ToolRegistry:
             required: names of required arguments.
             once: seconds in which a repeat (same call, function, arguments and token) does not
                 run, but returns the first result. Needs a secure tool.
+            max_runs: how often the tool may run in one call, counted in the store under the
+                verified call id. Beyond, the AI is told so. Needs a secure tool.
             extra: further members of the definition, such as ``wait_file``.
 
         Raises:
@@ -145,7 +150,12 @@ class ToolRegistry:
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
         _check_once(name, once, secure)
-        self._add(definition, call, secure, once, compiled)
+        if max_runs is not None:
+            check_int(f"tool {name!r}: max_runs", max_runs, 1)
+            if not secure:
+                problem = "max_runs= needs secure=True: only tokens identify calls"
+                raise ValueError(f"tool {name!r}: {problem}")
+        self._add(definition, call, secure, once, max_runs, compiled)
 
     def register(self, function_dict: Mapping[str, Any]) -> None:
         """Add the definition of a function that the platform runs, such as a DataMap, as it is.

@@ -49,6 +49,9 @@ def test_a_memory_store_is_unshared_once_it_is_used() -> None:
     once = agent()
     once.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
     assert unshared_state(once) == {STORAGE}
+    limited = agent()
+    limited.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, max_runs=3)
+    assert unshared_state(limited) == {STORAGE}
     with_metadata = agent()
     assert not unshared_state(with_metadata)
     # Reading needs a shared store too, because another process may have written.
