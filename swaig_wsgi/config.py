@@ -292,6 +292,17 @@ class Settings:
         return 1 if self.trust_proxy_headers else None
 
     @property
+    def requires_https(self) -> bool:
+        """Whether plain HTTP is refused: as `enforce_https` says, else with TLS."""
+        return self.ssl_enabled if self.enforce_https is None else self.enforce_https
+
+    @property
+    def sends_hsts(self) -> bool:
+        """Whether https responses carry HSTS: as `use_hsts` says, else with TLS or a domain."""
+        default = self.ssl_enabled or self.ssl_domain is not None
+        return default if self.use_hsts is None else self.use_hsts
+
+    @property
     def basic_auth(self) -> tuple[str, str] | None:
         """User and password, or None if they are not set."""
         if self.basic_auth_user is None or self.basic_auth_password is None:

@@ -21,7 +21,11 @@ _VARIABLES = {
     "cert_path": "SWML_SSL_CERT_PATH",
     "key_path": "SWML_SSL_KEY_PATH",
     "domain": "SWML_SSL_DOMAIN",
+    "hsts": "SWML_USE_HSTS",
+    "hsts_max_age": "SWML_HSTS_MAX_AGE",
 }
+#: Fields of `Settings` whose names are not those of the arguments with ``ssl_``.
+_FIELDS = {"hsts": "use_hsts", "hsts_max_age": "hsts_max_age"}
 # For TLS 1.2: forward secrecy and authenticated encryption. TLS 1.3 always has both.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -32,6 +36,8 @@ class SslConfig:
     """The TLS settings of a service (the SDK's guide, "SSL/TLS").
 
     Settings that are not given come from the environment. The files are not read on construction.
+    ``harden`` and agents use the settings of a configuration in code if they are given
+    :attr:`settings`.
 
     Args:
         enabled: whether the service itself serves TLS (``SWML_SSL_ENABLED``, else False).
@@ -39,8 +45,10 @@ class SslConfig:
         key_path: file with its unencrypted PEM private key (``SWML_SSL_KEY_PATH``).
         domain: the only host to send HSTS for (``SWML_SSL_DOMAIN``). Give it without `enabled`
             if a proxy terminates TLS.
-        hsts: whether to send ``Strict-Transport-Security``.
-        hsts_max_age: seconds for which browsers remember it.
+        hsts: whether to send ``Strict-Transport-Security`` over https (``SWML_USE_HSTS``, else
+            whether TLS or a domain is configured).
+        hsts_max_age: seconds for which browsers remember it, 0 to make them forget it
+            (``SWML_HSTS_MAX_AGE``, else a year).
         settings: used instead of the environment.
 
     Raises:
@@ -55,8 +63,8 @@ class SslConfig:
         cert_path: str | os.PathLike[str] | None = None,
         key_path: str | os.PathLike[str] | None = None,
         domain: str | None = None,
-        hsts: bool = True,
-        hsts_max_age: int = PRELOAD_MIN_AGE,
+        hsts: bool | None = None,
+        hsts_max_age: int | None = None,
         settings: Settings | None = None,
     ) -> None:
         given: dict[str, Any] = {
@@ -64,34 +72,56 @@ class SslConfig:
             "cert_path": None if cert_path is None else os.fspath(cert_path),
             "key_path": None if key_path is None else os.fspath(key_path),
             "domain": domain,
+            "hsts": hsts,
+            "hsts_max_age": hsts_max_age,
         }
         for name, value in given.items():
             if value == "":
                 raise ConfigurationError(f"{name} is empty; omit it or pass {name}=None")
+        if not isinstance(hsts, (bool, type(None))):
+            raise ConfigurationError(f"hsts: expected True or False, not {hsts!r}")
+        if hsts_max_age is not None:
+            try:
+                hsts_value(hsts_max_age)
+            except ValueError as error:
+                raise ConfigurationError(f"hsts_{error}") from None
+        self._settings = settings
         if settings is None:
             # Read these variables only: this class does not report invalid values of others.
             missing = [_VARIABLES[name] for name, value in given.items() if value is None]
             environ = {name: os.environ[name] for name in missing if name in os.environ}
             settings = Settings.from_env(environ)
-        changes = {f"ssl_{name}": value for name, value in given.items() if value is not None}
-        checked = replace(settings, **changes)
-        if not isinstance(hsts, bool):
-            raise ConfigurationError(f"hsts: expected True or False, not {hsts!r}")
-        try:
-            self._hsts_value = hsts_value(hsts_max_age)
-        except ValueError as error:
-            raise ConfigurationError(f"hsts_{error}") from None
+        self._changes = {
+            _FIELDS.get(name, f"ssl_{name}"): value
+            for name, value in given.items()
+            if value is not None
+        }
+        checked = replace(settings, **self._changes)
         self.enabled = checked.ssl_enabled
         self.cert_path = checked.ssl_cert_path
         self.key_path = checked.ssl_key_path
         self.domain = checked.ssl_domain
-        self.hsts = hsts
-        self.hsts_max_age = hsts_max_age
+        self.hsts = checked.use_hsts is not False
+        age = checked.hsts_max_age
+        self.hsts_max_age = PRELOAD_MIN_AGE if age is None else age
+        self._hsts_chosen = checked.use_hsts is True
 
     def __repr__(self) -> str:
-        names = (*_VARIABLES, "hsts", "hsts_max_age")
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in _VARIABLES)
         return f"{type(self).__name__}({values})"
+
+    @property
+    def settings(self) -> Settings:
+        """All settings of the service, those of this object among them.
+
+        The others are those of the argument `settings`, by default :meth:`Settings.from_env`, read
+        now: ``harden(app, SslConfig(hsts=False).settings)``.
+
+        Raises:
+            ConfigurationError: another variable is invalid.
+        """
+        settings = Settings.from_env() if self._settings is None else self._settings
+        return replace(settings, **self._changes)
 
     def is_configured(self) -> bool:
         """Return whether TLS is enabled and both files exist; their content is not checked."""
@@ -119,9 +149,11 @@ class SslConfig:
     def get_hsts_header(self) -> str | None:
         """Return the value of ``Strict-Transport-Security``.
 
-        Return None with ``hsts=False``, and if neither TLS nor a domain is configured.
+        Return None with ``hsts=False``; and if neither TLS nor a domain is configured, unless
+        HSTS is chosen.
         """
-        return self._hsts_value if self.hsts and (self.enabled or self.domain) else None
+        configured = self.enabled or self.domain or self._hsts_chosen
+        return hsts_value(self.hsts_max_age) if self.hsts and configured else None
 
     def hsts_middleware(self, app: WSGIApplication) -> HSTSMiddleware:
         """Return `app` in a middleware that sends the header of :meth:`get_hsts_header`, if any."""

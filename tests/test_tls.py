@@ -6,19 +6,28 @@ import socket
 import ssl
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.wsgi import Recorder, request
 
 from swaig_wsgi.config import ConfigurationError, Settings
+from swaig_wsgi.middleware import harden
 from swaig_wsgi.middleware.headers import HSTSMiddleware
 from swaig_wsgi.tls import SslConfig
 
 # Valid from 2020 to 2120, for localhost and 127.0.0.1. Only these tests trust them.
 CERTS = Path(__file__).parent / "certs"
 CERT, KEY = str(CERTS / "cert.pem"), str(CERTS / "key.pem")
-VARIABLES = ("SWML_SSL_ENABLED", "SWML_SSL_CERT_PATH", "SWML_SSL_KEY_PATH", "SWML_SSL_DOMAIN")
+VARIABLES = (
+    "SWML_SSL_ENABLED",
+    "SWML_SSL_CERT_PATH",
+    "SWML_SSL_KEY_PATH",
+    "SWML_SSL_DOMAIN",
+    "SWML_USE_HSTS",
+    "SWML_HSTS_MAX_AGE",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -91,14 +100,19 @@ def test_an_empty_variable_is_unset(monkeypatch):
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("SWML_SSL_ENABLED", "maybe"), ("SWML_SSL_DOMAIN", "https://agent.example.com")],
+    [
+        ("SWML_SSL_ENABLED", "maybe"),
+        ("SWML_SSL_DOMAIN", "https://agent.example.com"),
+        ("SWML_USE_HSTS", "perhaps"),
+        ("SWML_HSTS_MAX_AGE", "-1"),
+    ],
 )
 def test_the_error_for_an_invalid_variable_in_use_names_it(variable, value, monkeypatch):
     monkeypatch.setenv(variable, value)
     monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
     with pytest.raises(ConfigurationError, match=variable):
         SslConfig()
-    config = SslConfig(enabled=False, domain="agent.example.com")
+    config = SslConfig(enabled=False, domain="agent.example.com", hsts=True, hsts_max_age=60)
     assert (config.enabled, config.domain) == (False, "agent.example.com")
 
 
@@ -208,6 +222,44 @@ def test_a_domain_limits_hsts_to_its_host():
 @pytest.mark.parametrize("config", [{}, {"enabled": True, "hsts": False}])
 def test_hsts_is_not_sent_if_disabled(config):
     assert sent(SslConfig(**config).hsts_middleware(Recorder()), "https", "any.example") is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "header"),
+    [
+        ({}, {"hsts": True}, "max-age=31536000; includeSubDomains"),
+        ({"SWML_USE_HSTS": "true"}, {}, "max-age=31536000; includeSubDomains"),
+        ({"SWML_USE_HSTS": "true"}, {"hsts": False}, None),
+        ({"SWML_USE_HSTS": "false"}, {"enabled": True, "domain": "a.example"}, None),
+        ({"SWML_USE_HSTS": "false"}, {"hsts": True}, "max-age=31536000; includeSubDomains"),
+        ({"SWML_HSTS_MAX_AGE": "60"}, {"enabled": True}, "max-age=60; includeSubDomains"),
+        ({"SWML_HSTS_MAX_AGE": "60"}, {"enabled": True, "hsts_max_age": 0}, "max-age=0"),
+        ({"SWML_HSTS_MAX_AGE": "60"}, {}, None),
+    ],
+)
+def test_the_arguments_of_hsts_default_to_the_environment(
+    variables, arguments, header, monkeypatch
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    config = SslConfig(**arguments)
+    assert config.get_hsts_header() == header
+    for app in (config.hsts_middleware(Recorder()), harden(Recorder(), config.settings)):
+        assert sent(app, "https", "a.example") == header
+        assert sent(app, "http", "a.example") is None
+
+
+def test_the_settings_of_a_configuration_contain_all_others(monkeypatch):
+    given = Settings(rate_limit=5, ssl_domain="a.example")
+    assert SslConfig(hsts=False, settings=given).settings == replace(given, use_hsts=False)
+    monkeypatch.setenv("SWML_RATE_LIMIT", "7")
+    config = SslConfig(enabled=True, cert_path=Path("c.pem"), hsts_max_age=60)
+    assert config.settings == Settings(
+        rate_limit=7, ssl_enabled=True, ssl_cert_path="c.pem", hsts_max_age=60
+    )
+    monkeypatch.setenv("SWML_RATE_LIMIT", "abc")
+    with pytest.raises(ConfigurationError, match="SWML_RATE_LIMIT"):
+        config.settings  # noqa: B018
 
 
 # Files that cannot be served

@@ -111,7 +111,8 @@ def hsts_value(
     """Return the value of ``Strict-Transport-Security`` (RFC 6797 section 6.1).
 
     Args:
-        max_age: seconds for which browsers refuse plain http; 0 makes them forget the host.
+        max_age: seconds for which browsers refuse plain http; 0 makes them forget the host, with
+            its subdomains, and is sent alone.
         include_subdomains: cover all subdomains, each of which must then support https.
         preload: consent to inclusion in browsers' built-in lists. Hard to undo.
 
@@ -125,7 +126,7 @@ def hsts_value(
     check_bool("preload", preload)
     if preload and not (include_subdomains and max_age >= PRELOAD_MIN_AGE):
         raise ValueError(f"preload needs include_subdomains, and a max_age from {PRELOAD_MIN_AGE}")
-    subdomains = "; includeSubDomains" if include_subdomains else ""
+    subdomains = "; includeSubDomains" if include_subdomains and max_age else ""
     return f"max-age={max_age}{subdomains}{'; preload' if preload else ''}"
 
 

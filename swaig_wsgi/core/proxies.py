@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import (
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    collapse_addresses,
-    ip_address,
-    ip_network,
-)
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any, Optional
 
 from ._validation import check_int, check_items
 from .hosts import Address, HostError, parse_host
-from .networks import Network, parse_network
+from .networks import (
+    UNIX_PEERS,
+    Network,
+    NetworkSet,
+    client_address,
+    parse_address,
+    parse_network,
+)
 from .urls import DEFAULT_PORTS
 
 __all__ = [
@@ -49,13 +48,6 @@ Values = tuple[Optional[str], ...]
 #: full of commas causes.
 MAX_HOPS = 32
 
-# REMOTE_ADDR of a connection over a Unix socket in gunicorn, waitress, nginx (uwsgi_params),
-# Werkzeug's development server and uWSGI. None of these is the address of a TCP peer.
-_UNIX_PEERS = frozenset({"", "unix:", "localhost", "<local>", "0.0.0.0"})  # noqa: S104
-
-_NODE = re.compile(
-    r"([0-9.]+)(?::[0-9]{1,5})?|\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)"
-)
 _FORWARDED_NODE = re.compile(
     r"([0-9.]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
 )
@@ -101,6 +93,10 @@ class TrustedProxies:
     networks: tuple[Network, ...] = ()
     unix: bool = False
     count: int = 0
+    _set: NetworkSet = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_set", NetworkSet(self.networks))
 
     def trusts_peer(self, peer: str) -> bool:
         """Return whether the peer of the connection is trusted.
@@ -110,14 +106,14 @@ class TrustedProxies:
         """
         if self.count:
             return True
-        if peer in _UNIX_PEERS:
+        if peer in UNIX_PEERS:
             return self.unix
-        address = parse_address(peer.partition("%")[0])
+        address = client_address(peer)
         return address is not None and self.trusts_address(address)
 
     def trusts_address(self, address: Address) -> bool:
         """Return whether `address` is one of the named proxies."""
-        return address in self.addresses or any(address in network for network in self.networks)
+        return address in self.addresses or address in self._set
 
 
 def trusted_proxies(value: Iterable[str] | int) -> TrustedProxies:
@@ -180,30 +176,6 @@ def _is_private(network: Network) -> bool:
         network.version == private.version and network.subnet_of(private)  # type: ignore[arg-type]
         for private in _PRIVATE
     )
-
-
-def parse_address(text: str) -> Address | None:
-    """Parse an address in the forms of ``X-Forwarded-For``, or return None.
-
-    IPv6 may be in brackets; a port may follow, and is ignored; an IPv4-mapped IPv6 address becomes
-    the IPv4 address.
-    """
-    # Longer text is not an address, and must not fill the cache.
-    return _parse_address(text) if len(text) <= 64 else None
-
-
-@lru_cache(maxsize=1024)
-def _parse_address(text: str) -> Address | None:
-    match = _NODE.fullmatch(text)
-    if match is None:
-        return None
-    try:
-        address = ip_address(match.group(match.lastindex or 0))
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ __all__ = [
     "Refusal",
     "bad_body",
     "bad_request",
+    "client_not_allowed",
     "host_not_allowed",
+    "https_required",
     "internal_error",
     "invalid_signature",
     "invalid_tool_token",
@@ -96,6 +98,18 @@ def host_not_allowed() -> Refusal:
     """Return the refusal of a host that is not in the allowlist."""
     error = "Forbidden: host not allowed"
     return Refusal(403, error, "host_not_allowed", event="host_refused")
+
+
+def client_not_allowed(reason: str, detail: str = "") -> Refusal:
+    """Return the refusal of a client that is not in the allowlist, or whose address is unknown."""
+    error = "Forbidden: client not allowed"
+    return Refusal(403, error, reason, event="client_refused", detail=detail)
+
+
+def https_required(detail: str) -> Refusal:
+    """Return the refusal of a request over plain HTTP; `detail` is the operator's remedy."""
+    error = "Forbidden: https required"
+    return Refusal(403, error, "plain_http", event="https_refused", detail=detail)
 
 
 def malformed_host(reason: str) -> Refusal:

@@ -1,11 +1,13 @@
 """One WSGI middleware for each decision of the core, and :func:`harden`, which stacks them."""
 
+from .allowed_clients import AllowedClientsMiddleware
 from .auth import AuthHandler, AuthMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
 from .harden import harden
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
+from .https import HTTPSMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
 from .request_id import RequestIDMiddleware
@@ -13,12 +15,14 @@ from .signatures import WebhookSignatureMiddleware
 from .tokens import ToolTokenMiddleware
 
 __all__ = [
+    "AllowedClientsMiddleware",
     "AllowedHostsMiddleware",
     "AuthHandler",
     "AuthMiddleware",
     "BodySizeMiddleware",
     "CORSMiddleware",
     "HSTSMiddleware",
+    "HTTPSMiddleware",
     "RateLimitMiddleware",
     "RequestIDMiddleware",
     "SecurityHeadersMiddleware",

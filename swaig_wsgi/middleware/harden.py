@@ -7,15 +7,17 @@ from dataclasses import fields, replace
 from typing import Any, Callable
 
 from ..config import ConfigurationError, Settings
+from ..core.headers import PRELOAD_MIN_AGE
 from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
-from ._plain_http import PlainHTTPAlarm
+from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
+from .https import HTTPSMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
 from .request_id import RequestIDMiddleware
@@ -103,14 +105,17 @@ def stack(
             csrf_protection=settings.csrf_protection,
             expose_headers=_EXPOSED + (() if settings.rate_limit is None else _RATE_HEADERS),
         )
+    if settings.allowed_clients is not None:
+        app = AllowedClientsMiddleware(app, settings.allowed_clients)
     if settings.allowed_hosts is not None:
         app = AllowedHostsMiddleware(app, settings.allowed_hosts)
+    if settings.requires_https:
+        app = HTTPSMiddleware(app)
     if public is not None:
         app = public(app)
-    if settings.ssl_enabled or settings.ssl_domain is not None:
-        app = HSTSMiddleware(app, host=settings.ssl_domain)
-    if settings.ssl_enabled and settings.trusted is None:
-        app = PlainHTTPAlarm(app)
+    if settings.sends_hsts:
+        age = PRELOAD_MIN_AGE if settings.hsts_max_age is None else settings.hsts_max_age
+        app = HSTSMiddleware(app, age, host=settings.ssl_domain)
     app = RequestIDMiddleware(SecurityHeadersMiddleware(app, headers))
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from ipaddress import ip_address
 
-from swaig_wsgi.core.networks import client_networks, parse_network
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaig_wsgi.core.networks import (
+    NetworkSet,
+    client_address,
+    client_networks,
+    parse_address,
+    parse_network,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +56,46 @@ def test_an_empty_list_is_rejected():
 def test_the_message_names_the_subject_and_the_expected_form():
     with pytest.raises(ValueError, match="^trusted proxy 'x': expected an address$"):
         parse_network("trusted proxy", "x", "an address")
+
+
+NETWORKS = st.one_of(st.ip_addresses(), st.sampled_from(list(map(ip_address, ["10.0.0.1", "::1"]))))
+
+
+@given(
+    st.lists(st.tuples(NETWORKS, st.integers(0, 128)), max_size=20),
+    st.lists(NETWORKS, min_size=1),
+)
+def test_an_address_is_in_the_set_if_it_is_in_a_network(networks, addresses):
+    named = []
+    for address, length in networks:
+        size = address.max_prefixlen
+        kept = size - min(length, size)
+        named.append(type(address)(int(address) >> kept << kept).exploded + f"/{size - kept}")
+    parsed = [parse_network("network", text, "a network") for text in named]
+    found = NetworkSet(parsed)
+    edges = [edge for n in parsed for edge in (n.network_address, n.broadcast_address)]
+    for address in (*addresses, *edges):
+        assert (address in found) == any(address in network for network in parsed)
+
+
+def test_an_empty_set_contains_no_address():
+    assert ip_address("192.0.2.7") not in NetworkSet([])
+    assert ip_address("::1") not in NetworkSet([])
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("192.0.2.7%eth0", None),
+        ("::ffff:192.0.2.7%eth0", None),
+        ("0.0.0.0", None),
+        ("", None),
+        ("localhost", None),
+        ("unknown", None),
+    ],
+)
+def test_the_address_of_a_peer(peer, address):
+    assert client_address(peer) == (None if address is None else parse_address(address))

@@ -25,6 +25,20 @@ TABLE = [
         "host_not_allowed",
     ),
     (
+        refusals.client_not_allowed("y"),
+        403,
+        "Forbidden: client not allowed",
+        "client_refused",
+        "y",
+    ),
+    (
+        refusals.https_required("remedy"),
+        403,
+        "Forbidden: https required",
+        "https_refused",
+        "plain_http",
+    ),
+    (
         refusals.origin_not_allowed(),
         403,
         "Forbidden: origin not allowed",

@@ -84,6 +84,14 @@ def has_csrf(app):
     return fetch(app, "POST", **request).status == 403
 
 
+def has_clients(app):
+    return fetch(app, REMOTE_ADDR="198.51.100.9", HTTP_HOST="a.example").status == 403
+
+
+def has_https(app):
+    return fetch(app, HTTP_HOST="a.example").status == 403
+
+
 def has_rate(app):
     return "RateLimit" in fetch(app, HTTP_HOST="a.example").headers
 
@@ -98,18 +106,33 @@ def has_hsts(app):
     return "Strict-Transport-Security" in response.headers
 
 
-PROBES = [is_proxy_layer, has_hosts, has_cors, has_csrf, has_rate, has_size, has_hsts]
+PROBES = [
+    is_proxy_layer,
+    has_hosts,
+    has_clients,
+    has_cors,
+    has_csrf,
+    has_rate,
+    has_size,
+    has_hsts,
+]
 SETTINGS = [
     ({"trusted_proxies": [PROXY]}, {is_proxy_layer}),
     ({"trust_proxy_headers": True}, {is_proxy_layer}),
     ({"allowed_hosts": ["a.example"]}, {has_hosts}),
+    ({"allowed_clients": ["192.0.2.0/24", PROXY]}, {has_clients}),
     ({"cors_origins": [ORIGIN]}, {has_cors}),
     ({"cors_origins": [ORIGIN], "csrf_protection": True}, {has_cors, has_csrf}),
     ({"csrf_protection": True}, {has_csrf}),
     ({"rate_limit": 100}, {has_rate}),
     ({"max_request_size": 10}, {has_size}),
-    ({"ssl_enabled": True}, {has_hsts}),
+    ({"ssl_enabled": True, "enforce_https": False}, {has_hsts}),
     ({"ssl_domain": "a.example"}, {has_hsts}),
+    ({"use_hsts": True}, {has_hsts}),
+    ({"ssl_domain": "a.example", "use_hsts": False}, set()),
+    ({"ssl_enabled": True, "enforce_https": False, "use_hsts": False}, set()),
+    ({"hsts_max_age": 60}, set()),
+    ({"enforce_https": False}, set()),
 ]
 
 
@@ -135,6 +158,39 @@ def test_agent_settings_add_no_layer():
     )
     assert not [probe for probe in PROBES if probe(app)]
     assert fetch(app, "POST", body=b"{}").status == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "required"),
+    [
+        ({}, False),
+        ({"ssl_domain": "a.example"}, False),
+        ({"ssl_enabled": True}, True),
+        ({"ssl_enabled": True, "enforce_https": False}, False),
+        ({"enforce_https": True}, True),
+    ],
+)
+def test_https_is_enforced_with_tls_unless_the_setting_decides(given, required):
+    assert has_https(hardened(**given)) is required
+    assert fetch(hardened(**given), wsgi_url_scheme="https").body == b"the site"
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"ssl_enabled": True}, "max-age=31536000; includeSubDomains"),
+        ({"ssl_enabled": True, "hsts_max_age": 60}, "max-age=60; includeSubDomains"),
+        ({"use_hsts": True, "hsts_max_age": 0}, "max-age=0"),
+        ({"ssl_domain": "a.example", "hsts_max_age": 0}, "max-age=0"),
+        ({"ssl_enabled": True, "use_hsts": False, "hsts_max_age": 60}, None),
+        ({"ssl_domain": "a.example", "use_hsts": False}, None),
+    ],
+)
+def test_hsts_has_the_age_of_the_setting(given, value):
+    response = fetch(hardened(**given), wsgi_url_scheme="https", HTTP_HOST="a.example")
+    assert response.headers.get("Strict-Transport-Security") == value
+    response = fetch(hardened(**given), HTTP_HOST="a.example")
+    assert "Strict-Transport-Security" not in response.headers
 
 
 def test_hsts_is_sent_only_for_the_configured_domain():
@@ -172,15 +228,20 @@ def test_overrides_replace_settings_and_are_validated():
 EVERYTHING = {
     "trusted_proxies": [PROXY],
     "allowed_hosts": ["a.example"],
+    "allowed_clients": ["192.0.2.0/24", "203.0.113.0/24"],
     "cors_origins": [ORIGIN],
     "csrf_protection": True,
     "rate_limit": 1000,
     "max_request_size": 10,
     "ssl_enabled": True,
 }
+#: A request that no layer refuses.
+SAFE = {"wsgi_url_scheme": "https", "HTTP_HOST": "a.example", **GOOD}
 #: What each layer refuses, outermost first.
 FAULTS = [
+    ("https", 403, "Forbidden: https required", {"wsgi_url_scheme": "http"}),
     ("hosts", 403, "Forbidden: host not allowed", {"HTTP_HOST": "evil.example"}),
+    ("clients", 403, "Forbidden: client not allowed", {"REMOTE_ADDR": "198.51.100.1"}),
     ("cors", 403, "Forbidden: origin not allowed", {"HTTP_ORIGIN": "https://evil.example"}),
     ("rates", 429, "Rate limit exceeded", {"REMOTE_ADDR": "203.0.113.1"}),
     ("auth", 401, "Unauthorized", {"HTTP_AUTHORIZATION": "Bearer wrong"}),
@@ -202,7 +263,7 @@ def everything():
     ("outer", "inner"), list(itertools.combinations(FAULTS, 2)), ids=lambda fault: fault[0]
 )
 def test_the_outer_of_two_refusing_layers_responds(everything, outer, inner):
-    request = {"HTTP_HOST": "a.example", **GOOD, **inner[3], **outer[3]}
+    request = {**SAFE, **inner[3], **outer[3]}
     response = fetch(everything, "POST", **request)
     assert response.status == outer[1]
     assert f'"{outer[2]}"'.encode() in response.body
@@ -210,22 +271,22 @@ def test_the_outer_of_two_refusing_layers_responds(everything, outer, inner):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
 def test_every_refusal_carries_security_and_cors_headers(everything, fault):
-    request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD, **fault[3]}
-    response = fetch(everything, "POST", wsgi_url_scheme="https", **request)
+    request = {**SAFE, "HTTP_ORIGIN": ORIGIN, **fault[3]}
+    response = fetch(everything, "POST", **request)
     assert response.status == fault[1]
     assert not site.environs
     assert FOUR.items() <= response.headers.items()
-    assert response.headers["Strict-Transport-Security"]
+    assert ("Strict-Transport-Security" in response.headers) is (fault[0] != "https")
     readable = response.headers.get("Access-Control-Allow-Origin") == ORIGIN
     assert readable is (fault[0] in ("rates", "auth", "size"))
-    head = fetch(everything, "HEAD", wsgi_url_scheme="https", **request)
+    head = fetch(everything, "HEAD", **request)
     assert head.body == b""
     assert FOUR.items() <= head.headers.items()
 
 
 def test_preflights_need_no_credentials_and_are_not_rate_limited(everything):
     preflight = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
-    request = {"HTTP_HOST": "a.example", "REMOTE_ADDR": "203.0.113.1", **preflight}
+    request = {**SAFE, "REMOTE_ADDR": "203.0.113.1", **preflight}
     response = fetch(everything, "OPTIONS", **request)
     assert response.status == 204
     assert FOUR.items() <= response.headers.items()
@@ -252,7 +313,7 @@ def test_forwarding_headers_are_resolved_before_other_layers(everything):
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault[0] != "size"])
 def test_the_body_of_a_refused_request_is_not_read(everything, fault):
-    request = {"HTTP_HOST": "a.example", **GOOD, **fault[3], "HTTP_TRANSFER_ENCODING": "chunked"}
+    request = {**SAFE, **fault[3], "HTTP_TRANSFER_ENCODING": "chunked"}
     request.update(wsgi_input=Unreadable(), wsgi_input_terminated=True)
     assert fetch(everything, "POST", **request).status == fault[1]
 
@@ -263,7 +324,7 @@ PATHS = ["/health", "/ready", "/health/", "//health", "/static/x", "/favicon.ico
 @pytest.mark.parametrize("path", PATHS)
 def test_no_path_is_exempt(everything, path):
     for _, status, _, fault in FAULTS:
-        request = {"HTTP_HOST": "a.example", **GOOD, **fault, "SCRIPT_NAME": "/mount"}
+        request = {**SAFE, **fault, "SCRIPT_NAME": "/mount"}
         assert fetch(everything, "POST", path, **request).status == status
 
 
@@ -304,7 +365,7 @@ def test_nested_stacks_count_a_request_once():
     store, settings = MemoryStore(), Settings.from_mapping({**EVERYTHING, "rate_limit": 2})
     inner = stack(validator(site), settings, auth=HANDLER, store=store)
     app = stack(inner, settings, auth=HANDLER, store=store)
-    request = {"HTTP_HOST": "a.example", "HTTP_ORIGIN": ORIGIN, **GOOD}
+    request = {**SAFE, "HTTP_ORIGIN": ORIGIN}
     assert [fetch(app, **request).status for _ in range(3)] == [200, 200, 429]
 
 

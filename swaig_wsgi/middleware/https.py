@@ -1,0 +1,48 @@
+"""The refusal of plain HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..core.paths import path_scope
+from ..core.refusals import https_required
+from ..wsgi import refuse
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["HTTPSMiddleware"]
+
+# The remedies for what makes a service refuse every request.
+_REFUSAL = https_required(
+    "if a proxy terminates TLS, set SWML_TRUSTED_PROXIES, and let it send X-Forwarded-Proto; if "
+    "this server does, start it with gunicorn -c python:swaig_wsgi.gunicorn, which uses "
+    "SWML_SSL_CERT_PATH and SWML_SSL_KEY_PATH; SWML_ENFORCE_HTTPS=false admits plain HTTP"
+)
+
+
+class HTTPSMiddleware:
+    """Refuse requests over plain HTTP with 403.
+
+    It never redirects: a client that is redirected has already sent its credentials in cleartext,
+    and would go on doing so unnoticed.
+
+    ``wsgi.url_scheme`` decides. Where a proxy terminates TLS, place ``TrustedProxyMiddleware``
+    outside this layer; otherwise every request is refused.
+
+    Args:
+        app: the wrapped application.
+        exempt: paths that may be requested over plain HTTP, matched exactly unless they end in
+            ``/*``.
+
+    Raises:
+        ValueError: a path is malformed.
+    """
+
+    def __init__(self, app: WSGIApplication, *, exempt: Iterable[str] = ()) -> None:
+        self.app = app
+        self._scope = path_scope(("/*",), exempt)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        plain = environ["wsgi.url_scheme"] != "https"
+        if plain and self._scope.covers(environ.get("PATH_INFO", "")):
+            return refuse(environ, start_response, _REFUSAL)
+        return self.app(environ, start_response)
