@@ -303,6 +303,11 @@ class Settings:
         return default if self.use_hsts is None else self.use_hsts
 
     @property
+    def counts_requests(self) -> bool:
+        """Whether a limit counts requests, which all processes have to share."""
+        return self.rate_limit is not None or self.auth_failure_limit is not None
+
+    @property
     def basic_auth(self) -> tuple[str, str] | None:
         """User and password, or None if they are not set."""
         if self.basic_auth_user is None or self.basic_auth_password is None:

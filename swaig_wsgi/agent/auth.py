@@ -68,4 +68,5 @@ def _confirmed(
                 return decision
         except CALLBACK_ERRORS_AND_EXIT:
             log.exception("validate_basic_auth raised; the request is refused")
+            return Decision(None, "validator_error")
     return Decision(None, "refused_by_validate_basic_auth")

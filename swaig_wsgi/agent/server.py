@@ -243,7 +243,7 @@ class AgentServer:
         )
 
     def _unshared(self) -> set[str]:
-        store = None if self._settings.rate_limit is None else self._store
+        store = self._store if self._settings.counts_requests else None
         found = set(unshared_variables(store=store))
         return found.union(*(unshared_state(agent) for agent in self._agents.values()))
 

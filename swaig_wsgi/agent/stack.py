@@ -92,7 +92,7 @@ def stack_with_health(
 def unshared_state(agent: Agent) -> frozenset[str]:
     """Return the variables to set so that all processes share the state of `agent`."""
     uses_store = (
-        agent.settings.rate_limit is not None
+        agent.settings.counts_requests
         or agent.sessions.keeps_metadata
         or any(tool.once is not None or tool.max_runs is not None for tool in agent.tools)
     )

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ._validation import ArgumentTypeError, check_match
@@ -203,6 +203,9 @@ class Decision:
     reason: str = ""
     #: Whether the request carried no credentials of any configured kind.
     anonymous: bool = False
+    #: Whether it carried wrong ones, although `reason` is another: a validator that raises must not
+    #: hide failures from a limit on them.
+    wrong: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

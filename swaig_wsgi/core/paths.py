@@ -1,4 +1,4 @@
-"""The request paths that a middleware protects.
+"""The request paths and methods that a middleware protects.
 
 The path is a WSGI ``PATH_INFO``: percent-decoded once by the server, its bytes decoded as Latin-1.
 It is never joined with ``SCRIPT_NAME``, which clients can choose behind some servers.
@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from ._validation import check_items, check_str
+from ._validation import check_items, check_match, check_str
 
-__all__ = ["PathScope", "path_scope", "remove_dot_segments"]
+__all__ = ["PathScope", "RequestScope", "path_scope", "remove_dot_segments", "request_scope"]
 
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _PARAMETERS = re.compile(r";[^/]*")
 #: What other servers and applications decode, strip or cut.
@@ -165,3 +166,51 @@ def _wsgi_path(pattern: str) -> str:
         return pattern.encode("utf-8").decode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"path pattern {pattern!r} cannot be encoded as UTF-8") from None
+
+
+@dataclass(frozen=True)
+class RequestScope:
+    """The requests that a middleware protects: those to `paths` with one of `methods`.
+
+    Build one with :func:`request_scope`.
+    """
+
+    paths: PathScope
+    #: In upper case; None for every method.
+    methods: frozenset[str] | None = None
+
+    def covers(self, method: str, path: str) -> bool:
+        """Return whether a request with this method and ``PATH_INFO`` is protected.
+
+        The method is compared in upper case, as which Werkzeug and Django read it.
+        """
+        protected = self.methods is None or method.upper() in self.methods
+        return protected and self.paths.covers(path)
+
+
+def request_scope(
+    protect: Iterable[str] = ("/*",),
+    exempt: Iterable[str] = (),
+    methods: Iterable[str] | None = None,
+) -> RequestScope:
+    """Compile the arguments `protect`, `exempt` and `methods` of a middleware.
+
+    Args:
+        protect, exempt: as for :func:`path_scope`.
+        methods: the methods to protect, in any case; None for all. GET includes HEAD, to which
+            applications respond with the same code.
+
+    Raises:
+        TypeError, ValueError: as for :func:`path_scope`; or `methods` is a lone string, is empty,
+            or contains something that is not a method (RFC 9110 section 9.1).
+    """
+    paths = path_scope(protect, exempt)
+    if methods is None:
+        return RequestScope(paths)
+    named = check_items("methods", methods, "('POST',)")
+    if not named:
+        raise ValueError("methods is empty: nothing would be protected; None means every method")
+    upper = {
+        check_match("method", each, _METHOD, "a method, such as 'POST'").upper() for each in named
+    }
+    return RequestScope(paths, frozenset(upper | ({"HEAD"} if "GET" in upper else set())))

@@ -176,11 +176,13 @@ def range_not_satisfiable(length: int) -> Refusal:
     return Refusal(416, "Range not satisfiable", "range_not_satisfiable", headers=headers)
 
 
-def rate_limited(retry_after: int, headers: _Headers = ()) -> Refusal:
+def rate_limited(
+    retry_after: int, headers: _Headers = (), *, event: str = "rate_limited"
+) -> Refusal:
     """Return the refusal of a client over its limit, for `retry_after` seconds."""
     headers = [("Retry-After", str(retry_after)), *headers]
     error = "Rate limit exceeded"
-    return Refusal(429, error, "limit_exceeded", event="rate_limited", headers=headers)
+    return Refusal(429, error, "limit_exceeded", event=event, headers=headers)
 
 
 # 500, 503

@@ -2,6 +2,7 @@
 
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import AuthHandler, AuthMiddleware
+from .auth_failure_limit import AuthFailureLimitMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
 from .harden import harden
@@ -17,6 +18,7 @@ from .tokens import ToolTokenMiddleware
 __all__ = [
     "AllowedClientsMiddleware",
     "AllowedHostsMiddleware",
+    "AuthFailureLimitMiddleware",
     "AuthHandler",
     "AuthMiddleware",
     "BodySizeMiddleware",

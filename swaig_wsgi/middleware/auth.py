@@ -28,6 +28,11 @@ from ..core.refusals import unauthorized
 from ..wsgi import EnvironHeaders, FoldedHeaders, log, public_request_url, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
+#: In ``environ``: functions of `environ` and the reason, to call when credentials are wrong.
+AUTH_FAILURE = "swaig_wsgi.auth_failure"
+#: Reasons for a refusal that say nothing about the credentials.
+_UNCHECKED = frozenset({"nothing_configured", "validator_error"})
+
 __all__ = ["AuthHandler", "AuthMiddleware", "AuthRequest", "Authenticator"]
 
 
@@ -196,10 +201,12 @@ class AuthHandler:
             repeated = True
         if repeated:
             return Decision(None, "malformed_credentials")
+        wrong = False
         try:
             decision = self._policy.decide(authorization, api_key)
             if decision.result is not None or self._validator is None:
                 return decision
+            wrong = not decision.anonymous
             try:
                 request.url  # noqa: B018 - computed now, so that a malformed Host has its reason
             except (KeyError, ValueError):
@@ -207,7 +214,7 @@ class AuthHandler:
             passed = resolve(self._validator(request))
         except CALLBACK_ERRORS_AND_EXIT:
             log.exception("the custom validator raised; the request is refused")
-            return Decision(None, "validator_error")
+            return Decision(None, "validator_error", wrong=wrong)
         if passed is True:
             return Decision(AuthResult("custom"))
         return Decision(None, decision.reason)
@@ -355,6 +362,7 @@ class AuthMiddleware:
         if decision.result is not None:
             _record_identity(environ, decision.result)
         elif not (self._optional and decision.anonymous):
+            _report_failure(environ, decision)
             refusal = unauthorized(decision.reason, self._challenges)
             return refuse(environ, start_response, refusal)
         return self.app(environ, start_response)
@@ -374,6 +382,18 @@ class AuthMiddleware:
             return decision
         # Any other value, even a true one, is not an identity.
         return Decision(None, "validator_error")
+
+
+def _report_failure(environ: WSGIEnvironment, decision: Decision) -> None:
+    """Tell the layers outside, which limit failures, that the credentials were wrong.
+
+    They learn nothing of a request without credentials, and of one whose credentials could not be
+    checked.
+    """
+    if decision.anonymous or (decision.reason in _UNCHECKED and not decision.wrong):
+        return
+    for report in environ.get(AUTH_FAILURE, ()):
+        report(environ, decision.reason)
 
 
 def _record_identity(environ: WSGIEnvironment, result: AuthResult) -> None:

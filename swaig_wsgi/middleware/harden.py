@@ -13,6 +13,7 @@ from ..stores import Store
 from ..wsgi._types import WSGIApplication
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
+from .auth_failure_limit import AuthFailureLimitMiddleware
 from .body_size import BodySizeMiddleware
 from .cors import CORSMiddleware
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
@@ -40,9 +41,9 @@ def harden(
     """Return `app` wrapped in the layers that `settings` configure.
 
     A request id and the four security headers of the SDK's guide are always added. Trusted
-    proxies, allowed hosts, CORS, rate and size limits are added only if they are set, HSTS only
-    with TLS or a TLS domain, authentication only with `auth`. No path is exempt. CSRF protection
-    without origins leaves CORS to the application.
+    proxies, allowed hosts, CORS, and limits on rates, failed authentications and sizes are added
+    only if they are set, HSTS only with TLS or a TLS domain, authentication only with `auth`. No
+    path is exempt. CSRF protection without origins leaves CORS to the application.
 
     Args:
         app: any WSGI application.
@@ -91,10 +92,20 @@ def stack(
         app = BodySizeMiddleware(app, settings.max_request_size)
     if auth is not None:
         app = AuthMiddleware(app, auth)
+    if allow_per_process is None:
+        allow_per_process = settings.allow_per_process_state
+    if store is None and settings.counts_requests:
+        store = default_store(settings.storage_url)
+    if settings.auth_failure_limit is not None:
+        # Also without `auth`: the application may authenticate with layers of its own.
+        app = AuthFailureLimitMiddleware(
+            app,
+            settings.auth_failure_limit,
+            store=store,
+            exempt_clients=settings.allowed_clients or (),
+            allow_per_process=allow_per_process,
+        )
     if settings.rate_limit is not None:
-        store = default_store(settings.storage_url) if store is None else store
-        if allow_per_process is None:
-            allow_per_process = settings.allow_per_process_state
         app = RateLimitMiddleware(
             app, settings.rate_limit, store=store, allow_per_process=allow_per_process
         )
@@ -103,7 +114,7 @@ def stack(
             app,
             settings.cors_origins,
             csrf_protection=settings.csrf_protection,
-            expose_headers=_EXPOSED + (() if settings.rate_limit is None else _RATE_HEADERS),
+            expose_headers=_EXPOSED + (_RATE_HEADERS if settings.counts_requests else ()),
         )
     if settings.allowed_clients is not None:
         app = AllowedClientsMiddleware(app, settings.allowed_clients)

@@ -21,7 +21,8 @@ from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["TrustedProxyMiddleware"]
 
-_POLICY = "swaig_wsgi.proxies.policy"
+#: In ``environ``: the policy of the TrustedProxyMiddleware that has run.
+PROXY_POLICY = "swaig_wsgi.proxies.policy"
 _ORIGINAL = "swaig_wsgi.proxies.original"
 _FORWARDED = "swaig_wsgi.forwarded"
 _PREFIX = "swaig_wsgi.forwarded_prefix"
@@ -128,9 +129,9 @@ class TrustedProxyMiddleware:
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        policy = environ.get(_POLICY)
+        policy = environ.get(PROXY_POLICY)
         if policy is None:
-            environ[_POLICY] = self._policy
+            environ[PROXY_POLICY] = self._policy
             self._read(environ)
         elif policy != self._policy:
             return self._refuse_conflict(environ, start_response)

@@ -46,6 +46,7 @@ def test_generated_secrets_are_refused_in_several_processes() -> None:
 
 def test_a_memory_store_is_unshared_once_it_is_used() -> None:
     assert unshared_state(agent(settings=Settings(rate_limit=5))) == {STORAGE}
+    assert unshared_state(agent(settings=Settings(auth_failure_limit=5))) == {STORAGE}
     once = agent()
     once.define_tool("pay", "Pay", {}, lambda args, raw: "Paid.", secure=True, once=60)
     assert unshared_state(once) == {STORAGE}
@@ -70,11 +71,13 @@ def test_unshared_state_can_be_allowed() -> None:
     assert get(agent(settings=allowed, secret_key=None), "/")[0] == 200
 
 
-@pytest.mark.parametrize("settings", [Settings(), Settings(rate_limit=5)])
+@pytest.mark.parametrize(
+    "settings", [Settings(), Settings(rate_limit=5), Settings(auth_failure_limit=5)]
+)
 def test_a_server_refuses_requests_if_state_is_unshared(settings: Settings) -> None:
     server = AgentServer(settings=settings, listing=True)
     server.register(agent("shared"), "/shared")
-    if settings.rate_limit is None:
+    if not settings.counts_requests:
         assert get(server, "/ready")[0] == 200
         server.register(agent("unshared", secret_key=None), "/unshared")
     assert get(server, "/shared")[0] == 200

@@ -12,6 +12,7 @@ from support.wsgi import Recorder, request
 
 from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
 from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.middleware import AuthMiddleware
 from swaig_wsgi.middleware.harden import stack
 from swaig_wsgi.stores import MemoryStore
 
@@ -393,3 +394,28 @@ def test_csrf_protection_without_origins_keeps_the_cors_of_the_application():
         assert response.status == 200
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert has_csrf(app)
+
+
+def test_failed_authentications_are_limited_inside_the_rate_limit(monkeypatch):
+    monkeypatch.setenv("SWML_AUTH_FAILURE_LIMIT", "2")
+    handler = AuthHandler(basic_auth=("user", "password"))
+    protected = AuthMiddleware(site, handler)
+    for app in (
+        harden(site, auth=handler, rate_limit=5, cors_origins=[ORIGIN]),
+        # An AuthMiddleware of the application's own.
+        harden(protected, rate_limit=5, cors_origins=[ORIGIN]),
+    ):
+        responses = [fetch(app, auth=("user", "no"), HTTP_ORIGIN=ORIGIN) for _ in range(5)]
+        assert [response.status for response in responses] == [401, 401, 429, 429, 429]
+        assert responses[2].headers["RateLimit"] == '"default";r=2;t=60'
+        assert "Retry-After" in responses[2].headers["Access-Control-Expose-Headers"]
+        assert fetch(app, auth=("user", "no")).headers["RateLimit"] == '"default";r=0;t=60'
+
+
+def test_allowed_clients_are_exempt_from_the_limit_on_failures():
+    handler = AuthHandler(basic_auth=("user", "password"))
+    app = harden(
+        site, Settings(), auth=handler, auth_failure_limit=1, allowed_clients=["192.0.2.0/24"]
+    )
+    assert [fetch(app, auth=("user", "no")).status for _ in range(3)] == [401] * 3
+    assert fetch(app, auth=("user", "password")).status == 200

@@ -240,6 +240,40 @@ def test_script_name_is_not_matched_against_exempt_paths():
     assert seen == [200, 429]
 
 
+# Protected paths and methods
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "//login", "/login/x", "/x/../login", "/login;x", "/%6cogin"]
+)
+def test_attack_every_reading_of_a_limited_path_is_limited(path):
+    limited = limiter(1, protect=["/login"])
+    assert statuses(limited, 2, path=path) == [200, 429]
+    assert statuses(limited, 3, path="/other") == [200, 200, 200]
+
+
+def test_paths_below_an_exempt_one_are_not_counted():
+    limited = limiter(1, exempt=["/static/*"])
+    assert statuses(limited, 3, path="/static/logo.png") == [200] * 3
+    assert statuses(limited, 2, path="/static/../api") == [200, 429]
+
+
+def test_attack_methods_are_limited_in_any_case():
+    limited = limiter(1, methods=["POST"])
+    assert statuses(limited, 3) == [200] * 3
+    limited = RateLimitMiddleware(application, 1, methods=["POST"])
+    for method, status in (("POST", 200), ("post", 429), ("Post", 429)):
+        assert fetch(limited, method=method, validate=False).status == status
+
+
+def test_several_limits_stack_by_name():
+    store = MemoryStore()
+    login = limiter(2, store=store, name="login", protect=["/login"], methods=["POST"])
+    app = limiter(4, login, store=store)
+    assert [fetch(app, path="/login", method="POST").status for _ in range(3)] == [200, 200, 429]
+    assert statuses(app, 2) == [200, 429]
+
+
 # Keys
 
 
@@ -269,7 +303,16 @@ def test_long_keys_are_counted_separately_and_stored_shortened():
     assert all(len(key) < 200 for key in store._counters)
 
 
-@pytest.mark.parametrize("key", [None, 5, b"a"])
+def test_requests_without_a_key_are_not_counted():
+    limited = limiter(1, key=lambda environ: environ.get("HTTP_X_ACCOUNT"))
+    for _ in range(3):
+        response = fetch(limited)
+        assert (response.status, response.headers.get("RateLimit")) == (200, None)
+    assert statuses(limited, 2, HTTP_X_ACCOUNT="a") == [200, 429]
+    assert fetch(limited).status == 200
+
+
+@pytest.mark.parametrize("key", [False, 5, b"a"])
 def test_a_key_that_is_not_a_string_raises(key):
     limited = RateLimitMiddleware(application, 1, key=lambda environ: key)
     with pytest.raises(TypeError, match="key must return a string"):
@@ -308,6 +351,11 @@ def test_invalid_limits_and_windows_are_rejected(number):
         ({"exempt": "/health"}, "sequence"),
         ({"exempt": ["health"]}, "'/'"),
         ({"exempt": ["/health*"]}, "last segment"),
+        ({"protect": "/login"}, "sequence"),
+        ({"protect": []}, "protect is empty"),
+        ({"methods": "POST"}, "sequence"),
+        ({"methods": []}, "methods is empty"),
+        ({"methods": ["P OST"]}, "method must be"),
         ({"key": "REMOTE_ADDR"}, "key"),
         ({"on_store_failure": "ignore"}, "local, allow, deny"),
         ({"on_store_failure": None}, "local, allow, deny"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from wsgiref.validate import validator
 
 import pytest
@@ -10,7 +11,7 @@ from support.clock import Clock
 from support.rates import application, fetch, statuses
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
-from swaig_wsgi.stores._base import StoreError
+from swaig_wsgi.stores._base import StoreBusyError, StoreError
 from swaig_wsgi.stores.memory import MemoryStore
 
 
@@ -48,7 +49,8 @@ def test_requests_are_counted_locally_while_the_store_fails(clock, caplog):
     limited = limiter(3, store, clock)
     assert statuses(limited, 2) == [200, 200]
     store.down = True
-    assert statuses(limited, 5) == [200, 200, 200, 429, 429]
+    # From the last shared count.
+    assert statuses(limited, 5) == [200, 429, 429, 429, 429]
     store.down = False
     assert statuses(limited, 2) == [200, 429]
     assert {record.levelno for record in caplog.records if "store" in record.getMessage()} == {
@@ -130,6 +132,48 @@ def test_a_store_that_times_out_is_not_called_for_each_request(clock):
     store.down = False
     assert statuses(limited, 50) == [200] * 50
     assert store.hits == 51
+
+
+def test_a_store_that_waited_for_a_lock_is_used_again_at_once(clock):
+    class Busy(Flaky):
+        def hit(self, key, window):
+            try:
+                return super().hit(key, window)
+            except StoreError:
+                raise StoreBusyError("locked") from None
+
+    store = Busy(clock)
+    store.down, store.delay = True, 0.25
+    limited = limiter(100, store, clock)
+    assert statuses(limited, 50) == [200] * 50
+    assert store.hits == 50
+
+
+def test_all_processes_admit_at_most_what_was_left_of_the_limit(clock):
+    """Four processes, whose store fails now and then."""
+    store = Flaky(clock)
+    processes = [limiter(100, store, clock) for _ in range(4)]
+    counts = Counter()
+    for number in range(2000):
+        store.down = number >= 60 and number % 5 > 0
+        counts[fetch(processes[number % 4]).status] += 1
+    # 40 were left when the failures began, so each process admits at most 40 more alone.
+    assert 100 <= counts[200] <= 100 + 4 * 40
+    clock.now += 60
+    store.down = False
+    assert sum(status == 200 for status in statuses(processes[0], 200)) == 100
+
+
+def test_local_windows_end_with_the_shared_one(clock):
+    store = Flaky(clock)
+    limited = limiter(2, store, clock)
+    assert statuses(limited, 2) == [200, 200]
+    clock.now += 50
+    store.down = True
+    response = fetch(limited)
+    assert (response.status, response.headers["Retry-After"]) == (429, "10")
+    clock.now += 10
+    assert statuses(limited, 3) == [200, 200, 429]
 
 
 def test_other_exceptions_of_a_store_propagate():

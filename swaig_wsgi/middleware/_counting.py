@@ -1,0 +1,212 @@
+"""Counting of clients in a store, and in this process while the store fails.
+
+Shared by the limit on requests and the limit on failed authentications. Each result of the store is
+also remembered in this process, so that local counting continues from it. The store may fail as
+often as it likes: in one window, each process admits at most what was left of the limit when it
+first counted locally, in addition to what the store admits.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Callable, NamedTuple
+
+from ..core._validation import ArgumentTypeError
+from ..core.rate_limit import bounded_key, client_key
+from ..core.refusals import Refusal
+from ..processes import default_store, unshared_variables
+from ..stores._base import Count, Store, StoreBusyError, StoreError
+from ..stores.memory import MemoryStore
+from ..wsgi import log_security
+from ..wsgi._types import WSGIEnvironment
+from ._per_process import log_unshared, refuse_unshared
+from .proxies import PROXY_POLICY
+
+KeyFunction = Callable[[WSGIEnvironment], "str | None"]
+
+_FAILURE_MODES = ("local", "allow", "deny")
+#: After a failure that took longer than this many seconds, the store is not used for
+#: `_RETRY_AFTER` seconds, so that timeouts do not occupy every worker.
+_SLOW = 0.05
+_RETRY_AFTER = 1.0
+_LOG_INTERVAL = 60.0
+#: Fields in which a proxy passes the client's address.
+_FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED")
+#: In ``environ``, if a middleware for trusted proxies has run: ours, or Werkzeug's ``ProxyFix``.
+_TRUST = (PROXY_POLICY, "werkzeug.proxy_fix.orig")
+
+
+def client_address_key(environ: WSGIEnvironment) -> str:
+    """Return the key of the client address that the server or TrustedProxyMiddleware set."""
+    return client_key(environ.get("REMOTE_ADDR") or "")
+
+
+class Counted(NamedTuple):
+    """A count, and whether the store returned it rather than this process."""
+
+    count: int  # type: ignore[assignment]  # hides tuple.count()
+    seconds_left: float
+    shared: bool
+
+
+class Counting:
+    """The counters of one limit, by client.
+
+    Args:
+        kind: the limit, as in the names of its events: ``rate_limit``.
+        identity: tells the limit from others that count in the same store.
+        window: of the counters, in seconds.
+        store, key, on_store_failure, allow_per_process, clock: as for ``RateLimitMiddleware``.
+
+    Raises:
+        TypeError, ValueError: `key` or `on_store_failure` is invalid.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        identity: object,
+        window: int,
+        *,
+        store: Store | None,
+        key: KeyFunction,
+        on_store_failure: str,
+        allow_per_process: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        if on_store_failure not in _FAILURE_MODES:
+            modes = ", ".join(_FAILURE_MODES)
+            raise ValueError(f"on_store_failure must be one of {modes}, not {on_store_failure!r}")
+        if not callable(key):
+            raise ArgumentTypeError(f"key must be a function of environ, not {key!r}")
+        self.kind = kind
+        self.store: Store = default_store() if store is None else store
+        self.on_store_failure = on_store_failure
+        self._window = window
+        self._key = key
+        self._allow_per_process = allow_per_process
+        self._clock = clock
+        self._peek: Callable[[str], Count | None] | None = getattr(self.store, "peek", None)
+        self._local = MemoryStore(clock=clock)
+        # A memory store does not fail; a subclass of it might.
+        never_fails = type(getattr(self.store, "base", self.store)) is MemoryStore
+        self._remembers = self._peek is None or (on_store_failure == "local" and not never_fails)
+        # A request is recorded as counted only if the store worked, so `on_store_failure` makes no
+        # difference to what was counted, and is not part of the identity.
+        place = getattr(self.store, "place", None) or self.store
+        self._identity = (identity, self._key, place)
+        self._counted_key = f"swaig_wsgi.{kind}s"
+        self._store_disabled_until = float("-inf")
+        self._failure_logged_at = float("-inf")
+        self._empty_key_logged = self._forwarding_logged = False
+        log_unshared(lambda: unshared_variables(store=self.store), allowed=allow_per_process)
+
+    def refuse_unshared(self, environ: WSGIEnvironment) -> Refusal | None:
+        """Return the refusal of a request that one of several processes counts alone, or None."""
+        return refuse_unshared(
+            environ, lambda: unshared_variables(store=self.store), allowed=self._allow_per_process
+        )
+
+    def client(self, environ: WSGIEnvironment) -> str | None:
+        """Return the key of the client, or None if it is not to be counted.
+
+        Log once, as an error, if clients share a key that should not.
+
+        Raises:
+            TypeError: the key function returned neither a string nor None.
+        """
+        client = self._key(environ)
+        if client is None:
+            return None
+        if not isinstance(client, str):
+            raise TypeError(f"key must return a string or None, not {type(client).__name__}")
+        if not client and not self._empty_key_logged:
+            self._empty_key_logged = True
+            self._log_shared(
+                environ,
+                "empty_key",
+                "empty key (no IP address in REMOTE_ADDR); all such requests share one limit."
+                " Behind a proxy on a unix socket, trust the proxy.",
+            )
+        if not self._forwarding_logged and any(field in environ for field in _FORWARDING):
+            self._log_forwarding(environ)
+        return bounded_key(client)
+
+    def was_counted(self, environ: WSGIEnvironment, client: str) -> bool:
+        """Return whether an equal limit around this one has dealt with the request."""
+        return (*self._identity, client) in environ.get(self._counted_key, ())
+
+    def record_counted(self, environ: WSGIEnvironment, client: str) -> None:
+        """Record that this limit has dealt with the request."""
+        environ[self._counted_key] = (
+            *environ.get(self._counted_key, ()),
+            (*self._identity, client),
+        )
+
+    def hit(self, environ: WSGIEnvironment, key: str) -> Counted | None:
+        """Count `key`; return None if the store failed and counting here is off."""
+        count = self._ask(environ, partial(self.store.hit, key, self._window))
+        if count is not None:
+            return self._remember(key, count)
+        if self.on_store_failure == "local":
+            return Counted(*self._local.hit(key, self._window), False)
+        return None
+
+    def peek(self, environ: WSGIEnvironment, key: str) -> Counted | None:
+        """Return the count of `key` without counting; return None as :meth:`hit` does.
+
+        With a store that cannot do this, it is the last count that this process has seen.
+        """
+        none = Count(0, self._window)
+        peek = self._peek
+        if peek is not None:
+            count = self._ask(environ, lambda: peek(key) or none)
+            if count is not None:
+                return self._remember(key, count)
+            if self.on_store_failure != "local":
+                return None
+        return Counted(*(self._local.peek(key) or none), False)
+
+    def _remember(self, key: str, count: Count) -> Counted:
+        if self._remembers and count.count:
+            self._local.adopt(key, count, self._window)
+        return Counted(*count, True)
+
+    def _ask(self, environ: WSGIEnvironment, operation: Callable[[], Count]) -> Count | None:
+        started = self._clock()
+        if started < self._store_disabled_until:
+            return None
+        try:
+            return operation()
+        except StoreError as error:
+            now = self._clock()
+            # A lock that others held says nothing about the next call: with scarce CPU, they were
+            # suspended while they held it.
+            if now - started > _SLOW and not isinstance(error, StoreBusyError):
+                self._store_disabled_until = now + _RETRY_AFTER
+            if now - self._failure_logged_at >= _LOG_INTERVAL:
+                self._failure_logged_at = now
+                mode = self.on_store_failure
+                problem = f"the store failed, on_store_failure={mode}: {error}"
+                self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
+            return None
+
+    def _log_forwarding(self, environ: WSGIEnvironment) -> None:
+        if any(key in environ for key in _TRUST):
+            return
+        self._forwarding_logged = True
+        self._log_shared(
+            environ,
+            "untrusted_forwarding",
+            "this peer sends X-Forwarded-For or Forwarded, but no proxy is trusted, so everyone"
+            " behind it shares one limit, and one client can lock out all others. If it is your"
+            " proxy, set SWML_TRUSTED_PROXIES.",
+        )
+
+    def _log_shared(self, environ: WSGIEnvironment, reason: str, problem: str) -> None:
+        self._log(environ, f"{self.kind}_shared", reason, problem)
+
+    def _log(self, environ: WSGIEnvironment, event: str, reason: str, problem: str) -> None:
+        detail = f"{self.kind.replace('_', ' ')}: {problem}"
+        log_security(environ, event, reason, detail, logging.ERROR)
