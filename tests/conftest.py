@@ -27,6 +27,9 @@ from support.servers import SERVERS, ServerKind  # noqa: E402
 from support.waiting import PATIENCE  # noqa: E402
 from support.wsgi import Response, basic  # noqa: E402
 
+from swaig_wsgi.wsgi import _logging  # noqa: E402
+from swaig_wsgi.wsgi._repeats import Repeats  # noqa: E402
+
 USER, PASSWORD = "demo", "p@ss:w/ö"
 
 # The environment of tests/interop has no hypothesis.
@@ -59,6 +62,12 @@ def _private_keys() -> None:
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in set(os.environ) - set(clean_environ()):
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test without the records of others: equal ones would be summed."""
+    monkeypatch.setattr(_logging, "_repeats", Repeats())
 
 
 @dataclass

@@ -244,7 +244,8 @@ def test_a_signature_of_the_url_alone_does_not_cover_a_body(serve: Any) -> None:
     assert server.request("POST", f"/{query}", body, headers).status == 200
     assert server.request("POST", f"/{query}", body + b" ", headers).status == 403
     server.wait_for_log("reason=body_hash_mismatch")
-    assert server.log.count("reason=url_only") == 12
+    # Twelve equal refusals: ten records, and a sum for the others when the server stops.
+    assert server.log.count("reason=url_only") == 10
 
 
 def test_attack_a_signature_in_another_spelling_covers_no_other_body(serve: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..wsgi import AGENT
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from ._forwards import forward
 from .agent import Agent
@@ -60,7 +61,7 @@ class AgentApp(Agent):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Before all layers, so that the records of every refusal name the agent.
-        environ["swaig_wsgi.agent"] = self.name
+        environ[AGENT] = self.name
         return self._application(environ, start_response)
 
     def move(self, route: str) -> None:

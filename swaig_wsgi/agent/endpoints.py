@@ -24,12 +24,22 @@ from ..core.urls import join_url, parse_base_url
 from ..middleware.tokens import key_detail
 from ..swaig import call_id_of, requested_functions, summary_of
 from ..swml import merge_changes, signature
-from ..wsgi import encode_json, log, public_base_url, read_body, refuse, respond
+from ..wsgi import (
+    CALL_ID,
+    CLAIMED_CALL_ID,
+    TOOL,
+    encode_json,
+    log,
+    public_base_url,
+    read_body,
+    refuse,
+    respond,
+)
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details
 from .routes import Routes
-from .tool_calls import ToolCalls, record_call_id, verify_call
+from .tool_calls import ToolCalls, record_call_id, record_claims, verify_call
 
 __all__ = ["Endpoints", "Reply"]
 
@@ -76,7 +86,8 @@ class Endpoints:
         self._routes = Routes(agent.route, endpoints)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop("swaig_wsgi.call_id", None)
+        for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
+            environ.pop(key, None)
         try:
             endpoint = cast(Endpoint, self._routes.match(environ))
             reply = endpoint(Request(environ, populate_request=False))
@@ -101,6 +112,7 @@ class Endpoints:
             value = loads_object(body)
         except JSONBodyError as error:
             raise bad_request(f"body is {error.what}") from None
+        record_claims(request.environ, value)
         # Set only by record_call_id().
         value.pop("verified_call_id", None)
         for part in (value, value.get("call")):
@@ -146,6 +158,7 @@ class Endpoints:
         if call_id is None:
             call_id = str(uuid.uuid4())
             self._log_new_id()
+        request.environ[CLAIMED_CALL_ID] = call_id
         agent = self._agent
         changes = None
         if agent.customizes_requests:

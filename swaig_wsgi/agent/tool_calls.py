@@ -7,18 +7,19 @@ import time
 from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
-from ..core.calls import check_call
+from ..core.calls import check_call, optional_text
 from ..core.refusals import not_found
+from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail
 from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
-from ..wsgi import encode_json, log, log_security
+from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, encode_json, log, log_security
 from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .at_most_once import Once, call_key
 from .run_limit import RunLimit
 
-__all__ = ["ToolCalls", "record_call_id", "verify_call"]
+__all__ = ["ToolCalls", "record_call_id", "record_claims", "verify_call"]
 
 #: What the AI is told instead of the result of a tool that it may not use.
 #: The same tool call may have run before: while its token was valid.
@@ -52,6 +53,16 @@ def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None
     return verified
 
 
+def record_claims(environ: WSGIEnvironment, body: dict[str, Any]) -> None:
+    """Record, for the log, to which call an unverified request says that it belongs."""
+    try:
+        claimed = call_id_of(body) or optional_text(body, "conversation_id")
+    except JSONBodyError:
+        return  # refused by the endpoint, if it needs an id
+    if claimed is not None:
+        environ[CLAIMED_CALL_ID] = claimed
+
+
 def record_call_id(environ: WSGIEnvironment, body: dict[str, Any], call_id: str) -> None:
     """Record the verified call id for handlers and for outer layers.
 
@@ -67,7 +78,7 @@ def record_call_id(environ: WSGIEnvironment, body: dict[str, Any], call_id: str)
             part["unverified_call_id"] = claimed
             body.setdefault("unverified_call_id", claimed)
         part["call_id"] = call_id
-    environ["swaig_wsgi.call_id"] = call_id
+    environ[CALL_ID] = call_id
 
 
 class ToolCalls:
@@ -84,6 +95,8 @@ class ToolCalls:
         Raises:
             Refusal: there is no such tool, or the tool call is malformed.
         """
+        if isinstance(body.get("function"), str):
+            environ[TOOL] = body["function"]
         call = parse_function_call(body)
         call_id_of(body)
         tool = self._agent.tools.get(call.name)

@@ -44,7 +44,7 @@ class Refusal(Exception):
         error: the text that the client receives, as ``{"error": ...}``.
         reason: a code for the security log, such as ``malformed_length``.
         event: the event in the security log, such as ``body_refused``.
-        detail: an explanation for the security log alone; never a secret.
+        detail: an explanation for the security log; never a secret.
         headers: fields of the response in addition to ``Content-Type`` and ``Content-Length``.
     """
 
@@ -78,7 +78,8 @@ def bad_request(
     headers: _Headers = (),
 ) -> Refusal:
     """Return the refusal of a malformed request; `what` names the malformed part."""
-    return Refusal(400, f"Bad request: {what}", reason, event=event, headers=headers)
+    error = f"Bad request: {what}"
+    return Refusal(400, error, reason, event=event, detail=what, headers=headers)
 
 
 def bad_body(what: str, reason: str) -> Refusal:

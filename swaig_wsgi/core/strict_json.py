@@ -43,7 +43,7 @@ class JSONBodyError(Refusal, ValueError):
     """
 
     def __init__(self, what: str) -> None:
-        super().__init__(400, f"Bad request: {what}", "bad_request")
+        super().__init__(400, f"Bad request: {what}", "bad_request", detail=what)
         self.args = (what,)
         self.what = what
 

@@ -14,7 +14,7 @@ from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, ToolToken, token_from_query
 from ..processes import unshared_variables
 from ..sessions import SessionManager
-from ..wsgi import read_body, refuse, replay_body
+from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._per_process import log_unshared, refuse_unshared
 
@@ -70,7 +70,8 @@ class ToolTokenMiddleware:
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        environ.pop("swaig_wsgi.call_id", None)
+        for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
+            environ.pop(key, None)
         if not self._scope.covers(environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
         unshared = refuse_unshared(
@@ -85,18 +86,21 @@ class ToolTokenMiddleware:
             if text is None:
                 raise TokenError("missing")
             token = self.sessions.open_token(text)
+            _record_claims(environ, token)
             content_type = environ.get("CONTENT_TYPE")
             if content_type and not is_json_type(content_type):
                 raise unsupported_media_type()
             body = read_body(environ, self.max_bytes)
             _check_call(token, body)
         except TokenError as error:
+            if error.token is not None:
+                _record_claims(environ, error.token)
             refusal = invalid_tool_token(error.reason, key_detail(self.sessions, error.reason))
             return refuse(environ, start_response, refusal)
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
         replay_body(environ, body)
-        environ["swaig_wsgi.call_id"] = token.call_id
+        environ[CALL_ID] = token.call_id
         return self.app(environ, start_response)
 
 
@@ -110,6 +114,11 @@ def key_detail(sessions: SessionManager, reason: str) -> str:
         return ""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made_at))
     return f"the key was generated at {at}; to accept earlier tokens, set SIGNALWIRE_SWAIG_SECRET"
+
+
+def _record_claims(environ: WSGIEnvironment, token: ToolToken) -> None:
+    """Record, for the log, which call the token is for."""
+    environ[TOOL], environ[CLAIMED_CALL_ID] = token.function_name, token.call_id
 
 
 def _check_call(token: ToolToken, body: bytes) -> None:

@@ -1,7 +1,17 @@
 """What every middleware uses: responses, logging, headers, URLs and bodies of requests."""
 
 from ._bodies import LimitedInput, declared_length, read_body, replay_body, spool_body
-from ._logging import log, log_security, security_log, set_log_level
+from ._logging import (
+    AGENT,
+    CALL_ID,
+    CLAIMED_CALL_ID,
+    TOOL,
+    log,
+    log_security,
+    security_log,
+    set_log_level,
+)
+from ._observer import add_observer, remove_observer
 from ._public_url import (
     HOST_ALLOWED,
     allowed_host,
@@ -21,13 +31,18 @@ from ._unread import (
 )
 
 __all__ = [
+    "AGENT",
     "BODY_READ",
+    "CALL_ID",
+    "CLAIMED_CALL_ID",
     "HOST_ALLOWED",
     "SERVER_LINGERS",
+    "TOOL",
     "EnvironHeaders",
     "FoldedHeaders",
     "LimitedInput",
     "UnreadBodyResponse",
+    "add_observer",
     "allowed_host",
     "declared_length",
     "encode_json",
@@ -40,6 +55,7 @@ __all__ = [
     "raw_target",
     "read_body",
     "refuse",
+    "remove_observer",
     "replay_body",
     "request_id",
     "respond",

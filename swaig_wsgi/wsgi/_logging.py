@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
-from ..core.redaction import escape_control
+from ..core.redaction import escape_control, redact_url
+from ._observer import observe
+from ._repeats import Repeats
+from ._request_id import request_id
 from ._types import WSGIEnvironment
 
 log = logging.getLogger("swaig_wsgi")
 security_log = logging.getLogger("swaig_wsgi.security")
+
+#: In ``environ``: the agent that serves the request, the tool that is called.
+AGENT = "swaig_wsgi.agent"
+TOOL = "swaig_wsgi.tool"
+#: In ``environ``: the verified call id, and the one that an unverified request names.
+CALL_ID = "swaig_wsgi.call_id"
+CLAIMED_CALL_ID = "swaig_wsgi.claimed_call_id"
+
+#: Characters; what clients choose must not make a record arbitrarily long.
+_MAX_NAME = 128
+_MAX_PATH = 512
+_MAX_DETAIL = 1024
+
+_repeats = Repeats()
 
 
 def set_log_level(level: int | str) -> None:
@@ -31,17 +52,89 @@ def log_security(
 ) -> None:
     """Write one record to the logger ``swaig_wsgi.security``; nothing else writes there.
 
-    The record has the attributes `event`, `reason` and `client` for structured logging. `detail`
-    follows in parentheses. None of them may be a secret. Control characters are escaped.
+    The record has the attributes `event`, `reason`, `client`, `request_id`, `agent`, `method` and
+    `path`, as far as they are known `tool`, `call_id` and `user`, and `detail`, if there is one.
+    The message consists of the same, `detail` in parentheses. None of them may be a secret. Control
+    characters are escaped. The path has no query.
+
+    From the eleventh in a minute on, records of equal event, reason, client and agent are counted,
+    and written as one record with the attribute `repeated`; see :mod:`._repeats`.
     """
-    client = escape_control(str(environ.get("REMOTE_ADDR") or "-"))
-    event, reason = escape_control(event), escape_control(reason)
-    security_log.log(
-        level,
-        "%s reason=%s client=%s%s",
-        event,
-        reason,
-        client,
-        f" ({escape_control(detail)})" if detail else "",
-        extra={"event": event, "reason": reason, "client": client},
-    )
+    fields: dict[str, Any] = {
+        "level": level,
+        "event": _escape(event),
+        "reason": _escape(reason),
+        **request_fields(environ),
+    }
+    if detail:
+        fields["detail"] = _escape(detail, _MAX_DETAIL)
+    observe("security", fields)
+    for each in _repeats.add(fields):
+        _write(each)
+
+
+def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
+    """Return what a record says about the request, escaped and of bounded length."""
+    user = getattr(environ.get("swaig_wsgi.auth"), "username", None)
+    call_id = environ.get(CALL_ID) or environ.get(CLAIMED_CALL_ID)
+    fields = {
+        "client": _escape(environ.get("REMOTE_ADDR")),
+        "request_id": request_id(environ),
+        "agent": _escape(environ.get(AGENT)),
+        "method": _escape(environ.get("REQUEST_METHOD")),
+        "path": _path(environ),
+    }
+    for name, value in (("tool", environ.get(TOOL)), ("call_id", call_id), ("user", user)):
+        if value:
+            fields[name] = _escape(value)
+    return fields
+
+
+def write_repeats(*, all_open: bool = False) -> None:
+    """Write the sums of repeated records that are due, or those of all open windows, too."""
+    for each in _repeats.flush() if all_open else _repeats.due():
+        _write(each)
+
+
+atexit.register(write_repeats, all_open=True)
+
+
+def _write(fields: Mapping[str, Any]) -> None:
+    extra = {name: value for name, value in fields.items() if name != "level"}
+    security_log.log(fields["level"], "%s", format_message(extra), extra=extra)
+
+
+def format_message(fields: Mapping[str, Any]) -> str:
+    """Return ``event name=value ... (detail)``, with quotation marks where they are needed."""
+    pairs = [
+        f" {name}={_quoted(str(value))}"
+        for name, value in fields.items()
+        if name not in ("event", "detail")
+    ]
+    detail = f" ({fields['detail']})" if "detail" in fields else ""
+    return f"{fields['event']}{''.join(pairs)}{detail}"
+
+
+def _path(environ: WSGIEnvironment) -> str:
+    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
+    rest = "..." if len(path) > _MAX_PATH else ""
+    path = path[:_MAX_PATH]
+    # Readable also if the server did not decode it as WSGI requires.
+    with suppress(UnicodeEncodeError):
+        path = path.encode("latin-1").decode("utf-8", "surrogateescape")
+    # A client may have quoted the question mark before a token.
+    return redact_url(path) + rest or "-"
+
+
+def _escape(value: object, max_length: int = _MAX_NAME) -> str:
+    text = str(value or "-")
+    if len(text) > max_length:
+        text = text[:max_length] + "..."
+    return escape_control(text)
+
+
+def _quoted(value: str) -> str:
+    # A value must not be able to forge another field.
+    if not value or any(char in value for char in ' "='):
+        return '"' + value.replace('"', '\\"') + '"'
+    return value

@@ -1,34 +1,192 @@
+"""Records of the security log: what they say, and that no client can forge them."""
+
+from __future__ import annotations
+
 import logging
 
 import pytest
+from support.wsgi import environ, request
 
+from swaig_wsgi import AgentApp, Settings
+from swaig_wsgi.core.auth import AuthResult
+from swaig_wsgi.middleware import AllowedHostsMiddleware, BodySizeMiddleware
 from swaig_wsgi.wsgi import log_security
+
+ALWAYS = ("event", "reason", "client", "request_id", "agent", "method", "path")
 
 
 @pytest.mark.parametrize("environ", [{}, {"REMOTE_ADDR": ""}, {"REMOTE_ADDR": None}])
-def test_a_missing_client_address_is_logged_as_a_dash(caplog, environ):
+def test_what_is_missing_is_logged_as_a_dash(caplog, environ):
     log_security(environ, "event", "reason")
-    assert caplog.records[0].client == "-"
+    (record,) = caplog.records
+    assert (record.client, record.agent, record.method, record.path) == ("-",) * 4
+    assert not {"tool", "call_id", "user", "detail", "repeated"} & record.__dict__.keys()
 
 
 @pytest.mark.parametrize(
     "forged", ["1.2.3.4\nauth_accepted", "a\rb", "a\x1b[2Jb", "a\u2028b", "a\u202eb", "a\x00b"]
 )
-def test_control_characters_cannot_forge_a_log_line(caplog, forged):
-    log_security({"REMOTE_ADDR": forged}, forged, forged)
+def test_attack_control_characters_cannot_forge_a_log_line(caplog, forged):
+    keys = ("agent", "tool", "call_id", "claimed_call_id", "request_id")
+    request = {f"swaig_wsgi.{key}": forged for key in keys}
+    request.update(REMOTE_ADDR=forged, REQUEST_METHOD=forged, PATH_INFO=forged, SCRIPT_NAME=forged)
+    request["swaig_wsgi.auth"] = AuthResult(method="basic", username=forged)
+    log_security(request, forged, forged, forged)
     (record,) = caplog.records
-    for text in (record.getMessage(), record.event, record.reason, record.client):
+    for text in (record.getMessage(), *(getattr(record, name) for name in ALWAYS)):
         assert text.isprintable()
+    assert record.tool.isprintable()
+    assert record.call_id.isprintable()
+    assert record.user.isprintable()
+    assert record.detail.isprintable()
+
+
+def test_attack_values_cannot_forge_fields(caplog):
+    path = '/x reason=ok client=1.2.3.4 "quoted" agent=x'
+    request = environ(path=path, HTTP_X_REQUEST_ID="the-request")
+    log_security({**request, "swaig_wsgi.agent": "front desk"}, "event", "reason")
+    assert caplog.records[0].path == path
+    assert caplog.records[0].getMessage() == (
+        "event reason=reason client=192.0.2.7 request_id=the-request "
+        'agent="front desk" method=GET '
+        'path="/x reason=ok client=1.2.3.4 \\"quoted\\" agent=x"'
+    )
 
 
 def test_percent_signs_are_not_formatted(caplog):
     log_security({"REMOTE_ADDR": "%s%(x)d%n"}, "%s", "%d")
-    assert caplog.records[0].getMessage() == "%s reason=%d client=%s%(x)d%n"
+    assert caplog.records[0].getMessage().startswith("%s reason=%d client=%s%(x)d%n ")
 
 
-def test_every_record_has_event_reason_and_client(caplog):
-    log_security({"REMOTE_ADDR": "192.0.2.7"}, "event", "reason", "more\ndetail", logging.ERROR)
+def test_every_record_names_the_request(caplog):
+    request = environ(
+        "POST",
+        "/agent/swaig",
+        query="__token=a.b.c",
+        SCRIPT_NAME="/mount",
+        HTTP_X_REQUEST_ID="1-to-8-9",
+    )
+    request.update(
+        {
+            "swaig_wsgi.agent": "desk",
+            "swaig_wsgi.tool": "pay",
+            "swaig_wsgi.call_id": "call-1",
+            "swaig_wsgi.claimed_call_id": "call-2",
+            "swaig_wsgi.auth": AuthResult(method="basic", username="platform"),
+        }
+    )
+    log_security(request, "event", "reason", "more\ndetail", logging.ERROR)
     (record,) = caplog.records
-    assert (record.event, record.reason, record.client) == ("event", "reason", "192.0.2.7")
+    assert [getattr(record, name) for name in ALWAYS] == [
+        "event",
+        "reason",
+        "192.0.2.7",
+        "1-to-8-9",
+        "desk",
+        "POST",
+        "/mount/agent/swaig",
+    ]
+    assert (record.tool, record.call_id, record.user) == ("pay", "call-1", "platform")
+    assert record.detail == "more\\ndetail"
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "event reason=reason client=192.0.2.7 (more\\ndetail)"
+    assert record.getMessage() == (
+        "event reason=reason client=192.0.2.7 request_id=1-to-8-9 agent=desk method=POST "
+        "path=/mount/agent/swaig tool=pay call_id=call-1 user=platform (more\\ndetail)"
+    )
+
+
+def test_attack_a_token_in_a_quoted_query_is_masked(caplog):
+    request = environ(path="/swaig?__token=secret-token&call_id=1", query="__token=secret-token")
+    log_security(request, "event", "reason")
+    assert caplog.records[0].path == "/swaig?__token=****&call_id=1"
+    assert "secret-token" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("raw", "logged"),
+    [
+        ("/öffnen".encode().decode("latin-1"), "/öffnen"),
+        ("/\xff", "/\\udcff"),
+        ("/" + "a" * 5000, "/" + "a" * 511 + "..."),
+        ("", "-"),
+        ("/€", "/€"),
+    ],
+)
+def test_paths_are_readable_and_bounded(caplog, raw, logged):
+    log_security({"PATH_INFO": raw}, "event", "reason")
+    assert caplog.records[0].path == logged
+
+
+def test_attack_long_values_make_no_long_records(caplog):
+    long = "x" * 100_000
+    keys = ("agent", "tool", "call_id", "request_id")
+    request = {f"swaig_wsgi.{key}": long for key in keys}
+    request.update(REMOTE_ADDR=long, REQUEST_METHOD=long, PATH_INFO=long)
+    log_security(request, long, long, long)
+    assert len(caplog.records[0].getMessage()) < 4000
+
+
+def test_a_record_without_a_layer_of_its_own_has_the_incoming_id(caplog):
+    app = AllowedHostsMiddleware(lambda *args: [], ["a.example"])
+    request(app, HTTP_HOST="evil.example", HTTP_X_REQUEST_ID="of-the-proxy")
+    assert caplog.records[0].request_id == "of-the-proxy"
+
+
+def test_two_records_of_one_request_have_one_id(caplog):
+    request = environ()
+    log_security(request, "event", "first")
+    log_security(request, "event", "second")
+    first, second = caplog.records
+    assert first.request_id == second.request_id
+
+
+def test_the_detail_that_the_client_gets_is_logged(caplog):
+    app = BodySizeMiddleware(lambda *args: [], 10)
+    response = request(app, "POST", CONTENT_LENGTH="ten", validate=False)
+    assert response.json["error"] == f"Bad request: {caplog.records[0].detail}"
+    agent = AgentApp("desk", basic_auth=("user", "a-long-password"), settings=Settings())
+    for body, what in [
+        (b"{", "body is not JSON"),
+        (b"", "body is empty"),
+        (b'{"function": 1}', "function must be a non-empty string"),
+        (b'{"function": "f", "call_id": 1}', "call_id must be a string"),
+    ]:
+        caplog.clear()
+        response = request(agent, "POST", "/swaig", body=body, auth=("user", "a-long-password"))
+        assert response.json == {"error": f"Bad request: {what}"}
+        (record,) = caplog.records
+        assert record.detail == what
+        assert record.getMessage().endswith(f"({what})")
+
+
+@pytest.mark.parametrize(
+    ("options", "event"),
+    [
+        ({"HTTP_HOST": "evil.example"}, "host_refused"),
+        ({"auth": None}, "auth_refused"),
+        ({"CONTENT_LENGTH": "x"}, "body_refused"),
+        ({"path": "/nothing"}, "request_refused"),
+    ],
+)
+def test_refusals_name_the_agent_whichever_layer_refuses(caplog, options, event):
+    settings = Settings(allowed_hosts=["127.0.0.1"])
+    agent = AgentApp("desk", basic_auth=("user", "a-long-password"), settings=settings)
+    options = {"auth": ("user", "a-long-password"), "path": "/", **options}
+    response = request(agent, "POST", validate=False, **options)
+    (record,) = caplog.records
+    assert (record.event, record.agent) == (event, "desk")
+    assert record.request_id == response.headers["X-Request-Id"]
+    assert (record.method, record.path) == ("POST", options["path"])
+    assert getattr(record, "user", None) == (
+        None if event in ("auth_refused", "host_refused") else "user"
+    )
+
+
+def test_a_refused_tool_call_names_tool_and_call(caplog):
+    agent = AgentApp("desk", basic_auth=("user", "a-long-password"), settings=Settings())
+    agent.define_tool("pay", "Pay.", {}, lambda args, raw: "paid", secure=True)
+    call = {"function": "pay", "call": {"call_id": "call-7"}}
+    request(agent, "POST", "/swaig", body=call, auth=("user", "a-long-password"))
+    record = next(each for each in caplog.records if each.name == "swaig_wsgi.security")
+    assert (record.event, record.reason) == ("tool_token_refused", "missing")
+    assert (record.tool, record.call_id, record.user) == ("pay", "call-7", "user")
