@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..core.networks import NetworkSet, client_address, client_networks
-from ..core.paths import path_scope
+from ..core.paths import request_scope
 from ..core.refusals import client_not_allowed
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -31,22 +31,30 @@ class AllowedClientsMiddleware:
     Args:
         app: the wrapped application.
         networks: addresses and networks of the clients, of IPv4 or IPv6.
+        protect: paths to protect, each with everything below it.
         exempt: paths that any client may request, matched exactly unless they end in ``/*``.
+        methods: the methods to protect, in any case; None for all.
 
     Raises:
         TypeError: `networks` is not a sequence of strings.
-        ValueError: an address, a network or a path is malformed, or there is no network.
+        ValueError: an address, a network, a path or a method is malformed, or there is no network.
     """
 
     def __init__(
-        self, app: WSGIApplication, networks: Iterable[str], *, exempt: Iterable[str] = ()
+        self,
+        app: WSGIApplication,
+        networks: Iterable[str],
+        *,
+        protect: Iterable[str] = ("/*",),
+        exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
     ) -> None:
         self.app = app
         self._networks = NetworkSet(client_networks(networks))
-        self._scope = path_scope(("/*",), exempt)
+        self._scope = request_scope(protect, exempt, methods)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._scope.covers(environ.get("PATH_INFO", "")):
+        if self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
             address = client_address(environ.get("REMOTE_ADDR") or "")
             if address is None:
                 return refuse(environ, start_response, _UNKNOWN)

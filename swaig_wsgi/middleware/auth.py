@@ -22,7 +22,7 @@ from ..core.auth import (
     is_repeated,
     unregistered_challenge,
 )
-from ..core.paths import path_scope
+from ..core.paths import request_scope
 from ..core.redaction import redact_url
 from ..core.refusals import unauthorized
 from ..wsgi import EnvironHeaders, FoldedHeaders, log, public_request_url, refuse
@@ -284,12 +284,19 @@ class AuthHandler:
         *,
         protect: Iterable[str] = ("/*",),
         exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
         optional: bool = False,
         realm: str = "swaig-wsgi",
     ) -> AuthMiddleware:
         """Return `app` behind this handler: see :class:`AuthMiddleware`."""
         return AuthMiddleware(
-            app, self, protect=protect, exempt=exempt, optional=optional, realm=realm
+            app,
+            self,
+            protect=protect,
+            exempt=exempt,
+            methods=methods,
+            optional=optional,
+            realm=realm,
         )
 
 
@@ -315,14 +322,15 @@ class AuthMiddleware:
     that this layer did not verify. The authentication of a server or an outer middleware
     (mod_wsgi, a second AuthMiddleware) is therefore not visible inside.
 
-    OPTIONS is protected like any method; to respond to preflights, place a CORSMiddleware in an
-    outer layer.
+    By default, OPTIONS is protected like any method; to respond to preflights, place a
+    CORSMiddleware in an outer layer.
 
     Args:
         app: the wrapped application.
         handler: an :class:`AuthHandler` or another :class:`Authenticator`.
         protect: paths to protect, each with everything below it.
         exempt: paths that skip authentication, matched exactly unless they end in ``/*``.
+        methods: the methods to protect, in any case; None for all.
         optional: admit requests without any credentials, without an identity. Wrong credentials
             are still refused, and so are requests that a custom validator rejects.
         realm: the realm in ``WWW-Authenticate``.
@@ -338,6 +346,7 @@ class AuthMiddleware:
         *,
         protect: Iterable[str] = ("/*",),
         exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
         optional: bool = False,
         realm: str = "swaig-wsgi",
     ) -> None:
@@ -350,13 +359,13 @@ class AuthMiddleware:
         self.app = app
         self._handler = handler
         self._challenges = [("WWW-Authenticate", challenge) for challenge in challenges]
-        self._scope = path_scope(protect, exempt)
+        self._scope = request_scope(protect, exempt, methods)
         self._optional = check_bool("optional", optional)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in ("swaig_wsgi.auth", "REMOTE_USER", "AUTH_TYPE"):
             environ.pop(key, None)
-        if not self._scope.covers(environ.get("PATH_INFO", "")):
+        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
         decision = self._decide(environ)
         if decision.result is not None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from ..core.body_size import BodyError, check_max_bytes
+from ..core.paths import request_scope
 from ..core.refusals import Refusal, service_unavailable
 from ..wsgi import LimitedInput, declared_length, read_body, refuse, replay_body, spool_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,16 +27,31 @@ class BodySizeMiddleware:
     Args:
         app: the wrapped application.
         max_bytes: the maximum size of a body, in bytes.
+        protect: paths to limit, each with everything below it.
+        exempt: paths that are not limited, matched exactly unless they end in ``/*``.
+        methods: the methods to limit, in any case; None for all.
 
     Raises:
-        TypeError, ValueError: `max_bytes` is not an integer of 0 or more.
+        TypeError, ValueError: `max_bytes` is not an integer of 0 or more, or a pattern or a method
+            is invalid.
     """
 
-    def __init__(self, app: WSGIApplication, max_bytes: int = 1_048_576) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        max_bytes: int = 1_048_576,
+        *,
+        protect: Iterable[str] = ("/*",),
+        exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
+    ) -> None:
         self.app = app
+        self._scope = request_scope(protect, exempt, methods)
         self.max_bytes = check_max_bytes(max_bytes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+            return self.app(environ, start_response)
         try:
             length = declared_length(environ, self.max_bytes)
             if length is None:

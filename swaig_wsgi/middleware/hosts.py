@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..core.hosts import host_patterns
-from ..core.paths import path_scope
+from ..core.paths import request_scope
 from ..core.refusals import host_not_allowed, malformed_host
 from ..wsgi import HOST_ALLOWED, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -31,22 +31,30 @@ class AllowedHostsMiddleware:
         allowed_hosts: ``"a.example"``, ``"*.example"`` (subdomains), ``".example"`` (the domain
             and its subdomains), addresses, ``"*"``; see
             :func:`swaig_wsgi.core.hosts.host_patterns`.
+        protect: paths to protect, each with everything below it.
         exempt: paths that any host may request, matched exactly unless they end in ``/*``.
+        methods: the methods to protect, in any case; None for all.
 
     Raises:
-        ValueError: a pattern or a path is malformed, or there is no pattern.
+        ValueError: a pattern, a path or a method is malformed, or there is no pattern.
     """
 
     def __init__(
-        self, app: WSGIApplication, allowed_hosts: Iterable[str], *, exempt: Iterable[str] = ()
+        self,
+        app: WSGIApplication,
+        allowed_hosts: Iterable[str],
+        *,
+        protect: Iterable[str] = ("/*",),
+        exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
     ) -> None:
         self.app = app
         self._patterns = host_patterns(allowed_hosts)
-        self._scope = path_scope(("/*",), exempt)
+        self._scope = request_scope(protect, exempt, methods)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop(HOST_ALLOWED, None)
-        if self._scope.covers(environ.get("PATH_INFO", "")):
+        if self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
             host = environ.get("HTTP_HOST")
             # A target in absolute form names a host, too (RFC 9112 section 3.2.2).
             target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""

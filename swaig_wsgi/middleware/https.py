@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..core.paths import path_scope
+from ..core.paths import request_scope
 from ..core.refusals import https_required
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,19 +30,28 @@ class HTTPSMiddleware:
 
     Args:
         app: the wrapped application.
+        protect: paths to protect, each with everything below it.
         exempt: paths that may be requested over plain HTTP, matched exactly unless they end in
             ``/*``.
+        methods: the methods to protect, in any case; None for all.
 
     Raises:
-        ValueError: a path is malformed.
+        ValueError: a path or a method is malformed.
     """
 
-    def __init__(self, app: WSGIApplication, *, exempt: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        protect: Iterable[str] = ("/*",),
+        exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
+    ) -> None:
         self.app = app
-        self._scope = path_scope(("/*",), exempt)
+        self._scope = request_scope(protect, exempt, methods)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        plain = environ["wsgi.url_scheme"] != "https"
-        if plain and self._scope.covers(environ.get("PATH_INFO", "")):
+        method, path = environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
+        if environ["wsgi.url_scheme"] != "https" and self._scope.covers(method, path):
             return refuse(environ, start_response, _REFUSAL)
         return self.app(environ, start_response)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..core.body_size import check_max_bytes
-from ..core.paths import path_scope
+from ..core.paths import request_scope
 from ..core.refusals import Refusal, invalid_signature
 from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
@@ -20,7 +20,7 @@ _UNSIGNED_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class WebhookSignatureMiddleware:
     """Respond with 403 to requests without a valid webhook signature.
 
-    GET, HEAD and OPTIONS need no signature; every other method does. See
+    By default, GET, HEAD and OPTIONS need no signature; every other method does. See
     :func:`~swaig_wsgi.core.signatures.verify_request` for the schemes. A request without a
     well-formed signature is refused before its body is read. The body is read into memory and
     replayed for the application. A client that sends its body slowly occupies a worker, so place
@@ -36,6 +36,8 @@ class WebhookSignatureMiddleware:
         base_url: the public URL of the server's root; by default derived from each request.
         protect: paths whose requests must be signed, with everything below them.
         exempt: paths that skip verification, matched exactly unless they end in ``/*``.
+        methods: the methods that must be signed, in any case; None for all but GET, HEAD and
+            OPTIONS.
         max_bytes: the maximum size of the body, in bytes.
 
     Raises:
@@ -50,18 +52,20 @@ class WebhookSignatureMiddleware:
         base_url: str | None = None,
         protect: Iterable[str] = ("/*",),
         exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
         max_bytes: int = 1_048_576,
     ) -> None:
         self.app = app
         self.base_url = None if base_url is None else parse_base_url(base_url)
         self.max_bytes = check_max_bytes(max_bytes)
         self._keys = signing_keys(signing_key)
-        self._scope = path_scope(protect, exempt)
+        self._scope = request_scope(protect, exempt, methods)
+        self._unsigned_methods = _UNSIGNED_METHODS if methods is None else frozenset()
         self._warned = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
-        if method in _UNSIGNED_METHODS or not self._scope.covers(path):
+        if method in self._unsigned_methods or not self._scope.covers(method, path):
             return self.app(environ, start_response)
         if not self._warned:
             self._warn_about_host(environ)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..core._validation import ArgumentTypeError
 from ..core.body_size import check_max_bytes
 from ..core.calls import check_call
-from ..core.paths import path_scope
+from ..core.paths import request_scope
 from ..core.refusals import Refusal, invalid_tool_token, unsupported_media_type
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, ToolToken, token_from_query
@@ -27,7 +27,7 @@ class ToolTokenMiddleware:
     The token is the query parameter ``__token``. It must have been issued for the tool named by
     ``function`` in the JSON body, and for one of two ids there: the call id (``call_id``, or
     ``call.call_id`` if there is no ``call_id``) or the ``conversation_id``. This applies to every
-    request to a protected path, whatever its method, so place CORS in an outer layer.
+    request to a protected path, by default whatever its method, so place CORS in an outer layer.
 
     Malformed or ambiguous JSON is refused with 400, a ``Content-Type`` other than JSON with 415,
     and a body of more than `max_bytes` bytes with 413.
@@ -41,6 +41,8 @@ class ToolTokenMiddleware:
         app: the wrapped application.
         sessions: the manager that issued the tokens, or one with the same keys.
         protect: the paths to protect, with everything below them.
+        exempt: paths that need no token, matched exactly unless they end in ``/*``.
+        methods: the methods to protect, in any case; None for all.
         max_bytes: the maximum size of the body, in bytes.
         allow_per_process: serve even if each of several processes has generated its own key, and
             refuses the tokens of the others; by default the response is 503.
@@ -55,6 +57,8 @@ class ToolTokenMiddleware:
         sessions: SessionManager,
         *,
         protect: Iterable[str] = ("/swaig",),
+        exempt: Iterable[str] = (),
+        methods: Iterable[str] | None = None,
         max_bytes: int = 1_048_576,
         allow_per_process: bool = False,
     ) -> None:
@@ -63,7 +67,7 @@ class ToolTokenMiddleware:
         self.app = app
         self.sessions = sessions
         self.max_bytes = check_max_bytes(max_bytes)
-        self._scope = path_scope(protect)
+        self._scope = request_scope(protect, exempt, methods)
         self._allow_per_process = allow_per_process
         log_unshared(
             lambda: unshared_variables(key_pid=sessions.key_made_by), allowed=allow_per_process
@@ -72,7 +76,7 @@ class ToolTokenMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
             environ.pop(key, None)
-        if not self._scope.covers(environ.get("PATH_INFO", "")):
+        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
         unshared = refuse_unshared(
             environ,
