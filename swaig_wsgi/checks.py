@@ -5,11 +5,13 @@ They follow the "Production Checklist" section of the SDK's guide.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .config import Settings
+from .middleware._variables import unknown_variables
 
-__all__ = ["Finding", "check_settings"]
+__all__ = ["Finding", "check_settings", "check_variables"]
 
 
 _DEFAULT_SIZE = "1 MiB, an agent's default; SWML_MAX_REQUEST_SIZE sets another"
@@ -26,7 +28,10 @@ class Finding(NamedTuple):
 
 
 def check_settings(settings: Settings) -> list[Finding]:
-    """Return the findings for the eleven items of the checklist, in its order."""
+    """Return the findings for the eleven items of the checklist, in its order.
+
+    Findings on settings that work only together follow.
+    """
     origins, hosts, size = settings.cors_origins, settings.allowed_hosts, settings.max_request_size
     return [
         _judge(
@@ -60,7 +65,37 @@ def check_settings(settings: Settings) -> list[Finding]:
         _log_level(settings.log_level),
         _signing_secret(settings),
         Finding("note", "health", "point load balancers at /health and /ready; both are public"),
+        *_network(settings),
     ]
+
+
+def check_variables(environ: Mapping[str, str]) -> list[Finding]:
+    """Return a warning for each variable in `environ` that looks like a setting, but is not."""
+    return [Finding("warn", "variable", text) for text in unknown_variables(environ).values()]
+
+
+def _network(settings: Settings) -> list[Finding]:
+    clients = settings.allowed_clients
+    found = []
+    if clients is not None:
+        advice = (
+            "every client has the address of the proxy and is refused; set SWML_TRUSTED_PROXIES"
+        )
+        behind_proxy = settings.proxy_url_base is not None and settings.trusted is None
+        found.append(_judge(not behind_proxy, "allowed clients", f"{len(clients)} allowed", advice))
+    if settings.requires_https and not settings.ssl_enabled and settings.trusted is None:
+        text = (
+            "SWML_ENFORCE_HTTPS is set, but neither SWML_SSL_ENABLED nor SWML_TRUSTED_PROXIES: "
+            "unless the server was given its certificate otherwise, every request is refused"
+        )
+        found.append(Finding("warn", "HTTPS only", text))
+    elif settings.ssl_enabled and not settings.requires_https:
+        text = "SWML_ENFORCE_HTTPS=false admits passwords over plain HTTP; unset it"
+        found.append(Finding("warn", "HTTPS only", text))
+    if settings.hsts_max_age is not None and not settings.sends_hsts:
+        text = "SWML_HSTS_MAX_AGE is set, but no HSTS is sent; set SWML_USE_HSTS or SWML_SSL_DOMAIN"
+        found.append(Finding("warn", "HSTS", text))
+    return found
 
 
 def _judge(good: bool, title: str, ok: str, advice: str) -> Finding:

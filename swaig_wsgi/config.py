@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,8 @@ from .core.urls import parse_base_url
 from .stores._file_access import UnsafeFileError, check_access
 
 __all__ = ["ConfigurationError", "Settings"]
+
+_log = logging.getLogger("swaig_wsgi")
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -325,6 +328,9 @@ def _read(source: Mapping[str, Any]) -> dict[str, Any]:
             if value not in (None, ""):
                 raise ConfigurationError(f"{variable}: set both itself and as {variable}_FILE")
             value = _read_secret_file(f"{variable}_FILE", path)
+            # A list may be empty: its file stays mounted between two rotations.
+            if not value and each.default != ():
+                raise ConfigurationError(f"{variable}_FILE: the file it names is empty")
         if value is not None:
             values[each.name] = value
     return values
@@ -343,7 +349,15 @@ def _read_secret_file(variable: str, path: object) -> str:
         why = error.strerror if isinstance(error, OSError) else "not a path, or not UTF-8 text"
         # Omit the path: an operator who confused the two variables has put the secret there.
         raise ConfigurationError(f"{variable}: cannot read the file it names: {why}") from None
-    value = value.rstrip("\r\n")
-    if not value:
-        raise ConfigurationError(f"{variable}: the file it names is empty")
-    return value
+    # Editors add a byte order mark, and `echo` or a template white space, which is invisible and
+    # not part of any secret that is sent.
+    text = value.removeprefix("\ufeff")
+    if text != value:
+        _log.warning(
+            "%s: the file it names begins with a byte order mark, which is ignored", variable
+        )
+    value = text.rstrip("\r\n")
+    text = value.rstrip()
+    if text != value:
+        _log.warning("%s: the file it names ends with white space, which is ignored", variable)
+    return text

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from swaig_wsgi.checks import check_settings
+from swaig_wsgi.checks import check_settings, check_variables
 from swaig_wsgi.config import Settings
 
 GOOD = {
@@ -47,6 +47,50 @@ def test_recommended_settings_give_no_warning():
     statuses = {title: finding.status for title, finding in findings().items()}
     assert set(statuses.values()) == {"ok", "note"}
     assert [title for title in statuses if statuses[title] == "note"] == ["secure tools", "health"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "status", "text"),
+    [
+        (
+            {"SWML_ALLOWED_CLIENTS": "192.0.2.0/24", "SWML_TRUSTED_PROXIES": "unix"},
+            "allowed clients",
+            "ok",
+            "1 allowed",
+        ),
+        ({"SWML_ALLOWED_CLIENTS": "192.0.2.7"}, "allowed clients", "warn", "SWML_TRUSTED_PROXIES"),
+        ({"SWML_ENFORCE_HTTPS": "true"}, "HTTPS only", "warn", "SWML_TRUSTED_PROXIES"),
+        ({**TLS, "SWML_ENFORCE_HTTPS": "false"}, "HTTPS only", "warn", "SWML_ENFORCE_HTTPS"),
+        ({"SWML_HSTS_MAX_AGE": "60"}, "HSTS", "warn", "SWML_USE_HSTS"),
+    ],
+)
+def test_settings_that_work_only_together_have_findings(changes, title, status, text):
+    found = list(findings(changes).values())
+    assert len(found) == 12
+    assert (found[-1].title, found[-1].status) == (title, status)
+    assert text in found[-1].text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**TLS},
+        {"SWML_ENFORCE_HTTPS": "true", "SWML_TRUSTED_PROXIES": "10.0.0.1"},
+        {"SWML_HSTS_MAX_AGE": "60", "SWML_USE_HSTS": "true"},
+        {"SWML_HSTS_MAX_AGE": "0", "SWML_SSL_DOMAIN": "a.example"},
+        {"SWML_ENFORCE_HTTPS": "false"},
+    ],
+)
+def test_settings_that_work_together_have_no_findings(changes):
+    assert len(findings(changes)) == 11
+
+
+def test_unknown_variables_are_named_without_their_values():
+    found = check_variables({"SWML_RATELIMIT": "s3cret", "SWML_DOMAIN": "s3cret", **GOOD})
+    assert [(each.status, each.title) for each in found] == [("warn", "variable")] * 2
+    assert "SWML_SSL_DOMAIN" in found[0].text
+    assert "did you mean SWML_RATE_LIMIT?" in found[1].text
+    assert "s3cret" not in str(found)
 
 
 def test_each_warning_names_the_variable_to_set():

@@ -202,6 +202,61 @@ def test_secrets_can_be_read_from_files(tmp_path: Path) -> None:
     assert settings.swaig_secret == SECRET
 
 
+BOM = b"\xef\xbb\xbf"
+MARKED = "begins with a byte order mark, which is ignored"
+BLANK = "ends with white space, which is ignored"
+
+
+@pytest.mark.parametrize(
+    ("content", "warnings"),
+    [
+        (b"hunter2-hunter2-hunter2\n", []),
+        (b"hunter2-hunter2-hunter2\r\n\r\n", []),
+        (BOM + b"hunter2-hunter2-hunter2", [MARKED]),
+        (b"hunter2-hunter2-hunter2 \n", [BLANK]),
+        (b"hunter2-hunter2-hunter2\t \r\n", [BLANK]),
+        (b"hunter2-hunter2-hunter2\n  \n", [BLANK]),
+        (b"hunter2-hunter2-hunter2\xc2\xa0\n", [BLANK]),
+        (BOM + b"hunter2-hunter2-hunter2 \r\n", [MARKED, BLANK]),
+    ],
+)
+@pytest.mark.parametrize("variable", ["SIGNALWIRE_SWAIG_SECRET", "SIGNALWIRE_SIGNING_KEY"])
+def test_a_byte_order_mark_and_trailing_white_space_are_ignored_and_named(
+    content: bytes,
+    warnings: list[str],
+    variable: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    settings = Settings.from_env({f"{variable}_FILE": str(path)})
+    assert (settings.swaig_secret or settings.signing_key) == "hunter2-hunter2-hunter2"
+    assert caplog.messages == [f"{variable}_FILE: the file it names {text}" for text in warnings]
+    assert all(record.levelname == "WARNING" for record in caplog.records)
+
+
+def test_white_space_inside_and_before_a_secret_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(" a key ")
+    settings = Settings.from_env({"SIGNALWIRE_SIGNING_KEY_FILE": str(tmp_path / "key")})
+    assert settings.signing_key == " a key"
+    # In the variable itself, and in code, a value is taken as it is.
+    assert Settings.from_env({"SIGNALWIRE_SIGNING_KEY": " a key "}).signing_key == " a key "
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n", BOM, BOM + b"\n", b" , \n"])
+def test_an_empty_file_of_fallbacks_is_an_empty_list(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "fallbacks"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    lists = [each for each in fields(Settings) if each.metadata["secret"] and each.default == ()]
+    assert len(lists) == 3
+    for each in lists:
+        settings = Settings.from_env({f"{each.metadata['variable']}_FILE": str(path)})
+        assert getattr(settings, each.name) == ()
+
+
 def test_every_secret_has_a_file_form(tmp_path: Path) -> None:
     secrets = [field for field in fields(Settings) if field.metadata["secret"]]
     assert {field.metadata["variable"] for field in secrets} == {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..checks import check_settings
+import os
+
+from ..checks import check_settings, check_variables
 from ..config import ConfigurationError, Settings
 from ..tls import SslConfig
 from ._errors import CommandError
@@ -19,7 +21,7 @@ def check(strict: bool = False) -> int:
             SslConfig(settings=settings).create_context()
     except ConfigurationError as error:
         raise CommandError(error, 1) from None
-    findings = check_settings(settings)
+    findings = [*check_settings(settings), *check_variables(os.environ)]
     for finding in findings:
         print(f"{finding.status:<4}  {finding.title}: {finding.text}")
     return int(strict and any(finding.status == "warn" for finding in findings))

@@ -21,6 +21,7 @@ from typing import Any
 
 from .. import processes
 from ..config import ConfigurationError, Settings
+from ..middleware._variables import warn_of_unknown_variables
 from ..tls import SslConfig
 from . import _drain
 
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 _settings = Settings.from_env()
+warn_of_unknown_variables()
 
 
 def _default_workers() -> int:

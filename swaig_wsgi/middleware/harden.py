@@ -11,6 +11,7 @@ from ..core.headers import PRELOAD_MIN_AGE
 from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
+from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
 from .auth_failure_limit import AuthFailureLimitMiddleware
@@ -88,6 +89,7 @@ def stack(
         public: wraps the layers inside the headers with endpoints that need no credentials.
         allow_per_process: as for :class:`RateLimitMiddleware`; by default as in the settings.
     """
+    warn_of_unknown_variables()
     if settings.max_request_size is not None:
         app = BodySizeMiddleware(app, settings.max_request_size)
     if auth is not None:

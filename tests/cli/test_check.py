@@ -45,6 +45,16 @@ def test_a_good_environment_passes_strictly_and_shows_no_secret(capsys, monkeypa
     assert "0123456789abcdef" not in out
 
 
+def test_a_misspelt_variable_is_a_warning(capsys, monkeypatch):
+    for name, value in {**GOOD, "SWML_RATELIMIT": "s3cret"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    expected = "SWML_RATELIMIT: unknown and ignored; did you mean SWML_RATE_LIMIT?"
+    assert line == f"warn  variable: {expected}"
+    assert main(["check", "--strict"]) == 1
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [

@@ -84,6 +84,15 @@ def check_hosts(hosts):
     equal(patterns.refusal(None), "missing_host")
 
 
+def check_networks(networks):
+    clients = networks.NetworkSet(networks.client_networks(["192.0.2.0/24", "2001:db8::/32"]))
+    peers = ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "192.0.3.1", "fe80::1%eth0")
+    found = [networks.client_address(peer) in clients for peer in peers]
+    equal(found, [True, True, True, False, False])
+    equal(networks.client_address("localhost"), None)
+    refuses(ValueError, networks.client_networks, ["192.0.2.7/24"])
+
+
 def check_paths(paths):
     scope = paths.path_scope(["/api/*"], ["/api/open"])
     covered = [scope.covers(path) for path in ("/api", "/x/../api/a", "//api/a", "/other")]

@@ -1,0 +1,92 @@
+"""Variables in the environment that look like settings but are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+
+from ..config import Settings
+from ..core.redaction import escape_control
+from ..wsgi import log
+
+_PREFIXES = ("SWML_", "SIGNALWIRE_")
+
+#: Variables of the SDKs' clients for the platform, which an agent may use in the same process.
+_OF_CLIENTS = frozenset(
+    {
+        "SIGNALWIRE_API_HOSTNAME",
+        "SIGNALWIRE_API_PROJECT",
+        "SIGNALWIRE_API_TOKEN",
+        "SIGNALWIRE_CHAT_GATEWAY_KEY",
+        "SIGNALWIRE_CHAT_GATEWAY_SECRET",
+        "SIGNALWIRE_JWT_TOKEN",
+        "SIGNALWIRE_PROJECT",
+        "SIGNALWIRE_PROJECT_ID",
+        "SIGNALWIRE_RELAY_CA_FILE",
+        "SIGNALWIRE_RELAY_HOST",
+        "SIGNALWIRE_RELAY_SCHEME",
+        "SIGNALWIRE_REST_CA_FILE",
+        "SIGNALWIRE_SPACE",
+        "SIGNALWIRE_SPACE_NAME",
+        "SIGNALWIRE_SPACE_URL",
+        "SIGNALWIRE_TOKEN",
+    }
+)
+
+#: Variables by which the SDKs and their examples configure agents, and what to use instead.
+_OF_SDKS: Mapping[str, str] = {
+    "SIGNALWIRE_LOG_COLOR": "nothing: no record has colors",
+    "SIGNALWIRE_LOG_MODE": "SIGNALWIRE_LOG_LEVEL",
+    "SIGNALWIRE_SKILL_PATHS": "nothing: there are no skills, only tools",
+    "SWML_ALLOW_PRIVATE_URLS": "allow_private= of swaig_wsgi.core.ssrf.validate_url",
+    "SWML_DEV_PASSWORD": "SWML_BASIC_AUTH_PASSWORD",
+    "SWML_DEV_USERNAME": "SWML_BASIC_AUTH_USER",
+    "SWML_DOMAIN": "SWML_SSL_DOMAIN",
+    "SWML_HOST": "host= of AgentApp, or the server's option for the address",
+    "SWML_PORT": "PORT",
+    "SWML_PROXY_DEBUG": "nothing: the client of each refusal is in the security log",
+    "SWML_REQUEST_TIMEOUT": "the server's timeout (gunicorn --timeout)",
+    "SWML_SCHEMA_PATH": "nothing: documents are validated without a schema file",
+    "SWML_SKIP_SCHEMA_VALIDATION": "nothing: documents are always validated",
+    "SWML_SSL_CERT": "SWML_SSL_CERT_PATH",
+    "SWML_SSL_KEY": "SWML_SSL_KEY_PATH",
+    "SWML_SSL_VERIFY_MODE": "gunicorn's options --ca-certs and --cert-reqs",
+    "SWML_SYNC_HANDLERS_INLINE": "nothing: handlers run in the thread of the request",
+    "SWML_TRUST_REMOTE_USER": "custom_validator= of AuthHandler",
+    "SWML_URL_FETCH_USE_PROXY": "nothing: this library fetches no URL",
+}
+
+#: The names that were logged in this process.
+_logged: set[str] = set()
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what to tell about each variable that is set, has our prefix and is unknown.
+
+    Values are never part of the text: a secret may be in a variable with a misspelt name.
+    """
+    variables = [each.metadata["variable"] for each in fields(Settings)]
+    secrets = [each.metadata["variable"] for each in fields(Settings) if each.metadata["secret"]]
+    known = {*variables, *(f"{name}_FILE" for name in secrets)}
+    return {
+        name: f"{escape_control(name)}: {_explain(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(_PREFIXES) and environ[name] and name not in known | _OF_CLIENTS
+    }
+
+
+def _explain(name: str, known: set[str]) -> str:
+    if name in _OF_SDKS:
+        return f"a variable of the SDKs, ignored here; use {_OF_SDKS[name]}"
+    nearest = get_close_matches(name, known, n=1)
+    return "unknown and ignored" + (f"; did you mean {nearest[0]}?" if nearest else "")
+
+
+def warn_of_unknown_variables() -> None:
+    """Log a warning for each unknown variable in ``os.environ``, once in this process."""
+    for name, text in unknown_variables(os.environ).items():
+        if name not in _logged:
+            _logged.add(name)
+            log.warning("%s", text)
