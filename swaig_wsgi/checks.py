@@ -47,12 +47,7 @@ def check_settings(settings: Settings) -> list[Finding]:
             f"{len(origins or ())} allowed",
             "any page may read responses that need no credentials; set SWML_CORS_ORIGINS",
         ),
-        _judge(
-            settings.rate_limit is not None,
-            "rate limit",
-            f"{settings.rate_limit} requests a minute and client",
-            "passwords can be guessed without limit; set SWML_RATE_LIMIT, to 120 for instance",
-        ),
+        _limits(settings),
         _judge(
             hosts is not None and "*" not in hosts,
             "allowed hosts",
@@ -76,13 +71,18 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
 
 def _network(settings: Settings) -> list[Finding]:
     clients = settings.allowed_clients
+    unknown_proxy = settings.proxy_url_base is not None and settings.trusted is None
     found = []
     if clients is not None:
-        advice = (
-            "every client has the address of the proxy and is refused; set SWML_TRUSTED_PROXIES"
+        advice = "all clients have the proxy's address and are refused; set SWML_TRUSTED_PROXIES"
+        text = f"{len(clients)} allowed"
+        found.append(_judge(not unknown_proxy, "allowed clients", text, advice))
+    if settings.counts_requests and unknown_proxy:
+        text = (
+            "all clients have the proxy's address and share one limit, so that one of them locks "
+            "out the platform; set SWML_TRUSTED_PROXIES"
         )
-        behind_proxy = settings.proxy_url_base is not None and settings.trusted is None
-        found.append(_judge(not behind_proxy, "allowed clients", f"{len(clients)} allowed", advice))
+        found.append(Finding("warn", "trusted proxies", text))
     if settings.requires_https and not settings.ssl_enabled and settings.trusted is None:
         text = (
             "SWML_ENFORCE_HTTPS is set, but neither SWML_SSL_ENABLED nor SWML_TRUSTED_PROXIES: "
@@ -117,6 +117,25 @@ def _tls(settings: Settings) -> Finding:
         "credentials travel in clear; set SWML_SSL_ENABLED, SWML_SSL_CERT_PATH and "
         "SWML_SSL_KEY_PATH, or let it end at a proxy and set SWML_PROXY_URL_BASE",
     )
+
+
+def _limits(settings: Settings) -> Finding:
+    requests, failures = settings.rate_limit, settings.auth_failure_limit
+    limits = []
+    if failures is not None:
+        limits.append(f"{failures} failed authentications a minute and client")
+    if requests is not None:
+        # The platform calls from few addresses.
+        limits.append(
+            f"{requests} requests a minute and client, beyond which the platform gets 429"
+        )
+        if failures is None:
+            limits.append("SWML_AUTH_FAILURE_LIMIT limits guessing alone")
+    advice = (
+        "passwords can be guessed without limit; set SWML_AUTH_FAILURE_LIMIT, to 10 for instance "
+        "(SWML_RATE_LIMIT counts the platform's calls, too)"
+    )
+    return _judge(bool(limits), "rate limit", "; ".join(limits), advice)
 
 
 def _public_url(settings: Settings) -> Finding:

@@ -149,8 +149,8 @@ class SslConfig:
     def get_hsts_header(self) -> str | None:
         """Return the value of ``Strict-Transport-Security``.
 
-        Return None with ``hsts=False``; and if neither TLS nor a domain is configured, unless
-        HSTS is chosen.
+        Return None with ``hsts=False``. Without an explicit `hsts`, return None also if neither TLS
+        nor a domain is configured.
         """
         configured = self.enabled or self.domain or self._hsts_chosen
         return hsts_value(self.hsts_max_age) if self.hsts and configured else None

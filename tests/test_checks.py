@@ -11,6 +11,7 @@ GOOD = {
     "SWML_PROXY_URL_BASE": "https://agent.example.com",
     "SWML_CORS_ORIGINS": "https://app.example.com,https://admin.example.com",
     "SWML_RATE_LIMIT": "120",
+    "SWML_TRUSTED_PROXIES": "10.0.0.1",
     "SWML_ALLOWED_HOSTS": "agent.example.com",
     "SIGNALWIRE_LOG_LEVEL": "warn",
     "SIGNALWIRE_SWAIG_SECRET": "0123456789abcdef-secret",
@@ -20,6 +21,8 @@ TLS = {
     "SWML_SSL_CERT_PATH": "/run/cert.pem",
     "SWML_SSL_KEY_PATH": "/run/key.pem",
 }
+#: No proxy is trusted.
+DIRECT = {"SWML_TRUSTED_PROXIES": ""}
 
 
 def findings(changes=None):
@@ -53,13 +56,30 @@ def test_recommended_settings_give_no_warning():
     ("changes", "title", "status", "text"),
     [
         (
-            {"SWML_ALLOWED_CLIENTS": "192.0.2.0/24", "SWML_TRUSTED_PROXIES": "unix"},
+            {"SWML_ALLOWED_CLIENTS": "192.0.2.0/24"},
             "allowed clients",
             "ok",
             "1 allowed",
         ),
-        ({"SWML_ALLOWED_CLIENTS": "192.0.2.7"}, "allowed clients", "warn", "SWML_TRUSTED_PROXIES"),
-        ({"SWML_ENFORCE_HTTPS": "true"}, "HTTPS only", "warn", "SWML_TRUSTED_PROXIES"),
+        (
+            {**DIRECT, "SWML_RATE_LIMIT": "", "SWML_ALLOWED_CLIENTS": "192.0.2.7"},
+            "allowed clients",
+            "warn",
+            "SWML_TRUSTED_PROXIES",
+        ),
+        (DIRECT, "trusted proxies", "warn", "SWML_TRUSTED_PROXIES"),
+        (
+            {**DIRECT, "SWML_RATE_LIMIT": "", "SWML_AUTH_FAILURE_LIMIT": "10"},
+            "trusted proxies",
+            "warn",
+            "SWML_TRUSTED_PROXIES",
+        ),
+        (
+            {**DIRECT, "SWML_PROXY_URL_BASE": "", "SWML_ENFORCE_HTTPS": "true"},
+            "HTTPS only",
+            "warn",
+            "SWML_TRUSTED_PROXIES",
+        ),
         ({**TLS, "SWML_ENFORCE_HTTPS": "false"}, "HTTPS only", "warn", "SWML_ENFORCE_HTTPS"),
         ({"SWML_HSTS_MAX_AGE": "60"}, "HSTS", "warn", "SWML_USE_HSTS"),
     ],
@@ -75,7 +95,9 @@ def test_settings_that_work_only_together_have_findings(changes, title, status, 
     "changes",
     [
         {**TLS},
-        {"SWML_ENFORCE_HTTPS": "true", "SWML_TRUSTED_PROXIES": "10.0.0.1"},
+        {**DIRECT, "SWML_PROXY_URL_BASE": ""},
+        {**DIRECT, "SWML_RATE_LIMIT": ""},
+        {"SWML_ENFORCE_HTTPS": "true"},
         {"SWML_HSTS_MAX_AGE": "60", "SWML_USE_HSTS": "true"},
         {"SWML_HSTS_MAX_AGE": "0", "SWML_SSL_DOMAIN": "a.example"},
         {"SWML_ENFORCE_HTTPS": "false"},
@@ -102,7 +124,7 @@ def test_each_warning_names_the_variable_to_set():
         "credentials": 2,
         "TLS": 4,
         "CORS origins": 1,
-        "rate limit": 1,
+        "rate limit": 2,
         "allowed hosts": 1,
         "public URL": 1,
         "log level": 1,
@@ -138,7 +160,15 @@ def test_each_warning_names_the_variable_to_set():
             "0 allowed",
         ),
         ({"SWML_RATE_LIMIT": "0"}, "rate limit", "warn", "SWML_RATE_LIMIT"),
+        ({"SWML_RATE_LIMIT": "0"}, "rate limit", "warn", "SWML_AUTH_FAILURE_LIMIT"),
         ({}, "rate limit", "ok", "120 requests"),
+        ({}, "rate limit", "ok", "SWML_AUTH_FAILURE_LIMIT"),
+        (
+            {"SWML_AUTH_FAILURE_LIMIT": "10", "SWML_RATE_LIMIT": ""},
+            "rate limit",
+            "ok",
+            "10 failed authentications",
+        ),
         ({"SWML_ALLOWED_HOSTS": "*"}, "allowed hosts", "warn", "SWML_ALLOWED_HOSTS"),
         ({"SWML_MAX_REQUEST_SIZE": "512"}, "request size", "ok", "512 bytes"),
         ({}, "request size", "ok", "SWML_MAX_REQUEST_SIZE"),
@@ -149,8 +179,8 @@ def test_each_warning_names_the_variable_to_set():
             "ok",
             "trusted proxies",
         ),
-        ({**TLS, "SWML_PROXY_URL_BASE": ""}, "public URL", "ok", "speaks TLS itself"),
-        ({"SWML_PROXY_URL_BASE": ""}, "public URL", "warn", "SWML_PROXY_URL_BASE"),
+        ({**TLS, **DIRECT, "SWML_PROXY_URL_BASE": ""}, "public URL", "ok", "speaks TLS itself"),
+        ({**DIRECT, "SWML_PROXY_URL_BASE": ""}, "public URL", "warn", "SWML_PROXY_URL_BASE"),
         ({"SIGNALWIRE_LOG_LEVEL": "debug"}, "log level", "warn", "DEBUG; set"),
         ({"SIGNALWIRE_LOG_LEVEL": "warn"}, "log level", "ok", "WARNING"),
         ({"SIGNALWIRE_LOG_LEVEL": "error"}, "log level", "note", "ERROR hides"),

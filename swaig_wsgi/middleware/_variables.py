@@ -36,27 +36,31 @@ _OF_CLIENTS = frozenset(
 )
 
 #: Variables by which the SDKs and their examples configure agents, and what to use instead.
-_OF_SDKS: Mapping[str, str] = {
-    "SIGNALWIRE_LOG_COLOR": "nothing: no record has colors",
+_EQUIVALENTS: Mapping[str, str] = {
     "SIGNALWIRE_LOG_MODE": "SIGNALWIRE_LOG_LEVEL",
-    "SIGNALWIRE_SKILL_PATHS": "nothing: there are no skills, only tools",
     "SWML_ALLOW_PRIVATE_URLS": "allow_private= of swaig_wsgi.core.ssrf.validate_url",
     "SWML_DEV_PASSWORD": "SWML_BASIC_AUTH_PASSWORD",
     "SWML_DEV_USERNAME": "SWML_BASIC_AUTH_USER",
     "SWML_DOMAIN": "SWML_SSL_DOMAIN",
     "SWML_HOST": "host= of AgentApp, or the server's option for the address",
     "SWML_PORT": "PORT",
-    "SWML_PROXY_DEBUG": "nothing: the client of each refusal is in the security log",
     "SWML_REQUEST_TIMEOUT": "the server's timeout (gunicorn --timeout)",
-    "SWML_SCHEMA_PATH": "nothing: documents are validated without a schema file",
-    "SWML_SKIP_SCHEMA_VALIDATION": "nothing: documents are always validated",
     "SWML_SSL_CERT": "SWML_SSL_CERT_PATH",
     "SWML_SSL_KEY": "SWML_SSL_KEY_PATH",
     "SWML_SSL_VERIFY_MODE": "gunicorn's options --ca-certs and --cert-reqs",
-    "SWML_SYNC_HANDLERS_INLINE": "nothing: handlers run in the thread of the request",
     "SWML_TRUST_REMOTE_USER": "custom_validator= of AuthHandler",
-    "SWML_URL_FETCH_USE_PROXY": "nothing: this library fetches no URL",
 }
+_WITHOUT_EQUIVALENT = frozenset(
+    {
+        "SIGNALWIRE_LOG_COLOR",
+        "SIGNALWIRE_SKILL_PATHS",
+        "SWML_PROXY_DEBUG",
+        "SWML_SCHEMA_PATH",
+        "SWML_SKIP_SCHEMA_VALIDATION",
+        "SWML_SYNC_HANDLERS_INLINE",
+        "SWML_URL_FETCH_USE_PROXY",
+    }
+)
 
 #: The names that were logged in this process.
 _logged: set[str] = set()
@@ -78,8 +82,10 @@ def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _explain(name: str, known: set[str]) -> str:
-    if name in _OF_SDKS:
-        return f"a variable of the SDKs, ignored here; use {_OF_SDKS[name]}"
+    if name in _EQUIVALENTS:
+        return f"a variable of the SDKs, ignored here; use {_EQUIVALENTS[name]}"
+    if name in _WITHOUT_EQUIVALENT:
+        return "a variable of the SDKs, ignored here; it has no equivalent"
     nearest = get_close_matches(name, known, n=1)
     return "unknown and ignored" + (f"; did you mean {nearest[0]}?" if nearest else "")
 

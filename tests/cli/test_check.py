@@ -15,6 +15,7 @@ GOOD = {
     "SWML_PROXY_URL_BASE": "https://agent.example.com",
     "SWML_CORS_ORIGINS": "https://app.example.com",
     "SWML_RATE_LIMIT": "120",
+    "SWML_TRUSTED_PROXIES": "10.0.0.1",
     "SWML_ALLOWED_HOSTS": "agent.example.com",
     "SIGNALWIRE_LOG_LEVEL": "warn",
     "SIGNALWIRE_SWAIG_SECRET": "0123456789abcdef-secret",

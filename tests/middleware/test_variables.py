@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 from support.wsgi import Recorder
@@ -58,9 +60,31 @@ def test_a_variable_of_the_sdks_is_named_with_its_equivalent(name, equivalent):
     assert equivalent in text
 
 
+def test_a_variable_of_the_sdks_may_have_no_equivalent():
+    expected = "SWML_PROXY_DEBUG: a variable of the SDKs, ignored here; it has no equivalent"
+    assert list(unknown_variables({"SWML_PROXY_DEBUG": VALUE}).values()) == [expected]
+
+
+def test_the_documentation_names_known_variables():
+    root = Path(__file__).parents[2]
+    texts = [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("examples/*/*.*")]
+    found = {
+        name
+        for path in texts
+        for name in re.findall(r"\b(?:SWML|SIGNALWIRE)_[A-Z_]*[A-Z]\b", path.read_text())
+    }
+    assert len(found) > 30
+    # Examples of unknown variables in docs/configuration.md.
+    assert unknown_variables(dict.fromkeys(found, VALUE)).keys() == {
+        "SWML_DOMAIN",
+        "SWML_RATELIMIT",
+    }
+
+
 def test_no_variable_of_an_sdk_is_one_of_ours():
     known = {each.metadata["variable"] for each in Settings.__dataclass_fields__.values()}
-    assert not known & (_variables._OF_SDKS.keys() | _variables._OF_CLIENTS)
+    elsewhere = _variables._OF_CLIENTS | _variables._WITHOUT_EQUIVALENT
+    assert not known & (elsewhere | _variables._EQUIVALENTS.keys())
 
 
 def test_known_variables_are_not_reported():
