@@ -93,8 +93,8 @@ class Once:
         store: shared by all processes that serve the agent.
 
     Raises:
-        TypeError: `store` has no method ``replace_if``. Without it, the two steps of a claim could
-            not be told from those of another process.
+        TypeError: `store` has no method ``replace_if``. Without it, a process could confirm the
+            claim of another.
     """
 
     def __init__(self, store: Store) -> None:

@@ -90,7 +90,8 @@ class Store(Protocol):
         """Replace the value of `key` and its TTL if its member ``"owner"`` is the string `owner`.
 
         Return whether it was replaced: False if there is no value, it has expired, or its owner
-        is another one. Raise TypeError also if `owner` is not a string.
+        is another one. Raise TypeError also if `owner` is not a string. Only tools with ``once``
+        need this method.
         """
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import Clock
 
 from swaig_wsgi import AgentApp
 from swaig_wsgi.agent import at_most_once as once
@@ -90,6 +91,35 @@ def test_a_call_whose_claim_cannot_be_stored_is_not_run(
     query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
     assert client.post(f"/swaig?{query}", body=call(5)).json == {"response": UNKNOWN}
     assert runs == []
+
+
+def test_attack_setting_the_time_forward_and_back_ends_no_claim(
+    make_agent: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.1)
+    runs: list[Any] = []
+    agent = pay_once(make_agent(), window=1, runs=runs)
+    wall, clock = Clock(time.time()), Clock()
+    monkeypatch.setattr(time, "time", wall)
+    monkeypatch.setattr(agent.store, "_clock", clock)
+    client = client_of(agent)
+    query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
+    confirm, confirmed = agent.store.replace_if, []
+
+    def dies_later(*args: Any) -> Any:
+        if confirmed:
+            raise StoreError("the result is lost")
+        confirmed.append(confirm(*args))
+        return confirmed[0]
+
+    wall.now += 3500
+    with monkeypatch.context() as patch:
+        patch.setattr(agent.store, "replace_if", dies_later)
+        client.post(f"/swaig?{query}", body=call(5))
+    wall.now -= 3500
+    clock.now += 3500
+    assert client.post(f"/swaig?{query}", body=call(5)).json == {"response": UNKNOWN}
+    assert len(runs) == 1
 
 
 def test_a_failure_is_repeated_without_another_run(make_agent: Any, client_of: Any) -> None:
