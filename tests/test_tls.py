@@ -249,6 +249,25 @@ def test_the_arguments_of_hsts_default_to_the_environment(
         assert sent(app, "http", "a.example") is None
 
 
+@pytest.mark.installed
+@pytest.mark.parametrize(
+    ("arguments", "header"),
+    [
+        ({"enabled": True}, "max-age=31536000; includeSubDomains"),
+        ({"enabled": True, "domain": "a.example", "hsts": False}, None),
+        ({"hsts": True, "hsts_max_age": 60}, "max-age=60; includeSubDomains"),
+        ({"domain": "a.example", "hsts_max_age": 0}, "max-age=0"),
+    ],
+)
+def test_agents_take_the_settings_of_a_configuration(arguments, header):
+    from swaig_wsgi import AgentApp, AgentServer
+
+    settings = SslConfig(**arguments).settings
+    for app in (AgentApp("a", settings=settings), AgentServer(settings=settings)):
+        assert sent(app, "https", "a.example") == header
+        assert sent(app, "http", "a.example") is None
+
+
 def test_the_settings_of_a_configuration_contain_all_others(monkeypatch):
     given = Settings(rate_limit=5, ssl_domain="a.example")
     assert SslConfig(hsts=False, settings=given).settings == replace(given, use_hsts=False)
