@@ -112,6 +112,7 @@ class Once:
         *,
         lifetime: float = 0,
         admit: Callable[[], bytes | None] = lambda: None,
+        report: Callable[[str], object] = lambda outcome: None,
     ) -> bytes:
         """Run `handler` and return its result, or the stored one if the same tool call has run.
 
@@ -126,23 +127,27 @@ class Once:
                 run again within them.
             admit: called when the claim is made and before it is confirmed, so for no repeat. A
                 result other than None is returned instead of running `handler`, and is not stored.
+            report: called with ``repeated``, ``unknown`` or ``refused`` if neither `handler` nor
+                `admit` gave the response.
         """
         claim = _Claim(self._store, key, max(window + GRACE, lifetime))
         try:
             if not claim.make():
-                return self._wait(key)
+                return self._wait(key, report)
             refusal = admit()
             if refusal is None and not claim.confirm():
                 # It expired first, and another tool call may have claimed the key.
-                return self._wait(key)
+                return self._wait(key, report)
         except StoreError as error:
             self._report("a call could not be claimed", error)
+            report("unknown")
             return encode_json({"response": UNKNOWN})
         if refusal is None:
             try:
                 heartbeat = _Heartbeat(claim, self._report)
             except Exception as error:
                 self._report("no thread for the heartbeat could be started", error)
+                report("refused")
                 refusal = encode_json({"response": UNCLAIMED})
         if refusal is not None:
             self._release(claim)
@@ -175,7 +180,12 @@ class Once:
             # Until the claim expires, a repeat learns that the outcome is unknown.
             self._report("the claim of a call that never ran could not be released", error)
 
-    def _wait(self, key: str) -> bytes:
+    def _wait(self, key: str, report: Callable[[str], object]) -> bytes:
+        outcome, response = self._find_result(key)
+        report(outcome)
+        return response
+
+    def _find_result(self, key: str) -> tuple[str, bytes]:
         end = time.monotonic() + WAIT
         first = last = None
         while True:
@@ -183,16 +193,18 @@ class Once:
                 claim = self._store.get(key)
             except StoreError as error:
                 self._report("a repeated call could not be looked up", error)
-                return encode_json({"response": UNKNOWN})
+                return "unknown", encode_json({"response": UNKNOWN})
             if claim is None:
-                return encode_json({"response": UNKNOWN})
+                return "unknown", encode_json({"response": UNKNOWN})
             result = claim.get("result")
             if isinstance(result, str):
-                return result.encode("ascii")
+                return "repeated", result.encode("ascii")
             last = claim.get("heartbeat")
             first = last if first is None else first
             if time.monotonic() >= end:
-                return encode_json({"response": UNKNOWN if last == first else IN_PROGRESS})
+                if last == first:
+                    return "unknown", encode_json({"response": UNKNOWN})
+                return "repeated", encode_json({"response": IN_PROGRESS})
             time.sleep(_POLL_INTERVAL)
 
     def _report(self, problem: str, error: Exception) -> None:

@@ -28,10 +28,12 @@ from ..wsgi import (
     CALL_ID,
     CLAIMED_CALL_ID,
     TOOL,
+    CallRecord,
     encode_json,
     log,
     public_base_url,
     read_body,
+    recording_call,
     refuse,
     respond,
 )
@@ -147,7 +149,8 @@ class Endpoints:
     # The document
 
     def _swml(self, request: Request) -> Reply:
-        return self._document(request, self._document_body(request))
+        with recording_call(request.environ, "document"):
+            return self._document(request, self._document_body(request))
 
     def _document(self, request: Request, body: dict[str, Any]) -> Reply:
         try:
@@ -184,7 +187,7 @@ class Endpoints:
     def _routed_by(self, callback: Callable[..., Any]) -> Endpoint:
         """Return an endpoint that redirects to the path from `callback`, or sends the document."""
 
-        def endpoint(request: Request) -> Reply:
+        def respond(request: Request, record: CallRecord) -> Reply:
             body = self._document_body(request)
             target = resolve(callback(body, self._headers(request)))
             if target is None:
@@ -192,7 +195,12 @@ class Endpoints:
             if not isinstance(target, str) or not target.startswith("/") or target[1:2] == "/":
                 raise TypeError(f"a routing callback must return None or a path, not {target!r}")
             location = join_url(self._public_base_url(request), target)
+            record.outcome = "redirected"
             return Reply(encode_json({"location": target}), 307, (("Location", location),))
+
+        def endpoint(request: Request) -> Reply:
+            with recording_call(request.environ, "document") as record:
+                return respond(request, record)
 
         return endpoint
 
@@ -213,6 +221,10 @@ class Endpoints:
     # Reports
 
     def _post_prompt(self, request: Request) -> Reply:
+        with recording_call(request.environ, "summary"):
+            return self._summary(request)
+
+    def _summary(self, request: Request) -> Reply:
         body = self._required_body(request)
         token = _query_token(request)
         try:

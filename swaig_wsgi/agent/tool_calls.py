@@ -13,7 +13,16 @@ from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail
 from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
-from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, encode_json, log, log_security
+from ..wsgi import (
+    CALL_ID,
+    CLAIMED_CALL_ID,
+    TOOL,
+    CallRecord,
+    encode_json,
+    log,
+    log_security,
+    recording_call,
+)
 from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .at_most_once import Once, call_key
@@ -97,40 +106,61 @@ class ToolCalls:
         """
         if isinstance(body.get("function"), str):
             environ[TOOL] = body["function"]
+        with recording_call(environ, "tool_call") as record:
+            return self._respond(environ, body, token, record)
+
+    def _respond(
+        self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None, record: CallRecord
+    ) -> bytes:
         call = parse_function_call(body)
         call_id_of(body)
         tool = self._agent.tools.get(call.name)
         if tool is None or tool.call is None or tool.schema is None:
             raise not_found("unknown_function")
+        record.tool = tool.name
         verified = None
         if tool.secure:
             try:
                 verified = verify_call(self._agent, body, tool.name, token)
             except TokenError as error:
+                record.outcome = "refused"
                 detail = key_detail(self._agent.sessions, error.reason)
                 log_security(environ, "tool_token_refused", error.reason, detail)
                 return encode_json({"response": REFUSED})
             record_call_id(environ, body, verified.call_id)
         problem = check_arguments(tool.schema, call.arguments)
         if problem is not None:
+            record.outcome = "invalid_arguments"
             return encode_json({"response": problem})
-        run = functools.partial(self._run, tool, call.arguments, body)
+        run = functools.partial(self._run, tool, call.arguments, body, record)
         if verified is None:
             return run()
-        admit = functools.partial(self._limit.refusal, environ, tool, verified.call_id)
+        admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
         if tool.once is None:
             return admit() or run()
         key = call_key(self._agent.name, verified, call.arguments)
-        # After the token has expired, the tool call cannot be repeated. But the time may have been
-        # set forward and be set back, so never less than the whole lifetime of a token.
-        lifetime = max(verified.expiry - time.time(), self._agent.sessions.token_expiry_secs)
-        return self._once.run(key, tool.once, run, lifetime=lifetime, admit=admit)
+        # After the token has expired, the tool call cannot be repeated.
+        lifetime = verified.expiry - time.time()
+        return self._once.run(
+            key, tool.once, run, lifetime=lifetime, admit=admit, report=record.set_outcome
+        )
 
-    def _run(self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any]) -> bytes:
+    def _admit(
+        self, environ: WSGIEnvironment, tool: Tool, call_id: str, record: CallRecord
+    ) -> bytes | None:
+        refusal = self._limit.refusal(environ, tool, call_id)
+        if refusal is not None:
+            record.outcome = "limited"
+        return refusal
+
+    def _run(
+        self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any], record: CallRecord
+    ) -> bytes:
         # Never a 5xx: the platform repeats such a tool call, and with it what the tool has done.
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result))
         except CALLBACK_ERRORS_AND_EXIT:
+            record.outcome = "failed"
             log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

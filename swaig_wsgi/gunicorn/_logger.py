@@ -10,7 +10,7 @@ from typing import Any
 from gunicorn import glogging  # type: ignore[import-untyped, unused-ignore]
 
 from ..core.redaction import redact_text
-from ..wsgi import log, security_log, set_log_level
+from ..wsgi import call_log, log, security_log, set_log_level
 
 _FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 _DATE_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
@@ -84,7 +84,7 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
     def setup(self, cfg: Any) -> None:
         """Set up the handlers; gunicorn does this at its start and at each reload."""
         super().setup(cfg)
-        for logger in (self.error_log, self.access_log, log, security_log):
+        for logger in (self.error_log, self.access_log, log, security_log, call_log):
             logger.addFilter(_FILTER)
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
             return

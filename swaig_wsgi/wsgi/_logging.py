@@ -1,21 +1,25 @@
-"""The loggers of this library, and the security log."""
+"""The loggers of this library: the security log, and the log of calls."""
 
 from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.redaction import escape_control, redact_url
-from ._observer import observe
+from ..core.refusals import Refusal
+from ._observer import is_observed, observe
 from ._repeats import Repeats
 from ._request_id import request_id
 from ._types import WSGIEnvironment
 
 log = logging.getLogger("swaig_wsgi")
 security_log = logging.getLogger("swaig_wsgi.security")
+call_log = logging.getLogger("swaig_wsgi.calls")
 
 #: In ``environ``: the agent that serves the request, the tool that is called.
 AGENT = "swaig_wsgi.agent"
@@ -70,7 +74,56 @@ def log_security(
         fields["detail"] = _escape(detail, _MAX_DETAIL)
     observe("security", fields)
     for each in _repeats.add(fields):
-        _write(each)
+        _write(security_log, each)
+
+
+@dataclass
+class CallRecord:
+    """The outcome of a call, and its tool if that is known; the rest is in ``environ``."""
+
+    outcome: str = "ran"
+    tool: str | None = None
+
+    def set_outcome(self, outcome: str) -> None:
+        self.outcome = outcome
+
+
+@contextmanager
+def recording_call(environ: WSGIEnvironment, event: str) -> Iterator[CallRecord]:
+    """Write one record to the logger ``swaig_wsgi.calls`` when the block ends.
+
+    The block sets the outcome. A :class:`Refusal` makes it ``refused``, another exception
+    ``failed``; both are raised again. ``unknown`` is a WARNING, everything else INFO.
+    """
+    record = CallRecord()
+    started = time.perf_counter()
+    try:
+        yield record
+    except Refusal:
+        record.outcome = "refused"
+        raise
+    except BaseException:
+        record.outcome = "failed"
+        raise
+    finally:
+        _log_call(environ, event, record, time.perf_counter() - started)
+
+
+def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds: float) -> None:
+    write_repeats()
+    level = logging.WARNING if record.outcome == "unknown" else logging.INFO
+    enabled = call_log.isEnabledFor(level)
+    if not enabled and not is_observed():
+        return
+    fields = {"level": level, "event": event, "outcome": record.outcome, **request_fields(environ)}
+    # A name that the client made up would be a new label of every metric.
+    fields.pop("tool", None)
+    if event == "tool_call":
+        fields["tool"] = _escape(record.tool)
+    fields["milliseconds"] = round(1000 * seconds, 1)
+    observe("call", fields)
+    if enabled:
+        _write(call_log, fields)
 
 
 def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
@@ -93,15 +146,15 @@ def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
 def write_repeats(*, all_open: bool = False) -> None:
     """Write the sums of repeated records that are due, or those of all open windows, too."""
     for each in _repeats.flush() if all_open else _repeats.due():
-        _write(each)
+        _write(security_log, each)
 
 
 atexit.register(write_repeats, all_open=True)
 
 
-def _write(fields: Mapping[str, Any]) -> None:
+def _write(logger: logging.Logger, fields: Mapping[str, Any]) -> None:
     extra = {name: value for name, value in fields.items() if name != "level"}
-    security_log.log(fields["level"], "%s", format_message(extra), extra=extra)
+    logger.log(fields["level"], "%s", format_message(extra), extra=extra)
 
 
 def format_message(fields: Mapping[str, Any]) -> str:

@@ -1,0 +1,217 @@
+"""The log of calls: one record for each tool call, document and summary."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from typing import Any
+
+import pytest
+from support.wsgi import request
+
+from swaig_wsgi import AgentApp, Settings
+from swaig_wsgi.agent import at_most_once
+from swaig_wsgi.stores import StoreError
+from swaig_wsgi.wsgi import add_observer, remove_observer
+
+AUTH = ("user", "a-long-password")
+PAY = {"amount": {"type": "number"}}
+
+
+def fail(args: Any, raw: Any) -> str:
+    raise RuntimeError("no backend")
+
+
+@pytest.fixture
+def agent() -> AgentApp:
+    agent = AgentApp("desk", basic_auth=AUTH, settings=Settings())
+    agent.define_tool("look", "Look.", {}, lambda args, raw: "Seen.")
+    agent.define_tool("fail", "Fail.", {}, fail)
+    agent.define_tool("pay", "Pay.", PAY, lambda args, raw: "Paid.", secure=True, once=60)
+    agent.define_tool("beep", "Beep.", {}, lambda args, raw: "Beep.", secure=True, max_runs=1)
+    return agent
+
+
+@pytest.fixture
+def calls(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return the records of calls, to which further ones are added."""
+    caplog.set_level(logging.INFO, "swaig_wsgi.calls")
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logging.getLogger("swaig_wsgi.calls").addHandler(handler)
+    yield records
+    logging.getLogger("swaig_wsgi.calls").removeHandler(handler)
+
+
+def call(agent: AgentApp, name: str, *, token: bool = False, **arguments: Any) -> Any:
+    body = {"function": name, "call_id": "call-1", "argument": {"parsed": [arguments]}}
+    query = f"__token={agent.sessions.generate_token(name, 'call-1')}" if token else ""
+    return send(agent, body, query)
+
+
+def send(agent: AgentApp, body: Any, query: str = "", path: str = "/swaig") -> Any:
+    return request(
+        agent, "POST", path, body=body, query=query, auth=AUTH, HTTP_X_REQUEST_ID="the-request"
+    )
+
+
+def outcomes(records: list[logging.LogRecord]) -> list[str]:
+    return [record.outcome for record in records]
+
+
+def test_a_tool_call_leaves_one_record(agent, calls):
+    assert call(agent, "look").json == {"response": "Seen."}
+    (record,) = calls
+    assert record.levelno == logging.INFO
+    names = ("event", "outcome", "client", "request_id", "agent", "tool", "call_id", "user")
+    assert [getattr(record, name) for name in names] == [
+        *("tool_call", "ran", "192.0.2.7", "the-request", "desk", "look", "call-1", "user")
+    ]
+    assert 0 <= record.milliseconds < 60_000
+    assert re.fullmatch(
+        r"tool_call outcome=ran client=192\.0\.2\.7 request_id=the-request agent=desk method=POST "
+        r"path=/swaig call_id=call-1 user=user tool=look milliseconds=\d+\.\d",
+        record.getMessage(),
+    )
+
+
+def test_each_outcome_of_a_tool_call(agent, calls):
+    call(agent, "look")
+    call(agent, "fail")
+    call(agent, "pay", amount=5)
+    call(agent, "pay", token=True, amount="much")
+    call(agent, "beep", token=True)
+    call(agent, "beep", token=True)
+    assert outcomes(calls) == ["ran", "failed", "refused", "invalid_arguments", "ran", "limited"]
+    assert [record.tool for record in calls] == ["look", "fail", "pay", "pay", "beep", "beep"]
+    assert {record.levelno for record in calls} == {logging.INFO}
+
+
+def test_a_repeat_is_recorded_as_repeated(agent, calls):
+    body = {"function": "pay", "call_id": "call-1", "argument": {"parsed": [{"amount": 5}]}}
+    query = f"__token={agent.sessions.generate_token('pay', 'call-1')}"
+    for _ in range(2):
+        assert send(agent, body, query).json == {"response": "Paid."}
+    assert outcomes(calls) == ["ran", "repeated"]
+
+
+def test_an_unknown_outcome_is_a_warning(agent, calls, monkeypatch):
+    def add(*args: Any) -> bool:
+        raise StoreError("the store is down")
+
+    monkeypatch.setattr(agent.own_store.base, "add", add)
+    call(agent, "pay", token=True, amount=5)
+    (record,) = calls
+    assert (record.outcome, record.levelname, record.tool) == ("unknown", "WARNING", "pay")
+
+
+def test_a_call_in_progress_is_repeated_and_a_silent_one_unknown(agent, calls, monkeypatch):
+    monkeypatch.setattr(at_most_once, "WAIT", 0.5)
+    monkeypatch.setattr(at_most_once, "HEARTBEAT", 0.1)
+    started, end = threading.Event(), threading.Event()
+
+    def slow(args: Any, raw: Any) -> str:
+        started.set()
+        end.wait(60)
+        return "Done."
+
+    agent.define_tool("slow", "Slow.", {}, slow, secure=True, once=60)
+    body = {"function": "slow", "call_id": "call-1"}
+    query = f"__token={agent.sessions.generate_token('slow', 'call-1')}"
+    first = threading.Thread(target=send, args=(agent, body, query))
+    first.start()
+    try:
+        assert started.wait(60)
+        send(agent, body, query)
+        monkeypatch.setattr(at_most_once, "WAIT", 0)
+        send(agent, body, query)
+    finally:
+        end.set()
+        first.join()
+    assert outcomes(calls) == ["repeated", "unknown", "ran"]
+
+
+def test_a_call_that_cannot_start_a_heartbeat_is_refused(agent, calls, monkeypatch):
+    def start(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(at_most_once, "_Heartbeat", start)
+    call(agent, "pay", token=True, amount=5)
+    assert outcomes(calls) == ["refused"]
+
+
+@pytest.mark.parametrize("body", [{"function": "no\nsuch"}, {"function": 1}, {"argument": {}}])
+def test_attack_an_invented_tool_is_refused_and_no_label(agent, calls, body):
+    assert send(agent, body).status in (400, 404)
+    (record,) = calls
+    assert (record.outcome, record.tool) == ("refused", "-")
+
+
+def test_documents_and_summaries_are_recorded(agent, calls):
+    token = agent.sessions.generate_token("post_prompt", "call-9")
+    request(agent, auth=AUTH, query="call_id=call-9")
+    summary = {"call_id": "call-9", "post_prompt_data": {"raw": "The caller paid 5 euro."}}
+    send(agent, summary, f"__token={token}", "/post_prompt")
+    send(agent, summary, "", "/post_prompt")
+    agent.register_routing_callback(lambda body, headers: "/elsewhere", "/sip")
+    request(agent, "POST", "/sip", auth=AUTH, body={})
+    assert [
+        (record.event, record.outcome, getattr(record, "call_id", None)) for record in calls
+    ] == [
+        ("document", "ran", "call-9"),
+        ("summary", "ran", "call-9"),
+        ("summary", "refused", "call-9"),
+        ("document", "redirected", None),
+    ]
+    assert not any("euro" in record.getMessage() for record in calls)
+
+
+def test_a_document_without_a_call_id_is_recorded_with_the_new_one(agent, calls):
+    document = request(agent, auth=AUTH)
+    assert calls[0].call_id
+    assert document.status == 200
+
+
+def test_what_fails_is_recorded_as_failed(agent, calls, monkeypatch):
+    def fail(*args: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(agent, "on_summary", fail)
+    agent.set_dynamic_config_callback(fail)
+    assert request(agent, auth=AUTH).status == 500
+    token = agent.sessions.generate_token("post_prompt", "call-1")
+    assert send(agent, {"call_id": "call-1"}, f"__token={token}", "/post_prompt").status == 500
+    assert outcomes(calls) == ["failed", "failed"]
+
+
+def test_refusals_before_the_endpoint_leave_no_record_of_a_call(agent, calls):
+    request(agent, "POST", "/swaig", body={"function": "look"})
+    assert calls == []
+
+
+def test_observers_see_calls_that_are_not_logged(agent):
+    seen: list[Any] = []
+
+    def observer(kind: str, fields: Any) -> None:
+        seen.append((kind, fields["event"], fields["outcome"], fields["tool"]))
+
+    logging.getLogger("swaig_wsgi.calls").setLevel(logging.ERROR)
+    add_observer(observer)
+    try:
+        call(agent, "look")
+    finally:
+        remove_observer(observer)
+        logging.getLogger("swaig_wsgi.calls").setLevel(logging.NOTSET)
+    assert seen == [("call", "tool_call", "ran", "look")]
+
+
+def test_neither_arguments_nor_results_are_logged(agent, calls, caplog):
+    caplog.set_level(logging.DEBUG)
+    agent.define_tool("keep", "Keep.", {"pin": {"type": "string"}}, lambda args, raw: "resultat-77")
+    call(agent, "keep", pin="argument-4711")
+    call(agent, "pay", token=True, amount="argument-4711")
+    assert outcomes(calls) == ["ran", "invalid_arguments"]
+    assert "4711" not in caplog.text
+    assert "resultat" not in caplog.text
