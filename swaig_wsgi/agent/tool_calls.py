@@ -139,8 +139,9 @@ class ToolCalls:
         if tool.once is None:
             return admit() or run()
         key = call_key(self._agent.name, verified, call.arguments)
-        # After the token has expired, the tool call cannot be repeated.
-        lifetime = verified.expiry - time.time()
+        # After the token has expired, the tool call cannot be repeated. But the time may have been
+        # set forward and be set back, so never less than the whole lifetime of a token.
+        lifetime = max(verified.expiry - time.time(), self._agent.sessions.token_expiry_secs)
         return self._once.run(
             key, tool.once, run, lifetime=lifetime, admit=admit, report=record.set_outcome
         )
