@@ -16,6 +16,12 @@ for all its calls:
 The lock also serializes the threads of a process. SQLite admits one writer at a time anyway, and
 waiting for a lock is fair, unlike polling a file. Closing any descriptor of a file drops all POSIX
 locks that the process holds on it, so none may be opened and closed while another call runs.
+
+SQLite appends what is written to a log, and a checkpoint copies the log into the file. The log
+begins anew only if a writer finds it copied as a whole, which never happens while several
+processes write without a pause: SQLite's own checkpoints, which let others write meanwhile, leave
+it to grow by 100 MB a second. So :func:`shorten_log` replaces them. After a commit that left the
+log too long, it excludes other writers for a checkpoint and truncates the log.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..concurrency import system_lock, system_sleep
 from ._file_access import check_access
@@ -38,6 +44,13 @@ FileID = tuple[int, int]
 # Seconds between attempts. Another process holds the write lock for tens of microseconds, but
 # SQLite's own busy handler backs off to 0.1 s, which starves latecomers.
 _BUSY_PAUSE = 0.0005
+
+#: Size of the log from which it is shortened, in bytes. While it is, all writers wait for the
+#: disk, for about 6 ms on an SSD.
+MAX_LOG_BYTES = 8 * 2**20
+
+# Milliseconds that a checkpoint waits for readers, which read for tens of microseconds.
+_CHECKPOINT_PAUSE = 10
 
 # Seconds that a fork waits for another thread's call to end.
 _FORK_TIMEOUT = 1.0
@@ -147,16 +160,66 @@ def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Con
             check_access(f"the file {name}", os.stat(name))
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        for statement in ("PRAGMA journal_mode = WAL", f"PRAGMA synchronous = {synchronous}"):
-            retry_while_locked(partial(connection.execute, statement), deadline)
+        for statement in (
+            "PRAGMA journal_mode = WAL",
+            f"PRAGMA synchronous = {synchronous}",
+            "PRAGMA wal_autocheckpoint = 0",
+        ):
+            retry_while_locked(partial(fetch, connection, statement), deadline)
         # Only if missing: writing it would make readers wait for a writer.
-        if not retry_while_locked(lambda: connection.execute(_HAS_SCHEMA).fetchone()[0], deadline):
+        if retry_while_locked(partial(fetch, connection, _HAS_SCHEMA), deadline) == (0,):
             for statement in ("BEGIN IMMEDIATE", *_SCHEMA, "COMMIT"):
-                retry_while_locked(partial(connection.execute, statement), deadline)
+                retry_while_locked(partial(fetch, connection, statement), deadline)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def fetch(
+    connection: sqlite3.Connection, statement: str, parameters: tuple[object, ...] = ()
+) -> Any:
+    """Execute a statement and return its first row, or None if it has none.
+
+    The cursor is closed, and not left to the garbage collector: an unfinished statement reads on,
+    which keeps the log from being shortened.
+    """
+    cursor = connection.execute(statement, parameters)
+    try:
+        return cursor.fetchone()
+    finally:
+        cursor.close()
+
+
+def shorten_log(connection: sqlite3.Connection, log: str, limit: int) -> int:
+    """Truncate the log if it is longer than `limit`, and return the next limit.
+
+    Called after a commit, whose success no error may conceal: a full disk or a damaged file is
+    noticed by the next operation.
+
+    Args:
+        connection: not in a transaction.
+        log: the path of its log.
+        limit: in bytes; at first :data:`MAX_LOG_BYTES`, then what the last call returned.
+    """
+    try:
+        size = os.stat(log).st_size
+    except OSError:
+        return limit
+    if size <= limit:
+        # It may have been truncated since by another process.
+        return limit if size > MAX_LOG_BYTES else MAX_LOG_BYTES
+    with contextlib.suppress(sqlite3.Error):
+        # SQLite's own waiting, because it keeps other writers out meanwhile.
+        fetch(connection, f"PRAGMA busy_timeout = {_CHECKPOINT_PAUSE}")
+        try:
+            if fetch(connection, "PRAGMA wal_checkpoint(TRUNCATE)")[0] == 0:
+                return MAX_LOG_BYTES
+        finally:
+            fetch(connection, "PRAGMA busy_timeout = 0")
+    # Another process is doing it, the disk is full, or a program reads in one long transaction. Do
+    # not try at each write: that would stop all writers.
+    return size + MAX_LOG_BYTES
 
 
 def steady_clock(connection: sqlite3.Connection, deadline: float) -> Callable[[], float]:
@@ -177,12 +240,12 @@ def steady_clock(connection: sqlite3.Connection, deadline: float) -> Callable[[]
     except (AttributeError, OSError):
         return time.time
     select = "SELECT started FROM swaig_boots WHERE id = ?"
-    row = retry_while_locked(lambda: connection.execute(select, (boot,)).fetchone(), deadline)
+    row = retry_while_locked(partial(fetch, connection, select, (boot,)), deadline)
     if row is None:
         insert = "INSERT OR IGNORE INTO swaig_boots VALUES (?, ?)"
         values = (boot, time.time() - now)
-        retry_while_locked(lambda: connection.execute(insert, values), deadline)
-        row = retry_while_locked(lambda: connection.execute(select, (boot,)).fetchone(), deadline)
+        retry_while_locked(partial(fetch, connection, insert, values), deadline)
+        row = retry_while_locked(partial(fetch, connection, select, (boot,)), deadline)
     started = row[0]
     return lambda: started + time.clock_gettime(time.CLOCK_BOOTTIME)
 

@@ -23,13 +23,16 @@ from ._base import (
     encode_value,
 )
 from ._connections import (
+    MAX_LOG_BYTES,
     FileID,
     Process,
+    fetch,
     file_identity,
     forget,
     is_locked,
     open_connection,
     retry_while_locked,
+    shorten_log,
     steady_clock,
     this_process,
 )
@@ -44,6 +47,9 @@ _FILE_NAME = "store.db"
 # bounded cost.
 _SWEEP_EVERY = 16
 _SWEEP_AT_MOST = 32
+
+# Writes between checks of the log's size, which take two microseconds.
+_CHECK_LOG_EVERY = 16
 
 # Seconds between checks whether the open file is still the one at the path. If it was removed, the
 # next process that closes the old one removes the log of the new one, by name.
@@ -109,6 +115,9 @@ class SQLiteStore:
         self._identity: tuple[FileID | None, FileID | None] = (None, None)
         self._checked_at = 0.0
         self._new_rows = 0
+        self._log = ""
+        self._writes = 0
+        self._log_limit = MAX_LOG_BYTES
         self._token = object()
         weakref.finalize(self, forget, self._token)
 
@@ -119,19 +128,19 @@ class SQLiteStore:
 
         def count(connection: sqlite3.Connection, now: float) -> Count:
             select = "SELECT count, ends FROM swaig_counts WHERE key = ?"
-            hits, ends = connection.execute(select, (name,)).fetchone() or (0, now)
+            hits, ends = fetch(connection, select, (name,)) or (0, now)
             left = ends - now
             if 0 < left <= window:
                 # Not a REPLACE, which would write the index, too.
                 update = "UPDATE swaig_counts SET count = ? WHERE key = ?"
-                connection.execute(update, (hits + 1, name))
+                fetch(connection, update, (hits + 1, name))
                 return Count(hits + 1, left)
             if left <= 0:
                 self._sweep(connection, now)
                 hits = 0
             # Else the clock was set back or the window shortened: no client waits longer than one.
             insert = "INSERT OR REPLACE INTO swaig_counts VALUES (?, ?, ?)"
-            connection.execute(insert, (name, hits + 1, now + window))
+            fetch(connection, insert, (name, hits + 1, now + window))
             return Count(hits + 1, window)
 
         return self._write(count)
@@ -142,7 +151,7 @@ class SQLiteStore:
 
         def peek(connection: sqlite3.Connection, now: float) -> Count | None:
             select = "SELECT count, ends - ? FROM swaig_counts WHERE key = ? AND ends > ?"
-            row = connection.execute(select, (now, name, now)).fetchone()
+            row = fetch(connection, select, (now, name, now))
             # Adding raises TypeError for a damaged count, as in hit().
             return None if row is None else Count(row[0] + 0, row[1])
 
@@ -182,8 +191,9 @@ class SQLiteStore:
         name = _encode_key(key)
 
         def delete(connection: sqlite3.Connection, now: float) -> bool:
-            statement = "DELETE FROM swaig_values WHERE key = ? AND ends > ?"
-            return connection.execute(statement, (name, now)).rowcount > 0
+            found = _live(connection, name, now) is not None
+            fetch(connection, "DELETE FROM swaig_values WHERE key = ?", (name,))
+            return found
 
         return self._write(delete)
 
@@ -226,12 +236,12 @@ class SQLiteStore:
     ) -> None:
         self._sweep(connection, now)
         statement = "INSERT OR REPLACE INTO swaig_values VALUES (?, ?, ?)"
-        connection.execute(statement, (name, text, now + ttl))
+        fetch(connection, statement, (name, text, now + ttl))
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
         if self._new_rows % _SWEEP_EVERY == 0:
             for statement in _SWEEP:
-                connection.execute(statement, (now,))
+                fetch(connection, statement, (now,))
         self._new_rows += 1
 
     def _read(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
@@ -242,10 +252,13 @@ class SQLiteStore:
 
     def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         def write(connection: sqlite3.Connection, deadline: float) -> _T:
-            retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
+            retry_while_locked(lambda: fetch(connection, "BEGIN IMMEDIATE"), deadline)
             # Read the time only now, while no other process writes: no window starts in the future.
             result = work(connection, self._clock())
-            retry_while_locked(lambda: connection.execute("COMMIT"), deadline)
+            retry_while_locked(lambda: fetch(connection, "COMMIT"), deadline)
+            self._writes += 1
+            if self._writes % _CHECK_LOG_EVERY == 0:
+                self._log_limit = shorten_log(connection, self._log, self._log_limit)
             return result
 
         return self._run(write)
@@ -285,6 +298,8 @@ class SQLiteStore:
             if self._default_clock:
                 self._clock = steady_clock(connection, deadline)
             process.connections[self._token] = connection
+            # SQLite puts the log beside the file itself, not beside a symbolic link to it.
+            self._log = f"{os.path.realpath(self.path)}-wal"
             self._identity = file_identity(self.path)
             self._checked_at = now
         return connection
@@ -292,7 +307,7 @@ class SQLiteStore:
 
 def _live(connection: sqlite3.Connection, name: bytes, now: float) -> str | None:
     select = "SELECT value FROM swaig_values WHERE key = ? AND ends > ?"
-    row = connection.execute(select, (name, now)).fetchone()
+    row = fetch(connection, select, (name, now))
     return None if row is None else row[0]
 
 

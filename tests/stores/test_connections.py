@@ -12,10 +12,12 @@ import pytest
 
 from swaig_wsgi.stores import _connections as connections
 from swaig_wsgi.stores._connections import (
+    MAX_LOG_BYTES,
     file_identity,
     forget,
     open_connection,
     retry_while_locked,
+    shorten_log,
     this_process,
 )
 
@@ -203,6 +205,66 @@ def test_a_connection_that_cannot_be_prepared_is_closed(path, monkeypatch):
     with pytest.raises(sqlite3.DatabaseError):
         open_connection(path, "OFF", time.monotonic() + 60)
     assert [is_closed(connection) for connection in opened] == [True]
+
+
+# The log
+
+
+def log_size(path):
+    return os.stat(f"{path}-wal").st_size
+
+
+def fill_log(connection, path):
+    """Write until the log should be shortened."""
+    statement = "INSERT OR REPLACE INTO swaig_values VALUES ('key', zeroblob(1048576), 1)"
+    for _ in range(9):
+        connection.execute(statement)
+    assert log_size(path) > MAX_LOG_BYTES
+
+
+def test_the_log_is_truncated_only_when_it_is_long(path, connect):
+    _, connection = connect()
+    before = log_size(path)
+    assert shorten_log(connection, f"{path}-wal", MAX_LOG_BYTES) == MAX_LOG_BYTES
+    assert log_size(path) == before
+    fill_log(connection, path)
+    assert shorten_log(connection, f"{path}-wal", MAX_LOG_BYTES) == MAX_LOG_BYTES
+    assert log_size(path) == 0
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (0,)
+
+
+def test_while_a_program_reads_the_log_is_left_alone_until_it_has_grown(path, connect):
+    _, connection = connect()
+    log = f"{path}-wal"
+    _, reader = connect()
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM swaig_values").fetchall()
+    fill_log(connection, path)
+    size = log_size(path)
+    limit = shorten_log(connection, log, MAX_LOG_BYTES)
+    assert limit == size + MAX_LOG_BYTES
+    assert log_size(path) == size
+    reader.execute("COMMIT")
+    assert shorten_log(connection, log, limit) == limit
+    assert log_size(path) == size
+    fill_log(connection, path)
+    assert shorten_log(connection, log, limit) == MAX_LOG_BYTES
+    assert log_size(path) == 0
+    # As when another process truncated it.
+    assert shorten_log(connection, log, limit) == MAX_LOG_BYTES
+
+
+def test_an_error_of_a_checkpoint_does_not_conceal_that_the_commit_succeeded(path, connect):
+    _, connection = connect()
+    fill_log(connection, path)
+    size = log_size(path)
+    connection.close()
+    # Closing removed it. There is one again, but every statement fails now.
+    with open(f"{path}-wal", "wb") as log:
+        log.truncate(size)
+    assert shorten_log(connection, f"{path}-wal", MAX_LOG_BYTES) == size + MAX_LOG_BYTES
+    os.unlink(f"{path}-wal")
+    assert shorten_log(connection, f"{path}-wal", MAX_LOG_BYTES) == MAX_LOG_BYTES
 
 
 # Files
