@@ -25,6 +25,7 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LOG_LEVELS = {name.lower(): name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 _LOG_LEVELS["warn"] = "WARNING"
+_LOG_FORMATS = {name: name for name in ("text", "json")}
 _FAMILIES = {name: name for name in ("x-forwarded", "forwarded")}
 
 
@@ -229,6 +230,8 @@ class Settings:
     ready_without_store: bool = _variable("SWML_READY_WITHOUT_STORE", _boolean, False)
     #: Seconds for which a stopping server still accepts requests; read by ``swaig_wsgi.gunicorn``.
     drain_seconds: int = _variable("SWML_DRAIN_SECONDS", _integer(0, 3600), 0)
+    #: ``text`` or ``json``, for the records of server commands and ``swaig_wsgi.gunicorn``.
+    log_format: str = _variable("SIGNALWIRE_LOG_FORMAT", _choice(_LOG_FORMATS), "text")
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -61,6 +61,7 @@ def test_every_variable_is_read() -> None:
             "SWML_ALLOW_PER_PROCESS_STATE": "on",
             "PORT": "8080",
             "SIGNALWIRE_LOG_LEVEL": "warn",
+            "SIGNALWIRE_LOG_FORMAT": "JSON",
         }
     )
     assert settings == Settings(
@@ -95,6 +96,7 @@ def test_every_variable_is_read() -> None:
         allow_per_process_state=True,
         port=8080,
         log_level="WARNING",
+        log_format="json",
     )
     assert all(getattr(settings, field.name) is not None for field in fields(settings))
 
@@ -150,6 +152,7 @@ INVALID = [
     ("PORT", "65536"),
     ("PORT", "0"),
     ("SIGNALWIRE_LOG_LEVEL", "loud"),
+    ("SIGNALWIRE_LOG_FORMAT", "xml"),
 ]
 
 

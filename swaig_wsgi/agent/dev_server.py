@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, run_simple
@@ -9,19 +11,32 @@ from werkzeug.serving import WSGIRequestHandler, run_simple
 from ..config import Settings
 from ..core.redaction import redact_url
 from ..tls import SslConfig
+from ..wsgi import configure_logging
 from ..wsgi._types import WSGIApplication
 
 __all__ = ["serve"]
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> None:
     """Serve `app` with Werkzeug's development server, one thread per request, until interrupted.
 
+    Configure logging as the settings say, unless the program has done so.
+
     Raises:
         ConfigurationError: TLS is enabled, but certificate or key cannot be used.
     """
     context = SslConfig(settings=settings).create_context() if settings.ssl_enabled else None
+    logging.getLogger("werkzeug").addFilter(_one_plain_line)
+    configure_logging(settings.log_format, settings.log_level)
     run_simple(host, port, app, threaded=True, ssl_context=context, request_handler=_RequestHandler)
+
+
+def _one_plain_line(record: logging.LogRecord) -> bool:
+    """Remove the colors and line breaks of Werkzeug's own records, which would be escaped."""
+    record.msg, record.args = _STYLE.sub("", record.getMessage()).replace("\n", ""), None
+    return True
 
 
 class _RequestHandler(WSGIRequestHandler):

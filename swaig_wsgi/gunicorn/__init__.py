@@ -92,7 +92,9 @@ logger_class = "swaig_wsgi.gunicorn._logger.Logger"
 loglevel = (_settings.log_level or "INFO").lower()
 errorlog = "-"
 # Without the query string, which contains the token of a tool call.
-access_log_format = '%(h)s %(u)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(D)sus "%(a)s"'
+access_log_format = (
+    '%(h)s %(u)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(D)sus "%(a)s" %({x-request-id}o)s'
+)
 
 certfile = _settings.ssl_cert_path if _settings.ssl_enabled else None
 keyfile = _settings.ssl_key_path if _settings.ssl_enabled else None

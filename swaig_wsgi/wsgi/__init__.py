@@ -1,6 +1,7 @@
 """What every middleware uses: responses, logging, headers, URLs and bodies of requests."""
 
 from ._bodies import LimitedInput, declared_length, read_body, replay_body, spool_body
+from ._log_format import JSONFormatter, LineFormatter, configure_logging, formatter
 from ._logging import (
     AGENT,
     CALL_ID,
@@ -44,14 +45,18 @@ __all__ = [
     "CallRecord",
     "EnvironHeaders",
     "FoldedHeaders",
+    "JSONFormatter",
     "LimitedInput",
+    "LineFormatter",
     "UnreadBodyResponse",
     "add_observer",
     "allowed_host",
     "call_log",
+    "configure_logging",
     "declared_length",
     "encode_json",
     "end_unread_body",
+    "formatter",
     "leaves_body",
     "log",
     "log_security",

@@ -36,7 +36,7 @@ from swaig_wsgi import harden
 
 def echo(environ, start_response):
     if environ["PATH_INFO"] == "/raise":
-        raise RuntimeError("first line\\n2026-01-01T00:00:00+0000 [1] INFO x: forged")
+        raise RuntimeError("first line\\n2026-01-01T00:00:00.000Z [1] INFO x: forged")
     seen = [environ["wsgi.url_scheme"], environ["SCRIPT_NAME"], environ["PATH_INFO"]]
     seen += [name for name in environ if "FORWARDED" in name and "PROTO" not in name]
     body = json.dumps(seen).encode()
@@ -280,7 +280,7 @@ def test_responses_do_not_contain_the_version_of_the_server(gunicorn: Any) -> No
 # -- the log
 
 TOKEN = "dG9rZW4tdGhhdC1tdXN0LW5vdC1iZS1zZWVu"
-LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[\d+\] [A-Z]+ [\w.]+: .*|    .*")
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[\d+\] [A-Z]+ [\w.]+: .*|    .*")
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_each_record_is_one_line_without_tokens(
     referer = {"Referer": f"https://a.example/?{query}", "User-Agent": f"agent {query}"}
     for path in (
         f"/swaig?{query}",
-        f"/a%0A2026-01-01T00:00:00+0000%20[1]%20INFO%20forged%1b[2J?{query}",
+        f"/a%0A2026-01-01T00:00:00.000Z%20[1]%20INFO%20forged%1b[2J?{query}",
         f"/x?%5f_token={TOKEN}",
         f"/?a={'b' * 5000}&{query}",
         f"/raise?{query}",
@@ -314,7 +314,7 @@ def test_each_record_is_one_line_without_tokens(
     for line in server.lines:
         assert LINE.fullmatch(line.rstrip("\n")), line
         assert "\x1b" not in line
-        assert not line.startswith("2026-01-01T00:00:00+0000")
+        assert not line.startswith("2026-01-01T00:00:00.000Z")
     assert "RuntimeError: first line" in server.log
 
 
@@ -398,6 +398,33 @@ def test_the_default_line_has_no_query(gunicorn: Any) -> None:
     line = server.wait_for_log("/ready")
     assert '127.0.0.1 - "GET /ready HTTP/1.1" 200 ' in line
     assert "of-the-query" not in server.log
+
+
+def test_every_line_can_be_a_json_object(gunicorn: Any, directory: Path) -> None:
+    env = {"SIGNALWIRE_LOG_FORMAT": "json"}
+    server = gunicorn("echo:app", *CONFIG, "-w1", "--access-logfile=-", cwd=str(directory), **env)
+    query = f"__token={TOKEN}&x=1"
+    server.request("GET", f"/a%0Ab?{query}", headers={"X-Request-Id": "the-request"})
+    server.request("GET", f"/raise?{query}")
+    server.wait_for_log("RuntimeError")
+    server.stop()
+    server.wait()
+    records = [json.loads(line) for line in server.lines]
+    assert {"time", "level", "logger", "process", "message"} <= set.intersection(*map(set, records))
+    assert [each for each in records if "RuntimeError: first line" in each.get("exception", "")]
+    assert TOKEN not in server.log
+
+
+def test_what_was_summed_is_logged_when_a_worker_stops(gunicorn: Any) -> None:
+    server = gunicorn("swaig_wsgi.examples.basic:app", *CONFIG, "-w1", "--access-logfile=-")
+    ids = [server.request("GET", "/", auth=None).headers["X-Request-Id"] for _ in range(30)]
+    server.stop()
+    server.wait()
+    lines = [line for line in server.lines if " auth_refused " in line]
+    assert len(lines) == 11
+    assert lines[10].endswith(" repeated=20\n")
+    # The access log has the ids, too.
+    assert all(f'" {each}\n' in server.log for each in ids)
 
 
 def test_all_records_go_to_the_error_log(tmp_path: Path) -> None:
