@@ -10,7 +10,7 @@ from ..wsgi._types import StartResponse, WSGIEnvironment
 from ._forwards import forward
 from .agent import Agent
 from .dev_server import serve
-from .health import Readiness
+from .health import Readiness, accepts_writes
 from .routes import normal_route
 from .stack import agent_stack
 
@@ -52,8 +52,8 @@ class AgentApp(Agent):
     _parts = (*Agent._parts, "readiness")
 
     def _complete(self) -> None:
-        self.readiness = Readiness()
-        self.readiness.add("store", lambda: self.own_store.get("ready"))
+        self.readiness = Readiness(optional=("store",) if self.settings.ready_without_store else ())
+        self.readiness.add("store", lambda: accepts_writes(self.store))
         self._build()
 
     def _build(self) -> None:

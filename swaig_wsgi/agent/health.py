@@ -3,22 +3,28 @@
 The checks of :class:`Readiness` run one at a time, each in a thread, and at most once a second.
 Requests do not wait for one another: the endpoints are public, and a slow check would otherwise
 occupy every thread of a worker.
+
+The store is checked by a write: a server that is read-only, full or still loading, and a full disk,
+can be read, but refuse every claim.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from ..concurrency import CALLBACK_ERRORS, resolve
+from ..concurrency import CALLBACK_ERRORS, renew_in_children, resolve
 from ..core.refusals import method_not_allowed
 from ..processes import is_draining
+from ..stores import MemoryStore, Store, StoreError
 from ..wsgi import log, refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["HealthEndpoints", "Readiness", "readiness_details"]
+__all__ = ["HealthEndpoints", "Readiness", "accepts_writes", "readiness_details"]
 
 #: Seconds for which a result is reused.
 INTERVAL = 1.0
@@ -26,6 +32,11 @@ INTERVAL = 1.0
 TIMEOUT = 2.0
 #: Seconds that a request waits for the very first result while another request runs the checks.
 FIRST_WAIT = 0.1
+
+#: TTL of the value that a check of the store writes, in seconds.
+PROBE_TTL = 10.0
+#: Seconds between records of a store that fails.
+LOG_INTERVAL = 60.0
 
 #: The failure that is reported before the first result.
 STARTING = "starting"
@@ -96,10 +107,14 @@ class Readiness:
 
     Args:
         clock: monotonic clock, in seconds.
+        optional: names of checks whose failures are logged, but not returned.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, optional: Collection[str] = ()
+    ) -> None:
         self._clock = clock
+        self._optional = frozenset(optional)
         self._checks: dict[str, Callable[[], Any]] = {}
         self._hanging: dict[str, threading.Thread] = {}
         self._running = threading.Lock()
@@ -121,7 +136,7 @@ class Readiness:
         self._result = None
 
     def failures(self) -> tuple[str, ...]:
-        """Return the names of the failed checks, from a result at most `INTERVAL` seconds old.
+        """Return the names of failed checks, from a result at most `INTERVAL` seconds old.
 
         While another thread runs the checks, return those of the previous result, whatever its
         age; before the first result, return :data:`STARTING`.
@@ -139,10 +154,11 @@ class Readiness:
 
     def _run_checks(self) -> tuple[float, tuple[str, ...]]:
         checks = self._checks
-        failures = tuple(name for name in checks if not self._passes(name, checks[name]))
-        if failures != self._logged:
-            self._log(failures)
-        self._logged = failures
+        failed = tuple(name for name in checks if not self._passes(name, checks[name]))
+        failures = tuple(name for name in failed if name not in self._optional)
+        if failed != self._logged:
+            self._log(failed, failures)
+        self._logged = failed
         self._result = result = (self._clock(), failures)
         if self._checks is not checks:  # One was added meanwhile.
             self._result = None
@@ -164,9 +180,10 @@ class Readiness:
         thread.join(TIMEOUT)
         return outcome == [True]
 
-    def _log(self, failures: tuple[str, ...]) -> None:
-        if failures:
-            log.error("not ready: %s", ", ".join(map(repr, failures)))
+    def _log(self, failed: tuple[str, ...], failures: tuple[str, ...]) -> None:
+        if failed:
+            state = "not ready" if failures else "ready, but some checks fail"
+            log.error("%s: %s", state, ", ".join(map(repr, failed)))
         else:
             log.warning("ready again")
 
@@ -176,3 +193,48 @@ def _run(name: str, check: Callable[[], Any], outcome: list[bool]) -> None:
         outcome.append(resolve(check()) is not False)
     except CALLBACK_ERRORS:
         log.exception("the readiness check %r raised", name)
+
+
+class _Probe:
+    """The writes of one process to one store."""
+
+    def __init__(self) -> None:
+        self.renew_locks()
+        renew_in_children(self)
+
+    def renew_locks(self) -> None:
+        """Begin anew, in a forked child with a key of its own; see :func:`renew_in_children`."""
+        self._lock = threading.Lock()
+        self._key = f"ready:{secrets.token_hex(8)}"
+        self._started_at = self._logged_at = float("-inf")
+        self._succeeded = False
+
+    def succeeds(self, store: Store) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._started_at >= INTERVAL:
+                self._started_at, self._succeeded = now, False
+                try:
+                    store.set(self._key, {}, PROBE_TTL)
+                    self._succeeded = True
+                except StoreError as error:
+                    if now - self._logged_at >= LOG_INTERVAL:
+                        self._logged_at = now
+                        log.error("the store does not accept writes: %s", error)
+            return self._succeeded
+
+
+#: By the location of a store, or by the store itself.
+_probes: weakref.WeakKeyDictionary[object, _Probe] = weakref.WeakKeyDictionary()
+
+
+def accepts_writes(store: Store) -> bool:
+    """Return whether a write to `store` succeeded within the last `INTERVAL` seconds.
+
+    All agents of a process share its writes to one store, and their results. A failure is logged
+    once a minute.
+    """
+    place = getattr(store, "place", None)
+    # Memory stores have their limits each for itself.
+    key = store if place is None or isinstance(store, MemoryStore) else place
+    return _probes.setdefault(key, _Probe()).succeeds(store)
