@@ -6,6 +6,7 @@ import contextlib
 import functools
 import http.client
 import json
+import logging
 import os
 import re
 import signal
@@ -23,11 +24,12 @@ import pytest
 pytest.register_assert_rewrite("support")
 
 from support.ports import free_port  # noqa: E402
+from support.secrets import Watch, WatchHandler  # noqa: E402
 from support.servers import SERVERS, ServerKind  # noqa: E402
 from support.waiting import PATIENCE  # noqa: E402
-from support.wsgi import Response, basic  # noqa: E402
+from support.wsgi import Response, basic, response_observers  # noqa: E402
 
-from swaig_wsgi.wsgi import _logging  # noqa: E402
+from swaig_wsgi.wsgi import _logging, add_observer, remove_observer  # noqa: E402
 from swaig_wsgi.wsgi._repeats import Repeats  # noqa: E402
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
@@ -70,6 +72,38 @@ def _no_earlier_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_logging, "_repeats", Repeats())
 
 
+@pytest.fixture(autouse=True)
+def secrets_watch(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Watch]:
+    """Fail a test in which a configured secret shows up in a record or in a response.
+
+    Call ``secrets_watch.see("a trace", text)`` for anything else that must contain none. A test of
+    what happens to records with secrets is marked ``logs_secrets``.
+    """
+    watch = Watch()
+    logger, handler = logging.getLogger("swaig_wsgi"), WatchHandler(watch)
+    logger.addHandler(handler)
+    watch.activate(monkeypatch)
+    add_observer(watch.observe)
+
+    def observe(response: Response) -> None:
+        text = f"{response.fields} {response.body!r}"
+        watch.see(f"a response {response.status}", text, is_document=response.status < 400)
+
+    response_observers.append(observe)
+    yield watch
+    response_observers.remove(observe)
+    remove_observer(watch.observe)
+    logger.removeHandler(handler)
+    for server in _servers:
+        watch.add_environ(server.env)
+        watch.see("the log of a server", server.log)
+    _servers[:] = [server for server in _servers if server.process.returncode is None]
+    if request.node.get_closest_marker("logs_secrets") is None:
+        assert watch.leaks() == []
+
+
 @dataclass
 class Server:
     """A server process under test."""
@@ -78,6 +112,7 @@ class Server:
     port: int = 0
     lines: list[str] = field(default_factory=list)
     stop_by: signal.Signals = signal.SIGTERM
+    env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
@@ -132,10 +167,11 @@ class Server:
             # A client that is refused while it still sends can often read the response.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body, headers, encode_chunked=chunked)
-            response = connection.getresponse()
-            return Response(
-                response.status, response.reason, response.getheaders(), response.read()
-            )
+            raw = connection.getresponse()
+            response = Response(raw.status, raw.reason, raw.getheaders(), raw.read())
+            for observe in response_observers:
+                observe(response)
+            return response
         finally:
             connection.close()
 
@@ -157,6 +193,8 @@ class Server:
         raise AssertionError(f"no {pattern!r} in the log:\n...{self.log[-10_000:]}")
 
 
+#: Servers whose logs are searched for secrets after each test.
+_servers: list[Server] = []
 #: Servers that are stopping. The next tests do not wait for them.
 _stopping: list[Server] = []
 
@@ -191,8 +229,9 @@ def serving_commands() -> Iterator[Any]:
             pass_fds=pass_fds,
             start_new_session=True,
         )
-        server = Server(process)
+        server = Server(process, env=env or {})
         servers.append(server)
+        _servers.append(server)
         match = re.search(listening, server.wait_for_log(listening))
         assert match is not None
         server.port = int(match[1] or 0)

@@ -30,6 +30,9 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 App = Callable[..., Iterable[bytes]]
 
+#: Called with each response; see `support.secrets`.
+response_observers: list[Callable[[Response], None]] = []
+
 
 def basic(user: str, password: str) -> str:
     """Return the value of an ``Authorization`` header with Basic credentials."""
@@ -172,7 +175,10 @@ def send(app: App, request: dict[str, Any], *, validate: bool = True) -> Respons
         names = [name.lower() for name, _ in fields if name.lower() not in _REPEATABLE]
         assert len(names) == len(set(names)), f"a field was sent twice: {fields}"
     code, _, reason = status.partition(" ")
-    return Response(int(code), reason, list(fields), b"".join(body), exc_info)
+    response = Response(int(code), reason, list(fields), b"".join(body), exc_info)
+    for observe in response_observers:
+        observe(response)
+    return response
 
 
 def request(app: App, *args: Any, validate: bool = True, **options: Any) -> Response:
