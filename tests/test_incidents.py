@@ -30,7 +30,10 @@ def lines_of(page: str, title: str) -> list[str]:
     blocks = re.findall(r"^  ```text\n(.*?)^  ```", section[1], re.M | re.S)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     assert lines
-    return [re.escape(line).replace("TIME", r"\S+").replace("bank", ".*") for line in lines]
+    return [
+        re.escape(line).replace("TIME", r"\S+").replace("REQUEST", r"\S+").replace("bank", ".*")
+        for line in lines
+    ]
 
 
 def call(server: Any, target: str, auth: Any) -> Any:
