@@ -7,7 +7,6 @@ import getpass
 import http.client
 import itertools
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.deployments import PLATFORM, SECRET
+from support.exchanges import connect, receive
 from support.nginx import NGINX, Nginx
 from support.ports import free_port
 from support.waiting import PATIENCE, wait_until
@@ -243,6 +243,49 @@ def is_ready(port: int) -> bool:
         connection.close()
 
 
+@pytest.fixture
+def start_activated(serve_command: Any, environment: dict[str, str]) -> Any:
+    """Return a function that starts the service with a Unix socket, as systemd does."""
+
+    def start(listener: socket.socket, drain: int) -> Any:
+        gunicorn = [sys.executable, "-m", "gunicorn", *CONFIG, "program:app"]
+        settings = {"SWML_TRUSTED_PROXIES": "unix", "SWML_DRAIN_SECONDS": str(drain)}
+        return serve_command(
+            [sys.executable, "-c", ACTIVATE, str(listener.fileno()), *gunicorn],
+            {**environment, **settings},
+            listening=r"Listening at: unix:\S+ \((\d+)\)",
+            pass_fds=(listener.fileno(),),
+        )
+
+    return start
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    """Return a listening Unix socket, which outlives the service."""
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(tmp_path / "agent.sock"))
+        held.listen(4096)
+        yield held
+
+
+def test_connections_wait_in_the_queue_while_a_service_restarts(
+    start_activated: Any, listener: socket.socket
+) -> None:
+    server = start_activated(listener, 0)
+    server.process.terminate()
+    server.wait_for_log("Shutting down: Master")
+    assert server.process.wait(PATIENCE) == 0
+    request = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    waiting = [connect(listener.getsockname()) for _ in range(100)]
+    for connection in waiting:
+        connection.sendall(request)
+    start_activated(listener, 0)
+    assert {receive(connection).status for connection in waiting} == {200}
+    for connection in waiting:
+        connection.close()
+
+
 if NGINX is not None:
 
     @pytest.mark.slow
@@ -272,42 +315,28 @@ if NGINX is not None:
 
     @pytest.mark.slow
     def test_restarts_of_a_service_with_a_socket_unit_lose_no_call(
-        serve_command: Any, environment: dict[str, str], tmp_path: Path
+        start_activated: Any,
+        listener: socket.socket,
+        environment: dict[str, str],
+        tmp_path: Path,
     ) -> None:
         """The test holds the socket, as systemd does, and nginx has the example's configuration."""
-        path = str(tmp_path / "agent.sock")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path)
-            listener.listen(4096)
-            os.set_inheritable(listener.fileno(), True)
+        server = start_activated(listener, 1)
+        (tmp_path / "nginx").mkdir()
+        nginx = Nginx(tmp_path / "nginx", listener.getsockname())
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
-            def start() -> Any:
-                gunicorn = [sys.executable, "-m", "gunicorn", *CONFIG, "program:app"]
-                command = [sys.executable, "-c", ACTIVATE, str(listener.fileno()), *gunicorn]
-                trusted = {"SWML_TRUSTED_PROXIES": "unix", "SWML_DRAIN_SECONDS": "1"}
-                return serve_command(
-                    command,
-                    {**environment, **trusted},
-                    listening=r"Listening at: unix:\S+ \((\d+)\)",
-                    pass_fds=(listener.fileno(),),
-                )
+        def connect() -> http.client.HTTPSConnection:
+            return http.client.HTTPSConnection(
+                "127.0.0.1", nginx.https, context=context, timeout=PATIENCE
+            )
 
-            server = start()
-            (tmp_path / "nginx").mkdir()
-            nginx = Nginx(tmp_path / "nginx", path)
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-            def connect() -> http.client.HTTPSConnection:
-                return http.client.HTTPSConnection(
-                    "127.0.0.1", nginx.https, context=context, timeout=PATIENCE
-                )
-
-            try:
-                with under_load(connect, environment):
-                    for _ in range(3):
-                        server.process.terminate()
-                        assert server.process.wait(PATIENCE) == 0
-                        server = start()
-            finally:
-                nginx.stop()
+        try:
+            with under_load(connect, environment):
+                for _ in range(3):
+                    server.process.terminate()
+                    assert server.process.wait(PATIENCE) == 0
+                    server = start_activated(listener, 1)
+        finally:
+            nginx.stop()

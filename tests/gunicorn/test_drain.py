@@ -166,6 +166,8 @@ def test_ready_is_503_for_what_is_served_without_a_drain(start: Any, tmp_path: P
     stopped = workers(server)
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
+    # A thread that still runs would take the next signal.
+    wait_until(lambda: all(all_stopped(pid) for pid in stopped))
     connections = [connect(server.port) for _ in range(40)]
     for connection in connections:
         connection.sendall(PID.replace(b"/pid", b"/ready"))
@@ -179,6 +181,12 @@ def test_ready_is_503_for_what_is_served_without_a_drain(start: Any, tmp_path: P
     for connection in connections:
         connection.close()
     assert server.process.wait(PATIENCE) == 0
+
+
+def all_stopped(pid: int) -> bool:
+    """Return whether every thread of the process is stopped."""
+    threads = Path(f"/proc/{pid}/task").glob("*/status")
+    return all("State:\tT" in thread.read_text() for thread in threads)
 
 
 def all_pending(pids: set[int], number: int) -> bool:
