@@ -19,9 +19,9 @@ locks that the process holds on it, so none may be opened and closed while anoth
 
 SQLite appends what is written to a log, and a checkpoint copies the log into the file. The log
 begins anew only if a writer finds it copied as a whole, which never happens while several
-processes write without a pause: SQLite's own checkpoints, which let others write meanwhile, leave
-it to grow by 100 MB a second. So :func:`shorten_log` replaces them. After a commit that left the
-log too long, it excludes other writers for a checkpoint and truncates the log.
+processes write without a pause: SQLite's own checkpoints let others write meanwhile, and so the log
+grows by 100 MB a second. :func:`shorten_log` replaces them. After a commit that left the log too
+long, it excludes other writers for a checkpoint and truncates the log.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ FileID = tuple[int, int]
 # Seconds between attempts. Another process holds the write lock for tens of microseconds, but
 # SQLite's own busy handler backs off to 0.1 s, which starves latecomers.
 _BUSY_PAUSE = 0.0005
+
+# Each row that is written adds a whole page to the log, and rows are small. With SQLite's 4096
+# bytes the log is four times as long, and shortened four times as often. A file keeps its page
+# size.
+_PAGE_SIZE = 1024
 
 #: Size of the log from which it is shortened, in bytes. While it is, all writers wait for the
 #: disk, for about 6 ms on an SSD.
@@ -161,6 +166,7 @@ def open_connection(path: str, synchronous: str, deadline: float) -> sqlite3.Con
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         for statement in (
+            f"PRAGMA page_size = {_PAGE_SIZE}",
             "PRAGMA journal_mode = WAL",
             f"PRAGMA synchronous = {synchronous}",
             "PRAGMA wal_autocheckpoint = 0",

@@ -275,6 +275,7 @@ def test_a_new_file_has_the_tables_and_modes_of_a_store(connect, synchronous, nu
     _, connection = connect(synchronous)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
+    assert connection.execute("PRAGMA page_size").fetchone() == (1024,)
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     assert sorted(tables) == [("swaig_boots",), ("swaig_counts",), ("swaig_values",)]
 

@@ -392,8 +392,8 @@ def test_a_damaged_file_is_a_store_error_until_it_is_replaced(path, store):
     store.close()
     size = path.stat().st_size
     with open(path, "r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (size - 4096))
+        file.seek(1024)
+        file.write(b"\xff" * (size - 1024))
     assert_fails(store)
     path.unlink()
     assert store.hit("key", HOUR).count == 1
