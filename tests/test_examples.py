@@ -178,7 +178,7 @@ def test_the_container_runs_unprivileged_and_serves(serve_command: Any, tmp_path
         "SWML_BASIC_AUTH_USER": "platform",
         "SWML_BASIC_AUTH_PASSWORD_FILE": secrets["password"],
         "SWML_ALLOWED_HOSTS": "localhost",
-        "SWML_RATE_LIMIT": "120",
+        "SWML_AUTH_FAILURE_LIMIT": "10",
     }
     readme = (EXAMPLES / "deploy_docker" / "README.md").read_text()
     assert settings_of(variables).swaig_secret == SECRET

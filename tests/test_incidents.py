@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 from support.deployments import PLATFORM
 from support.nginx import NGINX
 from support.ports import free_port
@@ -92,14 +94,19 @@ def test_a_generated_secret_refuses_the_tokens_of_the_previous_process(gunicorn:
     assert call(server, target, PLATFORM).json["response"] == done
 
 
-def test_replicas_are_unready_while_the_store_fails(gunicorn: Any) -> None:
-    store = {"SWML_STORAGE_URL": f"redis://127.0.0.1:{free_port()}/0"}
-    (pattern,) = lines_of("deployment.md", "All pods unready")
+def test_replicas_are_unready_while_the_store_fails(gunicorn: Any, own_valkey: Any) -> None:
+    valkey = own_valkey()
+    store = {"SWML_STORAGE_URL": valkey.url}
+    with closing(redis.Redis(port=valkey.port)) as client:
+        client.replicaof("127.0.0.1", str(free_port()))
     for _ in range(2):
         server = gunicorn(APP, *CONFIG, **store)
         assert server.request("GET", "/ready", auth=None).status == 503
         assert server.request("GET", "/health", auth=None).status == 200
-        server.wait_for_log(pattern)
+        for pattern in lines_of("deployment.md", "All pods unready"):
+            server.wait_for_log(pattern)
+    server = gunicorn(APP, *CONFIG, SWML_READY_WITHOUT_STORE="true", **store)
+    assert server.request("GET", "/ready", auth=None).status == 200
 
 
 def test_plain_workers_are_misconfigured_from_the_start(gunicorn: Any) -> None:
