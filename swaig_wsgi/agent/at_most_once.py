@@ -112,7 +112,7 @@ class Once:
         *,
         lifetime: float = 0,
         admit: Callable[[], bytes | None] = lambda: None,
-        report: Callable[[str], object] = lambda outcome: None,
+        on_outcome: Callable[[str], object] = lambda outcome: None,
     ) -> bytes:
         """Run `handler` and return its result, or the stored one if the same tool call has run.
 
@@ -127,27 +127,27 @@ class Once:
                 run again within them.
             admit: called when the claim is made and before it is confirmed, so for no repeat. A
                 result other than None is returned instead of running `handler`, and is not stored.
-            report: called with ``repeated``, ``unknown`` or ``refused`` if neither `handler` nor
-                `admit` gave the response.
+            on_outcome: called with ``repeated``, ``unknown`` or ``refused`` if the response is
+                neither that of `handler` nor that of `admit`.
         """
         claim = _Claim(self._store, key, max(window + GRACE, lifetime))
         try:
             if not claim.make():
-                return self._wait(key, report)
+                return self._wait(key, on_outcome)
             refusal = admit()
             if refusal is None and not claim.confirm():
                 # It expired first, and another tool call may have claimed the key.
-                return self._wait(key, report)
+                return self._wait(key, on_outcome)
         except StoreError as error:
             self._report("a call could not be claimed", error)
-            report("unknown")
+            on_outcome("unknown")
             return encode_json({"response": UNKNOWN})
         if refusal is None:
             try:
                 heartbeat = _Heartbeat(claim, self._report)
             except Exception as error:
                 self._report("no thread for the heartbeat could be started", error)
-                report("refused")
+                on_outcome("refused")
                 refusal = encode_json({"response": UNCLAIMED})
         if refusal is not None:
             self._release(claim)
@@ -180,9 +180,9 @@ class Once:
             # Until the claim expires, a repeat learns that the outcome is unknown.
             self._report("the claim of a call that never ran could not be released", error)
 
-    def _wait(self, key: str, report: Callable[[str], object]) -> bytes:
+    def _wait(self, key: str, on_outcome: Callable[[str], object]) -> bytes:
         outcome, response = self._find_result(key)
-        report(outcome)
+        on_outcome(outcome)
         return response
 
     def _find_result(self, key: str) -> tuple[str, bytes]:

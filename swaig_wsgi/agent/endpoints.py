@@ -31,6 +31,7 @@ from ..wsgi import (
     CallRecord,
     encode_json,
     log,
+    log_exception,
     public_base_url,
     read_body,
     recording_call,
@@ -96,7 +97,7 @@ class Endpoints:
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
         except CALLBACK_ERRORS:
-            log.exception("agent %r failed to handle a request", self._agent.name)
+            log_exception(environ, "agent %r failed to handle a request", self._agent.name)
             return refuse(environ, start_response, internal_error())
         return respond(environ, start_response, reply.status, reply.body, reply.headers)
 

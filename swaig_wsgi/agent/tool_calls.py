@@ -19,7 +19,7 @@ from ..wsgi import (
     TOOL,
     CallRecord,
     encode_json,
-    log,
+    log_exception,
     log_security,
     recording_call,
 )
@@ -132,7 +132,7 @@ class ToolCalls:
         if problem is not None:
             record.outcome = "invalid_arguments"
             return encode_json({"response": problem})
-        run = functools.partial(self._run, tool, call.arguments, body, record)
+        run = functools.partial(self._run, environ, tool, call.arguments, body, record)
         if verified is None:
             return run()
         admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
@@ -143,7 +143,7 @@ class ToolCalls:
         # set forward and be set back, so never less than the whole lifetime of a token.
         lifetime = max(verified.expiry - time.time(), self._agent.sessions.token_expiry_secs)
         return self._once.run(
-            key, tool.once, run, lifetime=lifetime, admit=admit, report=record.set_outcome
+            key, tool.once, run, lifetime=lifetime, admit=admit, on_outcome=record.set_outcome
         )
 
     def _admit(
@@ -155,7 +155,12 @@ class ToolCalls:
         return refusal
 
     def _run(
-        self, tool: Tool, arguments: dict[str, Any], body: dict[str, Any], record: CallRecord
+        self,
+        environ: WSGIEnvironment,
+        tool: Tool,
+        arguments: dict[str, Any],
+        body: dict[str, Any],
+        record: CallRecord,
     ) -> bytes:
         # Never a 5xx: the platform repeats such a tool call, and with it what the tool has done.
         try:
@@ -163,5 +168,5 @@ class ToolCalls:
             return encode_json(to_response(result))
         except CALLBACK_ERRORS_AND_EXIT:
             record.outcome = "failed"
-            log.exception("tool %r of agent %r failed", tool.name, self._agent.name)
+            log_exception(environ, "tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

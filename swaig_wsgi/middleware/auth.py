@@ -25,7 +25,7 @@ from ..core.auth import (
 from ..core.paths import request_scope
 from ..core.redaction import redact_url
 from ..core.refusals import unauthorized
-from ..wsgi import EnvironHeaders, FoldedHeaders, log, public_request_url, refuse
+from ..wsgi import EnvironHeaders, FoldedHeaders, log, log_exception, public_request_url, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: In ``environ``: functions of `environ` and the reason, to call when credentials are wrong.
@@ -385,7 +385,7 @@ class AuthMiddleware:
         try:
             decision = resolve(self._handler.decide(request))
         except CALLBACK_ERRORS_AND_EXIT:
-            log.exception("the authenticator raised; the request is refused")
+            log_exception(environ, "the authenticator raised; the request is refused")
             return Decision(None, "validator_error")
         if isinstance(decision, Decision) and isinstance(decision.result, (AuthResult, type(None))):
             return decision

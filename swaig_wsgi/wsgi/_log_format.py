@@ -88,7 +88,7 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        extra = {name: value for name, value in vars(record).items() if name not in _ATTRIBUTES}
+        extra = {str(name): each for name, each in vars(record).items() if name not in _ATTRIBUTES}
         record = copy.copy(record)
         _FILTER.filter(record)
         members = {

@@ -47,6 +47,12 @@ def set_log_level(level: int | str) -> None:
         security_log.setLevel(logging.WARNING)
 
 
+def log_exception(environ: WSGIEnvironment, text: str, *args: object) -> None:
+    """Log the exception that is being handled, with the request that it belongs to."""
+    fields = request_fields(environ)
+    log.exception(f"{text} request_id=%s", *args, fields["request_id"], extra=fields)
+
+
 def log_security(
     environ: WSGIEnvironment,
     event: str,

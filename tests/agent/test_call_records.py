@@ -215,3 +215,10 @@ def test_neither_arguments_nor_results_are_logged(agent, calls, caplog):
     assert outcomes(calls) == ["ran", "invalid_arguments"]
     assert "4711" not in caplog.text
     assert "resultat" not in caplog.text
+
+
+def test_the_traceback_of_a_tool_names_the_request(agent, caplog):
+    call(agent, "fail")
+    (record,) = [each for each in caplog.records if each.exc_info]
+    assert record.getMessage().endswith(" failed request_id=the-request")
+    assert (record.request_id, record.tool, record.call_id) == ("the-request", "fail", "call-1")
