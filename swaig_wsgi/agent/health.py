@@ -237,4 +237,7 @@ def accepts_writes(store: Store) -> bool:
     place = getattr(store, "place", None)
     # Memory stores have their limits each for itself.
     key = store if place is None or isinstance(store, MemoryStore) else place
-    return _probes.setdefault(key, _Probe()).succeeds(store)
+    probe = _probes.get(key)
+    if probe is None:
+        probe = _probes.setdefault(key, _Probe())
+    return probe.succeeds(store)
