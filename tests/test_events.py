@@ -534,6 +534,6 @@ def test_the_lines_of_the_page_are_logged(
     (example,) = re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
     members = json.loads(example)
     known = [json.loads(line) for line in lines if line.startswith("{")]
-    varying = {"time": members["time"], "process": members["process"]}
+    varying = {name: members[name] for name in ("time", "host", "process")}
     assert members in [{**each, **varying} for each in known]
     assert list(members) == list(next(each for each in known if each["event"] == "auth_refused"))

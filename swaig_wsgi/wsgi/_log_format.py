@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import re
+import socket
 import textwrap
 import time
 from typing import Any
@@ -81,10 +82,14 @@ class LineFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One JSON object a line, for collectors of logs.
 
-    Its members are ``time`` (UTC), ``level``, ``logger``, ``process``, ``message`` and, if there is
-    one, ``exception`` or ``stack``; also the record's extra attributes, those with secret names
-    excepted. Text is without secrets, and in ASCII.
+    Its members are ``time`` (UTC), ``level``, ``logger``, ``host``, ``process``, ``message`` and,
+    if there is one, ``exception`` or ``stack``; also the record's extra attributes, those with
+    secret names excepted. Text is without secrets, and in ASCII.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._host = socket.gethostname()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -95,6 +100,7 @@ class JSONFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
+            "host": self._host,
             "process": record.process,
             "message": record.getMessage(),
         }

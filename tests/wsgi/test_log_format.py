@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import sys
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_a_line_of_json_has_the_extra_attributes() -> None:
     value = as_json("hello %s", "you", event="greeted", count=3, ratio=0.5, on=True, none=None)
     assert value.pop("time")
     assert value.pop("process")
+    assert value.pop("host") == socket.gethostname()
     assert value == {
         "level": "WARNING",
         "logger": "shop",
@@ -145,7 +147,7 @@ def test_a_record_that_was_made_safe_before_is_not_changed_again() -> None:
 def test_a_security_record_in_json(caplog: pytest.LogCaptureFixture) -> None:
     log_security(environ(HTTP_X_REQUEST_ID="the-request"), "auth_refused", "missing", "why")
     value = json.loads(JSONFormatter().format(caplog.records[0]))
-    for name in ("time", "process"):
+    for name in ("time", "host", "process"):
         del value[name]
     assert value == {
         "level": "WARNING",
