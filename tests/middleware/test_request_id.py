@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.wsgi import Recorder, environ, pass_through, request
 
-from swaig_wsgi import AgentApp, Settings, harden
+from swaig_wsgi import Settings, harden
 from swaig_wsgi.middleware import AllowedHostsMiddleware, RequestIDMiddleware
 
 SANE = [
@@ -77,16 +77,6 @@ def test_responses_pass_through_untouched():
         RequestIDMiddleware, environ(HTTP_X_REQUEST_ID="12345678"), [("X-Request-Id", "other")]
     )
     assert sent == [[("X-Request-Id", "12345678")]] * 2
-
-
-@pytest.mark.parametrize("wrap", [lambda app: app, harden], ids=["agent", "hardened agent"])
-@pytest.mark.parametrize("path", ["/", "/swaig", "/health", "/ready", "/nothing", "//"])
-def test_every_response_of_an_agent_has_one_id(wrap, path):
-    agent = AgentApp("records", basic_auth=("user", "a-long-password"), settings=Settings())
-    for auth in (None, ("user", "a-long-password")):
-        for method in ("GET", "POST", "OPTIONS", "HEAD"):
-            response = request(wrap(agent), method, path, auth=auth, HTTP_X_REQUEST_ID="12345678")
-            assert response.headers.get_all("X-Request-Id") == ["12345678"]
 
 
 def test_pages_of_other_origins_may_read_the_id():
