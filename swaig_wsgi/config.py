@@ -162,6 +162,25 @@ def _lines_and_items(value: Any) -> tuple[str, ...]:
     return _items(",".join(value.splitlines()) if isinstance(value, str) else value)
 
 
+def _check_fallbacks(values: Mapping[str, Any], name: str) -> None:
+    """Reject fallbacks that cannot be what was meant.
+
+    The current value may be among them, so that each step of a rotation changes one file.
+    """
+    variables = {each.name: each.metadata["variable"] for each in fields(Settings)}
+    current, given = values[name], values[f"{name}_fallbacks"]
+    if not current or not given:
+        return
+    variable = variables[f"{name}_fallbacks"]
+    if set(_lines_and_items(given)) == {current}:
+        expected = f"expected at least one value other than that of {variables[name]}"
+        raise ConfigurationError(f"{variable}: {expected}")
+    # A part of it would become a credential, and may be short.
+    if isinstance(given, str) and _lines_and_items(current) != (current,):
+        problem = f"{variables[name]} contains a comma, or white space at an end, so it cannot"
+        raise ConfigurationError(f"{variable}: {problem} be listed; pass a list in code")
+
+
 def _variable(
     name: str, parse: Callable[[Any], Any], default: Any = None, *, secret: bool = False
 ) -> Any:
@@ -234,6 +253,7 @@ class Settings:
     log_format: str = _variable("SIGNALWIRE_LOG_FORMAT", _choice(_LOG_FORMATS), "text")
 
     def __post_init__(self) -> None:
+        raw = {each.name: getattr(self, each.name) for each in fields(self)}
         for each in fields(self):
             value = getattr(self, each.name)
             if value is None or value == "":
@@ -244,6 +264,8 @@ class Settings:
                 except ValueError as error:
                     raise ConfigurationError(f"{each.metadata['variable']}: {error}") from None
             object.__setattr__(self, each.name, value)
+        for name in ("basic_auth_password", "swaig_secret", "signing_key"):
+            _check_fallbacks(raw, name)
         for limit in ("rate_limit", "auth_failure_limit"):
             if getattr(self, limit) == 0:
                 object.__setattr__(self, limit, None)
@@ -319,6 +341,20 @@ class Settings:
         if self.basic_auth_user is None or self.basic_auth_password is None:
             return None
         return self.basic_auth_user, self.basic_auth_password
+
+    @property
+    def signing_keys(self) -> tuple[str, ...] | None:
+        """The signing key and its fallbacks, or None if there is no key.
+
+        Raises:
+            ConfigurationError: there are fallbacks only. Requests would need no signature.
+        """
+        if self.signing_key is not None:
+            return tuple(dict.fromkeys((self.signing_key, *self.signing_key_fallbacks)))
+        if self.signing_key_fallbacks:
+            problem = "set, but SIGNALWIRE_SIGNING_KEY is not, so no signature would be required"
+            raise ConfigurationError(f"SIGNALWIRE_SIGNING_KEY_FALLBACKS: {problem}")
+        return None
 
 
 def _read(source: Mapping[str, Any]) -> dict[str, Any]:

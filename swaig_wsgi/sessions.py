@@ -25,6 +25,7 @@ from .core.tokens import (
     ToolToken,
     check_signature_length,
     decode_token,
+    is_signed_by,
     open_token,
     sign_token,
     verify_token,
@@ -171,6 +172,10 @@ class SessionManager:
         """
         length = self._signature_length
         return open_token(self._keys, token, now=time.time(), signature_length=length)
+
+    def is_fallback(self, token: ToolToken) -> bool:
+        """Return whether a verified token was signed with a fallback key."""
+        return len(self._keys) > 1 and not is_signed_by(self._keys[0], token)
 
     def debug_token(self, token: str) -> dict[str, Any]:
         """Return the fields of `token` and whether it is `expired`, **unverified**.

@@ -361,6 +361,58 @@ def test_an_empty_or_binary_secret_file_raises(tmp_path: Path, content: bytes) -
         Settings.from_env({"SIGNALWIRE_SIGNING_KEY_FILE": str(tmp_path / "secret")})
 
 
+@pytest.mark.parametrize(
+    ("variable", "current", "older"),
+    [
+        ("SWML_BASIC_AUTH_PASSWORD", "s3cret-1", "s3cret-0"),
+        ("SIGNALWIRE_SWAIG_SECRET", SECRET, f"{SECRET}-older"),
+        ("SIGNALWIRE_SIGNING_KEY", "s3cret-1", "s3cret-0"),
+    ],
+)
+def test_fallbacks_must_contain_another_value(variable: str, current: str, older: str) -> None:
+    user = {"SWML_BASIC_AUTH_USER": "admin"} if "PASSWORD" in variable else {}
+    variables = {variable: current, **user}
+    field = variable.partition("_")[2].lower() + "_fallbacks"
+    # During a rotation, the list contains both, so that each step changes one variable.
+    both = Settings.from_env({**variables, f"{variable}_FALLBACKS": f"{older},{current}"})
+    assert getattr(both, field) == (older, current)
+    assert getattr(Settings.from_env({**variables, f"{variable}_FALLBACKS": ""}), field) == ()
+    for same in (current, f"{current}\n{current}"):
+        expected = f"^{variable}_FALLBACKS: expected .* other than that of {variable}$"
+        with pytest.raises(ConfigurationError, match=expected) as caught:
+            Settings.from_env({**variables, f"{variable}_FALLBACKS": same})
+        assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["hunter2,x", " hunter2", "hunter2 "])
+def test_attack_no_part_of_a_password_becomes_a_fallback(password: str) -> None:
+    variables = {"SWML_BASIC_AUTH_USER": "admin", "SWML_BASIC_AUTH_PASSWORD": password}
+    assert Settings.from_env(variables).basic_auth_password == password
+    for fallbacks in ("hunter1", f"{password}\nhunter1"):
+        with pytest.raises(ConfigurationError, match=r"FALLBACKS: .* cannot be listed") as caught:
+            Settings.from_env({**variables, "SWML_BASIC_AUTH_PASSWORD_FALLBACKS": fallbacks})
+        assert "hunter" not in str(caught.value)
+    given = Settings(
+        basic_auth_user="admin",
+        basic_auth_password="new",
+        basic_auth_password_fallbacks=[password],  # type: ignore[arg-type]
+    )
+    assert given.basic_auth_password_fallbacks == (password,)
+
+
+def test_signing_keys_are_the_key_and_its_fallbacks() -> None:
+    assert Settings().signing_keys is None
+    assert Settings(signing_key="new").signing_keys == ("new",)
+    rotated = Settings.from_env(
+        {"SIGNALWIRE_SIGNING_KEY": "new", "SIGNALWIRE_SIGNING_KEY_FALLBACKS": "new,old"}
+    )
+    assert rotated.signing_keys == ("new", "old")
+    alone = Settings.from_env({"SIGNALWIRE_SIGNING_KEY_FALLBACKS": "s3cret"})
+    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SIGNING_KEY_FALLBACKS: ") as caught:
+        _ = alone.signing_keys
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_mapping_may_contain_fields_and_python_values() -> None:
     mapping = {"rate_limit": 30, "SWML_ALLOWED_HOSTS": ["a.example"], "ssl_enabled": True}
     expected = Settings(rate_limit=30, allowed_hosts=("a.example",), ssl_enabled=True)

@@ -293,6 +293,19 @@ def test_fallback_keys_verify_and_never_sign(clock):
     assert not only_old.validate_token("call-1", "transfer_funds", token)
 
 
+@pytest.mark.parametrize("length", [16, 64])
+def test_a_token_of_a_fallback_key_is_recognized(clock, length):
+    old, new = "an earlier secret", "the current secret"
+    rotated = SessionManager(
+        3600, new, fallback_keys=[new, "an unused secret", old], signature_length=length
+    )
+    for secret, expected in ((new, False), (old, True)):
+        issuer = SessionManager(3600, secret, signature_length=length)
+        token = rotated.check_token("call.1:x", "pay", issuer.generate_token("pay", "call.1:x"))
+        assert rotated.is_fallback(token) is expected
+        assert issuer.is_fallback(token) is False
+
+
 def test_only_managers_with_the_same_secret_accept_each_others_tokens():
     configured, same = SessionManager(secret_key=SECRET), SessionManager(secret_key=SECRET)
     one, other = SessionManager(), SessionManager()

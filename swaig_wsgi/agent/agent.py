@@ -93,7 +93,7 @@ class Agent:
         )
         #: The key or keys of the platform's webhook signatures; None to not require them.
         self.signing_key = (
-            settings.signing_key if signing_key is None else signing_keys(signing_key)
+            settings.signing_keys if signing_key is None else signing_keys(signing_key)
         )
         self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
         self.prompt.add_declared(self.PROMPT_SECTIONS)
@@ -358,10 +358,17 @@ class Agent:
         An override can therefore only refuse more requests, never admit more. By default this
         compares the credentials once more.
         """
-        handlers = [AuthHandler(basic_auth=self.get_basic_auth_credentials()), self._auth]
+        handlers = [AuthHandler(basic_auth=self.accepted_pairs), self._auth]
         return any(handler.verify_basic_auth(username, password) for handler in handlers if handler)
 
     # Credentials
+
+    @property
+    def accepted_pairs(self) -> list[tuple[str, str]]:
+        """User name and password, then the same user name with each earlier password."""
+        user, password, _ = self._credentials
+        passwords = dict.fromkeys((password, *self.settings.basic_auth_password_fallbacks))
+        return [(user, each) for each in passwords]
 
     @property
     def credential_validator(self) -> Callable[[str, str], Any] | None:

@@ -28,7 +28,8 @@ class AgentApp(Agent):
         port: the port on which :meth:`run` listens; by default ``PORT``, else 3000.
         basic_auth: user and password that every request must carry; by default
             ``SWML_BASIC_AUTH_USER`` and ``SWML_BASIC_AUTH_PASSWORD``, else the agent's name and
-            a random password.
+            a random password. ``SWML_BASIC_AUTH_PASSWORD_FALLBACKS`` are accepted with the same
+            user name.
         token_expiry_secs: lifetime of a tool token, in seconds.
         secret_key: the secret that signs tool tokens, at least 16 bytes; by default
             ``SIGNALWIRE_SWAIG_SECRET``, else random.
@@ -42,7 +43,8 @@ class AgentApp(Agent):
         signature_length: hex characters of the signature in a tool token, 16 to 64; tokens with a
             shorter signature are rejected.
         signing_key: the platform's signing key, or several during a key rotation; by default
-            ``SIGNALWIRE_SIGNING_KEY``. If there is one, requests must be signed.
+            ``SIGNALWIRE_SIGNING_KEY`` and ``SIGNALWIRE_SIGNING_KEY_FALLBACKS``. If there is one,
+            requests must be signed.
 
     Raises:
         ConfigurationError: a setting is invalid; the message names the variable.

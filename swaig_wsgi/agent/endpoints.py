@@ -21,7 +21,7 @@ from ..core.refusals import (
 from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url, parse_base_url
-from ..middleware.tokens import key_detail
+from ..middleware.tokens import key_detail, log_fallback
 from ..swaig import call_id_of, requested_functions, summary_of
 from ..swml import merge_changes, signature
 from ..wsgi import (
@@ -234,6 +234,7 @@ class Endpoints:
             detail = key_detail(self._agent.sessions, error.reason)
             raise invalid_tool_token(error.reason, detail) from None
         record_call_id(request.environ, body, verified.call_id)
+        log_fallback(request.environ, self._agent.sessions, verified)
         resolve(self._agent.on_summary(summary_of(body), body))
         return Reply(encode_json({"status": "ok"}))
 

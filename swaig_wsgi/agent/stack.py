@@ -46,7 +46,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         app = WebhookSignatureMiddleware(
             app, agent.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
         )
-    basic = AuthHandler(basic_auth=agent.get_basic_auth_credentials())
+    basic = AuthHandler(basic_auth=agent.accepted_pairs)
     return stack_with_health(
         app,
         settings,

@@ -11,7 +11,7 @@ from ..core.calls import check_call, optional_text
 from ..core.refusals import not_found
 from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
-from ..middleware.tokens import key_detail
+from ..middleware.tokens import key_detail, log_fallback
 from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
 from ..wsgi import (
     CALL_ID,
@@ -128,6 +128,7 @@ class ToolCalls:
                 log_security(environ, "tool_token_refused", error.reason, detail)
                 return encode_json({"response": REFUSED})
             record_call_id(environ, body, verified.call_id)
+            log_fallback(environ, self._agent.sessions, verified)
         problem = check_arguments(tool.schema, call.arguments)
         if problem is not None:
             record.outcome = "invalid_arguments"

@@ -14,7 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ._validation import ArgumentTypeError, check_match
+from ._credential_checks import (
+    CONTROL,
+    check_api_key,
+    check_basic_pair,
+    check_basic_pairs,
+    check_bearer_token,
+    check_field_name,
+    check_one_or_several,
+)
+from ._validation import check_match
 
 __all__ = [
     "AuthResult",
@@ -29,8 +38,10 @@ __all__ = [
     "bearer_challenge",
     "check_api_key",
     "check_basic_pair",
+    "check_basic_pairs",
     "check_bearer_token",
     "check_field_name",
+    "check_one_or_several",
     "constant_time_equal",
     "is_repeated",
     "parse_authorization",
@@ -42,8 +53,6 @@ __all__ = [
 # Explicit ASCII classes: \s would also match the octets 0x85 and 0xA0 of UTF-8 read as Latin-1.
 _SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")
 _ONE_CREDENTIAL = re.compile(r" +([^\x00-\x20\x7f,]+)")
-_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNFIT_FOR_USER = re.compile(r"[:\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _QUOTABLE = re.compile(r"[ -~\xa0-\xff]*")
 
@@ -68,56 +77,90 @@ def _digest(value: str | bytes) -> bytes:
     return hashlib.sha256(value).digest()
 
 
+def _compare(expected: tuple[bytes, ...], *given: bytes) -> list[bool]:
+    """Return for each of `expected` whether one of `given` is equal to it.
+
+    No comparison is skipped after a match, so that timing does not reveal which one matched.
+    """
+    return [sum([hmac.compare_digest(each, one) for one in given]) > 0 for each in expected]
+
+
 class Secret:
-    """A configured credential, stored only as a digest and compared in constant time."""
+    """A configured credential, stored only as a digest and compared in constant time.
+
+    Args:
+        value: the current credential.
+        fallbacks: further ones that are accepted while it is rotated.
+    """
 
     __slots__ = ("_expected",)
 
-    def __init__(self, value: str | bytes) -> None:
-        self._expected = _digest(value)
+    def __init__(self, value: str | bytes, *fallbacks: str | bytes) -> None:
+        self._expected = tuple(_digest(each) for each in (value, *fallbacks))
 
     def __repr__(self) -> str:
         return "<Secret>"
 
     def matches(self, value: object) -> bool:
-        """Return whether `value` is the secret; False for anything but str and bytes."""
-        if not isinstance(value, (str, bytes)):
-            return False
-        return hmac.compare_digest(self._expected, _digest(value))
+        """Return whether `value` is accepted; False for anything but str and bytes."""
+        return isinstance(value, (str, bytes)) and any(_compare(self._expected, _digest(value)))
 
     def matches_field(self, value: object) -> bool:
-        """Return whether a header value is the secret.
+        """Return whether a header value is accepted.
 
         WSGI decodes header octets as Latin-1, other frameworks pass text. Both readings are
         compared, so that a non-ASCII secret matches in either.
         """
-        if not isinstance(value, str) or value.isascii():
-            return self.matches(value)
-        octets = value.encode("latin-1", "replace")
-        as_octets = self.matches(octets) & (octets.decode("latin-1") == value)
-        return self.matches(value) | as_octets
+        return any(self._compare_field(value))
+
+    def is_fallback(self, value: object) -> bool:
+        """Return whether a header value matches a fallback, and not the current credential."""
+        current, *fallbacks = self._compare_field(value)
+        return any(fallbacks) and not current
+
+    def _compare_field(self, value: object) -> list[bool]:
+        readings = [value] if isinstance(value, (str, bytes)) else []
+        if isinstance(value, str) and not value.isascii():
+            octets = value.encode("latin-1", "replace")
+            if octets.decode("latin-1") == value:
+                readings.append(octets)
+        return _compare(self._expected, *map(_digest, readings))
 
 
 class BasicSecret:
-    """A configured user name and password, stored and compared like a :class:`Secret`."""
+    """A configured user name and password, stored and compared like a :class:`Secret`.
+
+    A single comparison covers both, so that timing cannot distinguish a wrong user name from a
+    wrong password, and a fallback's password is accepted only with the user name of that fallback.
+
+    Args:
+        user: the current user name.
+        password: the current password.
+        fallbacks: further pairs that are accepted while these are rotated.
+    """
 
     __slots__ = ("_expected",)
 
-    def __init__(self, user: str, password: str) -> None:
-        self._expected = _digest(user) + _digest(password)
+    def __init__(self, user: str, password: str, *fallbacks: tuple[str, str]) -> None:
+        pairs = ((user, password), *fallbacks)
+        self._expected = tuple(_digest(name) + _digest(secret) for name, secret in pairs)
 
     def __repr__(self) -> str:
         return "<BasicSecret>"
 
     def matches(self, user: object, password: object) -> bool:
-        """Return whether both are right.
+        """Return whether user name and password together are accepted."""
+        return any(self._compare(user, password))
 
-        A single comparison covers both, so that timing cannot distinguish a wrong user name from
-        a wrong password.
-        """
+    def is_fallback(self, user: object, password: object) -> bool:
+        """Return whether the pair is a fallback, and not the current one."""
+        current, *fallbacks = self._compare(user, password)
+        return any(fallbacks) and not current
+
+    def _compare(self, user: object, password: object) -> list[bool]:
         if not isinstance(user, (str, bytes)) or not isinstance(password, (str, bytes)):
-            return False
-        return hmac.compare_digest(self._expected, _digest(user) + _digest(password))
+            return [False] * len(self._expected)
+        return _compare(self._expected, _digest(user) + _digest(password))
 
 
 class Authorization(NamedTuple):
@@ -177,7 +220,7 @@ def parse_basic(credentials: str) -> tuple[str, str] | None:
     # The decoder tolerates junk, stray bits and stray padding; the encoder produces none of them.
     if binascii.b2a_base64(octets, newline=False) != credentials.encode("ascii"):
         return None
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         return None
     user, colon, password = text.partition(":")
     return (user, password) if colon else None
@@ -206,6 +249,8 @@ class Decision:
     #: Whether it carried wrong ones, although `reason` is another: a validator that raises must not
     #: hide failures from a limit on them.
     wrong: bool = field(default=False, compare=False)
+    #: Whether the credential is a fallback: an earlier one, which is still accepted.
+    fallback: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,6 +263,8 @@ class CredentialPolicy:
     bearer: Callable[[str], bool] | None = None
     api_key: Callable[[str], bool] | None = None
     basic: Callable[[str, str], bool] | None = None
+    #: Called with the method and what was accepted; returns whether that is a fallback.
+    is_fallback: Callable[..., bool] | None = None
 
     def decide(self, authorization: str | None, api_key: str | None) -> Decision:
         """Check bearer token, API key and Basic, in this order; the first valid one wins.
@@ -236,17 +283,22 @@ class CredentialPolicy:
                 reason = "malformed_credentials"
             elif self.bearer is not None and scheme == "bearer":
                 if self.bearer(parsed.credentials) is True:
-                    return Decision(AuthResult("bearer"))
+                    return self._accept(AuthResult("bearer"), parsed.credentials)
             else:
                 pair = parse_basic(parsed.credentials)
                 reason = "bad_credentials" if pair else "malformed_credentials"
         if self.api_key is not None and api_key is not None:
             reason = reason or "bad_credentials"
             if self.api_key(api_key) is True:
-                return Decision(AuthResult("api_key"))
+                return self._accept(AuthResult("api_key"), api_key)
         if self.basic is not None and pair is not None and self.basic(*pair) is True:
-            return Decision(AuthResult("basic", pair[0]))
+            return self._accept(AuthResult("basic", pair[0]), *pair)
         return Decision(None, reason or "missing_credentials", anonymous=reason is None)
+
+    def _accept(self, result: AuthResult, *credential: str) -> Decision:
+        is_fallback = self.is_fallback
+        fallback = is_fallback is not None and is_fallback(result.method, *credential)
+        return Decision(result, fallback=fallback)
 
     def _expects(self, scheme: str | None) -> bool:
         if scheme == "bearer":
@@ -294,90 +346,6 @@ def unregistered_challenge(realm: str, header: str | None = None) -> str:
 def _quoted(name: str, text: str) -> str:
     check_match(name, text, _QUOTABLE, "text of printable Latin-1 characters")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def check_field_name(name: str, what: str) -> str:
-    """Return `name` if WSGI can pass a header of this name.
-
-    Raises:
-        TypeError: it is not a string.
-        ValueError: it is not a field name (RFC 9110 section 5.1), contains an underscore, which
-            WSGI cannot distinguish from a hyphen and servers drop, or is Authorization itself.
-    """
-    # The message does not contain the name: it may be a secret in the wrong place.
-    expected = f"{what} must be a header name without underscores, such as X-Api-Key"
-    if not isinstance(name, str):
-        raise ArgumentTypeError(expected)
-    if not _FIELD_NAME.fullmatch(name):
-        raise ValueError(expected)
-    if name.lower() == "authorization":
-        raise ValueError(f"{what} cannot be Authorization; set bearer_token or basic_auth instead")
-    return name
-
-
-def check_bearer_token(value: str | bytes, what: str = "bearer_token") -> str | bytes:
-    """Return a configured bearer token if an Authorization field can carry it.
-
-    Raises:
-        TypeError: it is neither str nor bytes.
-        ValueError: it is empty, cannot be encoded as UTF-8, or contains white space, commas or
-            control characters.
-    """
-    if re.search(r"[\x00-\x20\x7f,]", _checked_text(value, what)):
-        raise ValueError(f"{what} must not contain white space, commas or control characters")
-    return value
-
-
-def check_api_key(value: str | bytes, what: str = "api_key") -> str | bytes:
-    """Return a configured API key if a header can carry it.
-
-    Raises:
-        TypeError: it is neither str nor bytes.
-        ValueError: it is empty, cannot be encoded as UTF-8, contains control characters, or
-            starts or ends with a space.
-    """
-    if re.search(r"[\x00-\x1f\x7f]|\A | \Z", _checked_text(value, what)):
-        raise ValueError(f"{what} must not contain control characters or a space at either end")
-    return value
-
-
-def _checked_text(value: str | bytes, what: str) -> str:
-    # No message contains the value, which is a secret.
-    if not isinstance(value, (str, bytes)):
-        raise ArgumentTypeError(f"{what} must be a string or bytes, not {type(value).__name__}")
-    if not value:
-        raise ValueError(f"{what} must not be empty")
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        # Not chained: the original error carries the secret.
-        raise ValueError(f"{what} must not contain lone surrogates") from None
-    return value
-
-
-def check_basic_pair(pair: Sequence[str], what: str) -> tuple[str, str]:
-    """Return a configured user name and password if the Basic scheme can carry them (RFC 7617).
-
-    Raises:
-        TypeError: it is not a tuple or list, or one of its items is not a string.
-        ValueError: it is not a pair, one of them is empty, cannot be encoded as UTF-8 or contains
-            control characters, or the user name contains a colon.
-    """
-    if not isinstance(pair, (tuple, list)):
-        raise ArgumentTypeError(f"{what} must be a pair of user name and password")
-    if len(pair) != 2:
-        raise ValueError(f"{what} must be a pair of user name and password")
-    for part, name in zip(pair, ("user name", "password")):
-        if not isinstance(part, str):
-            raise ArgumentTypeError(f"{what}: the {name} must be a string")
-        if _CONTROL.search(_checked_text(part, f"{what}: the {name}")):
-            raise ValueError(f"{what}: the {name} must not contain control characters")
-    user, password = pair
-    if ":" in user:
-        raise ValueError(f"{what}: the user name must not contain a colon")
-    return user, password
 
 
 class Credentials(NamedTuple):

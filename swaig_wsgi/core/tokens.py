@@ -38,6 +38,7 @@ __all__ = [
     "decode_token",
     "derive_key",
     "is_function_name",
+    "is_signed_by",
     "open_token",
     "sign_token",
     "token_from_query",
@@ -233,6 +234,12 @@ def open_token(
     return token
 
 
+def is_signed_by(key: SigningKey, token: ToolToken) -> bool:
+    """Return whether `key` signed a token, up to the length of its signature."""
+    signature = token.signature
+    return hmac.compare_digest(key.hexdigest(_message(token))[: len(signature)], signature)
+
+
 def check_claims(token: ToolToken, *, call_id: object, function_name: object) -> None:
     """Check that an opened token was issued for this tool and this call.
 
@@ -314,5 +321,9 @@ def _parse(text: str) -> tuple[ToolToken, bytes]:
     if not fields[0] or not _FIELDS.fullmatch(content, len(fields[0])):
         raise TokenError("malformed")
     call_id, function_name, expiry, nonce, signature = fields
-    message = f"{call_id}:{function_name}:{expiry}:{nonce}".encode()
-    return ToolToken(call_id, function_name, int(expiry), nonce, signature), message
+    token = ToolToken(call_id, function_name, int(expiry), nonce, signature)
+    return token, _message(token)
+
+
+def _message(token: ToolToken) -> bytes:
+    return f"{token.call_id}:{token.function_name}:{token.expiry}:{token.nonce}".encode()

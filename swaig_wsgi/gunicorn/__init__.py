@@ -164,13 +164,21 @@ def ssl_context(conf: Any, default_ssl_context_factory: Any) -> ssl.SSLContext |
 
 def _handle_hup(server: Any, reload: functools.partial[None]) -> None:
     """Reload, unless the new workers could not start: gunicorn would stop the service then."""
+    global _settings
     try:
-        Settings.from_env()
+        settings = Settings.from_env()
+        _ = settings.signing_keys  # raises an exception for fallbacks without a key
         _create_context(server.cfg)
     except ConfigurationError as error:
         server.log.error("not reloaded, the running workers stay: %s", error)
-    else:
-        reload()
+        return
+    if server.cfg.preload_app:
+        server.log.warning(
+            "preload_app: only the TLS certificate is read again; restart to read changed secrets"
+        )
+    # gunicorn does not import this module again.
+    _settings = settings
+    reload()
 
 
 def _create_context(cfg: Any) -> ssl.SSLContext | None:

@@ -16,16 +16,25 @@ from ..core.auth import (
     basic_challenge,
     bearer_challenge,
     check_api_key,
-    check_basic_pair,
+    check_basic_pairs,
     check_bearer_token,
     check_field_name,
+    check_one_or_several,
     is_repeated,
     unregistered_challenge,
 )
 from ..core.paths import request_scope
 from ..core.redaction import redact_url
 from ..core.refusals import unauthorized
-from ..wsgi import EnvironHeaders, FoldedHeaders, log, log_exception, public_request_url, refuse
+from ..wsgi import (
+    EnvironHeaders,
+    FoldedHeaders,
+    log,
+    log_exception,
+    log_security,
+    public_request_url,
+    refuse,
+)
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: In ``environ``: functions of `environ` and the reason, to call when credentials are wrong.
@@ -89,14 +98,19 @@ class AuthHandler:
     passes and a warning is logged once; with `allow_unauthenticated` False every request is
     refused. See "Authentication" in the SDK's guide.
 
+    To rotate a credential without refusing a request, give the new one and then the earlier ones
+    as a list or tuple. All are accepted. The first is current; requests with another one are
+    recorded in the security log, with the event ``fallback_credential``.
+
     A subclass may override :meth:`decide`, on which :meth:`validate` and :meth:`authenticate`
     build, or the ``verify_`` methods. An overridden ``verify_`` method counts as configured.
 
     Args:
-        bearer_token: accepted as ``Authorization: Bearer <token>`` (RFC 6750).
-        api_key: accepted in the field `api_key_header`.
+        bearer_token: one or several, accepted as ``Authorization: Bearer <token>`` (RFC 6750).
+        api_key: one or several, accepted in the field `api_key_header`.
         api_key_header: a field name without underscores, other than Authorization.
-        basic_auth: user name and password, accepted as ``Authorization: Basic`` (RFC 7617).
+        basic_auth: user name and password, or several such pairs, accepted as
+            ``Authorization: Basic`` (RFC 7617). Two strings are one pair.
         custom_validator: called with an :class:`AuthRequest` if nothing else admitted the
             request; may be ``async``. Only ``True`` admits it. An exception refuses it, and its
             traceback is logged, so its message should contain no credentials.
@@ -107,8 +121,8 @@ class AuthHandler:
         TypeError: an argument has the wrong type, or `custom_validator` is not callable.
         ValueError: a credential is empty or cannot be sent in its header field (control
             characters, white space in a bearer token, a colon in a user name), `basic_auth` is
-            not a pair, or `api_key_header` is not such a field name. No message contains a
-            credential.
+            not a pair, a list is empty or contains a credential twice, or `api_key_header` is not
+            such a field name. No message contains a credential.
     """
 
     def __init_subclass__(cls) -> None:
@@ -120,10 +134,10 @@ class AuthHandler:
     def __init__(
         self,
         *,
-        bearer_token: str | bytes | None = None,
-        api_key: str | bytes | None = None,
+        bearer_token: str | bytes | Sequence[str | bytes] | None = None,
+        api_key: str | bytes | Sequence[str | bytes] | None = None,
         api_key_header: str = "X-Api-Key",
-        basic_auth: Sequence[str] | None = None,
+        basic_auth: Sequence[str] | Sequence[Sequence[str]] | None = None,
         custom_validator: Callable[[AuthRequest], object] | None = None,
         allow_unauthenticated: bool = True,
     ) -> None:
@@ -133,19 +147,22 @@ class AuthHandler:
         self._api_key_header = check_field_name(api_key_header, "api_key_header")
         self._bearer = self._api_key = self._basic = self._user = None
         if bearer_token is not None:
-            self._bearer = Secret(check_bearer_token(bearer_token))
+            tokens = check_one_or_several(bearer_token, check_bearer_token, "bearer_token")
+            self._bearer = Secret(*tokens)
         if api_key is not None:
-            self._api_key = Secret(check_api_key(api_key))
+            self._api_key = Secret(*check_one_or_several(api_key, check_api_key, "api_key"))
         if basic_auth is not None:
-            self._user, password = check_basic_pair(basic_auth, "basic_auth")
-            self._basic = BasicSecret(self._user, password)
+            (self._user, password), *fallbacks = check_basic_pairs(basic_auth, "basic_auth")
+            self._basic = BasicSecret(self._user, password, *fallbacks)
         self._policy = CredentialPolicy(
             _verification(self, "verify_bearer_token", self._bearer),
             _verification(self, "verify_api_key", self._api_key),
             _verification(self, "verify_basic_auth", self._basic),
+            self._is_fallback,
         )
         self._validator = custom_validator
-        unconfigured = self._policy == CredentialPolicy() and custom_validator is None
+        methods = self._policy.bearer, self._policy.api_key, self._policy.basic
+        unconfigured = not any(methods) and custom_validator is None
         self._refuses_all = unconfigured and not allow_unauthenticated
         # Private: what a subclass says about itself must not decide who is admitted.
         self._admits_all = unconfigured and allow_unauthenticated
@@ -170,7 +187,10 @@ class AuthHandler:
             method: for the custom validator.
             url: for the custom validator.
         """
-        return self.decide(AuthRequest(headers, method, url)).result
+        decision = self.decide(AuthRequest(headers, method, url))
+        if decision.result is not None and decision.fallback:
+            _log_fallback({}, decision.result)
+        return decision.result
 
     def decide(
         self, request: AuthRequest | Mapping[str, str], *, method: str = "", url: str = ""
@@ -247,6 +267,12 @@ class AuthHandler:
     def verify_api_key(self, key: object) -> bool:
         """Return whether this API key is configured."""
         return self._api_key is not None and self._api_key.matches_field(key)
+
+    def _is_fallback(self, method: str, *credential: str) -> bool:
+        if method == "basic":
+            return self._basic is not None and self._basic.is_fallback(*credential)
+        secret = self._bearer if method == "bearer" else self._api_key
+        return secret is not None and secret.is_fallback(*credential)
 
     @property
     def api_key_header(self) -> str:
@@ -370,6 +396,8 @@ class AuthMiddleware:
         decision = self._decide(environ)
         if decision.result is not None:
             _record_identity(environ, decision.result)
+            if decision.fallback is True:
+                _log_fallback(environ, decision.result)
         elif not (self._optional and decision.anonymous):
             _report_failure(environ, decision)
             refusal = unauthorized(decision.reason, self._challenges)
@@ -410,3 +438,8 @@ def _record_identity(environ: WSGIEnvironment, result: AuthResult) -> None:
     if result.method == "basic" and result.username is not None:
         environ["REMOTE_USER"] = result.username.encode("utf-8").decode("latin-1")
         environ["AUTH_TYPE"] = "Basic"
+
+
+def _log_fallback(environ: WSGIEnvironment, result: AuthResult) -> None:
+    kind = "password" if result.method == "basic" else result.method
+    log_security(environ, "fallback_credential", kind)

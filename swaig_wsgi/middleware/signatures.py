@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from ..core.body_size import check_max_bytes
@@ -32,7 +33,9 @@ class WebhookSignatureMiddleware:
 
     Args:
         app: the wrapped application.
-        signing_key: the platform's signing key, or several during a key rotation.
+        signing_key: the platform's signing key, or several during a key rotation, such as
+            ``Settings.signing_keys``. The first one is current; requests signed with another one
+            are recorded in the security log, with the event ``fallback_credential``.
         base_url: the public URL of the server's root; by default derived from each request.
         protect: paths whose requests must be signed, with everything below them.
         exempt: paths that skip verification, matched exactly unless they end in ``/*``.
@@ -89,17 +92,20 @@ class WebhookSignatureMiddleware:
             raise invalid_signature("bad_url") from None
         body = read_body(environ, self.max_bytes)
         replay_body(environ, body)
-        reason = verify_request(
-            self._keys,
-            url,
-            body,
+        verify = functools.partial(
+            verify_request,
+            url=url,
+            body=body,
             sha256_signature=sha256,
             sha1_signature=sha1,
             sha1_alias_signature=sha1_alias,
             content_type=environ.get("CONTENT_TYPE", ""),
-        ).reason
+        )
+        reason = verify(self._keys).reason
         if reason:
             raise invalid_signature(reason)
+        if len(self._keys) > 1 and not verify(self._keys[0]):
+            log_security(environ, "fallback_credential", "signing_key")
 
     def _warn_about_host(self, environ: WSGIEnvironment) -> None:
         if (

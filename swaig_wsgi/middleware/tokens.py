@@ -14,7 +14,7 @@ from ..core.strict_json import JSONBodyError, is_json_type, loads_object
 from ..core.tokens import TokenError, ToolToken, token_from_query
 from ..processes import unshared_variables
 from ..sessions import SessionManager
-from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, read_body, refuse, replay_body
+from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, log_security, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._per_process import log_unshared, refuse_unshared
 
@@ -105,7 +105,14 @@ class ToolTokenMiddleware:
             return refuse(environ, start_response, refusal)
         replay_body(environ, body)
         environ[CALL_ID] = token.call_id
+        log_fallback(environ, self.sessions, token)
         return self.app(environ, start_response)
+
+
+def log_fallback(environ: WSGIEnvironment, sessions: SessionManager, token: ToolToken) -> None:
+    """Record the use of a token that was signed with an earlier secret."""
+    if sessions.is_fallback(token):
+        log_security(environ, "fallback_credential", "tool_secret")
 
 
 def key_detail(sessions: SessionManager, reason: str) -> str:

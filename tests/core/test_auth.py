@@ -96,7 +96,9 @@ def test_comparisons_are_of_equal_length_for_every_input(comparisons, given_valu
 def test_a_secret_shows_itself_nowhere():
     secret, pair = Secret("hunter2"), BasicSecret("admin", "hunter2")
     assert "hunter2" not in repr([secret, pair])
-    held = [getattr(secret, name) for name in Secret.__slots__]
+    several, pairs = Secret("x", "hunter2"), BasicSecret("x", "y", ("admin", "hunter2"))
+    assert "hunter2" not in repr([several, pairs])
+    held = [getattr(each, name) for each in (secret, several) for name in Secret.__slots__]
     assert not any("hunter2" in repr(value) for value in held)
     assert not hasattr(secret, "__dict__")
     assert not hasattr(pair, "__dict__")
@@ -134,6 +136,37 @@ def test_user_and_password_are_compared_at_once_whichever_is_wrong(comparisons, 
     matched = BasicSecret("admin", "hunter2").matches(user, password)
     assert matched is ((user, password) == ("admin", "hunter2"))
     assert comparisons == [(64, 64)]
+
+
+@pytest.mark.parametrize("given_value", ["current", "earlier", "earliest", "none", "", "é"])
+def test_attack_every_candidate_is_compared_whichever_matches(comparisons, given_value):
+    secret = Secret("current", "earlier", "earliest")
+    assert secret.matches(given_value) is (given_value in ("current", "earlier", "earliest"))
+    assert comparisons == [(32, 32)] * 3
+    del comparisons[:]
+    assert secret.matches_field(given_value) is (given_value in ("current", "earlier", "earliest"))
+    assert comparisons == [(32, 32)] * (6 if given_value == "é" else 3)
+    del comparisons[:]
+    pairs = BasicSecret("ann", "current", ("ann", "earlier"), ("bob", "earliest"))
+    assert pairs.matches("ann", given_value) is (given_value in ("current", "earlier"))
+    assert comparisons == [(64, 64)] * 3
+
+
+def test_a_fallback_differs_from_the_current_credential():
+    secret = Secret("now", "before")
+    assert [secret.is_fallback(each) for each in ("now", "before", "other", None)] == [
+        *(False, True, False, False)
+    ]
+    # As octets it is the current one, as text the earlier one.
+    assert not Secret("é", as_wsgi("é")).is_fallback(as_wsgi("é"))
+    assert Secret(as_wsgi("é"), "é").is_fallback("é")
+    pairs = BasicSecret("ann", "now", ("ann", "before"), ("bob", "older"))
+    assert not pairs.is_fallback("ann", "now")
+    assert pairs.is_fallback("ann", "before")
+    assert pairs.is_fallback("bob", "older")
+    assert not pairs.is_fallback("ann", "older")
+    assert not pairs.is_fallback("bob", "now")
+    assert not pairs.is_fallback("ann", None)
 
 
 def test_user_and_password_cannot_trade_characters():

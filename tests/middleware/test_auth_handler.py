@@ -1,5 +1,6 @@
 import email.message
 import logging
+import traceback
 
 import pytest
 from hypothesis import given
@@ -251,6 +252,27 @@ def test_allow_unauthenticated_false_refuses_all_requests_without_methods(caplog
         {"basic_auth": ("x", "")},
         {"basic_auth": ("x:y", "z")},
         {"basic_auth": ("x", "y\n")},
+        {"basic_auth": ("x", None)},
+        {"basic_auth": ("x", "y", "z")},
+        {"basic_auth": []},
+        {"basic_auth": [("x", "y"), ("x",)]},
+        {"basic_auth": [("x", "y"), "xy"]},
+        {"basic_auth": [("x", "y"), ("x", "y")]},
+        {"basic_auth": [("x", "y"), ["x", "y"]]},
+        {"basic_auth": {"x": "y"}},
+        {"basic_auth": [[("x", "y")]]},
+        {"bearer_token": []},
+        {"bearer_token": ["a", ""]},
+        {"bearer_token": ["a", None]},
+        {"bearer_token": ["a", "b", "a"]},
+        {"bearer_token": ["ä", "ä".encode()]},
+        {"bearer_token": {"a", "b"}},
+        {"bearer_token": iter(["a"])},
+        {"bearer_token": [["a"]]},
+        {"api_key": ()},
+        {"api_key": ("a", " b")},
+        {"api_key": ("a", "a")},
+        {"api_key": bytearray(b"a")},
         {"custom_validator": ""},
         {"custom_validator": True},
         {"allow_unauthenticated": "false"},
@@ -281,11 +303,102 @@ def test_get_auth_info_describes_the_methods_without_secrets():
     assert not nothing.has_basic_auth()
 
 
+@pytest.mark.parametrize("several", [list, tuple])
+def test_several_credentials_of_each_kind_are_accepted(several):
+    handler = AuthHandler(
+        bearer_token=several(["token", b"older"]),
+        api_key=several(["key", "older"]),
+        basic_auth=several([("admin", "hunter2"), ["admin", "hunter1"], ("bob", "b")]),
+    )
+    for headers, result, fallback in (
+        ({"Authorization": "Bearer token"}, AuthResult("bearer"), False),
+        ({"Authorization": "Bearer older"}, AuthResult("bearer"), True),
+        ({"X-Api-Key": "key"}, AuthResult("api_key"), False),
+        ({"X-Api-Key": "older"}, AuthResult("api_key"), True),
+        ({"Authorization": basic("admin:hunter2")}, AuthResult("basic", "admin"), False),
+        ({"Authorization": basic("admin:hunter1")}, AuthResult("basic", "admin"), True),
+        ({"Authorization": basic("bob:b")}, AuthResult("basic", "bob"), True),
+    ):
+        assert handler.decide(headers) == Decision(result, fallback=fallback)
+        assert handler.validate(headers)
+    assert handler.verify_bearer_token("older")
+    assert handler.verify_api_key("older")
+    assert handler.verify_basic_auth("admin", "hunter1")
+    assert handler.get_auth_info() == {
+        "bearer": {"enabled": True},
+        "api_key": {"enabled": True, "header": "X-Api-Key"},
+        "basic": {"enabled": True, "username": "admin"},
+    }
+
+
+@pytest.mark.parametrize("pair", [("ab", "cd"), ["ab", "cd"], [("ab", "cd")], (["ab", "cd"],)])
+def test_two_strings_are_one_pair(pair):
+    handler = AuthHandler(basic_auth=pair)
+    assert handler.verify_basic_auth("ab", "cd")
+    assert not handler.verify_basic_auth("a", "b")
+    assert not handler.verify_basic_auth("c", "d")
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("admin", "b"), ("bob", "hunter1"), ("", "hunter1"), ("bob", "hunter2")]
+)
+def test_attack_a_fallback_is_refused_with_another_user(user, password):
+    handler = AuthHandler(basic_auth=[("admin", "hunter2"), ("admin", "hunter1"), ("bob", "b")])
+    assert not handler.validate({"Authorization": basic(f"{user}:{password}")})
+
+
+def test_overridden_verify_methods_decide_about_fallbacks_too():
+    class Revoked(AuthHandler):
+        def verify_bearer_token(self, token):
+            return token != "revoked" and super().verify_bearer_token(token)
+
+        def verify_api_key(self, key):
+            return key == "from a database"
+
+    handler = Revoked(bearer_token=["new", "old", "revoked"])
+    for headers, expected in (
+        ({"Authorization": "Bearer new"}, Decision(AuthResult("bearer"))),
+        ({"Authorization": "Bearer old"}, Decision(AuthResult("bearer"), fallback=True)),
+        ({"Authorization": "Bearer revoked"}, Decision(None, "bad_credentials")),
+        ({"X-Api-Key": "from a database"}, Decision(AuthResult("api_key"))),
+    ):
+        assert handler.decide(headers) == expected
+
+
+def test_a_fallback_that_is_validated_without_a_middleware_is_recorded(caplog):
+    handler = AuthHandler(api_key=["new", "old"])
+    assert handler.validate({"X-Api-Key": "new"})
+    assert not caplog.records
+    assert handler.validate({"X-Api-Key": "old"})
+    (record,) = caplog.records
+    assert (record.event, record.reason) == ("fallback_credential", "api_key")
+
+
+def test_attack_errors_for_invalid_credentials_contain_none_of_them():
+    for name, values in (
+        ("bearer_token", ["s3cr3t-1", "s3cr3t-1"]),
+        ("bearer_token", ["s3cr3t-1", "s3cr3t 2"]),
+        ("api_key", ["s3cr3t-1", "\ns3cr3t"]),
+        ("basic_auth", [("s3cr3t-user", "s3cr3t-1"), ("s3cr3t-user", "s3cr3t-1")]),
+        ("basic_auth", [("s3cr3t-user", "s3cr3t-1"), ("s3cr3t:user", "s3cr3t-1")]),
+        ("basic_auth", [("s3cr3t-user", "s3cr3t-1"), "s3cr3t"]),
+    ):
+        with pytest.raises(ValueError, match=name) as caught:
+            AuthHandler(**{name: values})
+        assert "s3cr3t" not in "".join(traceback.format_exception_only(caught.value))
+
+
 def test_the_handler_keeps_no_secret_in_plain_text():
     handler = AuthHandler(
         bearer_token="s3cr3t-token", api_key="s3cr3t-key", basic_auth=("admin", "s3cr3t-word")
     )
-    assert "s3cr3t" not in repr(handler) + repr(vars(handler))
+    several = AuthHandler(
+        bearer_token=["a", "s3cr3t-token"],
+        api_key=["a", "s3cr3t-key"],
+        basic_auth=[("admin", "a"), ("admin", "s3cr3t-word")],
+    )
+    for each in (handler, several):
+        assert "s3cr3t" not in repr(each) + repr(vars(each)) + repr(each.get_auth_info())
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,19 @@ def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> 
         guarded(**options)
 
 
+def test_a_signature_of_an_earlier_key_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    app, echo = guarded(["n3w", KEY, "0ld"], base_url="https://agent.example.com")
+    for key, is_fallback in (("n3w", False), (KEY, True), ("0ld", True)):
+        for name, digest in ((SHA256, "sha256"), (SHA1, "sha1")):
+            caplog.clear()
+            request = signed(**{name: sign_body(key, URL, BODY, digest=digest)})
+            assert send(app, request).body == BODY
+            fallback = ("fallback_credential", "signing_key")
+            assert reasons(caplog) == ([fallback] if is_fallback else [])
+            assert key not in caplog.text
+    assert len(echo.bodies) == 6
+
+
 def test_the_key_is_not_in_the_repr() -> None:
     app, _ = guarded()
     assert KEY not in repr(app)
