@@ -32,6 +32,7 @@ from swaig_wsgi.core.tokens import (
     decode_token,
     derive_key,
     is_function_name,
+    is_signed_by,
     open_token,
     sign_token,
 )
@@ -330,3 +331,11 @@ def test_no_signature_of_a_token_is_a_derived_key():
     name = "x:f:1700003600:a1b2c3d4"
     text = sign_token(KEY, "f", "swaig-wsgi derived key 1:x", EXPIRY, "a1b2c3d4", 64)
     assert decode_token(text).signature != derive_key(SECRET, name).hex()
+
+
+def test_the_key_that_signed_a_token_is_found():
+    key = SigningKey(SDK_SECRET)
+    text = sign_token(key, "transfer_funds", "call-1", 1_700_000_900, "0011223344556677", 64)
+    token = open_token((key,), text, now=1_700_000_000, signature_length=64)
+    assert is_signed_by(key, token)
+    assert not is_signed_by(OTHER_KEY, token)
