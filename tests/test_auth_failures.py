@@ -42,10 +42,12 @@ def start(gunicorn: Any, tmp_path: Path) -> Any:
     return start
 
 
-@pytest.fixture(params=["private file", "file"])
+@pytest.fixture(params=["private file", "file", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     if request.param == "private file":
         return {}
+    if request.param == "redis":
+        return {"SWML_STORAGE_URL": request.getfixturevalue("valkey_url")}
     return {"SWML_STORAGE_URL": f"sqlite:///{tmp_path}/counts.db"}
 
 

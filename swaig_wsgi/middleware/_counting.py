@@ -163,7 +163,9 @@ class Counting:
         if peek is not None:
             count = self._ask(environ, lambda: peek(key) or none)
             if count is not None:
-                return self._remember(key, count)
+                # A window that ends later was damaged; the next hit repairs it.
+                late = count.seconds_left > self._window + 1
+                return self._remember(key, none if late else count)
             if self.on_store_failure != "local":
                 return None
         return Counted(*(self._local.peek(key) or none), False)

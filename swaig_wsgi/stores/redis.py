@@ -178,6 +178,18 @@ class RedisStore:
 
         return self._call(hit)
 
+    def peek(self, key: str) -> Count | None:
+        """Return the live counter of `key` without counting; see :class:`Store`."""
+        name = self._key(b"n:", key)
+
+        def peek(client: Any) -> Count | None:
+            # One round trip. If the counter expires between the two, the time left is negative; so
+            # it is if the counter lost its expiry, which the next hit repairs.
+            count, left = client.pipeline(transaction=False).get(name).pttl(name).execute()
+            return None if count is None or int(left) <= 0 else Count(int(count), int(left) / 1000)
+
+        return self._call(peek)
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""
         name = self._key(b"v:", key)

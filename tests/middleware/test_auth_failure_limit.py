@@ -277,6 +277,18 @@ def test_failures_count_locally_while_the_store_fails(site, clock, caplog):
     assert statuses(client, 2) == [401, 429]
 
 
+def test_attack_a_window_that_ends_too_late_does_not_lock_out(site, clock):
+    """As after the clock of an SQLite file was set back."""
+    store = MemoryStore(clock=clock)
+    client = limiter(site, 1, clock=clock, store=store)
+    key = f"auth-failures:{client.app.policy.counter_prefix()}{CLIENT}"
+    store.hit(key, 10**6)
+    assert statuses(client, 1, GOOD) == [200]
+    assert statuses(client, 2) == [401, 429]
+    clock.now += 60
+    assert statuses(client, 1, GOOD) == [200]
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("allow", 401), ("deny", 503)])
 def test_other_policies_while_the_store_fails(site, clock, mode, expected):
     store = Flaky(clock=clock)

@@ -91,10 +91,6 @@ def test_a_window_starts_with_its_first_hit_and_no_later_hit_prolongs_it(kit):
     assert kit.store.hit("key", HOUR).count == 1
 
 
-peeking = pytest.mark.parametrize("kit", ["memory", "sqlite"], indirect=True)
-
-
-@peeking
 def test_peek_returns_the_live_counter_without_counting(kit):
     assert kit.store.peek("key") is None
     for number in (1, 2, 3):
@@ -112,7 +108,6 @@ def test_peek_returns_the_live_counter_without_counting(kit):
     assert kit.store.hit("key", HOUR).count == 1
 
 
-@peeking
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_peek_finds_any_key(store, key):
     store.hit(key, HOUR)
@@ -297,7 +292,8 @@ def test_one_of_many_threads_takes_over_from_an_owner(store):
                 won.append(number)
 
     in_threads(8, take_over)
-    assert won == sorted(set(won))
+    # Each once, whichever thread recorded it first.
+    assert sorted(won) == list(range(len(won)))
     assert store.get("key")["owner"] == str(len(won))
 
 
