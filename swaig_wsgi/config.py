@@ -167,10 +167,10 @@ def _check_fallbacks(values: Mapping[str, Any], name: str) -> None:
 
     The current value may be among them, so that each step of a rotation changes one file.
     """
-    variables = {each.name: each.metadata["variable"] for each in fields(Settings)}
     current, given = values[name], values[f"{name}_fallbacks"]
     if not current or not given:
         return
+    variables = {each.name: each.metadata["variable"] for each in fields(Settings)}
     variable = variables[f"{name}_fallbacks"]
     if set(_lines_and_items(given)) == {current}:
         expected = f"expected at least one value other than that of {variables[name]}"
@@ -300,8 +300,7 @@ class Settings:
             ConfigurationError: as for :meth:`from_env`, or a key is unknown or given twice.
         """
         by_name = {each.name: each.metadata["variable"] for each in fields(cls)}
-        secrets = (each.metadata["variable"] for each in fields(cls) if each.metadata["secret"])
-        known = {*by_name.values(), *(f"{variable}_FILE" for variable in secrets)}
+        known = known_variables()
         source: dict[str, Any] = {}
         for key, value in mapping.items():
             variable = by_name.get(key, key)
@@ -355,6 +354,12 @@ class Settings:
             problem = "set, but SIGNALWIRE_SIGNING_KEY is not, so no signature would be required"
             raise ConfigurationError(f"SIGNALWIRE_SIGNING_KEY_FALLBACKS: {problem}")
         return None
+
+
+def known_variables() -> set[str]:
+    """Return the names of all variables, those of files with secrets included."""
+    variables = {each.metadata["variable"]: each.metadata["secret"] for each in fields(Settings)}
+    return {*variables, *(f"{name}_FILE" for name, secret in variables.items() if secret)}
 
 
 def _read(source: Mapping[str, Any]) -> dict[str, Any]:

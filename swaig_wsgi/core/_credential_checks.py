@@ -131,7 +131,7 @@ def check_one_or_several(
         check: called with each of them and `what`; returns it, or raises an exception.
 
     Raises:
-        ValueError: there is none, or two are equal; the message never contains one.
+        ValueError: no credential is given, or two are equal. The message contains none of them.
     """
     items = values if isinstance(values, (list, tuple)) else (values,)
     checked = tuple(check(each, what) for each in items)

@@ -97,7 +97,7 @@ def client_networks(networks: Iterable[str]) -> tuple[Network, ...]:
 
     Raises:
         TypeError: `networks` is not a sequence of strings.
-        ValueError: there is none, an entry does not parse, or it has host bits set.
+        ValueError: the list is empty, or an entry does not parse or has host bits set.
     """
     named = check_items("allowed clients", networks, "('192.0.2.0/24',)")
     if not named:

@@ -100,13 +100,14 @@ class Counting:
         self._store_disabled_until = float("-inf")
         self._failure_logged_at = float("-inf")
         self._empty_key_logged = self._forwarding_logged = False
-        log_unshared(lambda: unshared_variables(store=self.store), allowed=allow_per_process)
+        log_unshared(self._find_unshared, allowed=allow_per_process)
 
     def refuse_unshared(self, environ: WSGIEnvironment) -> Refusal | None:
         """Return the refusal of a request that one of several processes counts alone, or None."""
-        return refuse_unshared(
-            environ, lambda: unshared_variables(store=self.store), allowed=self._allow_per_process
-        )
+        return refuse_unshared(environ, self._find_unshared, allowed=self._allow_per_process)
+
+    def _find_unshared(self) -> frozenset[str]:
+        return unshared_variables(store=self.store)
 
     def client(self, environ: WSGIEnvironment) -> str | None:
         """Return the key of the client, or None if it is not to be counted.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from difflib import get_close_matches
 
-from ..config import Settings
+from ..config import known_variables
 from ..core.redaction import escape_control
 from ..wsgi import log
 
@@ -71,9 +70,7 @@ def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
     Values are never part of the text: a secret may be in a variable with a misspelt name.
     """
-    variables = [each.metadata["variable"] for each in fields(Settings)]
-    secrets = [each.metadata["variable"] for each in fields(Settings) if each.metadata["secret"]]
-    known = {*variables, *(f"{name}_FILE" for name in secrets)}
+    known = known_variables()
     return {
         name: f"{escape_control(name)}: {_explain(name, known)}"
         for name in sorted(environ)

@@ -78,10 +78,9 @@ def stack(
     """Return `app` wrapped in the layers, the innermost built first.
 
     The request id and the headers stand outside every layer that may refuse, so that every
-    response carries them;
-    CORS outside rate limit, authentication and size limit, so that browsers can read those
-    refusals; the rate limit outside authentication, so that guessing is limited. Nothing reads a
-    body before authentication, so that an unknown client cannot stall a worker.
+    response carries them; CORS outside rate limit, authentication and size limit, so that browsers
+    can read those refusals; the rate limit outside authentication, so that guessing is limited.
+    Nothing reads a body before authentication, so that an unknown client cannot stall a worker.
 
     Args:
         headers: as for :class:`SecurityHeadersMiddleware`.

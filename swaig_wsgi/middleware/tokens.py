@@ -69,20 +69,14 @@ class ToolTokenMiddleware:
         self.max_bytes = check_max_bytes(max_bytes)
         self._scope = request_scope(protect, exempt, methods)
         self._allow_per_process = allow_per_process
-        log_unshared(
-            lambda: unshared_variables(key_pid=sessions.key_made_by), allowed=allow_per_process
-        )
+        log_unshared(self._find_unshared, allowed=allow_per_process)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
             environ.pop(key, None)
         if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
             return self.app(environ, start_response)
-        unshared = refuse_unshared(
-            environ,
-            lambda: unshared_variables(key_pid=self.sessions.key_made_by),
-            allowed=self._allow_per_process,
-        )
+        unshared = refuse_unshared(environ, self._find_unshared, allowed=self._allow_per_process)
         if unshared is not None:
             return refuse(environ, start_response, unshared)
         try:
@@ -107,6 +101,9 @@ class ToolTokenMiddleware:
         environ[CALL_ID] = token.call_id
         log_fallback(environ, self.sessions, token)
         return self.app(environ, start_response)
+
+    def _find_unshared(self) -> frozenset[str]:
+        return unshared_variables(key_pid=self.sessions.key_made_by)
 
 
 def log_fallback(environ: WSGIEnvironment, sessions: SessionManager, token: ToolToken) -> None:

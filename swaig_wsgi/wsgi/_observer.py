@@ -1,4 +1,4 @@
-"""Observers of security and call records, for metrics and traces. By default, there are none."""
+"""Observers of security and call records, for metrics and traces; none is added by default."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ from support.wsgi import request
 from swaig_wsgi import AgentApp, Settings
 from swaig_wsgi.middleware import BodySizeMiddleware
 
-ALWAYS = ("event", "reason", "client", "request_id", "agent", "method", "path")
-
 
 def test_the_detail_that_the_client_gets_is_logged(caplog):
     app = BodySizeMiddleware(lambda *args: [], 10)
