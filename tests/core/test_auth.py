@@ -350,3 +350,10 @@ def test_credentials_do_not_show_the_password():
     found = resolve_credentials("agent", ("a", "hunter2"), None, password="0123456789abcdef")
     assert repr(found) == "Credentials(user='a', password=..., source='provided')"
     assert "hunter2" not in f"{found}"
+
+
+def test_a_lone_credential_is_no_fallback():
+    assert not Secret("now").is_fallback("now")
+    assert not Secret("now").is_fallback("other")
+    assert not BasicSecret("ann", "now").is_fallback("ann", "now")
+    assert not BasicSecret("ann", "now").is_fallback("ann", "other")
