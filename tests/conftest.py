@@ -9,15 +9,17 @@ import json
 import logging
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -108,29 +110,31 @@ def secrets_watch(
 class Server:
     """A server process under test."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    #: What the server writes. It is a file, so that a record which is written before a response
+    #: is here when the response is.
+    output: BinaryIO
+    #: The read end of a pipe that each process of the server holds open.
+    alive: int
     port: int = 0
-    lines: list[str] = field(default_factory=list)
     stop_by: signal.Signals = signal.SIGTERM
     env: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout:
-            for line in self.process.stdout:
-                with self._changed:
-                    self.lines.append(line)
-                    self._changed.notify_all()
-        self.process.wait()
+    def read(self, start: int = 0) -> bytes:
+        """Return the output from the byte `start` on."""
+        if self.output.closed:
+            return self._all[start:]
+        fd = self.output.fileno()  # Its offset is that of the server: pread() does not move it.
+        return os.pread(fd, max(0, os.fstat(fd).st_size - start), start)
 
     @property
     def log(self) -> str:
-        return "".join(self.lines)
+        return self.read().decode(errors="replace")
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that are complete."""
+        return [f"{line}\n" for line in self.log.split("\n")[:-1]]
 
     def stop(self) -> None:
         """Tell the server to stop, without waiting until it has stopped."""
@@ -138,12 +142,16 @@ class Server:
             self.process.send_signal(self.stop_by)
 
     def wait(self) -> None:
-        """Wait until the server has stopped, and kill it if it does not."""
-        self._reader.join(timeout=10)
-        if self._reader.is_alive():
+        """Wait until the processes of the server have stopped, and kill those that do not."""
+        if self.output.closed:
+            return
+        if not select.select([self.alive], [], [], 10)[0]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self._reader.join()
+        self.process.wait()
+        os.close(self.alive)
+        self._all = self.read()
+        self.output.close()
 
     def request(
         self,
@@ -177,20 +185,18 @@ class Server:
 
     def wait_for_log(self, pattern: str, seconds: float = PATIENCE) -> str:
         """Wait until the server wrote a line that matches, and return it."""
-        found: list[str] = []
-        searched = 0
-
-        def search() -> bool:
-            nonlocal searched
-            lines = self.lines[searched:]
-            searched += len(lines)
-            found.extend(line for line in lines if re.search(pattern, line))
-            return bool(found)
-
-        with self._changed:
-            if self._changed.wait_for(search, seconds):
-                return found[0]
-        raise AssertionError(f"no {pattern!r} in the log:\n...{self.log[-10_000:]}")
+        start = 0
+        end = time.monotonic() + seconds
+        while True:
+            in_time = time.monotonic() < end
+            complete = self.read(start).rpartition(b"\n")[0]
+            for line in complete.decode(errors="replace").split("\n"):
+                if re.search(pattern, line):
+                    return f"{line}\n"
+            if not in_time:
+                raise AssertionError(f"no {pattern!r} in the log:\n...{self.log[-10_000:]}")
+            start += len(complete)
+            time.sleep(0.02)
 
 
 #: Servers whose logs are searched for secrets after each test.
@@ -219,17 +225,21 @@ def serving_commands() -> Iterator[Any]:
         cwd: str | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> Server:
-        process = subprocess.Popen(
-            command,
-            env=clean_environ(**(env or {})),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=cwd,
-            pass_fds=pass_fds,
-            start_new_session=True,
-        )
-        server = Server(process, env=env or {})
+        output = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - wait() closes it
+        alive, held = os.pipe()
+        try:
+            process = subprocess.Popen(
+                command,
+                env=clean_environ(**(env or {})),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                pass_fds=(*pass_fds, held),
+                start_new_session=True,
+            )
+        finally:
+            os.close(held)
+        server = Server(process, output, alive, env=env or {})
         servers.append(server)
         _servers.append(server)
         match = re.search(listening, server.wait_for_log(listening))
