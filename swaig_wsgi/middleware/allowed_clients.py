@@ -9,6 +9,7 @@ from ..core.paths import request_scope
 from ..core.refusals import client_not_allowed
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._scope import in_scope
 
 __all__ = ["AllowedClientsMiddleware"]
 
@@ -54,7 +55,7 @@ class AllowedClientsMiddleware:
         self._scope = request_scope(protect, exempt, methods)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if in_scope(self._scope, environ):
             address = client_address(environ.get("REMOTE_ADDR") or "")
             if address is None:
                 return refuse(environ, start_response, _UNKNOWN)

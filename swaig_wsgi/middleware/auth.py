@@ -36,6 +36,7 @@ from ..wsgi import (
     refuse,
 )
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._scope import in_scope
 
 #: In ``environ``: functions of `environ` and the reason, to call when credentials are wrong.
 AUTH_FAILURE = "swaig_wsgi.auth_failure"
@@ -391,7 +392,7 @@ class AuthMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in ("swaig_wsgi.auth", "REMOTE_USER", "AUTH_TYPE"):
             environ.pop(key, None)
-        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         decision = self._decide(environ)
         if decision.result is not None:

@@ -16,6 +16,7 @@ from ..stores._base import Store
 from ..wsgi import log_security, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._counting import Counting, client_address_key
+from ._scope import in_scope
 from .auth import AUTH_FAILURE
 
 __all__ = ["AuthFailureLimitMiddleware"]
@@ -106,7 +107,7 @@ class AuthFailureLimitMiddleware:
         self.store = self._counting.store
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         unshared = self._counting.refuse_unshared(environ)
         if unshared is not None:

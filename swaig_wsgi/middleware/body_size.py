@@ -10,6 +10,7 @@ from ..core.paths import request_scope
 from ..core.refusals import Refusal, service_unavailable
 from ..wsgi import LimitedInput, declared_length, read_body, refuse, replay_body, spool_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._scope import in_scope
 
 __all__ = ["BodyError", "BodySizeMiddleware", "read_body", "replay_body"]
 
@@ -50,7 +51,7 @@ class BodySizeMiddleware:
         self.max_bytes = check_max_bytes(max_bytes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         try:
             length = declared_length(environ, self.max_bytes)

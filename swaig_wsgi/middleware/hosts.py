@@ -9,6 +9,7 @@ from ..core.paths import request_scope
 from ..core.refusals import host_not_allowed, malformed_host
 from ..wsgi import HOST_ALLOWED, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._scope import in_scope
 
 __all__ = ["AllowedHostsMiddleware"]
 
@@ -54,7 +55,7 @@ class AllowedHostsMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop(HOST_ALLOWED, None)
-        if self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if in_scope(self._scope, environ):
             host = environ.get("HTTP_HOST")
             # A target in absolute form names a host, too (RFC 9112 section 3.2.2).
             target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""

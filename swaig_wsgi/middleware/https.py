@@ -8,6 +8,7 @@ from ..core.paths import request_scope
 from ..core.refusals import https_required
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._scope import in_scope
 
 __all__ = ["HTTPSMiddleware"]
 
@@ -51,7 +52,6 @@ class HTTPSMiddleware:
         self._scope = request_scope(protect, exempt, methods)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        method, path = environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
-        if environ["wsgi.url_scheme"] != "https" and self._scope.covers(method, path):
+        if environ["wsgi.url_scheme"] != "https" and in_scope(self._scope, environ):
             return refuse(environ, start_response, _REFUSAL)
         return self.app(environ, start_response)

@@ -12,6 +12,7 @@ from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import parse_base_url
 from ..wsgi import allowed_host, log_security, public_request_url, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._scope import in_scope
 
 __all__ = ["WebhookSignatureMiddleware"]
 
@@ -67,8 +68,8 @@ class WebhookSignatureMiddleware:
         self._warned = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
-        if method in self._unsigned_methods or not self._scope.covers(method, path):
+        unsigned = environ.get("REQUEST_METHOD") in self._unsigned_methods
+        if unsigned or not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         if not self._warned:
             self._warn_about_host(environ)

@@ -17,6 +17,7 @@ from ..sessions import SessionManager
 from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, log_security, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._per_process import log_unshared, refuse_unshared
+from ._scope import in_scope
 
 __all__ = ["ToolTokenMiddleware"]
 
@@ -74,7 +75,7 @@ class ToolTokenMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
             environ.pop(key, None)
-        if not self._scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         unshared = refuse_unshared(environ, self._find_unshared, allowed=self._allow_per_process)
         if unshared is not None:

@@ -1,0 +1,11 @@
+"""The arguments `protect`, `exempt` and `methods` of every middleware, applied to a request."""
+
+from __future__ import annotations
+
+from ..core.paths import RequestScope
+from ..wsgi._types import WSGIEnvironment
+
+
+def in_scope(scope: RequestScope, environ: WSGIEnvironment) -> bool:
+    """Return whether `scope` covers the method and the path of a request."""
+    return scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", ""))
