@@ -16,6 +16,8 @@ from ._validation import check_int, check_match
 
 __all__ = ["Decision", "RateLimit", "bounded_key", "client_key", "site_key", "wider_keys"]
 
+_ALGORITHMS = ("fixed", "sliding")
+
 # The largest integer of a structured field (RFC 9651 section 3.3.1).
 _MAX_INTEGER = 999_999_999_999_999
 # A site gets an IPv6 /48 with 65,536 networks of one client each.
@@ -35,7 +37,8 @@ class Decision(NamedTuple):
     allowed: bool
     #: The number of further requests allowed in the window.
     remaining: int
-    #: Seconds until the window ends, 1 or more; the ``Retry-After`` of a refusal.
+    #: Seconds until the window ends or another request is admitted, 1 or more; the
+    #: ``Retry-After`` of a refusal.
     reset: int
 
 
@@ -47,21 +50,26 @@ class RateLimit:
         limit: requests per window.
         window: length of the window, in seconds.
         name: the name of the policy in header fields and in the keys of its counters.
+        algorithm: "fixed" (:meth:`decide`) or "sliding" (:meth:`slide`).
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: `limit` or `window` is not from 1 to 999,999,999,999,999, or `name` is empty or
-            contains anything but printable ASCII without ``"`` and backslash.
+        ValueError: `limit` or `window` is not from 1 to 999,999,999,999,999, `name` is empty or
+            contains anything but printable ASCII without ``"`` and backslash, or there is no such
+            `algorithm`.
     """
 
     limit: int
     window: int = 60
     name: str = "default"
+    algorithm: str = "fixed"
 
     def __post_init__(self) -> None:
         check_int("limit", self.limit, 1, _MAX_INTEGER)
         check_int("window", self.window, 1, _MAX_INTEGER)
         check_match("name", self.name, _NAME, "printable ASCII without quotes and backslashes")
+        if self.algorithm not in _ALGORITHMS:
+            raise ValueError(f"algorithm must be 'fixed' or 'sliding', not {self.algorithm!r}")
 
     def for_sites(self) -> RateLimit:
         """Return the policy for an IPv6 /48: 16 times the limit."""
@@ -78,10 +86,11 @@ class RateLimit:
         Different policies never share a counter, even in one store: names contain no quotes, so
         the quotes separate name and client key.
         """
-        return f'rate:{self.limit}:{self.window}:"{self.name}":'
+        kind = "rate" if self.algorithm == "fixed" else self.algorithm
+        return f'{kind}:{self.limit}:{self.window}:"{self.name}":'
 
     def decide(self, count: int, seconds_left: float) -> Decision:
-        """Decide on a request.
+        """Decide on a request, with a fixed window.
 
         Args:
             count: the number of the client's requests in this window, including this one.
@@ -93,9 +102,48 @@ class RateLimit:
             min(max(math.ceil(seconds_left), 1), self.window),
         )
 
+    def slide(self, previous: int, fading: float, count: int, seconds_left: float) -> Decision:
+        """Decide on a request that is not counted yet, with a sliding window.
+
+        Each counter lives for two windows: it counts admitted requests in the first, and fades in
+        the second. This approximation, the `sliding window counter
+        <https://blog.cloudflare.com/counting-things-a-lot-of-different-things/>`_, takes the
+        requests of the previous window to be spread evenly. Its error, where they are not:
+
+        * In any `d` seconds, less than a window, at most ``limit + (limit - 1) * d / window``
+          requests are admitted, plus those in flight when a window ends.
+        * A request is refused only if `limit` were admitted in the two windows before it, and no
+          longer than a window.
+
+        Args:
+            previous: the count of the counter that fades, or 0.
+            fading: seconds that it has left.
+            count: the current counter, without this request.
+            seconds_left: seconds that it has left, one window longer than it counts.
+        """
+        # A window starts with a request, which has left the sliding window when the counter begins
+        # to fade. Beyond `limit`, requests were counted at once and refused.
+        faded = min(max(previous, 1), self.limit) - 1
+        weighted = faded * min(fading / self.window, 1.0)
+        room = self.limit - count - 1
+        allowed = weighted <= room
+        if allowed or room < 0:
+            wait = seconds_left - self.window
+        else:
+            wait = fading - room * self.window / faded
+        remaining = max(math.floor(room - weighted), 0)
+        return Decision(allowed, remaining, min(max(math.ceil(wait), 1), self.window))
+
     def limit_field(self, decision: Decision) -> str:
         """Return the value of ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers)."""
         return f'"{self.name}";r={decision.remaining};t={decision.reset}'
+
+
+def current_counter(first: float, second: float, window: float) -> int:
+    """Return which of two counters, 0 or 1, counts, by the seconds that each has left."""
+    last = int(second > first)
+    # When the last one fades, the one before it has ended and can start again.
+    return last if max(first, second) > window else 1 - last
 
 
 def client_key(address: str) -> str:

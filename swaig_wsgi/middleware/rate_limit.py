@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Callable
 
 from ..core.paths import request_scope
-from ..core.rate_limit import Decision, RateLimit, site_key
+from ..core.rate_limit import Decision, RateLimit, current_counter, site_key
 from ..core.refusals import rate_limited, service_unavailable
 from ..stores._base import Store
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._counting import Counting, client_address_key
+from ._scope import in_scope
 
 __all__ = ["RateLimitMiddleware", "client_address_key"]
 
@@ -22,10 +24,10 @@ _FIELDS = frozenset({"ratelimit", "ratelimit-policy"})
 class RateLimitMiddleware:
     """Limit each client to `limit` requests per window ("Rate Limiting" in the SDK's guide).
 
-    A client's window starts with its first request. Over the limit, the response is 429 with
-    ``Retry-After``. Every response, refusal or not, shows the state of the limit in ``RateLimit``
-    and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers), unless the application sends
-    fields of these names itself.
+    Over the limit, the response is 429 with ``Retry-After``. Every response, refusal or not, shows
+    the state of the limit in ``RateLimit`` and ``RateLimit-Policy``
+    (draft-ietf-httpapi-ratelimit-headers), unless the application sends fields of these names
+    itself.
 
     Behind a proxy, place ``TrustedProxyMiddleware`` in an outer layer: otherwise all clients have
     the proxy's address and share one limit. Clients without an IP address also share one limit;
@@ -42,9 +44,13 @@ class RateLimitMiddleware:
         app: the wrapped application.
         limit: requests per window.
         window: length of the window, in whole seconds.
+        algorithm: "fixed", as in the SDK's guide, starts a window with a client's first request,
+            and admits up to twice `limit` at once around its end. "sliding" does not
+            (:meth:`.RateLimit.slide` has its error bound), with three operations of the store for
+            each admitted request, instead of one; the store must have a method ``peek``.
         store: where to count; by default the store that the parent process shares among its
             workers, else the memory of this process. Rate limits in one store count separately if
-            their `limit`, `window` or `name` differ.
+            their `limit`, `window`, `name` or `algorithm` differ.
         protect: paths to limit, each with everything below it.
         exempt: paths that are not limited, matched exactly unless they end in ``/*``.
         methods: the methods to limit; None for all.
@@ -70,6 +76,7 @@ class RateLimitMiddleware:
         limit: int,
         *,
         window: int = 60,
+        algorithm: str = "fixed",
         store: Store | None = None,
         protect: Iterable[str] = ("/*",),
         exempt: Iterable[str] = (),
@@ -81,7 +88,7 @@ class RateLimitMiddleware:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
-        self.policy = RateLimit(limit, window, name)
+        self.policy = RateLimit(limit, window, name, algorithm)
         self.scope = request_scope(protect, exempt, methods)
         self._site_policy = self.policy.for_sites()
         self._prefix = self.policy.counter_prefix()
@@ -90,7 +97,7 @@ class RateLimitMiddleware:
         self._counting = Counting(
             "rate_limit",
             self.policy,
-            window,
+            2 * window if algorithm == "sliding" else window,
             store=store,
             key=self._key,
             on_store_failure=on_store_failure,
@@ -98,10 +105,12 @@ class RateLimitMiddleware:
             clock=clock,
         )
         self.store = self._counting.store
+        if algorithm == "sliding" and getattr(self.store, "peek", None) is None:
+            raise ValueError("algorithm='sliding' requires a store with a method peek")
         self.on_store_failure = on_store_failure
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self.scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")):
+        if not in_scope(self.scope, environ):
             return self.app(environ, start_response)
         unshared = self._counting.refuse_unshared(environ)
         if unshared is not None:
@@ -126,12 +135,38 @@ class RateLimitMiddleware:
 
     def _decide(self, environ: WSGIEnvironment, policy: RateLimit, client: str) -> Decision | None:
         """Count `client`; return None if the store failed and counting here is off."""
+        if policy.algorithm == "sliding":
+            return self._slide(environ, policy, client)
         counted = self._counting.hit(environ, self._prefix + client)
         if counted is None:
             return None
         if counted.shared:
             self._counting.record_counted(environ, client)
         return policy.decide(counted.count, counted.seconds_left)
+
+    def _slide(self, environ: WSGIEnvironment, policy: RateLimit, client: str) -> Decision | None:
+        # The first counter, or the second, which counts while the first fades, and so on.
+        keys = [f"{number}:{self._prefix}{client}" for number in (0, 1)]
+        first, second = (self._counting.peek(environ, key) for key in keys)
+        if first is None or second is None:
+            return None
+        left = [each.seconds_left if each.count else 0.0 for each in (first, second)]
+        current = current_counter(left[0], left[1], policy.window)
+        now, before = (second, first) if current else (first, second)
+        decide = partial(policy.slide, before.count, before.seconds_left)
+        decision = decide(now.count, now.seconds_left)
+        if decision.allowed:
+            # Refused requests are not counted: they would extend the refusal.
+            counted = self._counting.hit(environ, keys[current])
+            if counted is None:
+                return None
+            if counted.shared:
+                self._counting.record_counted(environ, client)
+            # Others may have counted meanwhile; then the client waits for this request, too.
+            decision = decide(counted.count - 1, counted.seconds_left)
+            if not decision.allowed:
+                decision = decide(counted.count, counted.seconds_left)
+        return decision
 
     def _fields(self, decision: Decision) -> list[tuple[str, str]]:
         return [self._policy_header, ("RateLimit", self.policy.limit_field(decision))]

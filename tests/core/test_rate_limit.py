@@ -12,6 +12,7 @@ from swaig_wsgi.core.rate_limit import (
     RateLimit,
     bounded_key,
     client_key,
+    current_counter,
     site_key,
     wider_keys,
 )
@@ -155,7 +156,8 @@ def test_fields_of_the_draft():
 
 def test_policies_that_differ_never_share_a_counter():
     policies = [RateLimit(60), RateLimit(6, 60), RateLimit(60, 6), RateLimit(60, 60, "login")]
-    assert len({policy.counter_prefix() + "192.0.2.1" for policy in policies}) == 4
+    policies.append(RateLimit(60, algorithm="sliding"))
+    assert len({policy.counter_prefix() + "192.0.2.1" for policy in policies}) == 5
 
 
 @given(
@@ -181,6 +183,97 @@ def test_limits_and_windows_are_positive_integers(number):
 def test_names_that_would_break_the_field_are_rejected(name):
     with pytest.raises(ValueError, match="name must be printable ASCII"):
         RateLimit(1, name=name)
+
+
+@pytest.mark.parametrize("algorithm", ["", "Fixed", "moving", None, 1, []])
+def test_unknown_algorithms_are_rejected(algorithm):
+    with pytest.raises(ValueError, match="algorithm must be 'fixed' or 'sliding', not "):
+        RateLimit(1, algorithm=algorithm)
+
+
+# The sliding window, against the exact log of times
+
+
+class SlidingLimit:
+    """A sliding window with two counters: a count and the time at which the counter ends."""
+
+    def __init__(self, limit, window):
+        self.policy = RateLimit(limit, window, algorithm="sliding")
+        self.counters = [(0, 0.0), (0, 0.0)]
+
+    def request(self, now):
+        left = [max(ends - now, 0.0) for _, ends in self.counters]
+        counts = [count if left else 0 for (count, _), left in zip(self.counters, left)]
+        window = self.policy.window
+        current = current_counter(*left, window)
+        before = 1 - current
+        decision = self.policy.slide(
+            counts[before], left[before], counts[current], left[current] or 2 * window
+        )
+        if decision.allowed:
+            ends = now + (left[current] or 2 * window)
+            self.counters[current] = (counts[current] + 1, ends)
+        return decision
+
+
+# Eighths of a second, which binary fractions represent exactly. Bursts and pauses alternate.
+GAPS = st.lists(st.sampled_from([0, 0, 0, 1, 2, 8, 72, 79, 80, 81, 160]), max_size=120)
+
+
+@given(st.integers(1, 8), st.lists(st.integers(0, 90), max_size=120) | GAPS)
+def test_attack_no_interval_admits_more_than_the_stated_bound(limit, gaps):
+    window, now, admitted = 10, 0.0, []
+    sliding = SlidingLimit(limit, window)
+    for gap in gaps:
+        now += gap / 8
+        recent = [time for time in admitted if time > now - 2 * window]
+        decision = sliding.request(now)
+        assert decision.allowed or len(recent) >= limit
+        if decision.allowed:
+            admitted.append(now)
+            for number, start in enumerate(reversed(admitted), 1):
+                if now - start >= window:
+                    break
+                assert number <= limit + (limit - 1) * (now - start) / window
+        assert 1 <= decision.reset <= window
+        assert 0 <= decision.remaining < limit
+
+
+@given(st.integers(1, 8), GAPS)
+def test_a_client_that_waits_for_the_reset_is_admitted(limit, gaps):
+    now = 0.0
+    sliding = SlidingLimit(limit, 10)
+    for gap in gaps:
+        now += gap / 8
+        decision = sliding.request(now)
+        if not decision.allowed:
+            # The least time that is a whole second: one less is refused.
+            for wait in range(1, decision.reset):
+                assert not sliding.request(now + wait).allowed
+            now += decision.reset + 2**-20  # thirds of a window are not exact
+            assert sliding.request(now).allowed
+
+
+@given(st.integers(1, 8), st.integers(0, 200))
+def test_as_many_as_remain_are_admitted_at_once(limit, later):
+    sliding = SlidingLimit(limit, 10)
+    for now in (0.0, 0.0, 9.5, later / 8):
+        remaining = sliding.request(now).remaining
+    assert [sliding.request(now).allowed for _ in range(remaining + 1)] == [True] * remaining + [
+        False
+    ]
+
+
+def test_a_limit_of_one_admits_one_in_each_window():
+    sliding = SlidingLimit(1, 10)
+    admitted = [now for now in range(50) if sliding.request(float(now)).allowed]
+    assert admitted == [0, 10, 20, 30, 40]
+
+
+def test_requests_that_were_counted_at_once_do_not_extend_a_refusal():
+    policy = RateLimit(5, 10, algorithm="sliding")
+    assert policy.slide(0, 0.0, 9, 14.0) == Decision(False, 0, 4)
+    assert policy.slide(9, 10.0, 0, 20.0) == Decision(True, 0, 10)
 
 
 def test_short_keys_stay_readable():

@@ -91,6 +91,80 @@ def test_refused_requests_do_not_extend_the_window(clock):
     assert statuses(limited, 1) == [200]
 
 
+def test_attack_the_burst_at_the_edge_of_a_window(clock):
+    """A first request starts the window, its rest and the next come around its end."""
+    admitted = {}
+    for algorithm in ("fixed", "sliding"):
+        start = clock.now
+        limited = limiter(50, clock=clock, algorithm=algorithm)
+        assert fetch(limited).status == 200
+        clock.now = start + 59.8
+        before = statuses(limited, 60).count(200)
+        clock.now = start + 60.2
+        after = statuses(limited, 60).count(200)
+        # An attacker who goes on at a high rate.
+        later = 0
+        for _ in range(590):
+            clock.now += 0.1
+            later += statuses(limited, 3).count(200)
+        admitted[algorithm] = (before, after, later)
+    assert admitted["fixed"] == (49, 50, 0)
+    assert admitted["sliding"] == (49, 1, 48)
+
+
+def test_a_sliding_limit_tells_when_the_next_request_is_admitted(clock):
+    limited = limiter(4, clock=clock, algorithm="sliding")
+    assert statuses(limited, 5) == [200] * 4 + [429]
+    response = fetch(limited)
+    assert response.headers["Retry-After"] == "60"
+    assert response.headers["RateLimit"] == '"default";r=0;t=60'
+    assert response.headers["RateLimit-Policy"] == '"default";q=4;w=60'
+    clock.now += 60
+    assert statuses(limited, 2) == [200, 429]
+    assert fetch(limited).headers["Retry-After"] == "20"
+    clock.now += 19
+    assert statuses(limited, 1) == [429]
+    clock.now += 1
+    response = fetch(limited)
+    assert (response.status, response.headers["RateLimit"]) == (200, '"default";r=0;t=40')
+    clock.now += 40
+    assert statuses(limited, 5) == [200] * 3 + [429] * 2
+
+
+def test_attack_networks_of_a_48_slide_together(clock):
+    limited = limiter(2, clock=clock, algorithm="sliding")
+    assert from_networks(limited, range(40)) == [200] * 32 + [429] * 8
+    clock.now += 60
+    assert from_networks(limited, range(40, 80)) == [200] + [429] * 39
+
+
+def test_a_sliding_limit_requires_a_store_that_can_peek():
+    class Blind(MemoryStore):
+        peek = None
+
+    with pytest.raises(ValueError, match="algorithm='sliding' requires a store with a method peek"):
+        limiter(1, store=Blind(), algorithm="sliding")
+
+
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+def test_a_limit_that_others_use_up_at_once_is_not_exceeded(clock, algorithm):
+    """Another process counts between the operations of this one."""
+    store = MemoryStore(clock=clock)
+
+    class Racing(MemoryStore):
+        place = None
+
+        def hit(self, key, window):
+            store.hit(key, window)
+            return store.hit(key, window)
+
+        def peek(self, key):
+            return store.peek(key)
+
+    limited = limiter(4, store=Racing(), clock=clock, algorithm=algorithm)
+    assert statuses(limited, 3) == [200, 200, 429]
+
+
 def test_the_window_is_configurable(clock):
     limited = limiter(1, window=10, clock=clock)
     assert statuses(limited, 2) == [200, 429]
@@ -98,8 +172,9 @@ def test_the_window_is_configurable(clock):
     assert statuses(limited, 1) == [200]
 
 
-def test_the_limit_is_exact_across_threads():
-    limited = RateLimitMiddleware(application, 100)
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+def test_the_limit_is_exact_across_threads(algorithm):
+    limited = RateLimitMiddleware(application, 100, algorithm=algorithm)
     start = threading.Barrier(8)
     seen = []
 
@@ -360,6 +435,7 @@ def test_invalid_limits_and_windows_are_rejected(number):
         ({"on_store_failure": "ignore"}, "local, allow, deny"),
         ({"on_store_failure": None}, "local, allow, deny"),
         ({"name": 'a"'}, "name"),
+        ({"algorithm": "moving"}, "'fixed' or 'sliding'"),
     ],
 )
 def test_invalid_options_are_rejected(options, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from functools import partial
 from wsgiref.validate import validator
 
 import pytest
@@ -32,10 +33,15 @@ class Flaky(MemoryStore):
             raise StoreError("connection refused")
         return super().hit(key, window)
 
+    def peek(self, key):
+        if self.down:
+            raise StoreError("connection refused")
+        return super().peek(key)
 
-def limiter(limit, store, clock, mode="local"):
+
+def limiter(limit, store, clock, mode="local", **options):
     return RateLimitMiddleware(
-        validator(application), limit, store=store, clock=clock, on_store_failure=mode
+        validator(application), limit, store=store, clock=clock, on_store_failure=mode, **options
     )
 
 
@@ -162,6 +168,35 @@ def test_all_processes_admit_at_most_what_was_left_of_the_limit(clock):
     clock.now += 60
     store.down = False
     assert sum(status == 200 for status in statuses(processes[0], 200)) == 100
+
+
+def test_a_sliding_window_goes_on_locally(clock):
+    store = Flaky(clock)
+    processes = [limiter(100, store, clock, algorithm="sliding") for _ in range(4)]
+    counts = Counter()
+    for number in range(2000):
+        store.down = number >= 60 and number % 5 > 0
+        counts[fetch(processes[number % 4]).status] += 1
+    assert 100 <= counts[200] <= 100 + 4 * 40
+    clock.now += 90
+    # Half of the previous window is left, in the store as in each process.
+    for store.down in (True, False):
+        assert statuses(processes[0], 200).count(200) == 50
+
+
+@pytest.mark.parametrize(("mode", "status"), [("allow", 200), ("deny", 503)])
+@pytest.mark.parametrize("reads", [True, False])
+def test_other_policies_for_a_sliding_window(clock, mode, status, reads):
+    store = Flaky(clock)
+    if reads:  # the store fails between peek and hit
+        store.peek = partial(MemoryStore.peek, store)
+    limited = limiter(2, store, clock, mode, algorithm="sliding")
+    assert statuses(limited, 1) == [200]
+    store.down = True
+    assert statuses(limited, 3) == [status] * 3
+    assert "ratelimit" not in fetch(limited).headers
+    store.down = False
+    assert statuses(limited, 2) == [200, 429]
 
 
 def test_local_windows_end_with_the_shared_one(clock):

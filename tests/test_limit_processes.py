@@ -1,0 +1,65 @@
+"""Rate limits of several workers that share a store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.waiting import wait_until
+
+APP = """
+import os
+from swaig_wsgi.middleware import RateLimitMiddleware
+from swaig_wsgi.processes import default_store
+
+def site(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Worker", str(os.getpid()))])
+    return [b"site"]
+
+store = default_store(os.environ.get("SWML_STORAGE_URL"))
+app = RateLimitMiddleware(
+    site, 50, window=3600, store=store, algorithm="ALGORITHM", exempt=["/worker"]
+)
+"""
+
+
+@pytest.fixture
+def start(gunicorn: Any, tmp_path: Path) -> Any:
+    """Return a function that starts three workers with a limit of 50, all of which serve."""
+
+    def start(algorithm: str, **env: str) -> Any:
+        (tmp_path / "limited.py").write_text(APP.replace("ALGORITHM", algorithm))
+        options = ("-c", "python:swaig_wsgi.gunicorn", "-w3")
+        server = gunicorn("limited:app", *options, cwd=str(tmp_path), **env)
+        workers = set()
+
+        def all_serve() -> bool:
+            workers.add(server.request("GET", "/worker", auth=None).headers["X-Worker"])
+            return len(workers) == 3
+
+        wait_until(all_serve)
+        return server
+
+    return start
+
+
+@pytest.fixture(params=["private file", "file", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    if request.param == "private file":
+        return {}
+    if request.param == "redis":
+        return {"SWML_STORAGE_URL": request.getfixturevalue("valkey_url")}
+    return {"SWML_STORAGE_URL": f"sqlite:///{tmp_path}/counts.db"}
+
+
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+def test_workers_admit_exactly_the_limit_together(
+    start: Any, store: dict[str, str], algorithm: str
+) -> None:
+    server = start(algorithm, **store)
+    with ThreadPoolExecutor(8) as threads:
+        responses = list(threads.map(lambda _: server.request("GET", "/", auth=None), range(200)))
+    assert Counter(response.status for response in responses) == {200: 50, 429: 150}
