@@ -102,6 +102,16 @@ class RateLimit:
             min(max(math.ceil(seconds_left), 1), self.window),
         )
 
+    def current_counter(self, first: float, second: float) -> int:
+        """Return which counter of a sliding window counts: 0 or 1.
+
+        Args:
+            first, second: the seconds that each has left, or 0.
+        """
+        last = int(second > first)
+        # When the last one fades, the one before it has ended and can start again.
+        return last if max(first, second) > self.window else 1 - last
+
     def slide(self, previous: int, fading: float, count: int, seconds_left: float) -> Decision:
         """Decide on a request that is not counted yet, with a sliding window.
 
@@ -137,13 +147,6 @@ class RateLimit:
     def limit_field(self, decision: Decision) -> str:
         """Return the value of ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers)."""
         return f'"{self.name}";r={decision.remaining};t={decision.reset}'
-
-
-def current_counter(first: float, second: float, window: float) -> int:
-    """Return which of two counters, 0 or 1, counts, by the seconds that each has left."""
-    last = int(second > first)
-    # When the last one fades, the one before it has ended and can start again.
-    return last if max(first, second) > window else 1 - last
 
 
 def client_key(address: str) -> str:

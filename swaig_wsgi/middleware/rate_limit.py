@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ..core.paths import request_scope
-from ..core.rate_limit import Decision, RateLimit, current_counter, site_key
+from ..core.rate_limit import Decision, RateLimit, site_key
 from ..core.refusals import rate_limited, service_unavailable
 from ..stores._base import Store
 from ..wsgi import refuse
@@ -150,8 +150,8 @@ class RateLimitMiddleware:
         first, second = (self._counting.peek(environ, key) for key in keys)
         if first is None or second is None:
             return None
-        left = [each.seconds_left if each.count else 0.0 for each in (first, second)]
-        current = current_counter(left[0], left[1], policy.window)
+        left = (each.seconds_left if each.count else 0.0 for each in (first, second))
+        current = policy.current_counter(*left)
         now, before = (second, first) if current else (first, second)
         decide = partial(policy.slide, before.count, before.seconds_left)
         decision = decide(now.count, now.seconds_left)

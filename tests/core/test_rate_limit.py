@@ -12,7 +12,6 @@ from swaig_wsgi.core.rate_limit import (
     RateLimit,
     bounded_key,
     client_key,
-    current_counter,
     site_key,
     wider_keys,
 )
@@ -205,7 +204,7 @@ class SlidingLimit:
         left = [max(ends - now, 0.0) for _, ends in self.counters]
         counts = [count if left else 0 for (count, _), left in zip(self.counters, left)]
         window = self.policy.window
-        current = current_counter(*left, window)
+        current = self.policy.current_counter(*left)
         before = 1 - current
         decision = self.policy.slide(
             counts[before], left[before], counts[current], left[current] or 2 * window
