@@ -37,7 +37,8 @@ for path in sorted((root / "swaig_wsgi").rglob("*.py")):
     parts = path.relative_to(root).with_suffix("").parts
     if parts[-1] != "__main__" and parts[1] not in ("agent", "examples", "gunicorn"):
         import_module(".".join(part for part in parts if part != "__init__"))
-third = sorted({"werkzeug", "redis", "flask", "django", "gunicorn"} & set(sys.modules))
+optional = {"werkzeug", "redis", "flask", "django", "gunicorn", "opentelemetry"}
+third = sorted(optional & set(sys.modules))
 print("third:", third, "modules:", sum(name.startswith("swaig_wsgi") for name in sys.modules))
 """
 
@@ -190,7 +191,8 @@ def test_the_wheel_contains_the_package_and_nothing_else(wheel_names):
 def test_only_extras_have_requirements(metadata):
     required = metadata.get_all("Requires-Dist")
     assert [line for line in required if "extra ==" not in line] == []
-    assert set(metadata.get_all("Provides-Extra")) == {"app", "serve", "redis", "test", "dev"}
+    extras = {"app", "serve", "redis", "tracing", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == extras
 
 
 def test_each_extra_requires_its_packages(metadata):

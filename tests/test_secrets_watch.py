@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.secrets import Watch
 from support.wsgi import request
 
 from swaig_wsgi import AgentApp, AuthHandler, Settings
 from swaig_wsgi.middleware import WebhookSignatureMiddleware
 from swaig_wsgi.sessions import SessionManager
+from swaig_wsgi.tracing import redacting_exporter
 from swaig_wsgi.wsgi import log, log_security
 
 #: Every test here leaks, and then finds it.
@@ -98,6 +102,17 @@ def test_an_application_that_shows_a_secret_in_an_error_is_found(secrets_watch: 
     request(app)
     (leak,) = secrets_watch.leaks()
     assert leak.startswith("bearer_token in a response 500")
+
+
+def test_a_secret_is_found_in_an_exported_span(secrets_watch: Watch) -> None:
+    configure_settings()
+    for exporter in (InMemorySpanExporter(), redacting_exporter(InMemorySpanExporter())):
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        with provider.get_tracer("test").start_as_current_span("GET /") as span:
+            span.set_attribute("http.url", f"http://127.0.0.1/?__token={SECRET}")
+    (leak,) = secrets_watch.leaks()
+    assert leak.startswith("swaig_secret in a trace")
 
 
 def test_words_and_short_secrets_are_not_searched_for(secrets_watch: Watch) -> None:

@@ -21,12 +21,12 @@ from ..wsgi import (
     encode_json,
     log_exception,
     log_security,
-    recording_call,
 )
 from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .at_most_once import Once, call_key
 from .run_limit import RunLimit
+from .spans import recording_tool_call
 
 __all__ = ["ToolCalls", "record_call_id", "record_claims", "verify_call"]
 
@@ -104,9 +104,12 @@ class ToolCalls:
         Raises:
             Refusal: there is no such tool, or the tool call is malformed.
         """
-        if isinstance(body.get("function"), str):
-            environ[TOOL] = body["function"]
-        with recording_call(environ, "tool_call") as record:
+        name = body.get("function")
+        if isinstance(name, str):
+            environ[TOOL] = name
+        # The names of spans must not be invented by a client.
+        known = name if isinstance(name, str) and self._agent.tools.get(name) else "-"
+        with recording_tool_call(environ, known) as record:
             return self._respond(environ, body, token, record)
 
     def _respond(

@@ -13,6 +13,7 @@ from ._logging import (
     log_exception,
     log_security,
     recording_call,
+    request_fields,
     security_log,
     set_log_level,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "refuse",
     "remove_observer",
     "replay_body",
+    "request_fields",
     "request_id",
     "respond",
     "respond_json",

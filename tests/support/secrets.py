@@ -2,9 +2,9 @@
 
 While a :class:`Watch` is active, it collects every secret that a test configures (settings,
 passwords, bearer tokens, API keys, signing keys, secrets of tool tokens) and every tool token that
-is issued, and looks for them in all records of this library, in the logs of servers under test, and
-in the responses that the tests' clients receive. Only documents may contain passwords and tokens:
-they do, in their URLs.
+is issued, and looks for them in all records of this library, in the logs of servers under test, in
+exported spans, and in the responses that the tests' clients receive. Only documents may contain
+passwords and tokens: they do, in their URLs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Callable
@@ -62,6 +63,8 @@ class Watch:
             return token
 
         patch.setattr(SessionManager, "generate_token", generate_token)
+        for exporter in _span_exporters():
+            patch.setattr(exporter, "export", self._seeing_spans(exporter.export))
 
     def _collecting(self, init: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(init)
@@ -74,6 +77,15 @@ class Watch:
                     self.add_all(name, value)
 
         return collecting
+
+    def _seeing_spans(self, export: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(export)
+        def seeing(exporter: Any, spans: Any) -> Any:
+            for span in spans:
+                self.see("a trace", span.to_json())
+            return export(exporter, spans)
+
+        return seeing
 
     def _collecting_settings(self, post_init: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(post_init)
@@ -134,6 +146,12 @@ class Watch:
                 if (strict or name not in _IN_DOCUMENTS) and secret in text
             }
         )
+
+
+def _span_exporters() -> list[Any]:
+    """Return the classes of exporters that the tests have imported."""
+    module = sys.modules.get("opentelemetry.sdk.trace.export")
+    return [] if module is None else module.SpanExporter.__subclasses__()
 
 
 class WatchHandler(logging.Handler):
