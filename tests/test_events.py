@@ -16,7 +16,7 @@ import pytest
 from support.wsgi import Recorder, request
 
 import swaig_wsgi
-from swaig_wsgi import AgentApp, AuthHandler, Settings
+from swaig_wsgi import AgentApp, AuthHandler, Settings, harden
 from swaig_wsgi.agent.static import StaticFiles
 from swaig_wsgi.core.signatures import sign_body, sign_form
 from swaig_wsgi.middleware import (
@@ -238,11 +238,11 @@ def fail(*args: Any) -> Any:
     raise RuntimeError("broken")
 
 
-def limit_failures(times: int, **options: Any) -> None:
+def limit_failures(times: int, limits: Any = None, **options: Any) -> None:
     auth = AuthMiddleware(site(), AuthHandler(bearer_token="a-bearer-token-1"))
-    app = AuthFailureLimitMiddleware(auth, 2, **options)
+    app = AuthFailureLimitMiddleware(auth, 2, **(limits or {}))
     for _ in range(times):
-        request(app, **bearer("wrong"))
+        request(app, **{**bearer("wrong"), **options})
 
 
 def limit_requests(
@@ -285,12 +285,26 @@ def preflight(origin: str = "https://a.example", method: str = "GET", headers: s
     request(app, "OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_HEADERS=headers, **fields)
 
 
-def sized(**options: Any) -> None:
-    request(BodySizeMiddleware(site(), 10), "POST", validate=False, **options)
+def sized(limit: int = 10, **options: Any) -> None:
+    request(BodySizeMiddleware(site(), limit), "POST", validate=False, **options)
 
 
 def chunked(data: Any, **options: Any) -> None:
     sized(wsgi_input=data, wsgi_input_terminated=True, HTTP_TRANSFER_ENCODING="chunked", **options)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    chunked(io.BytesIO(b"x" * 70_000), limit=100_000)
+
+
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = agent()
+    monkeypatch.setattr(app.store, "hit", Failing().hit)
+    call(app, token_for(app))
 
 
 def static(tmp_path: Path) -> None:
@@ -336,11 +350,19 @@ SCENARIOS: dict[tuple[str, str], Callable[..., Any]] = {
         AuthHandler(custom_validator=bool), HTTP_HOST="a b"
     ),
     ("auth_failures", "limit_exceeded"): lambda: limit_failures(3),
-    ("auth_failures", "exempt_client"): lambda: limit_failures(2, exempt_clients=["192.0.2.7"]),
-    ("auth_failure_limit_unavailable", "store_failed"): lambda: limit_failures(
-        1, store=Failing(), on_store_failure="deny"
+    ("auth_failures", "exempt_client"): lambda: limit_failures(
+        2, {"exempt_clients": ["192.0.2.7"]}
     ),
-    ("auth_failure_limit_store_failed", "store_failed"): lambda: limit_failures(1, store=Failing()),
+    ("auth_failure_limit_unavailable", "store_failed"): lambda: limit_failures(
+        1, {"store": Failing(), "on_store_failure": "deny"}
+    ),
+    ("auth_failure_limit_store_failed", "store_failed"): lambda: limit_failures(
+        1, {"store": Failing()}
+    ),
+    ("auth_failure_limit_shared", "empty_key"): lambda: limit_failures(1, REMOTE_ADDR=""),
+    ("auth_failure_limit_shared", "untrusted_forwarding"): lambda: limit_failures(
+        1, HTTP_X_FORWARDED_FOR="198.51.100.7"
+    ),
     ("fallback_credential", "password"): lambda: request(
         agent(settings=Settings(basic_auth_password_fallbacks=["an-older-password"])),
         path="/bank",
@@ -427,6 +449,7 @@ SCENARIOS: dict[tuple[str, str], Callable[..., Any]] = {
     ("tool_token_refused", "repeated"): lambda: request(
         ToolTokenMiddleware(site(), SessionManager()), "POST", "/swaig", query="__token=a&__token=b"
     ),
+    ("tool_limited", "store_failed"): uncounted,
     ("tool_limited", "max_runs"): lambda: [
         call(app := agent(), token_for(app)),
         call(app, token_for(app)),
@@ -450,6 +473,7 @@ SCENARIOS: dict[tuple[str, str], Callable[..., Any]] = {
     ("body_refused", "unreadable_body"): lambda: call(
         agent(), body=Raising(), CONTENT_LENGTH="9", validate=False
     ),
+    ("body_refused", "spool_failed"): full_disk,
     ("rate_limited", "limit_exceeded"): lambda: limit_requests(2),
     ("rate_limit_shared", "empty_key"): lambda: limit_requests(1, REMOTE_ADDR=""),
     ("rate_limit_shared", "untrusted_forwarding"): lambda: limit_requests(
@@ -491,16 +515,14 @@ def test_each_event_is_logged_as_listed(
 
 
 def test_every_listed_event_has_a_scenario() -> None:
-    elsewhere = {
-        # Tests of the same name beside their modules.
-        ("tool_limited", "store_failed"),
-        ("body_refused", "spool_failed"),
-        ("auth_failure_limit_shared", "empty_key"),
-        ("auth_failure_limit_shared", "untrusted_forwarding"),
-    }
-    listed = {(event, reason) for event, reason, _ in LISTED}
-    assert listed - SCENARIOS.keys() == elsewhere
-    assert SCENARIOS.keys() <= listed
+    assert SCENARIOS.keys() == {(event, reason) for event, reason, _ in LISTED}
+
+
+def test_the_layers_that_harden_adds_name_the_agent(caplog: pytest.LogCaptureFixture) -> None:
+    app = harden(agent(), Settings(), allowed_hosts=["a.example"])
+    request(app, path="/bank")
+    (record,) = caplog.records
+    assert (record.event, record.agent) == ("host_refused", "bank")  # type: ignore[attr-defined]
 
 
 # The lines

@@ -61,6 +61,11 @@ class AgentApp(Agent):
     def _build(self) -> None:
         self._application = agent_stack(self, self._auth, self.readiness)
 
+    @property
+    def agent_name(self) -> str:
+        """The name in records, also in those of the layers that :func:`harden` adds."""
+        return self.name
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Before all layers, so that the records of every refusal name the agent.
         environ[AGENT] = self.name

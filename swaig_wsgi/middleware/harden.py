@@ -11,6 +11,7 @@ from ..core.headers import PRELOAD_MIN_AGE
 from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
+from ._agent_name import AgentNameMiddleware
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
@@ -62,7 +63,9 @@ def harden(
         raise ConfigurationError(f"{min(unknown)}: no such setting; expected a field of Settings")
     if overrides:
         settings = replace(settings, **overrides)
-    return stack(app, settings, auth=auth)
+    hardened = stack(app, settings, auth=auth)
+    # An AgentApp names itself in records, but its own layers are inside of these.
+    return AgentNameMiddleware(hardened, app) if hasattr(app, "agent_name") else hardened
 
 
 def stack(

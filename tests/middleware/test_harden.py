@@ -60,6 +60,19 @@ def test_without_settings_only_a_request_id_and_security_headers_are_added():
             assert seen[key] == site.environs[0][key]
 
 
+def test_refusals_name_the_agent_inside(caplog):
+    class Agent:
+        agent_name = "desk"
+        __call__ = site.__call__
+
+    refusing = {"allowed_hosts": ["a.example"], "trusted_proxies": [PROXY]}
+    for app, name in (Agent(), "desk"), (site, "-"):
+        caplog.clear()
+        assert fetch(harden(app, Settings.from_mapping({}), **refusing)).status == 403
+        (record,) = caplog.records
+        assert (record.event, record.agent) == ("host_refused", name)
+
+
 def test_no_health_or_agent_endpoints_are_added():
     for path in ("/health", "/ready", "/swaig", "/health/"):
         response = fetch(hardened(), path=path)
