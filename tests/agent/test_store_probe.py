@@ -108,13 +108,14 @@ def test_a_server_that_loads_its_data_is_not_ready(
     valkey, client = server
     with client.pipeline() as pipeline:
         for number in range(10_000):
-            pipeline.set(f"key{number}", "x" * 100)
+            pipeline.set(f"key{number}", "x" * 1024)
         pipeline.execute()
+    client.config_set("rdbcompression", "no")
     client.save()
     shutil.copy(os.path.join(client.config_get("dir")["dir"], "dump.rdb"), tmp_path)
     program = os.readlink(f"/proc/{valkey.process.pid}/exe")
     valkey.stop()
-    # 10,000 keys, each of which takes 5 ms.
+    # 10,000 keys, each of which takes 5 ms. After each key, the server replies to clients.
     options = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
     process = subprocess.Popen(
         [program, "--port", str(valkey.port), "--dir", tmp_path, "--save", "", *options],
