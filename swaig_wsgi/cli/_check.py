@@ -2,26 +2,93 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 
-from ..checks import check_settings, check_variables
-from ..config import ConfigurationError, Settings
-from ..tls import SslConfig
+from ..checks import POINTS, Finding, check_application, check_environ
+from ..checks._findings import finding
+from ..checks._sources import scrub, secret_values
+from ..config import ConfigurationError
+from ..loading import LoadingError, load_application
 from ._errors import CommandError
 
+#: Of the objects that ``--json`` prints.
+SCHEMA_VERSION = 1
 
-def check(strict: bool = False) -> int:
-    """Print the findings for the settings of the environment.
 
-    Return 1 if `strict` and one of them is a warning, else 0.
+def check(
+    application: str | None = None,
+    url: str | None = None,
+    as_json: bool = False,
+    strict: bool = False,
+) -> int:
+    """Print the findings on the environment, on ``MODULE:APP`` and on the service at a URL.
+
+    Return 1 if there is an error, or if `strict` a warning, else 0.
     """
+    found = _check_environ(application)
+    if application is None:
+        text = "Tools were not checked: name the application to see which are secure."
+        found.append(finding("I004", text))
+    if url is None:
+        found.append(finding("I005", "Health was not checked: name the URL of the service."))
+    weighty = ("error", "warning") if strict else ("error",)
+    status = int(any(each.severity in weighty for each in found))
+    print(_as_json(found, status) if as_json else _as_text(found))
+    return status
+
+
+def _check_environ(application: str | None) -> list[Finding]:
+    if application is None:
+        return check_environ()
+    sys.path.insert(0, os.getcwd())
     try:
-        settings = Settings.from_env()
-        if settings.ssl_enabled:
-            SslConfig(settings=settings).create_context()
-    except ConfigurationError as error:
-        raise CommandError(error, 1) from None
-    findings = [*check_settings(settings), *check_variables(os.environ)]
-    for finding in findings:
-        print(f"{finding.status:<4}  {finding.title}: {finding.text}")
-    return int(strict and any(finding.status == "warn" for finding in findings))
+        app = load_application(application)
+    except LoadingError as error:
+        raise CommandError(error) from None
+    except Exception as error:
+        if isinstance(error, ConfigurationError):
+            found = check_environ()
+            if any(each.id == "swaig.E001" for each in found):
+                return found
+        # The message may quote anything.
+        why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
+        raise CommandError(f"{application} cannot be imported: {why}") from None
+    return check_application(app, module=application.partition(":")[0])
+
+
+def _points(found: list[Finding]) -> list[list[str]]:
+    """Return the ids of the findings for each item of the guide's checklist."""
+    return [
+        sorted({each.id for each in found if each.point == number})
+        for number in range(1, len(POINTS) + 1)
+    ]
+
+
+def _as_text(found: list[Finding]) -> str:
+    lines = []
+    for each in found:
+        lines += [f"{each.severity:<7}  {each.id}  {each.message}"]
+        lines += [f"         {each.line}", f"         {each.link}", ""]
+    for number, (title, ids) in enumerate(zip(POINTS, _points(found)), 1):
+        lines.append(f"{number:>2}. {title}: {', '.join(ids) or 'ok'}")
+    counts = [
+        f"{sum(each.severity == severity for each in found)} {severity}s"
+        for severity in ("error", "warning")
+    ]
+    return "\n".join([*lines, "", ", ".join(counts)])
+
+
+def _as_json(found: list[Finding], status: int) -> str:
+    points = [
+        {"point": number, "title": title, "findings": ids}
+        for number, (title, ids) in enumerate(zip(POINTS, _points(found)), 1)
+    ]
+    document = {
+        "version": SCHEMA_VERSION,
+        "status": status,
+        "findings": [each.to_dict() for each in found],
+        "checklist": points,
+    }
+    return json.dumps(document, indent=2)

@@ -39,7 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=_port, help="0 for any free port")
     command.set_defaults(run=serve)
 
-    command = commands.add_parser("check", help="check the environment for production")
+    command = commands.add_parser("check", help="check a service for production")
+    command.add_argument("application", metavar="MODULE:APP", nargs="?", help="judge it, too")
+    command.add_argument("--url", help="probe the service that runs there")
+    command.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     command.add_argument("--strict", action="store_true", help="exit with 1 on warnings")
     command.set_defaults(run=check)
 

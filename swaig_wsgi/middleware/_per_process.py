@@ -41,15 +41,27 @@ def _gunicorn_workers() -> int:
     # Imported where gunicorn runs, but not in programs that merely inherit its environment.
     if "gunicorn.arbiter" not in sys.modules:
         return 1
+    return configured_workers(
+        os.environ.get("GUNICORN_CMD_ARGS", ""), os.environ.get("WEB_CONCURRENCY"), sys.argv[1:]
+    )
+
+
+def configured_workers(variable: str, default: str | None, arguments: Iterable[str] = ()) -> int:
+    """Return the number of workers in gunicorn's options, or 1 if they inherit their state.
+
+    Args:
+        variable: the value of ``GUNICORN_CMD_ARGS``.
+        default: that of ``WEB_CONCURRENCY``.
+        arguments: the command line.
+    """
     import argparse
 
     # From lowest to highest precedence, as in gunicorn.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     # A program that embeds gunicorn may use `-w` for something else: no value is an error here.
-    parser.add_argument("-w", "--workers", nargs="?", default=os.environ.get("WEB_CONCURRENCY"))
+    parser.add_argument("-w", "--workers", nargs="?", default=default)
     parser.add_argument("--preload", action="store_true")
-    given = shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")) + sys.argv[1:]
-    options, _ = parser.parse_known_args(given)
+    options, _ = parser.parse_known_args([*shlex.split(variable), *arguments])
     workers = str(options.workers)
     return int(workers) if workers.isdecimal() and not options.preload else 1
 

@@ -1,83 +1,173 @@
-"""``swaig-wsgi check``."""
+"""``swaig-wsgi check``: what it prints, and how it exits."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from swaig_wsgi import AgentApp
+from swaig_wsgi.checks import CATALOG
 from swaig_wsgi.cli._main import main
 
 CERTS = Path(__file__).resolve().parents[1] / "certs"
+PASSWORD = "mR7-tulip-Quartz-52"
+SECRET = "Zk3vQ8-nYt1xW6bLs0dHc9Jf"
 GOOD = {
-    "SWML_BASIC_AUTH_USER": "ann",
-    "SWML_BASIC_AUTH_PASSWORD": "password-of-ann",
-    "SWML_PROXY_URL_BASE": "https://agent.example.com",
-    "SWML_CORS_ORIGINS": "https://app.example.com",
-    "SWML_RATE_LIMIT": "120",
+    "SWML_BASIC_AUTH_USER": "platform",
+    "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
+    "SWML_PROXY_URL_BASE": "https://bot.example.org",
+    "SWML_CORS_ORIGINS": "https://app.example.org",
+    "SWML_AUTH_FAILURE_LIMIT": "10",
+    "SWML_RATE_LIMIT": "5000",
     "SWML_TRUSTED_PROXIES": "10.0.0.1",
-    "SWML_ALLOWED_HOSTS": "agent.example.com",
+    "SWML_ALLOWED_HOSTS": "bot.example.org",
     "SIGNALWIRE_LOG_LEVEL": "warn",
-    "SIGNALWIRE_SWAIG_SECRET": "0123456789abcdef-secret",
-}
-TLS = {
-    "SWML_SSL_ENABLED": "true",
-    "SWML_SSL_CERT_PATH": str(CERTS / "cert.pem"),
-    "SWML_SSL_KEY_PATH": str(CERTS / "key.pem"),
+    "SIGNALWIRE_SWAIG_SECRET": SECRET,
+    "SIGNALWIRE_SIGNING_KEY": "Pq7uV2gRm5zXn8tKe4wYa1Co",
 }
 
 
-def test_the_checklist_warns_and_passes(capsys):
+@pytest.fixture
+def variables(monkeypatch):
+    """Return a function that sets variables."""
+
+    def set_all(variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+@pytest.fixture
+def application(monkeypatch):
+    """Return the ``MODULE:APP`` of an application."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def name(app):
+        monkeypatch.setitem(sys.modules, "checked_module", SimpleNamespace(app=app))
+        return "checked_module:app"
+
+    return name
+
+
+def test_warnings_fail_only_a_strict_check(capsys):
     assert main(["check"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 11
-    assert lines[0].startswith("warn  credentials: ")
-    assert "SWML_BASIC_AUTH_USER" in lines[0]
+    out = capsys.readouterr().out
+    assert "warning  swaig.W001  No credentials are set" in out
+    assert 'SWML_BASIC_AUTH_USER=platform SWML_BASIC_AUTH_PASSWORD="$(swaig-wsgi secret)"' in out
+    assert " 1. Set explicit basic-auth credentials: swaig.W001\n" in out
+    assert " 6. Review request size limits: ok\n" in out
+    assert out.endswith("0 errors, 9 warnings\n")
     assert main(["check", "--strict"]) == 1
 
 
-def test_a_good_environment_passes_strictly_and_shows_no_secret(capsys, monkeypatch):
-    for name, value in GOOD.items():
-        monkeypatch.setenv(name, value)
+def test_a_good_environment_passes_strictly(capsys, variables):
+    variables(GOOD)
     assert main(["check", "--strict"]) == 0
     out = capsys.readouterr().out
-    assert "warn" not in out.replace("WARNING", "")
-    assert "password-of-ann" not in out
-    assert "0123456789abcdef" not in out
+    assert out.startswith("info     swaig.I004")
+    assert out.endswith("0 errors, 0 warnings\n")
 
 
-def test_a_misspelt_variable_is_a_warning(capsys, monkeypatch):
-    for name, value in {**GOOD, "SWML_RATELIMIT": "s3cret"}.items():
-        monkeypatch.setenv(name, value)
-    assert main(["check"]) == 0
-    line = capsys.readouterr().out.splitlines()[-1]
-    expected = "SWML_RATELIMIT: unknown and ignored; did you mean SWML_RATE_LIMIT?"
-    assert line == f"warn  variable: {expected}"
-    assert main(["check", "--strict"]) == 1
+def test_errors_fail_every_check(capsys, variables):
+    variables({**GOOD, "SWML_RATE_LIMIT": "abc", "PORT": "0", "SWML_RATELIMIT": "1"})
+    assert main(["check"]) == 1
+    out = capsys.readouterr().out
+    assert "SWML_RATE_LIMIT: expected a whole number" in out
+    assert "PORT: expected a whole number" in out
+    assert "SWML_RATELIMIT: unknown and ignored; did you mean SWML_RATE_LIMIT?" in out
+    assert out.endswith("2 errors, 1 warnings\n")
+
+
+def test_json_has_the_documented_members(capsys, variables):
+    variables({**GOOD, "SWML_ALLOWED_HOSTS": "*", "SWML_BASIC_AUTH_PASSWORD": "hunter2"})
+    assert main(["check", "--json", "--strict"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["version", "status", "findings", "checklist"]
+    assert (document["version"], document["status"]) == (1, 1)
+    assert [each["id"] for each in document["findings"]] == [
+        "swaig.E002",
+        "swaig.W017",
+        "swaig.I004",
+        "swaig.I005",
+    ]
+    for each in document["findings"]:
+        assert list(each) == ["id", "severity", "message", "line", "link", "point"]
+        kind = CATALOG[each["id"]]
+        assert (each["severity"], each["point"]) == (kind.severity, kind.point)
+    assert document["checklist"][0] == {
+        "point": 1,
+        "title": "Set explicit basic-auth credentials",
+        "findings": ["swaig.E002"],
+    }
+    assert [each["point"] for each in document["checklist"]] == list(range(1, 12))
+
+
+def test_an_application_is_judged(capsys, application):
+    app = AgentApp("shop", basic_auth=("platform", "hunter2"))
+    app.define_tool("hours", "Say when the shop is open", {}, lambda args, raw: "9 to 5")
+    assert main(["check", application(app)]) == 1
+    out = capsys.readouterr().out
+    assert "swaig.E002" in out
+    assert "swaig.I002  The agent 'shop' has tools that are not secure: hours." in out
+    assert "swaig.I004" not in out
 
 
 @pytest.mark.parametrize(
-    ("variables", "named"),
+    ("arguments", "words"),
     [
-        ({"SWML_RATE_LIMIT": "abc"}, "SWML_RATE_LIMIT"),
-        ({"SWML_BASIC_AUTH_USER": "ann"}, "SWML_BASIC_AUTH_PASSWORD"),
-        ({"SIGNALWIRE_SWAIG_SECRET": "hunter2"}, "SIGNALWIRE_SWAIG_SECRET"),
-        ({**TLS, "SWML_SSL_KEY_PATH": "/missing.pem"}, "SWML_SSL_KEY_PATH"),
-        ({**TLS, "SWML_SSL_KEY_PATH": str(CERTS / "other-key.pem")}, "SWML_SSL_KEY_PATH"),
+        (["no_such_module:app"], "there is no module"),
+        (["sys:no_such_name"], "has no 'no_such_name'"),
+        (["not a module"], "MODULE:APP"),
     ],
 )
-def test_an_invalid_setting_fails_and_is_named(capsys, monkeypatch, variables, named):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert main(["check"]) == 1
+def test_what_cannot_be_checked_exits_with_2(capsys, application, arguments, words):
+    assert main(["check", *arguments]) == 2
     captured = capsys.readouterr()
-    assert named in captured.err
+    assert words in captured.err
     assert captured.out == ""
-    assert "hunter2" not in captured.err
 
 
-def test_usable_files_for_tls_pass(capsys, monkeypatch):
-    for name, value in TLS.items():
-        monkeypatch.setenv(name, value)
-    assert main(["check"]) == 0
-    assert "ok    TLS: " in capsys.readouterr().out
+def run(*arguments, cwd, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "swaig_wsgi.cli", "check", *arguments],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_attack_an_application_that_fails_prints_no_secret(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "import os\nraise RuntimeError('at ' + os.environ['SIGNALWIRE_SWAIG_SECRET'])\n"
+    )
+    result = run("broken:app", cwd=tmp_path, SIGNALWIRE_SWAIG_SECRET=SECRET)
+    assert result.returncode == 2
+    assert "broken:app cannot be imported: RuntimeError: at ****" in result.stderr
+    assert SECRET not in result.stdout + result.stderr
+
+
+def test_an_application_that_rejects_the_environment_leaves_its_findings(tmp_path):
+    (tmp_path / "site_of_test.py").write_text(
+        "from swaig_wsgi import AgentApp\napp = AgentApp('a')\n"
+    )
+    result = run("site_of_test:app", cwd=tmp_path, SWML_RATE_LIMIT="many")
+    assert result.returncode == 1
+    assert "swaig.E001  SWML_RATE_LIMIT" in result.stdout
+
+
+def test_attack_nothing_printed_is_a_secret(capsys, variables):
+    variables({**GOOD, "SWML_BASIC_AUTH_PASSWORD": "hunter2hunter2", "SWML_MISTYPED": "s3cret-no"})
+    for options in ([], ["--json"], ["--strict"]):
+        main(["check", *options])
+        captured = capsys.readouterr()
+        for secret in ("hunter2", SECRET, GOOD["SIGNALWIRE_SIGNING_KEY"], "s3cret-no"):
+            assert secret not in captured.out + captured.err

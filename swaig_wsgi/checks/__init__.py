@@ -1,0 +1,149 @@
+"""The findings of ``swaig-wsgi check``, also for Django and for other programs.
+
+They cover the "Production Checklist" section of the SDK's guide, and what else makes a service
+unsafe, judged by the values of its settings. ``docs/checklist.md`` lists all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from ..config import Settings, known_variables
+from ..middleware._variables import unknown_variables
+from ._agents import agent_findings, effective_settings, find_agents, uses_store
+from ._certificates import certificate_findings, file_findings
+from ._credentials import credential_findings, secret_findings
+from ._findings import CATALOG, POINTS, Finding, Kind, finding
+from ._network import (
+    host_findings,
+    limit_findings,
+    origin_findings,
+    own_domain,
+    proxy_findings,
+    tls_findings,
+)
+from ._operation import log_findings, state_findings, store_findings, worker_findings
+from ._sources import VARIABLES, is_repeated, read_settings
+
+__all__ = [
+    "CATALOG",
+    "POINTS",
+    "Finding",
+    "Kind",
+    "check_application",
+    "check_environ",
+    "check_mapping",
+    "check_settings",
+    "check_variables",
+]
+
+_EXAMPLE = "agent.example.com"
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+def check_environ(environ: Mapping[str, str] | None = None) -> list[Finding]:
+    """Return the findings on all settings in `environ`, by default ``os.environ``.
+
+    Invalid settings are findings, too, and the others are judged without them. The store is tried
+    with a write, the certificate with a handshake in memory. The worst findings come first.
+    """
+    environ = os.environ if environ is None else environ
+    known = _known(environ)
+    found = _check(known)
+    settings = read_settings(known)[0]
+    found += worker_findings(settings, environ)
+    return _sorted([*found, *check_variables(environ)], settings)
+
+
+def check_application(
+    application: Any, environ: Mapping[str, str] | None = None, *, module: str = ""
+) -> list[Finding]:
+    """Return the findings on `environ` and on the agents in `application`.
+
+    Agents are judged by their own settings, those of their constructors included.
+
+    Args:
+        application: a WSGI application, such as an agent, a server of agents, a Flask application,
+            or middleware around one of them.
+        environ: by default ``os.environ``.
+        module: the name of a module whose global variables may be further agents.
+    """
+    environ = os.environ if environ is None else environ
+    agents = find_agents(application, module)
+    found = check_environ(environ)
+    settings = read_settings(_known(environ))[0]
+    if agents:
+        judged = {each.id for each in _judge(settings)}
+        settings = agents[0].settings
+        found = [each for each in found if each.id not in judged]
+        found += _judge_agents(agents)
+        if not any(each.id == "swaig.W031" for each in found):
+            found += worker_findings(settings, environ, uses_store=uses_store(agents))
+    return _sorted([*found, *agent_findings(agents)], settings)
+
+
+def check_mapping(mapping: Mapping[str, Any]) -> list[Finding]:
+    """Return the findings on settings as for :meth:`~swaig_wsgi.Settings.from_mapping`."""
+    return _sorted(_check(mapping), read_settings(mapping)[0])
+
+
+def check_settings(settings: Settings) -> list[Finding]:
+    """Return the findings on the values of `settings`; the certificate is read, if there is one."""
+    return _sorted(_judge(settings), settings)
+
+
+def check_variables(environ: Mapping[str, str]) -> list[Finding]:
+    """Return a warning for each variable in `environ` that looks like a setting, but is not."""
+    found = unknown_variables(environ).items()
+    return [finding("W030", f"{text}.", f"unset {name}") for name, text in found]
+
+
+def _check(source: Mapping[str, Any]) -> list[Finding]:
+    settings, invalid = read_settings(source)
+    found = [*_judge(settings), *store_findings(settings), *file_findings(source, VARIABLES)]
+    return [*invalid, *(each for each in found if not is_repeated(each, invalid))]
+
+
+def _known(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[name] for name in known_variables() if environ.get(name)}
+
+
+def _judge_agents(agents: list[Any]) -> Iterator[Finding]:
+    """Yield the findings on the settings of agents, each once, with the agents' names."""
+    names: dict[Finding, list[str]] = {}
+    for agent in agents:
+        settings, excluded = effective_settings(agent)
+        for each in _judge(settings):
+            if each.id not in excluded:
+                names.setdefault(each, []).append(repr(agent.name))
+    for each, having in names.items():
+        if len(having) == len(agents):
+            yield each
+        else:
+            yield replace(each, message=f"Agent {', '.join(having)}: {each.message}")
+
+
+def _judge(settings: Settings) -> Iterable[Finding]:
+    return chain(
+        credential_findings(settings),
+        tls_findings(settings),
+        certificate_findings(settings),
+        origin_findings(settings),
+        limit_findings(settings),
+        host_findings(settings),
+        proxy_findings(settings),
+        log_findings(settings),
+        secret_findings(settings),
+        state_findings(settings),
+    )
+
+
+def _sorted(found: Iterable[Finding], settings: Settings) -> list[Finding]:
+    """Return the worst findings first, with the service's own domain in their lines."""
+    domain = own_domain(settings) or _EXAMPLE
+    ready = [replace(each, line=each.line.replace(_EXAMPLE, domain)) for each in found]
+    return sorted(ready, key=lambda each: _ORDER[each.severity])

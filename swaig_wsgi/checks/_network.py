@@ -1,0 +1,123 @@
+"""Who can connect, from where, and over what: TLS, proxies, hosts, origins, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+from ..config import Settings
+from ..core.hosts import parse_host
+from ..core.urls import DEFAULT_PORTS, split_url
+from ._findings import Finding, finding
+
+#: Requests a minute: more limits nothing, fewer reach the platform. One call has about six, and
+#: the platform makes all calls from few addresses.
+_NO_LIMIT, _FOR_PLATFORM = 10_000, 1000
+_MANY_GUESSES = 100
+
+_MAX_SIZE = 16 * 2**20
+#: By version of IP, the shortest prefix of a network of proxies; in IPv6 that of one network.
+_SHORTEST = {4: 16, 6: 64}
+
+
+def own_domain(settings: Settings) -> str | None:
+    """Return the host of the service, if a setting names it."""
+    if settings.ssl_domain is not None:
+        return settings.ssl_domain
+    if settings.proxy_url_base is not None:
+        return parse_host(split_url(settings.proxy_url_base, DEFAULT_PORTS)[1]).name
+    names = [each for each in settings.allowed_hosts or () if each[0] not in "*."]
+    return names[0] if names else None
+
+
+def tls_findings(settings: Settings) -> Iterator[Finding]:
+    base = settings.proxy_url_base
+    if base is not None and base.startswith("http://"):
+        text = "SWML_PROXY_URL_BASE is plain HTTP, so webhook URLs send the password in clear."
+        yield finding("E008", text)
+    elif base is None and not settings.ssl_enabled and settings.ssl_domain is None:
+        text = "No setting names TLS, neither here (SWML_SSL_ENABLED) nor at a proxy "
+        text += "(SWML_SSL_DOMAIN, SWML_PROXY_URL_BASE): credentials travel in clear."
+        yield finding("W007", text)
+    if base is None and settings.trusted is None and not settings.ssl_enabled:
+        text = "No setting names the public URL: behind a proxy, webhook URLs have the wrong host."
+        yield finding("W019", text)
+    if settings.requires_https and not settings.ssl_enabled and settings.trusted is None:
+        text = "SWML_ENFORCE_HTTPS is set, but neither SWML_SSL_ENABLED nor SWML_TRUSTED_PROXIES: "
+        text += "unless the server has a certificate of its own, every request is refused."
+        yield finding("W027", text)
+    if settings.ssl_enabled and not settings.requires_https:
+        yield finding("W028", "SWML_ENFORCE_HTTPS=false admits passwords over plain HTTP.")
+    if settings.hsts_max_age is not None and not settings.sends_hsts:
+        yield finding("W029", "SWML_HSTS_MAX_AGE is set, but no HSTS is sent.")
+
+
+def proxy_findings(settings: Settings) -> Iterator[Finding]:
+    proxies = settings.trusted
+    if isinstance(proxies, int):
+        named = "SWML_TRUST_PROXY_HEADERS=true trusts"
+        if settings.trusted_proxies is not None:
+            named = "SWML_TRUSTED_PROXIES is a number, which trusts"
+        text = f"{named} every peer as a proxy: clients that can connect to the service directly "
+        text += "choose the address by which they are limited and allowed."
+        yield finding("W025", text)
+    elif proxies is not None:
+        networks = [ip_network(each) for each in proxies if each != "unix"]
+        wide = [str(each) for each in networks if each.prefixlen < _SHORTEST[each.version]]
+        if wide:
+            text = f"SWML_TRUSTED_PROXIES has wide networks ({', '.join(wide)}): each of their "
+            text += "addresses may forge that of a client."
+            yield finding("W024", text)
+    elif settings.proxy_url_base is not None:
+        behind = "There is a proxy (SWML_PROXY_URL_BASE), but no SWML_TRUSTED_PROXIES"
+        if settings.counts_requests:
+            text = f"{behind}: all clients share one limit, and one of them locks out the platform."
+            yield finding("W016", text)
+        if settings.allowed_clients is not None:
+            text = f"{behind}: all clients have its address, and are refused unless it is allowed."
+            yield finding("W026", text)
+
+
+def origin_findings(settings: Settings) -> Iterator[Finding]:
+    origins = settings.cors_origins
+    if origins == ("*",) or (origins is None and not settings.csrf_protection):
+        what = "SWML_CORS_ORIGINS is '*'" if origins else "SWML_CORS_ORIGINS is not set"
+        text = f"{what}: pages of any origin may read responses that need no credentials."
+        yield finding("W010", text)
+    plain = [each for each in origins or () if each.startswith("http://")]
+    if plain:
+        text = f"SWML_CORS_ORIGINS has origins on plain HTTP ({', '.join(plain)}): anyone on the "
+        yield finding("W011", text + "network of such a page can replace it.")
+
+
+def host_findings(settings: Settings) -> Iterator[Finding]:
+    hosts = settings.allowed_hosts
+    if hosts is None or "*" in hosts:
+        what = "SWML_ALLOWED_HOSTS contains '*'" if hosts else "SWML_ALLOWED_HOSTS is not set"
+        yield finding("W017", f"{what}: any Host is accepted, also in webhook URLs.")
+
+
+def limit_findings(settings: Settings) -> Iterator[Finding]:
+    rate, failures = settings.rate_limit, settings.auth_failure_limit
+    if failures is None:
+        text = "SWML_AUTH_FAILURE_LIMIT is not set: passwords can be guessed"
+        limit = "without limit" if rate is None else f"{rate:,} times a minute"
+        yield finding("W012", f"{text} {limit}.")
+    elif failures > _MANY_GUESSES:
+        text = f"SWML_AUTH_FAILURE_LIMIT admits {failures:,} wrong passwords a minute and client."
+        yield finding("W013", text)
+    if rate is None:
+        if failures is not None:
+            text = "SWML_RATE_LIMIT is not set: only failed authentications are limited."
+            yield finding("I006", text)
+    elif rate > _NO_LIMIT:
+        text = f"SWML_RATE_LIMIT admits {rate:,} requests a minute and client, so it limits "
+        yield finding("W014", text + "nothing.")
+    elif rate < _FOR_PLATFORM:
+        text = "SWML_RATE_LIMIT also counts the platform's calls, which come from few addresses: "
+        text += f"request {rate + 1:,} of a minute, of all callers together, is 429."
+        yield finding("W015", text)
+    size = settings.max_request_size
+    if size is not None and size > _MAX_SIZE:
+        text = f"SWML_MAX_REQUEST_SIZE admits bodies of {size:,} bytes, over 16 MiB."
+        yield finding("W018", text)

@@ -1,0 +1,100 @@
+"""Settings from variables of which several may be invalid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from ..config import ConfigurationError, Settings, known_variables
+from ._findings import Finding, finding
+
+#: The variables of `Settings`, each with whether it is a secret.
+VARIABLES: dict[str, bool] = {
+    each.metadata["variable"]: each.metadata["secret"] for each in fields(Settings)
+}
+_FIELDS = {each.name: each.metadata["variable"] for each in fields(Settings)}
+_NAME = re.compile(r"[A-Z][A-Z_]+")
+
+
+def read_settings(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
+    """Return the settings in `source`, without its invalid ones, and a finding for each of these.
+
+    Args:
+        source: settings by variable, or by field as for :meth:`Settings.from_mapping`.
+    """
+    left = {
+        # A setting that is given twice stays so, and is invalid.
+        name if _FIELDS.get(name) in source else _FIELDS.get(name, name): value
+        for name, value in source.items()
+    }
+    secrets = secret_values(left)
+    found: dict[str, Finding] = {}
+    while True:
+        try:
+            settings = Settings.from_mapping(left)
+            _ = settings.signing_keys  # raises an exception for fallbacks without a key
+        except ConfigurationError as error:
+            # The message starts with the variable; of a contradiction, it names the other one, too.
+            named = [name for name in _NAME.findall(str(error)) if name in known_variables()]
+            first = str(error).partition(":")[0]
+            removed = [first] if left.pop(first, None) is not None else []
+            if not removed:
+                removed = [name for name in named if left.pop(name, None) is not None]
+            if not found.keys() & named:
+                text = scrub(_without_values(str(error), source.get(first)), secrets)
+                found[first] = finding("E001", f"{text}.", f"unset {(removed or [first])[0]}")
+            if not removed:
+                return Settings(), list(found.values())
+        else:
+            return settings, list(found.values())
+
+
+def is_repeated(each: Finding, invalid: Iterable[Finding]) -> bool:
+    """Return whether a finding is only that an invalid variable counts as not set."""
+    names = {line.line.removeprefix("unset ") for line in invalid}
+    return any(name.removesuffix("_FILE") in _NAME.findall(each.line) for name in names)
+
+
+def secret_values(source: Mapping[str, Any]) -> set[str]:
+    """Return the secrets in variables and in the files that they name, and passwords in URLs."""
+    found: set[str] = set()
+    for name, secret in VARIABLES.items():
+        value = source.get(name)
+        if secret and isinstance(source.get(f"{name}_FILE"), str):
+            try:
+                with open(source[f"{name}_FILE"], encoding="utf-8", errors="replace") as file:
+                    value = file.read(65_536)
+            except (OSError, ValueError):
+                # A secret in the wrong variable.
+                value = source[f"{name}_FILE"]
+        if secret and value:
+            values = [value] if isinstance(value, str) else [str(each) for each in value]
+            found.update(part for each in values for part in _parts(each))
+    for value in source.values():
+        if isinstance(value, str):
+            found.update(re.findall(r"//[^/@\s]*?:([^@\s]+)@", value))
+    return {each for each in found if len(each) > 3}
+
+
+def _parts(value: str) -> Iterator[str]:
+    yield value.strip()
+    for each in re.split(r"[,\r\n]+", value):
+        yield each.strip()
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` without `secrets`, as they are and as ``repr`` shows them."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        for shown in {secret, repr(secret)[1:-1]}:
+            text = text.replace(shown, "****")
+    return text
+
+
+def _without_values(text: str, value: Any) -> str:
+    """Return a message without the value that it quotes, which may be a misplaced secret."""
+    values = {value, *re.split(r"[,\s]+", value)} if isinstance(value, str) else {value}
+    for each in values - {"", "*"}:
+        text = text.replace(repr(each), "****")
+    return text

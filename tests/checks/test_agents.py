@@ -1,0 +1,138 @@
+"""Findings on the agents of an application."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+from flask import Flask
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from swaig_wsgi import AgentApp, AgentServer, Settings, harden
+from swaig_wsgi.checks import check_application
+from swaig_wsgi.checks._agents import find_agents
+from swaig_wsgi.middleware import RequestIDMiddleware
+
+STRONG = "Zk3vQ8-nYt1xW6bLs0dHc9Jf"
+
+
+def agent(name="shop", **options):
+    app = AgentApp(name, **options)
+    app.define_tool("hours", "Say when the shop is open", {}, lambda args, raw: "9 to 5")
+    app.define_tool("refund", "Refund", {}, lambda args, raw: "done", secure=True)
+    app.define_tool("pay", "Pay", {}, lambda args, raw: "paid", secure=True, once=60)
+    app.define_tool("other", "Elsewhere", {}, None, webhook_url="https://tools.example/other")
+    return app
+
+
+def ids(found):
+    return {each.id.removeprefix("swaig.") for each in found}
+
+
+def messages(found, number):
+    return [each.message for each in found if each.id == f"swaig.{number}"]
+
+
+def test_tools_that_are_not_secure_or_not_once_are_named():
+    found = check_application(agent(), {})
+    (insecure,) = messages(found, "I002")
+    assert "'shop' has tools that are not secure: hours. " in insecure
+    (repeated,) = messages(found, "I003")
+    assert "'shop' has secure tools that are not once: refund. " in repeated
+
+
+def test_an_agent_whose_tools_are_secure_and_once_has_no_facts():
+    app = AgentApp("shop", secure_by_default=True)
+    app.define_tool("pay", "Pay", {}, lambda args, raw: "paid", once=60)
+    assert not ids(check_application(app, {})) & {"I002", "I003"}
+
+
+def test_agents_that_share_a_name_are_an_error():
+    apps = DispatcherMiddleware(agent(), {"/a": agent(), "/b": agent("other")})
+    (text,) = messages(check_application(apps, {}), "E010")
+    assert "2 agents have the name 'shop'" in text
+    apps = DispatcherMiddleware(agent(), {"/b": agent("other")})
+    assert "E010" not in ids(check_application(apps, {}))
+
+
+def test_agents_are_found_in_every_kind_of_application(monkeypatch):
+    one = agent()
+    server = AgentServer()
+    server.register(one)
+    site = Flask("site")
+    site.wsgi_app = DispatcherMiddleware(site.wsgi_app, {"/agent": one})
+
+    def function(environ, start_response):
+        return one(environ, start_response)
+
+    class Wrapper:
+        def __init__(self, app):
+            self._app = app
+
+        def call(self, environ, start_response):
+            return self._app(environ, start_response)
+
+    for app in (
+        one,
+        server,
+        harden(one, Settings(rate_limit=5, storage_url="memory://")),
+        RequestIDMiddleware(server),
+        site,
+        function,
+        Wrapper(one),
+        Wrapper(one).call,
+    ):
+        assert find_agents(app) == [one], app
+    module = SimpleNamespace(hidden=one, number=1)
+    monkeypatch.setitem(sys.modules, "module_of_agents", module)
+    assert find_agents(len) == []
+    assert find_agents(len, "module_of_agents") == [one]
+
+
+def test_what_an_agent_got_in_code_is_judged():
+    weak = agent(basic_auth=("platform", "hunter2"), secret_key=STRONG, signing_key=STRONG)
+    found = check_application(weak, {})
+    assert not ids(found) & {"W001", "W021", "W023"}
+    assert "E002" in ids(found)
+    strong = agent(basic_auth=("platform", STRONG))
+    assert not ids(check_application(strong, {})) & {"E002", "W001"}
+    assert ids(check_application(strong, {})) >= {"W021", "W023"}
+    # Not even a variable could hold this one.
+    assert "W001" not in ids(check_application(agent(basic_auth=("platform", "\u200b" * 20)), {}))
+
+
+def test_agents_are_judged_by_their_own_settings():
+    environ = {"SWML_ALLOWED_HOSTS": "*"}
+    one = agent("one", settings=Settings(allowed_hosts=["bot.example.org"], rate_limit=20_000))
+    two = agent("two", settings=Settings(allowed_hosts=["bot.example.org"]))
+    found = check_application(DispatcherMiddleware(one, {"/two": two}), environ)
+    assert "W017" not in ids(found)
+    (text,) = messages(found, "W014")
+    assert text.startswith("Agent 'one': SWML_RATE_LIMIT admits 20,000")
+    assert messages(found, "W021") == ["No secret signs tool tokens, so they end with the process."]
+
+
+def test_an_application_without_agents_is_judged_by_the_environment():
+    found = check_application(Flask("site").wsgi_app, {"SWML_ALLOWED_HOSTS": "*"})
+    assert "W017" in ids(found)
+
+
+@pytest.mark.parametrize("tools", [True, False])
+def test_workers_must_share_what_is_kept_once(tools):
+    environ = {
+        "WEB_CONCURRENCY": "2",
+        "SIGNALWIRE_SWAIG_SECRET": STRONG,
+        "SWML_BASIC_AUTH_USER": "platform",
+        "SWML_BASIC_AUTH_PASSWORD": STRONG,
+    }
+    settings = Settings.from_env(environ)
+    app = agent(settings=settings) if tools else AgentApp("shop", settings=settings)
+    assert ("W031" in ids(check_application(app, environ))) is tools
+
+
+def test_attack_no_finding_contains_a_secret_in_code():
+    weak = agent(basic_auth=("platform", "hunter2hunter2"), secret_key="k" * 20, signing_key="s9")
+    text = str(check_application(weak, {}))
+    for secret in ("hunter2", "kkkk", "'s9'"):
+        assert secret not in text
