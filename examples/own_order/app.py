@@ -1,7 +1,8 @@
 """An API that stacks the layers itself, in another order than `harden`.
 
-The limit for each account is inside authentication, which identifies the account. The limit for
-each address is outside, so that guessing passwords is limited. Load balancers may fetch `/health`
+The limit for each account is inside authentication, which identifies the account. The limit on
+failed authentications is outside, and counts by address: valid requests of clients that share an
+address, as the platform's do, use up nothing. Load balancers may fetch `/health`
 under any host. Only the API requires authentication, and only one origin may call it.
 """
 
@@ -13,6 +14,7 @@ import os
 from swaig_wsgi import AuthHandler
 from swaig_wsgi.middleware import (
     AllowedHostsMiddleware,
+    AuthFailureLimitMiddleware,
     AuthMiddleware,
     BodySizeMiddleware,
     CORSMiddleware,
@@ -44,7 +46,7 @@ app = api
 app = BodySizeMiddleware(app, 64_000)
 app = RateLimitMiddleware(app, 5, key=account, name="account", store=store, exempt=("/health",))
 app = AuthMiddleware(app, accounts, protect=("/api/*",), realm="own order")
-app = RateLimitMiddleware(app, 20, name="address", store=store, exempt=("/health",))
+app = AuthFailureLimitMiddleware(app, 10, store=store, exempt=("/health",))
 app = CORSMiddleware(app, ("https://app.example.com",), allow_methods=("GET", "POST", "DELETE"))
 app = AllowedHostsMiddleware(app, ("api.example.com", "localhost"), exempt=("/health",))
 app = SecurityHeadersMiddleware(app, {"X-XSS-Protection": None, "Cache-Control": "no-store"})

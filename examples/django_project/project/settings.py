@@ -32,7 +32,10 @@ SECURE_SSL_REDIRECT = os.environ.get("DJANGO_SSL_REDIRECT") == "true"
 
 SWAIG_WSGI = {
     "allowed_hosts": ALLOWED_HOSTS,
-    "rate_limit": os.environ.get("SWML_RATE_LIMIT", "120"),
+    # Failed authentications. A rate limit would count all calls of the platform, which come from
+    # few addresses, and refuse the rest.
+    "auth_failure_limit": os.environ.get("SWML_AUTH_FAILURE_LIMIT", "10"),
+    "rate_limit": os.environ.get("SWML_RATE_LIMIT"),
     "max_request_size": 5_000_000,
     "trusted_proxies": os.environ.get("SWML_TRUSTED_PROXIES"),
     "swaig_secret": os.environ.get("SIGNALWIRE_SWAIG_SECRET"),
