@@ -408,19 +408,35 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     server.stop()
 
 
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[Any]:
-    """Return a function that starts a server for one test, which may stop and restart it."""
+@contextmanager
+def _valkeys(directory: Path) -> Iterator[Any]:
+    """Yield a function that starts servers, which stop at the end."""
     servers: list[Valkey] = []
 
     def start(**options: Any) -> Valkey:
-        server = Valkey(tmp_path / f"valkey{len(servers)}", **options)
+        server = Valkey(directory / f"valkey{len(servers)}", **options)
         servers.append(server)
         return server
 
-    yield start
-    for server in servers:
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Any]:
+    """Return a function that starts a server for one test, which may stop and restart it."""
+    with _valkeys(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def valkeys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a function that starts servers for all tests."""
+    with _valkeys(tmp_path_factory.mktemp("valkeys")) as start:
+        yield start
 
 
 @pytest.fixture

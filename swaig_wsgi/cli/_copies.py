@@ -187,6 +187,7 @@ def _contents(parts: Iterable[str]) -> dict[str, bytes]:
             contents[path.relative_to(_PACKAGE).as_posix()] = path.read_bytes()
     if "stores/redis.py" in contents:
         contents["stores/redis.py"] = _NO_REDIS.encode()
+        del contents["stores/_redis_clients.py"]
     contents[_manifest.NAME] = Manifest(__version__, tuple(parts), sums(contents)).encode()
     return contents
 

@@ -6,19 +6,48 @@ characters are not percent-encoded.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from ._validation import ArgumentTypeError
 
-__all__ = ["check_store_url", "split_prefix", "sqlite_path"]
+__all__ = ["RedisNodes", "check_store_url", "redis_nodes", "split_prefix", "sqlite_path"]
 
-_FORMS = "expected memory://, sqlite://, sqlite:///path, redis://, rediss:// or unix:///path"
+_FORMS = (
+    "expected memory://, sqlite://, sqlite:///path, redis://, unix:///path, "
+    "redis+sentinel://host:port/service or redis+cluster://host:port; "
+    "over TLS rediss://, rediss+sentinel:// or rediss+cluster://"
+)
+_SENTINEL = ("redis+sentinel", "rediss+sentinel")
+_CLUSTER = ("redis+cluster", "rediss+cluster")
+_SCHEMES = ("memory", "sqlite", "redis", "rediss", "unix", *_SENTINEL, *_CLUSTER)
 _REDIS_OPTIONS = frozenset({"db", "prefix"})
 _TLS_OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 )
 _SOCKET_OPTIONS = frozenset({"username", "password"})
+_SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
+_NODE = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+
+
+@dataclass(frozen=True)
+class RedisNodes:
+    """A valid URL of Sentinels or of a Redis Cluster, taken apart."""
+
+    #: Host and port of each Sentinel, or of some servers of the cluster.
+    addresses: tuple[tuple[str, int], ...]
+    #: The name of the primary that the Sentinels watch; None for a cluster.
+    service: str | None
+    #: Whether all connections use TLS.
+    tls: bool
+    #: Of the servers, not of the Sentinels.
+    username: str | None
+    password: str | None = field(repr=False)
+    #: The options of the URL, without `prefix`; they may contain a password.
+    options: Mapping[str, str] = field(repr=False)
 
 
 def check_store_url(url: str) -> str:
@@ -31,6 +60,14 @@ def check_store_url(url: str) -> str:
       ``unix://[[user]:password@]/path/of.sock``. Options: ``db``, ``prefix``; over TLS also
       ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs`` and
       ``ssl_check_hostname``; for a socket also ``username`` and ``password``.
+    - ``redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service``: the Sentinels
+      that name the primary of `service`. User and password are those of the servers, and of
+      Sentinels that demand some, unless the options ``sentinel_username`` and
+      ``sentinel_password`` are others. Further options: those of ``redis://``.
+    - ``redis+cluster://[[user]:password@]host[:port][,host[:port]...]``: servers of a Redis
+      Cluster, which name the others. Options: ``prefix``, without braces.
+    - ``rediss+sentinel://`` and ``rediss+cluster://``: the same over TLS, with the options of
+      ``rediss://``. All connections use TLS, to the Sentinels also.
 
     Raises:
         TypeError: `url` is not a string.
@@ -41,13 +78,15 @@ def check_store_url(url: str) -> str:
     if not url.isprintable():
         raise ValueError("a store URL must not contain control characters")
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("memory", "sqlite", "redis", "rediss", "unix"):
+    if not separator or scheme not in _SCHEMES:
         raise ValueError(_FORMS)
     if scheme == "memory":
         if rest:
             raise ValueError("expected nothing after memory://")
     elif scheme == "sqlite":
         _check_sqlite(rest)
+    elif "+" in scheme:
+        redis_nodes(url)
     else:
         _check_redis(url)
     return url
@@ -56,6 +95,71 @@ def check_store_url(url: str) -> str:
 def sqlite_path(url: str) -> str | None:
     """Return the path in a valid SQLite URL; None for a private file."""
     return url[len("sqlite:///") :] or None
+
+
+def redis_nodes(url: str) -> RedisNodes | None:
+    """Return the parts of a URL of Sentinels or of a cluster; None for one of another kind.
+
+    Raises:
+        ValueError: it is invalid. The message describes what was expected.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in (*_SENTINEL, *_CLUSTER):
+        return None
+    # By hand: urlsplit rejects a list in which an IPv6 address follows a name.
+    base, _, query = rest.partition("?")
+    authority, _, path = base.partition("/")
+    login, _, nodes = authority.rpartition("@")
+    default_port = 26379 if scheme in _SENTINEL else 6379
+    addresses = [_address(node, default_port) for node in nodes.split(",")]
+    wrong = None
+    if "@" in path or "@" in query or "#" in rest:
+        wrong = "there is @ or # after the hosts"
+    elif None in addresses:
+        wrong = f"host {addresses.index(None) + 1} or its port is malformed"
+    if wrong:
+        raise ValueError(
+            f"expected {scheme}://user:password@host:port,host:port, with ports from 1 to 65535 "
+            f"and special characters of the password percent-encoded: {wrong}"
+        )
+    allowed = {"prefix", "db"} | (_TLS_OPTIONS if scheme.startswith("rediss") else set())
+    if scheme in _SENTINEL:
+        allowed |= _SENTINEL_OPTIONS
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", path):
+            raise ValueError(
+                "expected the name of the service as path, of letters, digits and . - _, "
+                f"as in {scheme}://host:26379/mymaster?db=0"
+            )
+    options = _check_options(scheme, query, frozenset(allowed))
+    prefix = options.pop("prefix", "")
+    if scheme in _CLUSTER:
+        if path not in ("", "0") or int(options.pop("db", "0")) != 0:
+            raise ValueError("expected no database but 0: a Redis Cluster has no other")
+        if not {"{", "}"}.isdisjoint(prefix):
+            raise ValueError("expected no braces in the prefix: they would select the server")
+    username, _, password = login.partition(":")
+    return RedisNodes(
+        addresses=tuple(address for address in addresses if address is not None),
+        service=path if scheme in _SENTINEL else None,
+        tls=scheme.startswith("rediss"),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        options=options,
+    )
+
+
+def _address(node: str, default_port: int) -> tuple[str, int] | None:
+    match = _NODE.fullmatch(node)
+    if not match:
+        return None
+    host, port = match[1], int(match[2] or default_port)
+    if host.startswith("["):
+        host = host[1:-1]
+        try:
+            ip_address(host)
+        except ValueError:
+            return None
+    return (host, port) if 0 < port < 65536 else None
 
 
 def split_prefix(url: str) -> tuple[str, str | None]:
@@ -88,7 +192,7 @@ def _check_redis(url: str) -> None:
         if parts.path not in ("", "/") and not _is_number(parts.path[1:]):
             raise ValueError("expected the number of a database as path, as in redis://host/0")
         allowed = _REDIS_OPTIONS | (_TLS_OPTIONS if parts.scheme == "rediss" else frozenset())
-    _check_options(parts, allowed)
+    _check_options(parts.scheme, parts.query, allowed)
 
 
 def _split(url: str) -> SplitResult:
@@ -108,12 +212,12 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _check_options(parts: SplitResult, allowed: frozenset[str]) -> None:
-    options = parse_qsl(parts.query, keep_blank_values=True)
+def _check_options(scheme: str, query: str, allowed: frozenset[str]) -> dict[str, str]:
+    options = parse_qsl(query, keep_blank_values=True)
     names = [name for name, _ in options]
     if not allowed.issuperset(names) or len(set(names)) != len(names):
         raise ValueError(
-            f"expected no options but {', '.join(sorted(allowed))} in a {parts.scheme}:// URL, "
+            f"expected no options but {', '.join(sorted(allowed))} in a {scheme}:// URL, "
             "each once, and ? in a password percent-encoded"
         )
     values = dict(options)
@@ -123,6 +227,9 @@ def _check_options(parts: SplitResult, allowed: frozenset[str]) -> None:
         raise ValueError("expected required, optional or none as option ssl_cert_reqs")
     if values.get("ssl_check_hostname", "true") not in ("true", "false"):
         raise ValueError("expected true or false as option ssl_check_hostname")
+    if values.get("ssl_cert_reqs") == "none" and values.get("ssl_check_hostname") == "true":
+        raise ValueError("expected no ssl_check_hostname=true with ssl_cert_reqs=none")
+    return values
 
 
 def _is_number(text: str) -> bool:

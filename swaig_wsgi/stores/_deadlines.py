@@ -1,7 +1,8 @@
 """Sockets with a deadline for a whole call.
 
 A socket's timeout restarts with each byte received, so a peer that drips bytes could block a
-thread indefinitely.
+thread indefinitely, and a host with several addresses, or a list of hosts, takes a multiple of it
+to connect.
 """
 
 from __future__ import annotations
@@ -55,10 +56,42 @@ class BoundedSocket:
 
 
 def bounded(connection_class: Any) -> Any:
-    """Return a subclass of a redis-py connection class that uses :class:`BoundedSocket`."""
+    """Return a subclass of a redis-py connection class that keeps to :func:`within`.
+
+    Connecting and a TLS handshake keep to it as well as reading and writing.
+    """
 
     class BoundedConnection(connection_class):  # type: ignore[misc]
+        _connecting = False
+        socket_connect_timeout = _timeout("_socket_connect_timeout")
+        socket_timeout = _timeout("_socket_timeout")
+
         def _connect(self) -> BoundedSocket:
-            return BoundedSocket(super()._connect())
+            if _deadline.get() <= time.monotonic():
+                raise socket.timeout("the call took too long")
+            self._connecting = True
+            try:
+                connected = super()._connect()
+            finally:
+                self._connecting = False
+            connected.settimeout(self.socket_timeout)
+            return BoundedSocket(connected)
 
     return BoundedConnection
+
+
+def _timeout(name: str) -> Any:
+    """Return a property for a timeout of a connection, shortened while it connects.
+
+    redis-py reads it once for each address, and for the TLS handshake. `name` is the attribute in
+    which releases that have such a property themselves keep the value.
+    """
+
+    def get(self: Any) -> Any:
+        value = getattr(self, name, None)
+        if not self._connecting:
+            return value
+        left = max(_deadline.get() - time.monotonic(), 0.001)  # 0 would mean not to block
+        return left if value is None else min(value, left)
+
+    return property(get, lambda self, value: setattr(self, name, value))

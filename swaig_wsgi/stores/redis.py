@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..concurrency import outside_main_hub
 from ..core._validation import ArgumentTypeError, check_number
 from ..core.redaction import escape_control
-from ..core.store_urls import check_store_url, split_prefix
+from ..core.store_urls import check_store_url, redis_nodes, split_prefix
 from ._base import (
     MAX_VALUE_BYTES,
     Count,
@@ -24,7 +25,8 @@ from ._base import (
     join_members,
     value_too_large,
 )
-from ._deadlines import bounded, within
+from ._deadlines import within
+from ._redis_clients import Link, linker, script
 
 __all__ = ["RedisStore"]
 
@@ -42,6 +44,13 @@ if left < 0 or left > tonumber(ARGV[1]) then
     left = ARGV[1]
 end
 return {count, left}
+"""
+
+# The time left is negative if the counter lost its expiry, which the next hit repairs. This is sent
+# as text each time: it is short, and two commands could not follow one redirection in a cluster.
+_PEEK = """
+local count = redis.call('GET', KEYS[1])
+return count and {count, redis.call('PTTL', KEYS[1])} or {}
 """
 
 # A value is a hash with one field per member, whose name and value are JSON text, because Lua's
@@ -94,17 +103,24 @@ return redis.call('HGETALL', KEYS[1])
 
 
 class RedisStore:
-    """Counters and values in one Redis or Valkey server, for processes of many machines.
+    """Counters and values in Redis or Valkey, for processes of many machines.
 
-    Each call is one round trip, atomic in the server; the first on a connection, and the first of
-    its kind on a server, takes a few more. If the server is gone, hangs, drips bytes or restarts,
-    connecting takes at most `timeout` for each of its addresses, and the whole call at most twice
-    `timeout`. Calls are never retried: a hit whose reply was lost would be counted twice. Resolving
-    the host name has no such limit; use an address where that may hang.
+    One server, the primary that Sentinels name, or a Redis Cluster. Each call is one round trip,
+    atomic in the server; the first on a connection, and the first of its kind on a server, takes a
+    few more. If a server is gone, hangs, drips bytes, restarts or is demoted, a call takes at most
+    twice `timeout`, including connecting, and asking Sentinels or a cluster for the primary. Calls
+    are never retried: a hit whose reply was lost would be counted twice. Resolving host names has
+    no such limit; use addresses where that may hang.
+
+    After an error of a server that is no longer the primary, or is loading its data, the next call
+    connects anew.
 
     An attacker who can connect to the server can reset counters and claims: require a password,
-    and TLS on networks that are not your own. Over ``rediss://`` the certificate and its host name
-    are verified.
+    and TLS on networks that are not your own. Over TLS the certificate and its host name are
+    verified.
+
+    In a cluster, the names of keys contain a hash of the caller's key, in braces: a client that
+    chose the key could otherwise choose the server.
 
     Args:
         url: see :func:`~swaig_wsgi.core.store_urls.check_store_url`. Its option ``prefix``
@@ -114,58 +130,41 @@ class RedisStore:
 
     Raises:
         TypeError: `prefix` is not a string, or `timeout` is not a number.
-        ValueError: `url` is not a Redis URL, or `timeout` is out of range.
+        ValueError: `url` is not a Redis URL, `timeout` is out of range, or `prefix` has braces in a
+            cluster.
         ImportError: the package ``redis`` is not installed.
     """
 
     def __init__(self, url: str, *, prefix: str = "swaig:", timeout: float = 0.25) -> None:
-        if not check_store_url(url).startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("expected a redis://, rediss:// or unix:// URL")
+        if not check_store_url(url).startswith(("redis", "unix")):
+            raise ValueError("expected a Redis URL, such as redis://host:6379/0")
         check_seconds("timeout", check_number("timeout", timeout, 0, _MAX_TIMEOUT))
         if not isinstance(prefix, str):
             raise ArgumentTypeError(f"prefix must be a string, not {type(prefix).__name__}")
+        url, url_prefix = split_prefix(url)
+        prefix = prefix if url_prefix is None else url_prefix
+        nodes = redis_nodes(url)
+        self._in_cluster = nodes is not None and nodes.service is None
+        if self._in_cluster and not {"{", "}"}.isdisjoint(prefix):
+            raise ValueError(
+                "prefix must have no braces in a cluster: they would select the server"
+            )
         try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
+            self._make_link: Callable[[], Link] = linker(url, timeout)
         except ImportError as error:
             remedy = "pip install 'swaig-wsgi[redis]'"
             raise ImportError(f"a store in Redis needs the package redis: {remedy}") from error
-        url, url_prefix = split_prefix(url)
-        options: dict[str, Any] = {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": Retry(NoBackoff(), 0),
-            # Saves one round trip to connect, and every release returns replies of the same form.
-            "protocol": 2,
-        }
-        # Saves two more, which tell the server the name and version of redis-py.
-        if importlib.util.find_spec("redis.driver_info") is None:
-            options.update(lib_name=None, lib_version=None)
-        else:
-            options["driver_info"] = None
-        if url.startswith("rediss://"):
-            # Not the default before redis-py 6, which then accepts any valid certificate.
-            options["ssl_check_hostname"] = True
-
-        def connect() -> Any:
-            pool = redis.ConnectionPool.from_url(url, **options)
-            pool.connection_class = bounded(pool.connection_class)
-            # A client that does not own its pool does not close it when garbage-collected.
-            return redis.Redis(connection_pool=pool)
-
-        self._connect: Callable[[], Any] = connect
         self._total = 2 * timeout
         self._pid = os.getpid()
-        self._client = client = connect()
-        prefix = prefix if url_prefix is None else url_prefix
+        self._link = self._make_link()
         self.place = StoreLocation(f"{url} {prefix}")
         self._prefix = prefix.encode()
-        self._hit = client.register_script(_HIT)
-        self._set = client.register_script(_SET)
-        self._add = client.register_script(_ADD)
-        self._merge = client.register_script(_MERGE)
-        self._replace_if = client.register_script(_REPLACE_IF)
+        self._secrets = _secrets(url)
+        self._hit = script(_HIT)
+        self._set = script(_SET)
+        self._add = script(_ADD)
+        self._merge = script(_MERGE)
+        self._replace_if = script(_REPLACE_IF)
 
     def hit(self, key: str, window: float) -> Count:
         """Count `key` once; see :meth:`Store.hit`."""
@@ -176,24 +175,24 @@ class RedisStore:
             count, left = self._hit(keys=(name,), args=(milliseconds,), client=client)
             return Count(int(count), min(max(int(left), 1) / 1000, window))
 
-        return self._call(hit)
+        return self._call(name, hit)
 
     def peek(self, key: str) -> Count | None:
         """Return the live counter of `key` without counting; see :class:`Store`."""
         name = self._key(b"n:", key)
 
         def peek(client: Any) -> Count | None:
-            # One round trip. If the counter expires between the two, the time left is negative; so
-            # it is if the counter lost its expiry, which the next hit repairs.
-            count, left = client.pipeline(transaction=False).get(name).pttl(name).execute()
-            return None if count is None or int(left) <= 0 else Count(int(count), int(left) / 1000)
+            found = client.eval(_PEEK, 1, name)
+            if not found or int(found[1]) <= 0:
+                return None
+            return Count(int(found[0]), int(found[1]) / 1000)
 
-        return self._call(peek)
+        return self._call(name, peek)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the value of `key`; see :meth:`Store.get`."""
         name = self._key(b"v:", key)
-        return self._call(lambda client: _decode(client.hgetall(name)))
+        return self._call(name, lambda client: _decode(client.hgetall(name)))
 
     def set(self, key: str, value: Mapping[str, Any], ttl: float) -> None:
         """Replace the value of `key`; see :meth:`Store.set`."""
@@ -210,7 +209,7 @@ class RedisStore:
     def delete(self, key: str) -> bool:
         """Remove `key`; see :meth:`Store.delete`."""
         name = self._key(b"v:", key)
-        return self._call(lambda client: int(client.delete(name)) > 0)
+        return self._call(name, lambda client: int(client.delete(name)) > 0)
 
     def add(self, key: str, value: Mapping[str, Any], ttl: float) -> bool:
         """Claim `key`; see :meth:`Store.add`."""
@@ -225,10 +224,13 @@ class RedisStore:
 
     def close(self) -> None:
         """Close idle connections; the next call opens one again."""
-        self._own_client().connection_pool.disconnect(inuse_connections=False)
+        self._own_link().close()
 
     def _key(self, kind: bytes, key: str) -> bytes:
-        return self._prefix + kind + key.encode("utf-8", "surrogatepass")
+        name = key.encode("utf-8", "surrogatepass")
+        if self._in_cluster:
+            name = b"{" + hashlib.sha256(name).hexdigest().encode() + b"}"
+        return self._prefix + kind + name
 
     def _send(self, script: Any, key: str, value: Mapping[str, Any], ttl: float, *more: str) -> Any:
         check_seconds("ttl", ttl)
@@ -236,26 +238,26 @@ class RedisStore:
         for member in encode_members(value).items():
             args += member
         args += more
-        return self._call(lambda client: script(keys=(name,), args=args, client=client))
+        return self._call(name, lambda client: script(keys=(name,), args=args, client=client))
 
-    def _call(self, work: Callable[[Any], _T]) -> _T:
+    def _call(self, name: bytes, work: Callable[[Any], _T]) -> _T:
         with within(self._total):
             if not outside_main_hub():
-                client = self._own_client()
-                return self._wrap_errors(lambda: work(client))
-            client = self._connect()
+                link = self._own_link()
+                return self._wrap_errors(lambda: link.run(name, work))
+            link = self._make_link()
             try:
-                return self._wrap_errors(lambda: work(client))
+                return self._wrap_errors(lambda: link.run(name, work))
             finally:
-                client.connection_pool.disconnect()
+                link.close()
 
-    def _own_client(self) -> Any:
+    def _own_link(self) -> Link:
         if self._pid != os.getpid():
-            # A thread of the parent may have held a lock of the pool, so replace the client. In
-            # this order: a thread that sees the new process id also sees its client.
-            self._client = self._connect()
+            # A thread of the parent may have held a lock of a pool, so replace the link. In this
+            # order: a thread that sees the new process id also sees its link.
+            self._link = self._make_link()
             self._pid = os.getpid()
-        return self._client
+        return self._link
 
     def _wrap_errors(self, work: Callable[[], _T]) -> _T:
         try:
@@ -272,8 +274,21 @@ class RedisStore:
         # A server without AUTH echoes the arguments, truncated, so that a password in them could
         # not be found and replaced.
         text = f"{type(error).__name__}: {error}".partition(", with args")[0]
-        password = self._client.connection_pool.connection_kwargs.get("password")
-        return escape_control(text.replace(password, "***") if password else text)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return escape_control(text)
+
+
+def _secrets(url: str) -> list[str]:
+    """Return the passwords in a valid URL."""
+    nodes = redis_nodes(url)
+    if nodes is not None:
+        found = (nodes.password, nodes.options.get("sentinel_password"))
+    else:
+        parts = urlsplit(url)
+        option = dict(parse_qsl(parts.query)).get("password")
+        found = (unquote(parts.password or ""), option)
+    return [secret for secret in found if secret]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from support.valkeys import Forwarder, replicate, say
 from support.waiting import wait_until
 from support.wsgi import Client
 
@@ -75,6 +76,26 @@ def test_a_replica_is_not_ready(server: Any, caplog: pytest.LogCaptureFixture) -
     refuses(agent, "read only replica", caplog)
     client.replicaof("NO", "ONE")
     assert ready(agent) == READY
+
+
+def test_after_a_failover_behind_one_address_the_agent_is_ready_without_a_restart(
+    own_valkey: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"repl-diskless-sync-delay": "0"}
+    old, new = own_valkey(config=config), own_valkey(config=config)
+    replicate(new.port, old.port)
+    address = Forwarder(old.port)
+    agent = new_agent(address.url)
+    assert ready(agent) == READY
+    say(new.port, "REPLICAOF", "NO", "ONE")
+    replicate(old.port, new.port)
+    # The address still leads to the old server.
+    refuses(agent, "read only replica", caplog)
+    address.target = new.port
+    assert ready(agent) == READY
+    assert agent.store.add("claim", {}, 60)
+    agent.store.close()
+    address.close()
 
 
 def test_a_full_server_is_not_ready(server: Any, caplog: pytest.LogCaptureFixture) -> None:

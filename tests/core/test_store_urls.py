@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.core.store_urls import check_store_url, split_prefix, sqlite_path
+from swaig_wsgi.core.store_urls import check_store_url, redis_nodes, split_prefix, sqlite_path
 
 GOOD = [
     "memory://",
@@ -30,6 +30,14 @@ GOOD = [
     "unix:///run/redis.sock",
     "unix://user:password@/run/redis.sock?db=1&prefix=a",
     "unix:///run/redis.sock?username=u&password=p",
+    "redis+sentinel://host/service",
+    "redis+sentinel://a:26379,b:26380,[::1]:1,10.0.0.1/my-master.1_?db=3&prefix=a%3A",
+    "redis+sentinel://user:p%40ss%2Fw%3F%23@a,b/service?sentinel_password=%23",
+    "rediss+sentinel://:password@a,b/service?ssl_ca_certs=/ca.pem&sentinel_username=u",
+    "redis+cluster://host",
+    "redis+cluster://a:6379,b:6380,[::1]:1,10.0.0.1?prefix=a%3A",
+    "redis+cluster://user:p%40ss@a,b/0?db=0",
+    "rediss+cluster://:password@a/?ssl_check_hostname=false",
 ]
 
 BAD = [
@@ -39,7 +47,6 @@ BAD = [
     ("Redis://host", "memory://"),
     ("hunter2", "memory://"),
     ("http://hunter2", "memory://"),
-    ("redis+sentinel://hunter2", "memory://"),
     ("sqlite:/hunter2.db", "memory://"),
     (" redis://host", "memory://"),
     ("redis://host\n", "control"),
@@ -79,6 +86,35 @@ BAD = [
     ("unix://", "third slash"),
     ("unix:///", "third slash"),
     ("unix:///run/redis.sock?ssl_cert_reqs=none", "no options but"),
+    ("rediss://host?ssl_cert_reqs=none&ssl_check_hostname=true", "ssl_check_hostname=true"),
+    ("redis+sentinels://hunter2", "memory://"),
+    ("valkey+cluster://hunter2", "memory://"),
+    ("redis+sentinel://hunter2", "name of the service"),
+    ("redis+sentinel://host/", "name of the service"),
+    ("redis+sentinel://host/service/hunter2", "name of the service"),
+    ("redis+sentinel://:1/hunter2@host/service", "after the hosts"),
+    ("redis+sentinel://:1?hunter2@host/service", "after the hosts"),
+    ("redis+sentinel://:hunter#2@host/service", "after the hosts"),
+    ("redis+sentinel://host/service?db=hunter2", "option db"),
+    ("redis+sentinel://host/service?socket_timeout=60", "no options but db, prefix, sentinel_"),
+    ("redis+sentinel://host/service?ssl_ca_certs=x", "no options but db, prefix, sentinel_"),
+    ("redis+sentinel:///service", "host 1 or its port"),
+    ("redis+cluster://", "host 1 or its port"),
+    ("redis+cluster://a,,b", "host 2 or its port"),
+    ("redis+cluster://a, b", "host 2 or its port"),
+    ("redis+cluster://a,b:hunter2", "host 2 or its port"),
+    ("redis+cluster://a:0", "host 1 or its port"),
+    ("redis+cluster://a:65536", "host 1 or its port"),
+    ("redis+cluster://a:\u0663", "host 1 or its port"),
+    ("redis+cluster://[::1", "host 1 or its port"),
+    ("redis+cluster://[1::2::3]:5", "host 1 or its port"),
+    ("redis+cluster://a/1", "no database but 0"),
+    ("redis+cluster://a/hunter2", "no database but 0"),
+    ("redis+cluster://a?db=1", "no database but 0"),
+    ("redis+cluster://a?db=hunter2", "option db"),
+    ("redis+cluster://a?prefix=%7Bb", "no braces"),
+    ("redis+cluster://a?sentinel_password=hunter2", "no options but db, prefix in"),
+    ("rediss+cluster://a?ssl_cert_reqs=hunter2", "ssl_cert_reqs"),
 ]
 
 
@@ -107,7 +143,21 @@ def test_refuses_what_is_no_text_and_says_what_was_expected(url):
     assert "hunter" not in str(caught.value)
 
 
-@given(st.text(min_size=1), st.sampled_from(["redis://:{}@host", "redis://{}", "{}", "unix://{}"]))
+@given(
+    st.text(min_size=1),
+    st.sampled_from(
+        [
+            "redis://:{}@host",
+            "redis://{}",
+            "{}",
+            "unix://{}",
+            "redis+sentinel://{}",
+            "redis+sentinel://:{}@host/service",
+            "redis+cluster://{}",
+            "redis+cluster://host?{}",
+        ]
+    ),
+)
 def test_no_error_repeats_a_part_of_the_url(secret, form):
     error = refusal(form.format(f"hunter2{secret}hunter2"))
     assert "hunter2" not in str(error)
@@ -124,7 +174,36 @@ def refusal(url):
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_password_can_be_given(password):
-    check_store_url(f"redis://user:{quote(password, safe='')}@host:6379/0?prefix=a")
+    quoted = quote(password, safe="")
+    check_store_url(f"redis://user:{quoted}@host:6379/0?prefix=a")
+    nodes = redis_nodes(f"redis+sentinel://user:{quoted}@host/name?sentinel_password={quoted}")
+    assert (nodes.username, nodes.password) == ("user", password)
+    assert nodes.options == {"sentinel_password": password}
+    assert redis_nodes(f"redis+cluster://:{quoted}@host").password == password
+
+
+def test_the_parts_of_a_url_of_sentinels():
+    nodes = redis_nodes("redis+sentinel://:hunter2@a,[::1]:1/service?db=2&prefix=x")
+    assert nodes.addresses == (("a", 26379), ("::1", 1))
+    assert nodes.service == "service"
+    assert nodes.tls is False
+    assert (nodes.username, nodes.password) == (None, "hunter2")
+    assert nodes.options == {"db": "2"}
+    assert "hunter2" not in repr(nodes)
+
+
+def test_the_parts_of_a_url_of_a_cluster():
+    nodes = redis_nodes("rediss+cluster://a,b:1?db=0&ssl_ca_certs=/ca.pem")
+    assert nodes.addresses == (("a", 6379), ("b", 1))
+    assert nodes.service is None
+    assert nodes.tls is True
+    assert (nodes.username, nodes.password) == (None, None)
+    assert nodes.options == {"ssl_ca_certs": "/ca.pem"}
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite://", "redis://host", "unix:///a.sock"])
+def test_other_urls_have_no_nodes(url):
+    assert redis_nodes(url) is None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.clock import Clock
+from support.valkeys import Sentinels, make_cluster
 
 from swaig_wsgi.stores.memory import MemoryStore
 from swaig_wsgi.stores.redis import RedisStore
@@ -46,25 +47,55 @@ def sqlite_kit(tmp_path):
     store.close()
 
 
+@pytest.fixture(scope="session")
+def sentinel(valkey, tmp_path_factory):
+    """Return a Sentinel that watches the server of the session."""
+    sentinel = Sentinels(tmp_path_factory.mktemp("sentinel"), valkey.port, 1, replicas=0)
+    yield sentinel
+    sentinel.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(valkeys):
+    """Return the servers of a cluster without replicas."""
+    return make_cluster(valkeys, replicas=0)
+
+
 @pytest.fixture
 def redis_kit(valkey):
+    yield from _redis_kit(valkey.url, [valkey])
+
+
+@pytest.fixture
+def sentinel_kit(valkey, sentinel):
+    yield from _redis_kit(f"redis+sentinel://{sentinel.hosts}/mymaster?db=1", [valkey], db=1)
+
+
+@pytest.fixture
+def cluster_kit(cluster):
+    yield from _redis_kit(f"redis+cluster://127.0.0.1:{cluster[0].port}", cluster)
+
+
+def _redis_kit(url, servers, db=0):
     import redis
 
     prefix = f"test-{uuid.uuid4().hex}:"
-    store = RedisStore(valkey.url, prefix=prefix)
-    client = redis.Redis.from_url(valkey.url)
+    store = RedisStore(url, prefix=prefix)
+    clients = [redis.Redis(port=server.port, db=db) for server in servers]
 
     def pass_time(seconds):
         # The server's clock cannot be set, so bring the expiry of all keys closer instead.
-        for key in client.keys(f"{prefix}*"):
-            client.pexpire(key, max(0, client.pttl(key) - round(seconds * 1000)))
+        for client in clients:
+            for key in client.keys(f"{prefix}*"):
+                client.pexpire(key, max(0, client.pttl(key) - round(seconds * 1000)))
 
     yield Kit(store, pass_time)
     store.close()
-    client.close()
+    for client in clients:
+        client.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "sentinel", "cluster"])
 def kit(request):
     return request.getfixturevalue(f"{request.param}_kit")
 

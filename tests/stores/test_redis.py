@@ -216,7 +216,7 @@ from swaig_wsgi.stores.redis import RedisStore
 
 store = RedisStore(sys.argv[1], prefix="beside:")
 store.hit("key", 3600)
-pool = store._client.connection_pool
+pool = store._link.client.connection_pool
 held, done = threading.Event(), threading.Event()
 
 def hold(name):

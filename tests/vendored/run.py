@@ -40,6 +40,8 @@ PARTS = frozenset(
 ELSEWHERE = frozenset(
     {"gunicorn", "own_valkey", "run_python", "serve_command", "start_python", "valkey"}
 )
+#: Parameters of the fixture `kit` that need servers.
+ELSEWHERE_KITS = frozenset({"redis", "sentinel", "cluster"})
 
 
 class Alias:
@@ -119,7 +121,7 @@ class Selection:
         if item.get_closest_marker("installed"):
             return True
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        return bool(ELSEWHERE & set(item.fixturenames)) or parameters.get("kit") == "redis"
+        return bool(ELSEWHERE & set(item.fixturenames)) or parameters.get("kit") in ELSEWHERE_KITS
 
 
 def make_copy(directory):
