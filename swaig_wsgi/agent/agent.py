@@ -6,7 +6,7 @@ import copy
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from ..concurrency import resolve
 from ..config import Settings
@@ -20,9 +20,10 @@ from ..processes import default_store, generated_key, generated_password
 from ..sessions import SessionManager
 from ..stores import Store
 from ..stores._scoped import ScopedStore
-from ..swaig import ToolRegistry, tool_name
+from ..swaig import ToolRegistry
 from ..swml import AISettings, CallFlow, Endpoints, Prompt, render_document
 from ..wsgi import log, set_log_level
+from ._declared import ToolMethod, define_declared
 from ._forwards import forward
 from .routes import OWN_PATHS, normal_route
 
@@ -31,8 +32,6 @@ __all__ = ["DEFAULT_PORT", "Agent"]
 DEFAULT_PORT = 3000
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]*")
-
-Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Agent:
@@ -105,6 +104,7 @@ class Agent:
             record_stereo=record_stereo,
         )
         self.tools = ToolRegistry(secure_by_default=secure_by_default)
+        define_declared(self, self.tools)
         self.routing_callbacks: dict[str, Callable[..., Any]] = {}
         #: Returns whether another route of the server is at a path below this agent's.
         self.is_hidden: Callable[[str], bool] | None = None
@@ -205,38 +205,7 @@ class Agent:
     define_tool = forward("tools", ToolRegistry.define)
     register_swaig_function = forward("tools", ToolRegistry.register)
 
-    @overload
-    def tool(self, name: Handler, /) -> Handler: ...
-
-    @overload
-    def tool(
-        self, name: str | None = None, description: str | None = None, **options: Any
-    ) -> Callable[[Handler], Handler]: ...
-
-    def tool(self, name: Any = None, description: str | None = None, **options: Any) -> Any:
-        """Return a decorator that defines a tool and leaves the function unchanged.
-
-        Args:
-            name: by default the function's name. ``@app.tool`` without parentheses passes the
-                function itself.
-            description: by default the first paragraph of the docstring.
-            options: as for :meth:`define_tool`; ``parameters`` are by default derived from the
-                function's annotations and docstring.
-
-        Raises:
-            ValueError: when the function is decorated, as for :meth:`define_tool`; also if an
-                annotation is not supported.
-        """
-        given_name = None if callable(name) else name
-        parameters = options.pop("parameters", None)
-
-        def decorate(handler: Handler) -> Handler:
-            self.tools.define(
-                given_name or tool_name(handler), description or "", parameters, handler, **options
-            )
-            return handler
-
-        return decorate(name) if callable(name) else decorate
+    tool = ToolMethod()
 
     # Each request
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._arguments import check_arguments
+from ._options import ToolOptions, check_options
 from ._registry import Tool, ToolRegistry, tool_name
 from ._requests import (
     FunctionCall,
@@ -18,9 +19,11 @@ __all__ = [
     "FunctionCall",
     "FunctionResult",
     "Tool",
+    "ToolOptions",
     "ToolRegistry",
     "call_id_of",
     "check_arguments",
+    "check_options",
     "parse_function_call",
     "requested_functions",
     "sip_username",

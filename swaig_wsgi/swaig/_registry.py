@@ -5,21 +5,44 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..core._validation import check_bool, check_int, check_str, shorten
 from ..core.tokens import is_function_name
 from ._arguments import CompiledSchema
+from ._options import ToolOptions, checks_options
 from ._schema import Bind, inspect_handler, object_schema
-from ._validation import check_strings, check_url, json_copy, json_object
+from ._validation import (
+    bool_or_variable,
+    check_line,
+    check_strings,
+    check_url,
+    int_or_variable,
+    json_object,
+    json_objects,
+)
 
 #: Names for which the library itself signs tokens.
 RESERVED_NAMES = frozenset({"post_prompt"})
 
 #: The longest `once`, in seconds: a day.
 MAX_ONCE = 86_400
+
+#: The further members of a definition that the platform knows, and what checks each.
+_MEMBERS: dict[str, Callable[[str, Any], Any]] = {
+    "fillers": json_object,
+    "active": bool_or_variable,
+    "meta_data": json_object,
+    "meta_data_token": check_str,
+    "skip_fillers": bool_or_variable,
+    "wait_file": check_line,
+    "wait_file_loops": int_or_variable,
+    "wait_for_fillers": bool_or_variable,
+    "gates": json_objects,
+    "gate_fillers": json_object,
+}
 
 Handler = Callable[..., Any]
 
@@ -69,6 +92,7 @@ class ToolRegistry:
         self._secure_by_default = check_bool("secure_by_default", secure_by_default)
         self._tools: dict[str, Tool] = {}
 
+    @checks_options
     def define(
         self,
         /,
@@ -83,7 +107,16 @@ class ToolRegistry:
         required: Iterable[str] | None = None,
         once: float | None = None,
         max_runs: int | None = None,
-        **extra: Any,
+        active: bool | str | None = None,
+        meta_data: Mapping[str, Any] | None = None,
+        meta_data_token: str | None = None,
+        skip_fillers: bool | str | None = None,
+        wait_file: str | None = None,
+        wait_file_loops: int | str | None = None,
+        wait_for_fillers: bool | str | None = None,
+        gates: Sequence[Mapping[str, Any]] | None = None,
+        gate_fillers: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Define a tool.
 
@@ -104,9 +137,19 @@ class ToolRegistry:
                 run, but returns the first result. Needs a secure tool.
             max_runs: how often the tool may run in one call, counted in the store under the
                 verified call id. Beyond, the AI is told so. Needs a secure tool.
-            extra: further members of the definition, such as ``wait_file``.
+            active: False to define the tool without offering it yet.
+            meta_data: data that the platform keeps for the tool.
+            meta_data_token: tools with the same token share their `meta_data`.
+            skip_fillers: whether to leave out the fillers of the language.
+            wait_file: the URL of a sound to play while the tool runs.
+            wait_file_loops: how often to play it.
+            wait_for_fillers: whether the tool runs only after the fillers.
+            gates: yes-or-no questions that the platform decides before it calls the tool.
+            gate_fillers: what to say meanwhile, as in `fillers`.
+            extra: members of the definition that have no argument here, passed on unchanged.
 
         Raises:
+            TypeError: there is no such option; the message names the nearest one.
             ValueError: the name is taken, reserved or invalid; the schema is invalid; a tool with a
                 `webhook_url` has a handler or is secure; or another argument is invalid.
         """
@@ -138,15 +181,24 @@ class ToolRegistry:
             "description": check_str(f"the description of tool {name!r}", description),
             "parameters": {key: part for key, part in schema.items() if part or key != "required"},
         }
-        if fillers:
-            definition["fillers"] = json_object(f"the fillers of tool {name!r}", fillers)
         if webhook_url is not None:
             definition["web_hook_url"] = check_url(f"the webhook_url of tool {name!r}", webhook_url)
-        for member, value in extra.items():
-            if member in definition or member == "web_hook_url":
-                raise ValueError(f"tool {name!r}: {member} cannot be a further member")
-            if value is not None:
-                definition[member] = json_copy(f"{member} of tool {name!r}", value)
+        given = {
+            "fillers": fillers,
+            "active": active,
+            "meta_data": meta_data,
+            "meta_data_token": meta_data_token,
+            "skip_fillers": skip_fillers,
+            "wait_file": wait_file,
+            "wait_file_loops": wait_file_loops,
+            "wait_for_fillers": wait_for_fillers,
+            "gates": gates,
+            "gate_fillers": gate_fillers,
+        }
+        for member, value in given.items():
+            if value not in (None, {}, []):
+                definition[member] = _MEMBERS[member](f"{member} of tool {name!r}", value)
+        definition.update(_further_members(name, extra))
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
         _check_once(name, once, secure)
@@ -190,6 +242,20 @@ class ToolRegistry:
             raise ValueError(f"the tool name {name!r} is reserved")
         if name in self._tools:
             raise ValueError(f"there already is a tool {name!r}")
+
+
+def _further_members(name: str, extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a copy of `extra`, unless a member has an argument of its own.
+
+    In `extra`, ``secure`` would go into the document and secure nothing.
+    """
+    members = json_object(f"extra of tool {name!r}", {} if extra is None else extra)
+    own = {"function", "description", "web_hook_url", *ToolOptions.__annotations__}
+    for member in members:
+        if member in own:
+            problem = f"extra must not have {member!r}, which has an argument of its own"
+            raise ValueError(f"tool {name!r}: {problem}")
+    return members
 
 
 def _call(handler: Handler, bind: Bind, args: dict[str, Any], raw_data: dict[str, Any]) -> Any:

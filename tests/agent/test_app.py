@@ -487,7 +487,7 @@ def test_extra_members_cannot_replace_members_of_the_definition() -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
     for member in ("function", "web_hook_url"):
         with pytest.raises(ValueError, match=member):
-            agent.define_tool("good", "x", {}, lambda args, raw: "x", **{member: "evil"})
+            agent.define_tool("good", "x", {}, lambda args, raw: "x", extra={member: "evil"})
     assert len(agent.tools) == 0
 
 
