@@ -251,6 +251,8 @@ class Settings:
     drain_seconds: int = _variable("SWML_DRAIN_SECONDS", _integer(0, 3600), 0)
     #: ``text`` or ``json``, for the records of server commands and ``swaig_wsgi.gunicorn``.
     log_format: str = _variable("SIGNALWIRE_LOG_FORMAT", _choice(_LOG_FORMATS), "text")
+    #: Count for Prometheus; agents also serve ``/metrics``.
+    metrics: bool = _variable("SWML_METRICS", _boolean, False)
 
     def __post_init__(self) -> None:
         raw = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -25,6 +25,7 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
+from support.metrics import Figures  # noqa: E402
 from support.ports import free_port  # noqa: E402
 from support.secrets import Watch, WatchHandler  # noqa: E402
 from support.servers import SERVERS, ServerKind  # noqa: E402
@@ -104,6 +105,16 @@ def secrets_watch(
     _servers[:] = [server for server in _servers if server.process.returncode is None]
     if request.node.get_closest_marker("logs_secrets") is None:
         assert watch.leaks() == []
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[Figures]:
+    """Return a function that returns what the test counted for Prometheus, by name."""
+    from swaig_wsgi import _metrics
+
+    monkeypatch.setattr(_metrics, "_counting", False)
+    yield Figures()
+    remove_observer(_metrics._count)
 
 
 @dataclass

@@ -35,9 +35,10 @@ root = Path(sys.argv[1])
 sys.path.insert(0, str(root))
 for path in sorted((root / "swaig_wsgi").rglob("*.py")):
     parts = path.relative_to(root).with_suffix("").parts
-    if parts[-1] != "__main__" and parts[1] not in ("agent", "examples", "gunicorn"):
+    if parts[-1] != "__main__" and parts[1] not in ("agent", "examples", "gunicorn", "_metrics"):
         import_module(".".join(part for part in parts if part != "__init__"))
-optional = {"werkzeug", "redis", "flask", "django", "gunicorn", "opentelemetry"}
+optional = {"werkzeug", "redis", "flask", "django", "gunicorn"}
+optional |= {"opentelemetry", "prometheus_client"}
 third = sorted(optional & set(sys.modules))
 print("third:", third, "modules:", sum(name.startswith("swaig_wsgi") for name in sys.modules))
 """
@@ -191,7 +192,7 @@ def test_the_wheel_contains_the_package_and_nothing_else(wheel_names):
 def test_only_extras_have_requirements(metadata):
     required = metadata.get_all("Requires-Dist")
     assert [line for line in required if "extra ==" not in line] == []
-    extras = {"app", "serve", "redis", "tracing", "test", "dev"}
+    extras = {"app", "serve", "redis", "metrics", "tracing", "test", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras
 
 
@@ -203,6 +204,7 @@ def test_each_extra_requires_its_packages(metadata):
         required.setdefault(extra, []).append(requirement.strip())
     assert [line.partition(">=")[0] for line in required["app"]] == ["werkzeug"]
     assert [line.partition(">=")[0] for line in required["redis"]] == ["redis"]
+    assert [line.partition(">=")[0] for line in required["metrics"]] == ["prometheus-client"]
     assert sorted(required["serve"]) == ["gunicorn>=27", required["app"][0]]
 
 

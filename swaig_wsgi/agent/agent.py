@@ -25,7 +25,8 @@ from ..swml import AISettings, CallFlow, Endpoints, Prompt, render_document
 from ..wsgi import log, set_log_level
 from ._declared import ToolMethod, define_declared
 from ._forwards import forward
-from .routes import OWN_PATHS, normal_route
+from .metadata import MetadataStore
+from .routes import normal_route, own_paths
 
 __all__ = ["DEFAULT_PORT", "Agent"]
 
@@ -86,9 +87,10 @@ class Agent:
         #: Shared with other agents and processes.
         self.store = default_store(settings.storage_url)
         #: The same, for this agent alone: every key in it carries the agent's name.
-        self.own_store = own = ScopedStore(self.store, name)
+        self.own_store = ScopedStore(self.store, name)
+        metadata = MetadataStore(self.store, name)
         self.sessions = _session_manager(
-            name, settings, secret_key, token_expiry_secs, own, signature_length
+            name, settings, secret_key, token_expiry_secs, metadata, signature_length
         )
         #: The key or keys of the platform's webhook signatures; None to not require them.
         self.signing_key = (
@@ -261,11 +263,19 @@ class Agent:
         if not callable(callback_fn):
             raise ArgumentTypeError(f"callback_fn must be callable, not {callback_fn!r}")
         hidden = self.is_hidden is not None and self.is_hidden(key)
-        if hidden or key in OWN_PATHS or key in self.routing_callbacks:
-            raise ValueError(f"the path {path!r} is taken")
+        if hidden or key in self.own_paths or key in self.routing_callbacks:
+            raise ValueError(f"the path {path!r} is taken{self._taken_by(key)}")
         # A new dictionary: other threads may be iterating over the old one.
         self.routing_callbacks = {**self.routing_callbacks, key: callback_fn}
         return self
+
+    @property
+    def own_paths(self) -> frozenset[str]:
+        """The paths of this agent's own endpoints, below its route."""
+        return own_paths(metrics=self.settings.metrics)
+
+    def _taken_by(self, path: str) -> str:
+        return " by SWML_METRICS" if path == "/metrics" and self.settings.metrics else ""
 
     def unregister_routing_callback(self, path: str) -> bool:
         """Remove the callback for `path`; return whether there was one."""

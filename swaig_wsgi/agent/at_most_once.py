@@ -46,6 +46,7 @@ from ..core._validation import ArgumentTypeError
 from ..core.tokens import ToolToken
 from ..stores._base import Store, StoreError
 from ..wsgi import encode_json, log
+from ..wsgi._observer import observe_store_failure
 
 __all__ = ["Once", "call_key"]
 
@@ -209,6 +210,8 @@ class Once:
 
     def _report(self, problem: str, error: Exception) -> None:
         """Log a failure, each kind at most once a minute: one outage fails every call."""
+        if isinstance(error, StoreError):
+            observe_store_failure()
         now = time.monotonic()
         if now - self._logged_at.get(problem, float("-inf")) >= _LOG_INTERVAL:
             self._logged_at[problem] = now

@@ -38,9 +38,11 @@ from ..wsgi import (
     refuse,
     respond,
 )
+from ..wsgi._logging import request_fields
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details
+from .metrics import metrics_of
 from .routes import Routes
 from .tool_calls import ToolCalls, record_call_id, record_claims, verify_call
 
@@ -49,11 +51,12 @@ __all__ = ["Endpoints", "Reply"]
 
 @dataclass(frozen=True)
 class Reply:
-    """A response in JSON."""
+    """A response, by default in JSON."""
 
     body: bytes
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 Endpoint = Callable[[Request], Reply]
@@ -86,6 +89,8 @@ class Endpoints:
             "/debug_events": (self._debug_events, ["POST"]),
             "/ready": (self._not_ready, ["GET"]),
         }
+        if agent.settings.metrics:
+            endpoints["/metrics"] = (self._metrics, ["GET"])
         self._routes = Routes(agent.route, endpoints)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -99,7 +104,14 @@ class Endpoints:
         except CALLBACK_ERRORS:
             log_exception(environ, "agent %r failed to handle a request", self._agent.name)
             return refuse(environ, start_response, internal_error())
-        return respond(environ, start_response, reply.status, reply.body, reply.headers)
+        return respond(
+            environ,
+            start_response,
+            reply.status,
+            reply.body,
+            reply.headers,
+            reply.content_type,
+        )
 
     # What a request contains
 
@@ -241,6 +253,15 @@ class Endpoints:
     def _debug_events(self, request: Request) -> Reply:
         resolve(self._agent.on_debug_event(self._required_body(request)))
         return Reply(encode_json({"status": "ok"}))
+
+    def _metrics(self, request: Request) -> Reply:
+        environ = request.environ
+        body, content_type = metrics_of(
+            request_fields(environ)["agent"],
+            environ,
+            allow_per_process=self._agent.settings.allow_per_process_state,
+        )
+        return Reply(body, content_type=content_type)
 
     def _not_ready(self, request: Request) -> Reply:
         # HealthEndpoints outside passes on only requests for a service that is not ready.

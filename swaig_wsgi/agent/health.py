@@ -22,6 +22,7 @@ from ..core.refusals import method_not_allowed
 from ..processes import is_draining
 from ..stores import MemoryStore, Store, StoreError
 from ..wsgi import log, refuse, respond_json
+from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["HealthEndpoints", "Readiness", "accepts_writes", "readiness_details"]
@@ -218,6 +219,7 @@ class _Probe:
                     store.set(self._key, {}, PROBE_TTL)
                     self._succeeded = True
                 except StoreError as error:
+                    observe_store_failure()
                     if now - self._logged_at >= LOG_INTERVAL:
                         self._logged_at = now
                         log.error("the store does not accept writes: %s", error)

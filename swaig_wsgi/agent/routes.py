@@ -12,10 +12,9 @@ from werkzeug.wsgi import get_path_info
 from ..core import refusals
 from ..wsgi._types import WSGIEnvironment
 
-__all__ = ["OWN_PATHS", "Routes", "normal_route", "raw_path"]
+__all__ = ["Routes", "normal_route", "own_paths", "raw_path"]
 
-#: The paths of an agent's own endpoints, below its route.
-OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
+_OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
 _NOT_IN_ROUTES = re.compile(r"[<>?#%\\]")
 
@@ -54,6 +53,15 @@ class Routes:
         except NotFound:
             raise refusals.not_found() from None
         return endpoint
+
+
+def own_paths(*, metrics: bool) -> frozenset[str]:
+    """Return the paths of an agent's own endpoints, below its route.
+
+    Args:
+        metrics: whether ``/metrics`` is one of them.
+    """
+    return _OWN_PATHS | {"/metrics"} if metrics else _OWN_PATHS
 
 
 def raw_path(route: str) -> str:

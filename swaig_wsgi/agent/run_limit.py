@@ -16,6 +16,7 @@ import logging
 from ..stores._base import Store, StoreError
 from ..swaig import Tool
 from ..wsgi import encode_json, log_security
+from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
 
 __all__ = ["RunLimit"]
@@ -52,6 +53,7 @@ class RunLimit:
         try:
             count = self._store.hit(_key(tool.name, call_id), self._window).count
         except StoreError as error:
+            observe_store_failure()
             detail = f"tool {tool.name!r} did not run: {error}"
             log_security(environ, "tool_limited", "store_failed", detail, logging.ERROR)
             return encode_json({"response": UNCOUNTED})

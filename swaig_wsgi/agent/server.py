@@ -15,7 +15,8 @@ from ..swaig import sip_username
 from ..wsgi import refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .app import AgentApp
-from .routes import OWN_PATHS, normal_route
+from .metrics import ServerMetrics
+from .routes import normal_route, own_paths
 from .stack import stack_with_health, unshared_state
 from .static import StaticFiles
 
@@ -27,7 +28,9 @@ class AgentServer:
 
     A request goes to the agent with the longest matching route, through that agent's layers
     alone. The server itself responds to ``/health``, ``/ready``, static files and the listing,
-    behind the layers that the settings configure.
+    behind the layers that the settings configure. With ``SWML_METRICS`` it also responds to
+    ``/metrics`` with the figures of all agents, if ``SWML_BASIC_AUTH_USER`` and
+    ``SWML_BASIC_AUTH_PASSWORD`` are set, which this endpoint requires.
 
     Args:
         listing: whether ``GET /`` returns the names and routes of the agents, to anyone.
@@ -39,6 +42,7 @@ class AgentServer:
 
     def __init__(self, *, listing: bool = False, settings: Settings | None = None) -> None:
         self._settings = Settings.from_env() if settings is None else settings
+        self._own_paths = own_paths(metrics=self._settings.metrics)
         self._store = default_store(self._settings.storage_url)
         self._listing = listing
         self._agents: dict[str, AgentApp] = {}
@@ -80,7 +84,7 @@ class AgentServer:
         if key in self._agents:
             taken = self._agents[key].name
             raise ValueError(f"the route {key or '/'!r} is taken by the agent {taken!r}")
-        if key in self._directories or (key and key in OWN_PATHS):
+        if key in self._directories or (key and key in self._own_paths):
             raise ValueError(f"the route {key!r} is taken by the server itself")
         if any(agent is each for each in self._agents.values()):
             where = f"already registered under {agent.route!r}"
@@ -179,10 +183,10 @@ class AgentServer:
     def _check_paths_free(paths: Iterable[str], agents: Iterable[AgentApp]) -> None:
         """Raise ValueError if a path is taken, before anything is changed."""
         for path in paths:
-            if path in OWN_PATHS:
+            if path in own_paths(metrics=False):
                 raise ValueError(f"the path {path!r} is taken")
             for agent in agents:
-                if path in agent.routing_callbacks:
+                if path in agent.own_paths or path in agent.routing_callbacks:
                     raise ValueError(f"the path {path!r} is taken at the agent {agent.name!r}")
 
     @staticmethod
@@ -191,7 +195,7 @@ class AgentServer:
     ) -> None:
         """Raise ValueError if a route would hide an endpoint of an agent above it."""
         for route, agent in agents.items():
-            for path in OWN_PATHS.union(agent.routing_callbacks, callbacks) - {""}:
+            for path in agent.own_paths.union(agent.routing_callbacks, callbacks) - {""}:
                 if route + path in agents or route + path in directories:
                     raise ValueError(f"{route + path!r} is an endpoint of the agent {agent.name!r}")
 
@@ -220,7 +224,7 @@ class AgentServer:
                 endpoint of an agent.
         """
         key = normal_route(route)
-        if key in self._directories or key in self._agents or (key and key in OWN_PATHS):
+        if key in self._directories or key in self._agents or (key and key in self._own_paths):
             raise ValueError(f"the route {route!r} is taken")
         self._check_endpoints(self._agents, {key}, self._callbacks)
         previous = self._directories
@@ -236,10 +240,25 @@ class AgentServer:
         app: WSGIApplication = self._respond
         for route, directory in sorted(self._directories.items()):
             app = StaticFiles(app, directory, route)
+        if self._settings.metrics:
+            app = self._with_metrics(app)
         # Nothing here reads a body, and a limit would: it waits for chunked bodies.
         settings = replace(self._settings, max_request_size=None)
         return stack_with_health(
             app, settings, "", self._failures, self._unshared, store=self._store
+        )
+
+    def _with_metrics(self, app: WSGIApplication) -> WSGIApplication:
+        settings = self._settings
+        if settings.basic_auth is None:
+            # The server itself has no password, and those of the agents are for their own figures.
+            return app
+        user, password = settings.basic_auth
+        passwords = (password, *settings.basic_auth_password_fallbacks)
+        return ServerMetrics(
+            app,
+            [(user, each) for each in passwords],
+            allow_per_process=settings.allow_per_process_state,
         )
 
     def _unshared(self) -> set[str]:

@@ -18,6 +18,7 @@ from .agent import Agent
 from .auth import AgentAuthenticator
 from .endpoints import Endpoints
 from .health import HealthEndpoints, Readiness
+from .metrics import MeasuredRequests
 from .routes import raw_path
 
 __all__ = ["DEFAULT_MAX_REQUEST_SIZE", "agent_stack", "stack_with_health", "unshared_state"]
@@ -55,6 +56,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         lambda: unshared_state(agent),
         auth=AgentAuthenticator(basic, auth, lambda: agent.credential_validator),
         store=agent.own_store,
+        callbacks=agent.routing_callbacks,
     )
 
 
@@ -67,19 +69,23 @@ def stack_with_health(
     *,
     auth: AgentAuthenticator | None = None,
     store: Store,
+    callbacks: Iterable[str] = (),
 ) -> WSGIApplication:
-    """Return `app` in the layers of `settings`, with ``/health`` and ``/ready`` below `route`."""
+    """Return `app` in the layers of `settings`, with ``/health`` and ``/ready`` below `route`.
+
+    With metrics, each request is measured; `callbacks` are the paths of routing callbacks.
+    """
     allowed = settings.allow_per_process_state
-    route = raw_path(route)
-    exempt = (f"{route}/health", f"{route}/health/")
-    return stack(
+    path = raw_path(route)
+    exempt = (f"{path}/health", f"{path}/health/")
+    app = stack(
         app,
         settings,
         auth=auth,
         headers=AGENT_HEADERS,
         store=store,
         public=lambda inner: PerProcessGuard(
-            HealthEndpoints(inner, route, failures, details=auth is not None),
+            HealthEndpoints(inner, path, failures, details=auth is not None),
             find_unshared,
             allowed=allowed,
             exempt=exempt,
@@ -87,6 +93,7 @@ def stack_with_health(
         # PerProcessGuard also checks the store.
         allow_per_process=True,
     )
+    return MeasuredRequests(app, route, callbacks) if settings.metrics else app
 
 
 def unshared_state(agent: Agent) -> frozenset[str]:

@@ -19,6 +19,7 @@ from ..processes import default_store, unshared_variables
 from ..stores._base import Count, Store, StoreBusyError, StoreError
 from ..stores.memory import MemoryStore
 from ..wsgi import log_security
+from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
 from ._per_process import log_unshared, refuse_unshared
 from .proxies import PROXY_POLICY
@@ -183,6 +184,7 @@ class Counting:
         try:
             return operation()
         except StoreError as error:
+            observe_store_failure()
             now = self._clock()
             # A lock that others held says nothing about the next call: with scarce CPU, they were
             # suspended while they held it.

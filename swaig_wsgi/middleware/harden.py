@@ -45,7 +45,8 @@ def harden(
     A request id and the four security headers of the SDK's guide are always added. Trusted
     proxies, allowed hosts, CORS, and limits on rates, failed authentications and sizes are added
     only if they are set, HSTS only with TLS or a TLS domain, authentication only with `auth`. No
-    path is exempt. CSRF protection without origins leaves CORS to the application.
+    path is exempt. CSRF protection without origins leaves CORS to the application. With metrics,
+    refusals are counted for Prometheus.
 
     Args:
         app: any WSGI application.
@@ -92,6 +93,8 @@ def stack(
         allow_per_process: as for :class:`RateLimitMiddleware`; by default as in the settings.
     """
     warn_of_unknown_variables()
+    if settings.metrics:
+        _count_for_prometheus()
     if settings.max_request_size is not None:
         app = BodySizeMiddleware(app, settings.max_request_size)
     if auth is not None:
@@ -135,3 +138,13 @@ def stack(
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
     return app
+
+
+def _count_for_prometheus() -> None:
+    try:
+        from .._metrics import start_counting
+    except ModuleNotFoundError:  # of prometheus_client, or in a copy, of our module
+        raise ConfigurationError(
+            "SWML_METRICS: requires prometheus_client: pip install 'swaig-wsgi[metrics]'"
+        ) from None
+    start_counting()

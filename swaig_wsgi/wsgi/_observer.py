@@ -22,6 +22,10 @@ def add_observer(callback: Observer) -> None:
     ``level``. They include records that are not written, because they repeat others or because of
     the logger's level. All observers share one mapping, which must not be changed.
 
+    Two further kinds have no records: ``"store"``, for each operation of a store that failed
+    (`event`), and with ``SWML_METRICS`` ``"request"``, for each request to an agent (`event`,
+    `endpoint`, `status`, `seconds`, and of the fields of records those about the request).
+
     An exception in `callback` is logged once, and does not affect the request.
     """
     global _observers
@@ -44,6 +48,11 @@ def observe(kind: str, fields: Mapping[str, Any]) -> None:
     """Call the observers, if there are any."""
     if _observers:
         _call(kind, fields)
+
+
+def observe_store_failure() -> None:
+    """Report one failed operation of a store."""
+    observe("store", {"event": "store_failed"})
 
 
 def _call(kind: str, fields: Mapping[str, Any]) -> None:
