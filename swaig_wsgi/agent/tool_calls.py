@@ -30,6 +30,9 @@ from .spans import recording_tool_call
 
 __all__ = ["ToolCalls", "record_call_id", "record_claims", "verify_call"]
 
+#: Hex characters of a key in a record.
+_KEY_LENGTH = 12
+
 #: What the AI is told instead of the result of a tool that it may not use.
 #: The same tool call may have run before: while its token was valid.
 REFUSED = "I'm sorry, but I'm not able to do that right now. Nothing was done this time."
@@ -143,6 +146,8 @@ class ToolCalls:
         if tool.once is None:
             return admit() or run()
         key = call_key(self._agent.name, verified, call.arguments)
+        # A hash, also of the token's nonce: it does not tell the arguments.
+        record.once = key.rpartition(":")[2][:_KEY_LENGTH]
         # After the token has expired, the tool call cannot be repeated. But the time may have been
         # set forward and be set back, so never less than the whole lifetime of a token.
         lifetime = max(verified.expiry - time.time(), self._agent.sessions.token_expiry_secs)

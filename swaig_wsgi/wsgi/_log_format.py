@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import re
 import socket
 import textwrap
@@ -82,14 +83,16 @@ class LineFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One JSON object a line, for collectors of logs.
 
-    Its members are ``time`` (UTC), ``level``, ``logger``, ``host``, ``process``, ``message`` and,
-    if there is one, ``exception`` or ``stack``; also the record's extra attributes, those with
-    secret names excepted. Text is without secrets, and in ASCII.
+    Its members are ``time`` (UTC), ``level``, ``logger``, ``host`` (``HOSTNAME``, else the name of
+    the machine), ``process``, ``message`` and, if there is one, ``exception`` or ``stack``; also
+    the record's extra attributes, those with secret names excepted. Text is without secrets, and
+    in ASCII.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._host = socket.gethostname()
+        # The variable tells replicas on one machine apart.
+        self._host = os.environ.get("HOSTNAME") or socket.gethostname()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

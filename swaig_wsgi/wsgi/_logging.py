@@ -89,6 +89,8 @@ class CallRecord:
 
     outcome: str = "ran"
     tool: str | None = None
+    #: Equal for repeats of one call of a ``once`` tool.
+    once: str | None = None
 
     def set_outcome(self, outcome: str) -> None:
         self.outcome = outcome
@@ -126,6 +128,8 @@ def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds:
     fields.pop("tool", None)
     if event == "tool_call":
         fields["tool"] = _escape(record.tool)
+    if record.once is not None:
+        fields["once"] = record.once
     fields["milliseconds"] = round(1000 * seconds, 1)
     observe("call", fields)
     if enabled:

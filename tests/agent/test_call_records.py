@@ -77,6 +77,23 @@ def test_a_tool_call_leaves_one_record(agent, calls):
     )
 
 
+def test_repeats_of_a_once_call_have_the_same_key(agent, calls):
+    body = {"function": "pay", "call_id": "call-1", "argument": {"parsed": [{"amount": 5}]}}
+    query = f"__token={agent.sessions.generate_token('pay', 'call-1')}"
+    for amount in 5, 5, 6:
+        body["argument"]["parsed"][0]["amount"] = amount
+        send(agent, body, query)
+    call(agent, "pay", token=True, amount=5)  # with another token
+    call(agent, "look")
+    first, repeat, other_amount, other_token, look = calls
+    assert [each.outcome for each in calls] == ["ran", "repeated", "ran", "ran", "ran"]
+    assert re.fullmatch("[0-9a-f]{12}", first.once)
+    assert f" tool=pay once={first.once} milliseconds=" in first.getMessage()
+    assert first.once == repeat.once
+    assert len({first.once, other_amount.once, other_token.once}) == 3
+    assert not hasattr(look, "once")
+
+
 def test_each_outcome_of_a_tool_call(agent, calls):
     call(agent, "look")
     call(agent, "fail")

@@ -61,7 +61,16 @@ def test_a_line_of_text() -> None:
     )
 
 
-def test_a_line_of_json_has_the_extra_attributes() -> None:
+def test_a_variable_names_one_of_several_replicas_on_a_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, expected in ("replica-1", "replica-1"), ("", socket.gethostname()):
+        monkeypatch.setenv("HOSTNAME", name)
+        assert as_json("hello")["host"] == expected
+
+
+def test_a_line_of_json_has_the_extra_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOSTNAME", raising=False)
     value = as_json("hello %s", "you", event="greeted", count=3, ratio=0.5, on=True, none=None)
     assert value.pop("time")
     assert value.pop("process")

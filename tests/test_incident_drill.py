@@ -1,0 +1,292 @@
+"""An incident with two replicas behind nginx is explained by their log alone.
+
+The script below makes it happen. Each question is answered from the lines of JSON that the replicas
+wrote, by functions that know nothing else, as by a reader who was not there.
+"""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from support.deployments import SECRET
+from support.nginx import NGINX
+from support.ports import free_port
+from support.waiting import PATIENCE, wait_until
+from support.wsgi import Response, basic
+
+NEW = ("platform", "the-new-password-of-june")
+OLD = ("platform", "the-old-password-of-may")
+WRONG = ("platform", "a-guess-of-a-stranger")
+#: Clients of nginx, which passes on their addresses.
+PLATFORM, LATE, GUESSING = "127.0.0.2", "127.0.0.9", "127.0.0.10"
+REPLICAS = ("replica-1", "replica-2")
+
+PROGRAM = """
+import os
+from swaig_wsgi import AgentApp
+
+app = AgentApp("bank", route="/bank")
+ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@app.tool(secure=True, once=600)
+def pay(amount: int) -> str:
+    "Pay."
+    os.write(ledger, b"%d\\n" % amount)
+    return f"Paid {amount}."
+
+@app.tool(secure=True)
+def balance() -> str:
+    "Return the balance."
+    return "12"
+"""
+
+PROXY = """
+user {user}; daemon off; worker_processes 1; pid nginx.pid; error_log error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    upstream agent {{ {servers} }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://agent;
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_next_upstream off;
+            add_header X-Upstream $upstream_addr always;
+        }}
+    }}
+}}
+"""
+
+# The reader
+
+
+class RefusedCall(NamedTuple):
+    time: datetime
+    tool: str
+    reason: str
+    call_id: str
+    replica: str
+    request_id: str
+
+
+class Reader:
+    """What the lines of the log say."""
+
+    def __init__(self, lines: list[str]) -> None:
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        self._records = sorted(found, key=lambda record: record["time"])
+
+    def of(self, logger: str, **fields: str) -> list[dict[str, Any]]:
+        return [
+            record
+            for record in self._records
+            if record["logger"] == f"swaig_wsgi.{logger}"
+            and all(record.get(name) == value for name, value in fields.items())
+        ]
+
+    def refused_calls(self) -> list[RefusedCall]:
+        found = []
+        for call in self.of("calls", event="tool_call", outcome="refused"):
+            (why,) = self.of("security", request_id=call["request_id"])
+            found.append(
+                RefusedCall(
+                    datetime.strptime(call["time"], "%Y-%m-%dT%H:%M:%S.%f%z"),
+                    call["tool"],
+                    why["reason"],
+                    call["call_id"],
+                    call["host"],
+                    call["request_id"],
+                )
+            )
+        return found
+
+    def payments(self, call_id: str) -> dict[str, str]:
+        """Return of each payment of a call whether it was done: ``once``, ``no`` or ``ask``."""
+        outcomes: dict[str, list[str]] = {}
+        for call in self.of("calls", event="tool_call", tool="pay", call_id=call_id):
+            outcomes.setdefault(call.get("once", "-"), []).append(call["outcome"])
+        return {
+            key: "once"
+            if seen.count("ran") == 1
+            else "ask"
+            if {"unknown", "failed"} & set(seen)
+            else "no"
+            for key, seen in outcomes.items()
+        }
+
+    def users_of_the_old_password(self) -> set[tuple[str, str, str]]:
+        return {
+            (record["client"], record["user"], record["agent"])
+            for record in self.of("security", event="fallback_credential", reason="password")
+        }
+
+
+# The incident
+
+
+class Service:
+    """Two replicas behind nginx, which share a Valkey."""
+
+    def __init__(self, gunicorn: Any, directory: Path, valkey: Any) -> None:
+        assert NGINX is not None
+        (directory / "program.py").write_text(PROGRAM)
+        self.ledger = directory / "ledger"
+        common = {
+            "LEDGER": str(self.ledger),
+            "PYTHONPATH": str(directory),
+            "SIGNALWIRE_LOG_FORMAT": "json",
+            "SIGNALWIRE_SWAIG_SECRET": SECRET,
+            "SWML_BASIC_AUTH_USER": NEW[0],
+            "SWML_BASIC_AUTH_PASSWORD": NEW[1],
+            "SWML_BASIC_AUTH_PASSWORD_FALLBACKS": OLD[1],
+            "SWML_STORAGE_URL": valkey.url,
+            "SWML_TRUSTED_PROXIES": "127.0.0.1",
+        }
+        self.servers = {
+            name: gunicorn(
+                "program:app",
+                *("-c", "python:swaig_wsgi.gunicorn", "-w2"),
+                cwd=str(directory),
+                HOSTNAME=name,
+                **common,
+            )
+            for name in REPLICAS
+        }
+        self._port = free_port()
+        addresses = (f"server 127.0.0.1:{each.port};" for each in self.servers.values())
+        (directory / "nginx.conf").write_text(
+            PROXY.format(user=getpass.getuser(), port=self._port, servers=" ".join(addresses))
+        )
+        self._nginx = subprocess.Popen(
+            [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"],
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(self._is_up)
+
+    def _is_up(self) -> bool:
+        try:
+            return self.send("GET", "/bank/health").status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self._nginx.terminate()
+        self._nginx.wait()
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        client: str = PLATFORM,
+        auth: tuple[str, str] = NEW,
+    ) -> Response:
+        headers = {"Authorization": basic(*auth), "Content-Type": "application/json"}
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=PATIENCE, source_address=(client, 0)
+        )
+        with closing(connection):
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            raw = connection.getresponse()
+            return Response(raw.status, raw.reason, raw.getheaders(), raw.read())
+
+    def target(self, call_id: str, tool: str) -> str:
+        """Return the target of a tool in the document of a call."""
+        document = self.send("GET", f"/bank?call_id={call_id}").json
+        functions = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+        url = urlsplit(next(each["web_hook_url"] for each in functions if each["function"] == tool))
+        return f"{url.path}?{url.query}"
+
+    def call(self, target: str, tool: str, call_id: str, **arguments: Any) -> Response:
+        body = {"function": tool, "call_id": call_id, "argument": {"parsed": [arguments]}}
+        return self.send("POST", target, body)
+
+    def replica_of(self, response: Response) -> str:
+        """Return the replica that nginx names in a response."""
+        port = response.headers["X-Upstream"].rpartition(":")[2]
+        return next(name for name, each in self.servers.items() if str(each.port) == port)
+
+    def lines(self) -> list[str]:
+        """Return the lines of all replicas, as a collector of logs has them."""
+        return [line for each in self.servers.values() for line in each.lines]
+
+
+if NGINX is not None:
+
+    @pytest.fixture
+    def valkey(own_valkey: Any) -> Any:
+        return own_valkey()
+
+    @pytest.fixture
+    def service(gunicorn: Any, tmp_path: Path, valkey: Any) -> Iterator[Service]:
+        service = Service(gunicorn, tmp_path, valkey)
+        yield service
+        service.stop()
+
+    def test_the_log_alone_explains_the_incident(service: Service, valkey: Any) -> None:
+        # Before the store fails: two good calls, a stolen token, and two passwords.
+        pay, balance = service.target("call-1", "pay"), service.target("call-1", "balance")
+        assert service.call(balance, "balance", "call-1").json == {"response": "12"}
+        before = datetime.now(timezone.utc)
+        refused = service.call(balance, "balance", "call-2")
+        after = datetime.now(timezone.utc)
+        assert "not able to do that" in refused.json["response"]
+        assert service.send("GET", "/bank?call_id=x", client=LATE, auth=OLD).status == 200
+        assert service.send("GET", "/bank?call_id=x", client=GUESSING, auth=WRONG).status == 401
+        assert service.call(pay, "pay", "call-1", amount=5).json == {"response": "Paid 5."}
+        # The response is lost, and the store fails. The platform repeats the call, and the AI
+        # makes another one.
+        valkey.stop()
+        for amount in 5, 7:
+            response = service.call(pay, "pay", "call-1", amount=amount)
+            assert response.status == 200
+            assert "Paid" not in response.json["response"]
+        # A payment whose arguments are wrong.
+        service.call(pay, "pay", "call-3")
+        wrong = service.target("call-3", "pay")
+        service.call(wrong, "pay", "call-3", amount="all")
+        last = service.call(balance, "balance", "call-1")
+        assert last.json == {"response": "12"}
+        for server in service.servers.values():
+            server.process.terminate()
+            server.wait()
+
+        reader = Reader(service.lines())
+        found = [each for each in reader.refused_calls() if each.tool == "balance"]
+        (call,) = found
+        assert (call.reason, call.call_id) == ("wrong_call", "call-2")
+        assert before.replace(microsecond=before.microsecond // 1000 * 1000) <= call.time <= after
+        assert call.replica == service.replica_of(refused)
+        assert call.request_id == refused.headers["X-Request-Id"]
+
+        # One payment was done, once; of the other one, only the bank knows. The ledger agrees.
+        payments = reader.payments("call-1")
+        assert sorted(payments.values()) == ["ask", "once"]
+        assert service.ledger.read_text() == "5\n"
+        (done,) = (key for key, state in payments.items() if state == "once")
+        levels = [(each["outcome"], each["level"]) for each in reader.of("calls", once=done)]
+        assert levels == [("ran", "INFO"), ("unknown", "WARNING")]
+        assert set(reader.payments("call-3").values()) == {"no"}
+
+        assert reader.users_of_the_old_password() == {(LATE, "platform", "bank")}
+
+        log = "".join(service.lines())
+        assert re.search("__token=(?!\\*)", log) is None
+        for secret in (NEW[1], OLD[1], WRONG[1], SECRET):
+            assert secret not in log
