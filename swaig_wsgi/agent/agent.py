@@ -320,16 +320,30 @@ class Agent:
         return tool.call(args, raw_data)
 
     def on_summary(self, summary: Any, raw_data: dict[str, Any]) -> Any:
-        """Called with the summary of a call that has ended; the return value is ignored.
+        """Called with the summary of a call that has ended, or to fetch an earlier conversation.
+
+        If ``raw_data["action"]`` is ``fetch_conversation``, the platform asks what is known of the
+        conversation ``raw_data["conversation_id"]``; `summary` is usually None. Return, for
+        example, ``{"conversation_summary": "..."}``.
+
+        If this raises, the log has the traceback, and the response is 200: the platform repeats
+        what got a 5xx. Once it has returned, a repeat of the same summary within an hour is not
+        handled again, provided that all processes share a store.
 
         Args:
             summary: any JSON value: what the AI wrote as JSON (usually a dictionary), else its
                 text, or None without a summary.
             raw_data: the whole request body, with call ids as in :meth:`on_function_call`.
+
+        Returns:
+            A mapping that is the response, as JSON; anything else is ignored. May be a coroutine.
         """
 
     def on_debug_event(self, event: dict[str, Any]) -> Any:
-        """Called with each debug event."""
+        """Called with each debug event; the return value is ignored.
+
+        If this raises, the log has the traceback, and the response is 200.
+        """
 
     def validate_basic_auth(self, username: str, password: str) -> bool:
         """Called with credentials that matched; anything but True refuses the request.

@@ -15,14 +15,12 @@ from ..core.refusals import (
     Refusal,
     bad_request,
     internal_error,
-    invalid_tool_token,
     unsupported_media_type,
 )
-from ..core.strict_json import JSONBodyError, is_json_type, loads_object
+from ..core.strict_json import JSONBodyError, is_json_type, loads_request
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url, parse_base_url
-from ..middleware.tokens import key_detail, log_fallback
-from ..swaig import call_id_of, requested_functions, summary_of
+from ..swaig import call_id_of, requested_functions
 from ..swml import merge_changes, signature
 from ..wsgi import (
     CALL_ID,
@@ -43,8 +41,9 @@ from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details
 from .metrics import metrics_of
+from .reports import Reports
 from .routes import Routes
-from .tool_calls import ToolCalls, record_call_id, record_claims, verify_call
+from .tool_calls import ToolCalls, record_claims
 
 __all__ = ["Endpoints", "Reply"]
 
@@ -79,7 +78,9 @@ class Endpoints:
         self._base_url = base_url
         self._max_body = max_body
         self._calls = ToolCalls(agent)
+        self._reports = Reports(agent)
         self._new_id_logged = False
+        self._repair_logged = False
         callbacks = agent.routing_callbacks.items()
         endpoints: dict[str, tuple[Endpoint, list[str]]] = {
             **{path: (self._routed_by(each), ["GET", "POST"]) for path, each in callbacks},
@@ -115,18 +116,22 @@ class Endpoints:
 
     # What a request contains
 
-    def _body(self, request: Request) -> dict[str, Any] | None:
-        """Return the JSON object in the body, or None if the body is empty."""
-        body = read_body(request.environ, self._max_body)
+    def _read(self, request: Request) -> bytes:
+        return read_body(request.environ, self._max_body)
+
+    def _parsed(self, request: Request, body: bytes) -> dict[str, Any] | None:
+        """Return the JSON object in `body`, or None if it is empty."""
         if not body:
             return None
         content_type = request.environ.get("CONTENT_TYPE")
         if content_type and not is_json_type(content_type):
             raise unsupported_media_type()
         try:
-            value = loads_object(body)
+            value, repaired = loads_request(body)
         except JSONBodyError as error:
             raise bad_request(f"body is {error.what}") from None
+        if repaired:
+            self._log_repaired(repaired)
         record_claims(request.environ, value)
         # Set only by record_call_id().
         value.pop("verified_call_id", None)
@@ -135,14 +140,27 @@ class Endpoints:
                 part.pop("unverified_call_id", None)
         return value
 
-    def _required_body(self, request: Request) -> dict[str, Any]:
-        body = self._body(request)
-        if body is None:
+    def _log_repaired(self, names: tuple[str, ...]) -> None:
+        if self._repair_logged:
+            return
+        self._repair_logged = True
+        log.warning(
+            "agent %r: text that is not UTF-8, half a surrogate pair or equal keys in %s: "
+            "read as U+FFFD, and the last of equal keys counts (logged once)",
+            self._agent.name,
+            ", ".join(names),
+        )
+
+    def _required(self, request: Request, body: bytes) -> dict[str, Any]:
+        value = self._parsed(request, body)
+        if value is None:
             raise bad_request("body is empty")
-        return body
+        return value
 
     def _document_body(self, request: Request) -> dict[str, Any]:
-        return (self._body(request) if request.method == "POST" else None) or {}
+        if request.method != "POST":
+            return {}
+        return self._parsed(request, self._read(request)) or {}
 
     def _headers(self, request: Request) -> dict[str, str]:
         """Return the headers for callbacks: those without secrets."""
@@ -220,7 +238,7 @@ class Endpoints:
     # Tools
 
     def _swaig(self, request: Request) -> Reply:
-        body = self._required_body(request)
+        body = self._required(request, self._read(request))
         token = _query_token(request)
         if body.get("action") == "get_signature":
             return self._signatures(request, requested_functions(body))
@@ -234,25 +252,15 @@ class Endpoints:
     # Reports
 
     def _post_prompt(self, request: Request) -> Reply:
-        with recording_call(request.environ, "summary"):
-            return self._summary(request)
-
-    def _summary(self, request: Request) -> Reply:
-        body = self._required_body(request)
-        token = _query_token(request)
-        try:
-            verified = verify_call(self._agent, body, "post_prompt", token)
-        except TokenError as error:
-            detail = key_detail(self._agent.sessions, error.reason)
-            raise invalid_tool_token(error.reason, detail) from None
-        record_call_id(request.environ, body, verified.call_id)
-        log_fallback(request.environ, self._agent.sessions, verified)
-        resolve(self._agent.on_summary(summary_of(body), body))
-        return Reply(encode_json({"status": "ok"}))
+        with recording_call(request.environ, "summary") as record:
+            raw_body = self._read(request)
+            body = self._required(request, raw_body)
+            token = _query_token(request)
+            return Reply(self._reports.summary(request.environ, body, raw_body, token, record))
 
     def _debug_events(self, request: Request) -> Reply:
-        resolve(self._agent.on_debug_event(self._required_body(request)))
-        return Reply(encode_json({"status": "ok"}))
+        body = self._required(request, self._read(request))
+        return Reply(self._reports.debug_event(request.environ, body))
 
     def _metrics(self, request: Request) -> Reply:
         environ = request.environ

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Collection
 from itertools import accumulate
 from typing import Any
 
 from .refusals import Refusal
 
-__all__ = ["MAX_DEPTH", "MAX_NUMBER_LENGTH", "JSONBodyError", "is_json_type", "loads_object"]
+__all__ = [
+    "LENIENT_MEMBERS",
+    "MAX_DEPTH",
+    "MAX_NUMBER_LENGTH",
+    "JSONBodyError",
+    "is_json_type",
+    "loads_object",
+    "loads_request",
+    "loads_value",
+]
 
 #: The maximum nesting depth of arrays and objects.
 MAX_DEPTH = 64
@@ -22,13 +32,33 @@ MAX_DEPTH = 64
 #: The maximum length of a number in characters, without its sign.
 MAX_NUMBER_LENGTH = 100
 
-_JSON_TYPE = re.compile(
-    r"application/(?:json|[a-z0-9!#$&^_.-]+\+json)[ \t]*"
-    r'(?:;[ \t]*(?:charset=(?:utf-?8|"utf-?8")[ \t]*)?)?',
-    re.IGNORECASE,
+#: Top-level members of the platform's requests that :func:`loads_request` reads leniently. They
+#: report what happened or what a telephone network said; nothing is decided by them.
+LENIENT_MEMBERS = frozenset(
+    {
+        "call_log",
+        "call_timeline",
+        "caller_id_name",
+        "conversation_summary",
+        "raw_call_log",
+        "sip_headers",
+        "swaig_log",
+        "times",
+    }
 )
+
+# RFC 9110 section 5.6.6; the blanks are placed so that a match cannot backtrack.
+_PARAMETER = re.compile(
+    r""";[ \t]*(?:([A-Za-z0-9!#$%&'*+.^_`|~-]+)="""
+    r"""([A-Za-z0-9!#$%&'*+.^_`|~-]+|"(?:[\t !#-\[\]-~]|\\[\t -~])*")[ \t]*)?"""
+)
+_JSON_TYPE = re.compile(
+    rf"application/(?:json|[a-z0-9!#$&^_.-]+\+json)[ \t]*(?:{_PARAMETER.pattern})*", re.IGNORECASE
+)
+_UTF_8 = re.compile(r'utf-?8|"utf-?8"', re.IGNORECASE)
 _STRING = re.compile(rb'"[^"]*"?')
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
 
@@ -51,9 +81,39 @@ class JSONBodyError(Refusal, ValueError):
 def is_json_type(content_type: str) -> bool:
     """Return whether a ``Content-Type`` declares JSON, with no charset other than UTF-8.
 
-    A body that is JSON here but a form to the application could have two meanings.
+    Other parameters are ignored. A body that is JSON here but a form, or text in another charset,
+    to the application could have two meanings, so of ``charset`` there may be one, without a
+    language (RFC 8187).
     """
-    return _JSON_TYPE.fullmatch(content_type.strip(" \t")) is not None
+    text = content_type.strip(" \t")
+    if _JSON_TYPE.fullmatch(text) is None:
+        return False
+    found = [
+        (name.lower(), value)
+        for name, value in _PARAMETER.findall(text)
+        if name.lower().startswith("charset")
+    ]
+    return not found or (
+        len(found) == 1 and found[0][0] == "charset" and _UTF_8.fullmatch(found[0][1]) is not None
+    )
+
+
+def loads_value(body: bytes) -> Any:
+    """Parse JSON: any value, as strictly as :func:`loads_object`.
+
+    Raises:
+        JSONBodyError: as :func:`loads_object`, except ``not an object``.
+    """
+    if not body:
+        raise JSONBodyError("empty body")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise JSONBodyError("not UTF-8") from None
+    value = _decode(body, text, _DECODER)
+    if _SURROGATE_ESCAPE.search(body) and _has_lone_surrogate(value):
+        raise JSONBodyError("lone surrogate")
+    return value
 
 
 def loads_object(body: bytes) -> dict[str, Any]:
@@ -66,22 +126,66 @@ def loads_object(body: bytes) -> dict[str, Any]:
             contains a number longer than :data:`MAX_NUMBER_LENGTH` or not finite, a lone
             surrogate, or a duplicate key.
     """
-    if not body:
-        raise JSONBodyError("empty body")
+    return _checked_object(loads_value(body))
+
+
+def loads_request(
+    body: bytes, lenient: Collection[str] = LENIENT_MEMBERS
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Parse a request of the platform: as :func:`loads_object`, except for some members.
+
+    Telephone networks send names in Latin-1, and logs are cut in the middle of an emoji. In the
+    top-level members `lenient`, octets that are not UTF-8 and lone surrogates become U+FFFD, and of
+    equal keys the last counts. Everything else is as strict as ever: their own names, numbers,
+    nesting, and every other member.
+
+    Use it only where nothing else parses the body. Parsers disagree about octets that are not
+    UTF-8: one that skips a quotation mark after them finds other members.
+
+    Returns:
+        the object, and the sorted names of the members that were repaired.
+
+    Raises:
+        JSONBodyError: as :func:`loads_object`.
+    """
     try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise JSONBodyError("not UTF-8") from None
+        return loads_object(body), ()
+    except JSONBodyError as error:
+        if error.what not in ("not UTF-8", "lone surrogate", "duplicate key"):
+            raise
+        first = error.what
+    # Each octet that is not UTF-8 becomes one lone surrogate, so that it cannot hide the
+    # structure around it, and is found wherever it is.
+    value = _decode(body, body.decode("utf-8", "surrogateescape"), _MARKING_DECODER)
+    parsed = _checked_object(value)
+    if isinstance(parsed, _Repeated):
+        raise JSONBodyError("duplicate key")
+    repaired = []
+    for name, member in parsed.items():
+        problem = _problem(name) or _problem(member)
+        if not problem:
+            continue
+        if name not in lenient:
+            # Octets that are not UTF-8 are lone surrogates here, too.
+            octets = problem == "lone surrogate" and first == "not UTF-8"
+            raise JSONBodyError(first if octets else problem)
+        parsed[name] = _repaired(member)
+        repaired.append(name)
+    return parsed, tuple(sorted(repaired))
+
+
+def _decode(body: bytes, text: str, decoder: json.JSONDecoder) -> Any:
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         raise JSONBodyError("nested too deeply")
     try:
-        value = _DECODER.decode(text)
+        return decoder.decode(text)
     except json.JSONDecodeError:
         raise JSONBodyError("not JSON") from None
+
+
+def _checked_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise JSONBodyError("not an object")
-    if _SURROGATE_ESCAPE.search(body) and _has_lone_surrogate(value):
-        raise JSONBodyError("lone surrogate")
     return value
 
 
@@ -93,7 +197,7 @@ def _depth(body: bytes) -> int:
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
-def _has_lone_surrogate(value: dict[str, Any]) -> bool:
+def _has_lone_surrogate(value: Any) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -125,9 +229,47 @@ def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-_DECODER = json.JSONDecoder(
-    parse_int=lambda literal: int(_bounded(literal)),
-    parse_float=_parse_float,
-    parse_constant=_parse_constant,
-    object_pairs_hook=_parse_object,
-)
+class _Repeated(dict[str, Any]):
+    """An object with equal keys, of which the last counts."""
+
+
+def _mark_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else _Repeated(value)
+
+
+def _problem(value: Any) -> str:
+    """Return what makes `value` ambiguous, "" if nothing does."""
+    if isinstance(value, str):
+        return "lone surrogate" if _LONE_SURROGATE.search(value) else ""
+    if isinstance(value, _Repeated):
+        return "duplicate key"
+    parts: list[Any] = []
+    if isinstance(value, dict):
+        parts = [*value, *value.values()]
+    elif isinstance(value, list):
+        parts = value
+    return next(filter(None, map(_problem, parts)), "")
+
+
+def _repaired(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_repaired(each) for each in value]
+    if isinstance(value, dict):
+        return {_repaired(name): _repaired(member) for name, member in value.items()}
+    return value
+
+
+def _decoder(make_object: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_int=lambda literal: int(_bounded(literal)),
+        parse_float=_parse_float,
+        parse_constant=_parse_constant,
+        object_pairs_hook=make_object,
+    )
+
+
+_DECODER = _decoder(_parse_object)
+_MARKING_DECODER = _decoder(_mark_repeated)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from ..core.calls import call_id_in, check_call_id
-from ..core.strict_json import JSONBodyError, loads_object
+from ..core.strict_json import JSONBodyError, loads_object, loads_value
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,39 @@ def requested_functions(body: Mapping[str, Any]) -> list[str] | None:
 
 
 def summary_of(body: Mapping[str, Any]) -> Any:
-    """Return the summary of a call: ``post_prompt_data.parsed[0]``, else its ``raw``."""
+    """Return the summary of a call, whichever service of the platform sent it, or None.
+
+    It is the first of these that is not empty:
+
+    1. ``post_prompt_data.parsed``, an object, or the first item of a list;
+    2. ``post_prompt_data.raw``, parsed if it is JSON, with or without a code fence, else its text;
+    3. ``post_prompt_data.substituted``;
+    4. the other members of ``post_prompt_data``;
+    5. ``post_prompt_data`` itself, if it is not an object;
+    6. ``summary``.
+    """
     data = body.get("post_prompt_data")
-    if not isinstance(data, dict):
-        return data
-    parsed = data.get("parsed")
-    if isinstance(parsed, list) and parsed:
-        return parsed[0]
-    return data.get("raw")
+    if isinstance(data, dict):
+        parsed = data.get("parsed")
+        candidates = [parsed[0] if isinstance(parsed, list) and parsed else parsed]
+        candidates += [_parsed_text(data.get("raw")), data.get("substituted")]
+        candidates.append({name: data[name] for name in data if name not in ("parsed", "raw")})
+    else:
+        candidates = [data]
+    candidates.append(body.get("summary"))
+    return next((each for each in candidates if each not in (None, "", [], {})), None)
+
+
+def _parsed_text(raw: Any) -> Any:
+    if not isinstance(raw, str):
+        return raw
+    text = raw.strip()
+    if len(text) > 6 and text.startswith("```") and text.endswith("```"):
+        text = text[3:-3].lstrip(string.ascii_letters)
+    try:
+        return loads_value(text.encode("utf-8"))
+    except JSONBodyError:
+        return raw if raw.strip() else None
 
 
 def sip_username(body: Mapping[str, Any]) -> str | None:

@@ -199,7 +199,8 @@ def test_what_fails_is_recorded_as_failed(agent, calls, monkeypatch):
     agent.set_dynamic_config_callback(fail)
     assert request(agent, auth=AUTH).status == 500
     token = agent.sessions.generate_token("post_prompt", "call-1")
-    assert send(agent, {"call_id": "call-1"}, f"__token={token}", "/post_prompt").status == 500
+    # A 5xx would be repeated.
+    assert send(agent, {"call_id": "call-1"}, f"__token={token}", "/post_prompt").status == 200
     assert outcomes(calls) == ["failed", "failed"]
 
 

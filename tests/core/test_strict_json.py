@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.core.strict_json import MAX_DEPTH, JSONBodyError, is_json_type, loads_object
+from swaig_wsgi.core.strict_json import (
+    LENIENT_MEMBERS,
+    MAX_DEPTH,
+    JSONBodyError,
+    is_json_type,
+    loads_object,
+    loads_request,
+    loads_value,
+)
 
 SCALARS = (
     st.none()
@@ -261,3 +269,193 @@ def test_json_types(content_type):
 )
 def test_other_types(content_type):
     assert not is_json_type(content_type)
+
+
+def test_parameters_of_a_type_are_ignored_except_for_the_charset():
+    assert is_json_type("application/json; charset=UTF-8; x=y")
+    assert is_json_type('application/json;x="a \\" ; charset=utf-16";charset="UTF-8" ; v=1;')
+    for parameters in (
+        "charset=utf-16; x=y",
+        "x=y; charset=utf-16",
+        "charset=utf-8; charset=utf-8",
+        "charset=utf-8; Charset=utf-16",
+        "charset*=utf-16''x",
+        "charset*0=utf-; charset*1=16",
+        'charset="utf-8 "',
+        'charset="utf\\-8"',
+        'charset="utf-8',
+        "charset",
+        "charset=",
+        "x y=1",
+        "x =1",
+        'x="\x7f"',
+        'x="\xe9"',
+        "x=1, application/xml",
+    ):
+        assert not is_json_type(f"application/json; {parameters}")
+
+
+@pytest.mark.parametrize("part", [" ", ";", "; ", ";x=y", ';x="', ';x="\\', "\t;"])
+def test_attack_a_type_of_many_parameters_takes_no_quadratic_time(part):
+    # Quadratic time would take minutes.
+    assert not is_json_type(f"application/json;{part * (1_000_000 // len(part))}\x00")
+
+
+# -- any value
+
+
+def test_any_value_is_parsed_as_strictly():
+    for text, value in (("[1]", [1]), ('"a"', "a"), ("null", None), (" 1.5", 1.5)):
+        assert loads_value(text.encode()) == value
+    for body in (b"", b"[", b'"\\ud800"', b'[{"a":1,"a":1}]', b"NaN", b"\xff", b"[" * 65):
+        with pytest.raises(JSONBodyError):
+            loads_value(body)
+
+
+# -- requests of the platform, some of whose members are read leniently
+
+REQUEST = {"function": "pay", "call_id": "call-1", "argument": {"parsed": [{"amount": 5}]}}
+
+#: Members as JSON text in Latin-1, and as they are read.
+REPAIRED = [
+    ('"\\ud83d"', "\ufffd"),
+    ('"caf\\ud83d\\ude00\\udc00"', "caf\U0001f600\ufffd"),
+    ('"J\xf6rg"', "J\ufffdrg"),
+    ('"\xf0\x9f\x98"', "\ufffd\ufffd\ufffd"),
+    ('"\xed\xa0\x80"', "\ufffd\ufffd\ufffd"),
+    ('{"Via": "a", "Via": "b"}', {"Via": "b"}),
+    ('{"\\ud83d": 1, "\xf6": 2}', {"\ufffd": 2}),
+    ('[{"content": [{"a": 1, "a": {"b": "\xf6", "b": 2.5}}]}]', [{"content": [{"a": {"b": 2.5}}]}]),
+]
+
+
+def with_member(name: str, text: str, request: dict = REQUEST) -> bytes:
+    """Return `request` with one more member, whose value is `text` in Latin-1."""
+    return json.dumps(request)[:-1].encode() + f', "{name}": {text}}}'.encode("latin-1")
+
+
+@pytest.mark.parametrize(("text", "expected"), REPAIRED)
+def test_lenient_members_are_repaired(text, expected):
+    for name in sorted(LENIENT_MEMBERS):
+        body = with_member(name, text)
+        assert loads_request(body) == ({**REQUEST, name: expected}, (name,))
+        with pytest.raises(JSONBodyError):
+            loads_object(body)
+    assert loads_request(with_member("x", text), {"x"}) == ({**REQUEST, "x": expected}, ("x",))
+
+
+def test_several_members_are_repaired_and_well_formed_ones_stay():
+    body = b'{"times": [1], "caller_id_name": "\xe4", "call_log": ["\\udfff", null], "a": true}'
+    expected = {"times": [1], "caller_id_name": "\ufffd", "call_log": ["\ufffd", None], "a": True}
+    assert loads_request(body) == (expected, ("call_log", "caller_id_name"))
+    assert loads_request(b'{"call_log": "\xc3\xa4"}') == ({"call_log": "ä"}, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("NaN", "NaN or Infinity"),
+        ("1e999", "NaN or Infinity"),
+        ("9" * 101, "number too long"),
+        ("[" * 64 + "]" * 64, "nested too deeply"),
+        ('"\xf6" "\xf6', "not JSON"),
+        ('"\xf6"}, {"a": 1', "not JSON"),
+        ('"\n\xf6"', "not JSON"),
+    ],
+)
+def test_lenient_members_are_strict_otherwise(text, problem):
+    for name in ("call_log", "sip_headers"):
+        with pytest.raises(JSONBodyError) as caught:
+            loads_request(with_member(name, text))
+        assert caught.value.what == problem
+    with pytest.raises(JSONBodyError, match="nested too deeply"):
+        loads_request(with_member("call_log", f'["\xf6", {"[" * 64 + "]" * 64}]'))
+
+
+STRICT_MEMBERS = (
+    *("function", "call_id", "conversation_id", "argument", "arguments", "action", "functions"),
+    *("call", "vars", "global_data", "meta_data", "meta_data_token", "caller_id_num", "parsed"),
+    *("post_prompt_data", "summary", "verified_call_id", "SIP_HEADERS", "sip_headers ", ""),
+)
+
+
+@pytest.mark.parametrize("name", STRICT_MEMBERS)
+@pytest.mark.parametrize(("text", "_"), REPAIRED)
+def test_attack_nothing_that_decides_is_read_leniently(name, text, _):
+    for body in (
+        with_member(name, text, {"z": 1}),
+        # Beside members that are repaired, in front of them and behind.
+        f'{{"call_log": {text}, "{name}": {text}}}'.encode("latin-1"),
+        f'{{"{name}": {text}, "call_log": {text}}}'.encode("latin-1"),
+        # Inside an object, under the name of a lenient member.
+        f'{{"{name}": {{"call_log": {text}}}}}'.encode("latin-1"),
+        f'{{"{name}": [{{"sip_headers": {text}}}]}}'.encode("latin-1"),
+    ):
+        with pytest.raises(JSONBodyError) as caught:
+            loads_request(body)
+        assert caught.value.what in ("not UTF-8", "lone surrogate", "duplicate key")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"call_id": "a", "call_id": "b", "call_log": "\xf6"}',
+        b'{"call_log": 1, "call_log": 2}',
+        b'{"call_log": "\xf6", "call_log": "\xf6"}',
+        b'{"call_log\xf6": 1}',
+        b'{"call_log\\ud800": 1}',
+        b'{"\xf6": 1, "call_log": 1}',
+        b'{"call_log": 1, "\\u0063all_log": "\xf6"}',
+        b'["\xf6"]',
+        b'[{"call_log": "\xf6"}]',
+        b'"\xf6"',
+    ],
+)
+def test_attack_names_and_equal_names_of_members_are_strict(body):
+    with pytest.raises(JSONBodyError):
+        loads_request(body)
+
+
+def test_the_problem_of_the_strict_member_is_named():
+    for body, problem in (
+        (b'{"call_log": "\xf6", "a": {"b": 1, "b": 1}}', "duplicate key"),
+        (b'{"call_log": {"b": 1, "b": 1}, "a": "\\ud800"}', "lone surrogate"),
+        (b'{"call_log": {"b": 1, "b": 1}, "a": "\xf6"}', "not UTF-8"),
+    ):
+        with pytest.raises(JSONBodyError) as caught:
+            loads_request(body)
+        assert caught.value.what == problem
+
+
+@given(st.text('{}[]",:\\1a \xf6\xc3u').map(lambda text: text.encode("latin-1")))
+def test_attack_no_octet_hides_the_structure_around_it(octets):
+    """An octet must not swallow a quotation mark, which would move members into a string."""
+    body = b'{"function": "look", "call_log": "' + octets + b'", "call_id": "call-1"}'
+    try:
+        request, _ = loads_request(body)
+    except JSONBodyError:
+        return
+    # What any octet could be at worst: a letter. The members are the same.
+    plain = bytes(each if each < 0x80 else ord("x") for each in body)
+    expected = json.loads(plain)
+    assert {**request, "call_log": None} == {**expected, "call_log": None}
+
+
+@given(OBJECTS, st.binary())
+def test_a_strict_request_is_read_as_by_the_strict_parser(value, octets):
+    body = json.dumps(value).encode()
+    assert loads_request(body) == (value, ())
+    for each in (octets, body + octets):
+        try:
+            found = loads_request(each)
+        except JSONBodyError:
+            continue
+        assert found == (loads_object(each), ())
+
+
+@pytest.mark.parametrize("unit", [b'"\\ud800",', b'"\xf6",', b'{"a":1,"a":1},'])
+def test_attack_a_malicious_megabyte_is_repaired_in_linear_time(unit):
+    body = b'{"call_log": [' + unit * (1_000_000 // len(unit)) + b"1]}"
+    assert loads_request(body)[1] == ("call_log",)
+    with pytest.raises(JSONBodyError):
+        loads_request(body.replace(b"call_log", b"global_data"))

@@ -104,11 +104,57 @@ def test_requested_functions() -> None:
     [
         (None, None),
         ("text", "text"),
-        ({"raw": "r"}, "r"),
-        ({"parsed": [], "raw": "r"}, "r"),
-        ({"parsed": [{"a": 1}], "raw": "r"}, {"a": 1}),
         ({}, None),
+        # The voice service.
+        ({"parsed": [{"a": 1}, {"a": 2}], "raw": "r", "substituted": "s"}, {"a": 1}),
+        ({"parsed": {"a": 1}, "raw": "r"}, {"a": 1}),
+        ({"parsed": [["a"]]}, ["a"]),
+        ({"parsed": "text"}, "text"),
+        ({"parsed": [], "raw": "r"}, "r"),
+        ({"parsed": [{}], "raw": "r"}, "r"),
+        ({"parsed": {}, "raw": "r"}, "r"),
+        ({"parsed": [None], "raw": "r"}, "r"),
+        ({"raw": "r"}, "r"),
+        ({"raw": " r\n"}, " r\n"),
+        ({"raw": '{"a": 1}'}, {"a": 1}),
+        ({"raw": " [1] "}, [1]),
+        ({"raw": "42"}, 42),
+        ({"raw": '"quoted"'}, "quoted"),
+        ({"raw": "null", "substituted": "s"}, "s"),
+        ({"raw": {"a": 1}}, {"a": 1}),
+        # Ambiguous JSON is text.
+        ({"raw": '{"a": 1, "a": 2}'}, '{"a": 1, "a": 2}'),
+        ({"raw": "NaN"}, "NaN"),
+        ({"raw": "[" * 100_000}, "[" * 100_000),
+        # The chat service passes on what the model wrote.
+        ({"raw": '```json\n{"a": 1}\n```'}, {"a": 1}),
+        ({"raw": '\n```\n{"a": 1}```'}, {"a": 1}),
+        ({"raw": "```json\nprose\n```"}, "```json\nprose\n```"),
+        ({"raw": "```"}, "```"),
+        ({"raw": "", "substituted": "s"}, "s"),
+        ({"raw": " \n", "substituted": "s"}, "s"),
+        ({"raw": None, "substituted": "s"}, "s"),
+        ({"substituted": "s", "goal": "g"}, "s"),
+        # Flat.
+        ({"summary": "s", "goal": "g"}, {"summary": "s", "goal": "g"}),
+        ({"parsed": [], "raw": "", "goal": "g"}, {"goal": "g"}),
     ],
 )
 def test_summaries(data: Any, expected: Any) -> None:
     assert summary_of({"post_prompt_data": data}) == expected
+    # The top-level member is the last resort.
+    resort = summary_of({"post_prompt_data": data, "summary": "top"})
+    assert resort == ("top" if expected is None else expected)
+
+
+def test_a_top_level_summary() -> None:
+    assert summary_of({"summary": {"a": 1}}) == {"a": 1}
+    assert summary_of({"summary": ""}) is None
+    assert summary_of({}) is None
+
+
+@pytest.mark.parametrize("unit", [" ", "`", "a", "\n", "```", "``` "])
+def test_attack_a_long_summary_takes_no_quadratic_time(unit: str) -> None:
+    # Quadratic time would take minutes.
+    for raw in (f"```{unit * 1_000_000}", f"```{unit * 1_000_000}```", unit * 1_000_000 + "x"):
+        assert summary_of({"post_prompt_data": {"raw": raw}}) in (raw, None)

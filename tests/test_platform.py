@@ -1,0 +1,181 @@
+"""What the platform and the model really send, over a socket, to two workers of gunicorn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+APP = '''
+from swaig_wsgi import AgentApp
+
+
+class Desk(AgentApp):
+    def on_summary(self, summary, raw_data):
+        if raw_data.get("action") == "fetch_conversation":
+            return {"conversation_summary": f"About {raw_data['conversation_id']}."}
+        if summary == "raise":
+            raise RuntimeError("broken 77")
+        print("HANDLED", repr(summary), flush=True)
+        return summary if isinstance(summary, dict) else None
+
+    def on_debug_event(self, event):
+        raise RuntimeError("broken 78")
+
+
+app = Desk("desk").set_post_prompt("Summarize the call.").enable_debug_events()
+
+
+@app.tool(secure=True)
+def pay(args, raw_data):
+    """Pay.
+
+    Args:
+        amount: How much.
+    """
+    print("PAID", repr(args), flush=True)
+    return f"Paid {args['amount']}."
+
+
+@app.tool
+def look(args, raw_data):
+    """Look."""
+    return raw_data.get("caller_id_name", "nobody")
+'''
+
+
+@pytest.fixture
+def desk(gunicorn: Any, tmp_path: Path) -> Any:
+    """Return a function that starts the agent with two workers that share a store."""
+
+    def start(**env: str) -> Any:
+        (tmp_path / "desk.py").write_text(APP)
+        env.setdefault("SIGNALWIRE_SWAIG_SECRET", "a secret of some length")
+        env.setdefault("SWML_STORAGE_URL", f"sqlite:///{tmp_path}/state.db")
+        return gunicorn("desk:app", "--workers=2", cwd=str(tmp_path), **env)
+
+    return start
+
+
+def urls_of(server: Any, call_id: Any = "call-1") -> dict[str, str]:
+    """Return targets, with their tokens, by the name of the tool; ``""`` is the summary's."""
+    document = server.request("POST", "/", {"call_id": call_id}).json
+    ai = next(verb["ai"] for verb in document["sections"]["main"] if "ai" in verb)
+    urls = {each["function"]: each.get("web_hook_url") for each in ai["SWAIG"]["functions"]}
+    urls[""] = ai["post_prompt_url"]
+    default = ai["SWAIG"].get("defaults", {}).get("web_hook_url", "http://x/swaig")
+    parts = {name: urlsplit(url or default) for name, url in urls.items()}
+    return {name: f"{part.path}?{part.query}".rstrip("?") for name, part in parts.items()}
+
+
+def test_what_on_summary_returns_is_the_response(desk: Any) -> None:
+    server = desk()
+    url = urls_of(server)[""]
+    fetch = {"action": "fetch_conversation", "conversation_id": "customer-7"}
+    for more in ({}, {"call_id": "call-1"}):
+        response = server.request("POST", url, {**fetch, **more})
+        assert (response.status, response.json) == (
+            200,
+            {"conversation_summary": "About customer-7."},
+        )
+    assert server.request("POST", url, {**fetch, "call_id": "call-2"}).status == 403
+    assert server.request("POST", "/post_prompt", fetch).status == 403
+
+
+def test_each_shape_of_a_summary_reaches_the_handler(desk: Any) -> None:
+    server = desk()
+    url = urls_of(server)[""]
+    for members in (
+        {"post_prompt_data": {"parsed": [{"a": 1}]}},
+        {"post_prompt_data": {"parsed": {"a": 1}}},
+        {"post_prompt_data": {"raw": '{"a": 1}'}},
+        {"post_prompt_data": {"raw": '```json\n{"a": 1}\n```'}},
+        {"post_prompt_data": {"substituted": {"a": 1}}},
+        {"post_prompt_data": {"a": 1}},
+        {"summary": {"a": 1}},
+    ):
+        response = server.request("POST", url, {"call_id": "call-1", **members})
+        assert (response.status, response.json) == (200, {"a": 1})
+    text = {"call_id": "call-1", "post_prompt_data": {"raw": "He paid."}}
+    assert server.request("POST", url, text).json == {"status": "ok"}
+    server.wait_for_log("HANDLED 'He paid.'")
+
+
+def test_a_report_whose_handler_raises_is_a_200_and_one_that_ran_is_not_repeated(
+    desk: Any,
+) -> None:
+    server = desk()
+    url = urls_of(server)[""]
+    failing = {"call_id": "call-1", "summary": "raise"}
+    for _ in range(2):
+        assert server.request("POST", url, failing).status == 200
+    server.wait_for_log("RuntimeError: broken 77")
+    assert server.log.count("RuntimeError: broken 77") == 2
+    assert server.request("POST", "/debug_events", {"event": "x"}).status == 200
+    server.wait_for_log("RuntimeError: broken 78")
+    # Connections are distributed over both workers.
+    for _ in range(12):
+        response = server.request("POST", url, {"call_id": "call-1", "summary": {"n": 1}})
+        assert (response.status, response.json) == (200, {"n": 1})
+    assert server.log.count("HANDLED {'n': 1}") == 1
+    other = urls_of(server)[""]
+    assert server.request("POST", other, {"call_id": "call-1", "summary": {"n": 1}}).status == 200
+    assert server.log.count("HANDLED {'n': 1}") == 2
+
+
+LENIENT = (
+    b'"caller_id_name": "J\xf6rg \\ud83d"',
+    b'"sip_headers": {"Via": "a", "Via": "\xff"}',
+    b'"call_log": [{"content": "\\udc00", "content": "\xe4"}]',
+)
+
+
+def test_half_an_emoji_a_latin_1_name_and_equal_keys_cost_no_call(desk: Any) -> None:
+    server = desk()
+    json_type = {"Content-Type": "application/json; charset=UTF-8; x=y"}
+    extra = b", ".join(LENIENT)
+    document = server.request("POST", "/", b'{"call_id": "call-1", ' + extra + b"}", json_type)
+    assert document.status == 200
+    url = urls_of(server)["pay"]
+    body = b'{"function": "%s", "call_id": "call-1", "argument": {"parsed": [{"amount": 5}]}, '
+    response = server.request("POST", url, body % b"pay" + extra + b"}", json_type)
+    assert (response.status, response.json) == (200, {"response": "Paid 5."})
+    response = server.request("POST", "/swaig", body % b"look" + extra + b"}", json_type)
+    assert response.json == {"response": "J\ufffdrg \ufffd"}
+    for _ in range(12):
+        server.request("POST", "/swaig", body % b"look" + extra + b"}", json_type)
+    server.wait_for_log("in caller_id_name: |in call_log, caller_id_name, sip_headers: ")
+    assert 1 <= server.log.count("(logged once)") <= 2  # by each worker
+
+
+def test_attack_no_leniency_where_it_decides(desk: Any) -> None:
+    server = desk()
+    url = urls_of(server)["pay"]
+    argument = b'"argument": {"parsed": [{"amount": 5}]}'
+    call_id, function = b'"call_id": "call-1"', b'"function": "pay"'
+    for members in (
+        (b'"call_id": "call-2"', call_id, function, argument),
+        (call_id, b'"function": "look"', function, argument),
+        (call_id, function, argument, b'"argument": {"parsed": [{"amount": 6}]}'),
+        (call_id, function, b'"argument": {"parsed": [{"amount": 5, "amount": 6}]}'),
+        (call_id, function, argument, b'"conversation_id": "\xff"'),
+        (b'"call_id": "call-1\xff"', function, argument),
+        (b'"call_id": "call-1\\ud800"', function, argument),
+        (call_id, b'"function": "pay\xff"', argument),
+        (call_id, function, b'"argument": {"parsed": [{"amount": 5, "to": "\xff"}]}'),
+        (call_id, function, b'"argument": {"call_log": "\xff", "parsed": [{"amount": 5}]}'),
+        (call_id, function, argument, b'"global_data": {"sip_headers": {"a": 1, "a": 2}}'),
+        (call_id, function, argument, b'"caller_id_num": "\xff"'),
+        (call_id, function, argument, b'"sip_headers": 1, "sip_headers": 2'),
+    ):
+        body = b"{" + b", ".join((*members, LENIENT[2])) + b"}"
+        response = server.request("POST", url, body, {"Content-Type": "application/json"})
+        assert response.status == 400, members
+    # The octet before the quotation mark would hide the real call id from a careless parser.
+    hiding = b'{"call_log": "\xc3", "call_id": "call-2", "x": ", \\"call_id\\": \\"call-1\\"", '
+    body = hiding + function + b", " + argument + b"}"
+    response = server.request("POST", url, body, {"Content-Type": "application/json"})
+    assert "Nothing was done" in response.json["response"]
+    assert "PAID" not in server.log
