@@ -364,6 +364,35 @@ def known_variables() -> set[str]:
     return {*variables, *(f"{name}_FILE" for name, secret in variables.items() if secret)}
 
 
+#: The contents of secret files by their paths, as the master of a server has read them.
+_kept_files: dict[str, str] = {}
+
+
+def keep_secret_files() -> Settings:
+    """Return the settings of the environment, and keep the contents of their secret files.
+
+    From then on, this process and those that fork from it use these contents. The master of a
+    server calls this when it starts and when it reloads. Otherwise a worker that starts in between
+    might read a file that is about to be replaced, and have other secrets than its siblings.
+
+    Raises:
+        ConfigurationError: as for :meth:`Settings.from_env`. What was kept before is still used.
+    """
+    global _kept_files
+    previous, _kept_files = _kept_files, {}
+    try:
+        secret = [each.metadata["variable"] for each in fields(Settings) if each.metadata["secret"]]
+        named = {f"{name}_FILE": os.environ.get(f"{name}_FILE") for name in secret}
+        files = {path: _read_secret_file(name, path) for name, path in named.items() if path}
+        _kept_files = files
+        settings = Settings.from_env()
+        _ = settings.signing_keys  # raises an exception for fallbacks without a key
+    except ConfigurationError:
+        _kept_files = previous
+        raise
+    return settings
+
+
 def _read(source: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for each in fields(Settings):
@@ -385,6 +414,8 @@ def _read(source: Mapping[str, Any]) -> dict[str, Any]:
 def _read_secret_file(variable: str, path: object) -> str:
     if not isinstance(path, str):
         raise ConfigurationError(f"{variable}: expected a path, not {type(path).__name__}")
+    if path in _kept_files:
+        return _kept_files[path]
     try:
         with open(path, encoding="utf-8") as file:
             check_access(f"{variable}: the file it names", os.fstat(file.fileno()))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from swaig_wsgi.config import ConfigurationError, Settings
+from swaig_wsgi import config
+from swaig_wsgi.config import ConfigurationError, Settings, keep_secret_files
 
 SECRET = "0123456789abcdef"
 
@@ -456,3 +457,33 @@ def test_the_repr_contains_no_secret() -> None:
         signing_key="s3cret",
     )
     assert "s3cret" not in repr(settings)
+
+
+def test_kept_secret_files_are_those_that_were_last_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "_kept_files", {})
+    key, fallbacks = tmp_path / "key", tmp_path / "fallbacks"
+    key.write_text("the-first-key")
+    fallbacks.write_text("")
+    for path in (key, fallbacks):
+        path.chmod(0o600)
+    monkeypatch.setenv("SIGNALWIRE_SIGNING_KEY_FILE", str(key))
+    monkeypatch.setenv("SIGNALWIRE_SIGNING_KEY_FALLBACKS_FILE", str(fallbacks))
+    assert keep_secret_files().signing_key == "the-first-key"
+    key.write_text("the-second-key")
+    assert Settings.from_env().signing_key == "the-first-key"
+    fallbacks.write_text("the-second-key")
+    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SIGNING_KEY_FALLBACKS: "):
+        keep_secret_files()
+    assert Settings.from_env().signing_keys == ("the-first-key",)
+    fallbacks.unlink()
+    with pytest.raises(ConfigurationError, match="^SIGNALWIRE_SIGNING_KEY_FALLBACKS_FILE: "):
+        keep_secret_files()
+    assert Settings.from_env().signing_keys == ("the-first-key",)
+    fallbacks.write_text("the-first-key")
+    fallbacks.chmod(0o600)
+    assert keep_secret_files().signing_keys == ("the-second-key", "the-first-key")
+    monkeypatch.delenv("SIGNALWIRE_SIGNING_KEY_FILE")
+    with pytest.raises(ConfigurationError, match="no signature would be required"):
+        keep_secret_files()

@@ -123,7 +123,7 @@ def test_the_service_drops_privileges_and_serves(serve_command: Any, tmp_path: P
     assert service["User"] not in ("root", "")
     assert service["NoNewPrivileges"] == "yes"
     names = [line.partition(":")[0] for line in SERVICE.all("LoadCredential")]
-    assert names == ["password", "secret"]
+    assert names == ["password", "password-fallbacks", "secret", "secret-fallbacks"]
     variables = environment(tmp_path)
     settings = settings_of(variables)
     assert settings.trusted_proxies == ("unix",)

@@ -17,13 +17,14 @@ import os
 import signal
 import ssl
 import sys
+from dataclasses import fields
 from typing import Any
 
 from .. import processes
-from ..config import ConfigurationError, Settings
+from ..config import ConfigurationError, Settings, keep_secret_files
 from ..middleware._variables import warn_of_unknown_variables
 from ..tls import SslConfig
-from . import _drain
+from . import _drain, _trial
 
 __all__ = [
     "access_log_format",
@@ -137,7 +138,9 @@ def on_starting(server: Any) -> None:
         # gevent's sockets accept only contexts of gevent's own class, and the workers patch `ssl`
         # after the master has created its context.
         importlib.import_module("gevent.monkey").patch_ssl()
+    global _settings
     try:
+        _settings = keep_secret_files()
         _check_upgrade()
         _contexts["current"] = _create_context(server.cfg)
     except ConfigurationError as error:
@@ -166,9 +169,11 @@ def _handle_hup(server: Any, reload: functools.partial[None]) -> None:
     """Reload, unless the new workers could not start: gunicorn would stop the service then."""
     global _settings
     try:
-        settings = Settings.from_env()
-        _ = settings.signing_keys  # raises an exception for fallbacks without a key
         _create_context(server.cfg)
+        problem = None if server.cfg.preload_app else _trial.load_problem(server)
+        if problem is not None:
+            raise ConfigurationError(problem)
+        settings = keep_secret_files()
     except ConfigurationError as error:
         server.log.error("not reloaded, the running workers stay: %s", error)
         return
@@ -176,9 +181,22 @@ def _handle_hup(server: Any, reload: functools.partial[None]) -> None:
         server.log.warning(
             "preload_app: only the TLS certificate is read again; restart to read changed secrets"
         )
+    changed = [
+        each.metadata["variable"]
+        for each in fields(Settings)
+        if getattr(settings, each.name) != getattr(_settings, each.name)
+    ]
+    server.log.info("reloading; changed: %s", ", ".join(changed) or "no variable")
+    last = server.worker_age
     # gunicorn does not import this module again.
     _settings = settings
     reload()
+    # gunicorn has waited for them, at most for `graceful_timeout`.
+    busy = sum(worker.age <= last for worker in server.WORKERS.values())
+    if busy:
+        server.log.warning("reloaded; %s earlier workers have not ended yet", busy)
+    else:
+        server.log.info("reloaded; no earlier worker is left")
 
 
 def _create_context(cfg: Any) -> ssl.SSLContext | None:

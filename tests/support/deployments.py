@@ -27,8 +27,9 @@ def write_secrets(directory: Path) -> dict[str, str]:
     """Write secret files to `directory`, and return their paths by the names in the deployments."""
     storage_url = f"sqlite:///{directory}/store.db"
     contents = {"secret": SECRET, "password": PLATFORM[1], "storage-url": storage_url}
+    contents |= {"secret-fallbacks": "", "password-fallbacks": ""}
     for name, content in contents.items():
-        (directory / name).write_text(content + "\n")
+        (directory / name).write_text(content and content + "\n")
     return {name: str(directory / name) for name in contents}
 
 
