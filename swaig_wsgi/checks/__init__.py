@@ -17,7 +17,7 @@ from ..middleware._variables import unknown_variables
 from ._agents import agent_findings, effective_settings, find_agents, uses_store
 from ._certificates import certificate_findings, file_findings
 from ._credentials import credential_findings, secret_findings
-from ._findings import CATALOG, POINTS, Finding, Kind, finding
+from ._findings import CATALOG, POINTS, SEVERITIES, Finding, Kind, finding
 from ._network import (
     host_findings,
     limit_findings,
@@ -27,6 +27,7 @@ from ._network import (
     tls_findings,
 )
 from ._operation import log_findings, state_findings, store_findings, worker_findings
+from ._probe import ProbeError, check_url
 from ._sources import VARIABLES, is_repeated, read_settings
 
 __all__ = [
@@ -34,15 +35,16 @@ __all__ = [
     "POINTS",
     "Finding",
     "Kind",
+    "ProbeError",
     "check_application",
     "check_environ",
     "check_mapping",
     "check_settings",
+    "check_url",
     "check_variables",
 ]
 
 _EXAMPLE = "agent.example.com"
-_ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
 def check_environ(environ: Mapping[str, str] | None = None) -> list[Finding]:
@@ -146,4 +148,4 @@ def _sorted(found: Iterable[Finding], settings: Settings) -> list[Finding]:
     """Return the worst findings first, with the service's own domain in their lines."""
     domain = own_domain(settings) or _EXAMPLE
     ready = [replace(each, line=each.line.replace(_EXAMPLE, domain)) for each in found]
-    return sorted(ready, key=lambda each: _ORDER[each.severity])
+    return sorted(ready, key=lambda each: SEVERITIES.index(each.severity))

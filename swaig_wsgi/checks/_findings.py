@@ -12,7 +12,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_SEVERITIES = {"E": "error", "W": "warning", "I": "info"}
+#: The worst first.
+SEVERITIES = ("error", "warning", "info")
 
 #: The items of the "Production Checklist" section of the SDK's guide.
 POINTS = (
@@ -45,7 +46,9 @@ class Kind:
 
     @property
     def severity(self) -> str:
-        return _SEVERITIES[self.id.removeprefix("swaig.")[0]]
+        return next(
+            each for each in SEVERITIES if each[0] == self.id.removeprefix("swaig.")[0].lower()
+        )
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,60 @@ I005 11 cli.md#check
 I006 4 limits.md#rate-limit
     requests are not limited, only failed authentications
     SWML_RATE_LIMIT=5000
+E101 1 authentication.md
+    an endpoint serves requests without credentials
+    AuthMiddleware(app, handler, protect=("/swaig",))
+E102 1 authentication.md
+    an endpoint accepts a wrong password
+    AuthHandler(basic_auth=("platform", password))
+E103 1 authentication.md
+    the service refuses the credentials
+    swaig-wsgi check --url https://USER:PASSWORD@agent.example.com
+E104 2 headers.md#tls
+    the service is reached over plain HTTP
+    SWML_SSL_ENABLED=true
+E105 2 headers.md#tls
+    clients reject the service's certificate
+    certbot certonly -d agent.example.com
+E106 3 network.md#cors
+    pages of any origin may read responses to a browser's own credentials
+    SWML_CORS_ORIGINS=https://app.example.com
+E107 11 deployment.md#all-pods-unready
+    the service is unhealthy or not ready
+    curl -u USER:PASSWORD https://agent.example.com/ready
+W101 - headers.md#security-headers
+    responses lack security headers
+    app = harden(app)
+W102 2 headers.md#hsts
+    responses over https lack HSTS
+    SWML_USE_HSTS=true
+W103 2 headers.md#tls
+    the server speaks TLS before 1.2
+    gunicorn -c python:swaig_wsgi.gunicorn module:app
+W104 2 headers.md#tls
+    the service's certificate expires within 30 days
+    certbot renew
+W105 5 network.md#allowed-hosts
+    the service serves a host that is not its own
+    SWML_ALLOWED_HOSTS=agent.example.com
+W106 3 network.md#cors
+    pages of any origin may read responses
+    SWML_CORS_ORIGINS=https://app.example.com
+W107 6 limits.md#body-size
+    a body over 16 MiB is not refused
+    SWML_MAX_REQUEST_SIZE=1048576
+W108 8 network.md#trusted-proxies
+    the document's webhook URLs have another host or are plain HTTP
+    SWML_PROXY_URL_BASE=https://agent.example.com
+I101 4 limits.md#rate-limit
+    responses have no rate-limit headers
+    SWML_RATE_LIMIT=5000
+I102 11 deployment.md
+    the service has no health endpoint at this path
+    swaig-wsgi check --url https://agent.example.com/route-of-the-agent
+I103 1 cli.md#check
+    the service was checked without credentials
+    swaig-wsgi check --url https://USER:PASSWORD@agent.example.com
 """
 
 _ROW = re.compile(r"(\w+) (\d+|-) (\S+)\n    (.+)\n    (.+)\n")

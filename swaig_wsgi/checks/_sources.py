@@ -51,6 +51,13 @@ def read_settings(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
             return settings, list(found.values())
 
 
+def environ_credentials(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return user and password in `environ` or in the files that it names, or None."""
+    names = ("SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD")
+    known = {f"{name}{end}" for name in names for end in ("", "_FILE")}
+    return read_settings({name: environ[name] for name in known if environ.get(name)})[0].basic_auth
+
+
 def is_repeated(each: Finding, invalid: Iterable[Finding]) -> bool:
     """Return whether a finding is only that an invalid variable counts as not set."""
     names = {line.line.removeprefix("unset ") for line in invalid}

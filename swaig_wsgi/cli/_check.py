@@ -6,9 +6,16 @@ import json
 import os
 import sys
 
-from ..checks import POINTS, Finding, check_application, check_environ
-from ..checks._findings import finding
-from ..checks._sources import scrub, secret_values
+from ..checks import (
+    POINTS,
+    Finding,
+    ProbeError,
+    check_application,
+    check_environ,
+    check_url,
+)
+from ..checks._findings import SEVERITIES, finding
+from ..checks._sources import environ_credentials, scrub, secret_values
 from ..config import ConfigurationError
 from ..loading import LoadingError, load_application
 from ._errors import CommandError
@@ -33,6 +40,12 @@ def check(
         found.append(finding("I004", text))
     if url is None:
         found.append(finding("I005", "Health was not checked: name the URL of the service."))
+    else:
+        try:
+            found += check_url(url, credentials=environ_credentials(os.environ))
+        except ProbeError as error:
+            raise CommandError(error) from None
+    found.sort(key=lambda each: SEVERITIES.index(each.severity))
     weighty = ("error", "warning") if strict else ("error",)
     status = int(any(each.severity in weighty for each in found))
     print(_as_json(found, status) if as_json else _as_text(found))

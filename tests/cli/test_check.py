@@ -125,12 +125,15 @@ def test_an_application_is_judged(capsys, application):
         (["no_such_module:app"], "there is no module"),
         (["sys:no_such_name"], "has no 'no_such_name'"),
         (["not a module"], "MODULE:APP"),
+        (["--url", "https://127.0.0.1:1/"], "127.0.0.1: Connection refused"),
+        (["--url", "u:s3cret@localhost"], "--url: expected a URL such as"),
     ],
 )
 def test_what_cannot_be_checked_exits_with_2(capsys, application, arguments, words):
     assert main(["check", *arguments]) == 2
     captured = capsys.readouterr()
     assert words in captured.err
+    assert "s3cret" not in captured.err
     assert captured.out == ""
 
 

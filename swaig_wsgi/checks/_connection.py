@@ -1,0 +1,201 @@
+"""Requests of the probe to a running service, and its TLS.
+
+Every request has a connection of its own and an empty body, no redirect is followed, and nothing is
+sent to another host. Credentials are sent over verified TLS only, or to this machine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import warnings
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPSConnection
+from typing import Any
+from urllib.parse import unquote
+
+from ..core.hosts import Host
+from ..core.urls import DEFAULT_PORTS, format_authority, parse_authority, parse_base_url
+from ._certificates import expiry_findings
+from ._findings import Finding, finding
+
+_MAX_BODY = 2**20
+
+#: Versions of TLS without authenticated encryption (RFC 8996).
+_OLD = {"TLS 1.0": "TLSv1", "TLS 1.1": "TLSv1_1"}
+
+
+class ProbeError(Exception):
+    """A service cannot be probed; the message contains no part of the URL but its host."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response, or its absence: status 0, if the server closed the connection or timed out."""
+
+    status: int = 0
+    headers: http.client.HTTPMessage = field(default_factory=http.client.HTTPMessage)
+    body: bytes = b""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service to probe."""
+
+    scheme: str
+    host: Host
+    #: Of the URL, without a slash at its end.
+    path: str
+    #: User and password, or None.
+    credentials: tuple[str, str] | None = field(repr=False)
+    #: In seconds, of each operation on a connection.
+    timeout: float
+    #: None over plain HTTP.
+    context: ssl.SSLContext | None = None
+
+    @property
+    def port(self) -> int:
+        return self.host.port or DEFAULT_PORTS[self.scheme]
+
+    @property
+    def authority(self) -> str:
+        return format_authority(self.scheme, self.host)
+
+    @property
+    def may_send_credentials(self) -> bool:
+        """Whether only the service can read what is sent to it."""
+        if self.context is not None:
+            return self.context.verify_mode is ssl.CERT_REQUIRED
+        address = self.host.address
+        return self.host.name == "localhost" or (address is not None and address.is_loopback)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: tuple[str, str] | None = None,
+    ) -> Reply:
+        """Return the response to a request without a body, whatever `headers` declare.
+
+        Raises:
+            OSError, http.client.HTTPException: there is none.
+        """
+        name = self.host.name
+        connection: HTTPConnection
+        if self.context is None:
+            connection = HTTPConnection(name, self.port, timeout=self.timeout)
+        else:
+            connection = HTTPSConnection(
+                name, self.port, timeout=self.timeout, context=self.context
+            )
+        fields = {"Host": self.authority, "User-Agent": "swaig-wsgi check", "Connection": "close"}
+        if method == "POST":
+            fields["Content-Length"] = "0"
+        if credentials is not None:
+            pair = b64encode(":".join(credentials).encode()).decode()
+            fields["Authorization"] = f"Basic {pair}"
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for each, value in {**fields, **(headers or {})}.items():
+                connection.putheader(each, value)
+            connection.endheaders()
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read(_MAX_BODY))
+        finally:
+            connection.close()
+
+    def try_request(self, method: str, path: str, **options: Any) -> Reply:
+        """As :meth:`request`, but return a reply without a status if there is no response."""
+        try:
+            return self.request(method, path, **options)
+        except TimeoutError:
+            return Reply(timed_out=True)
+        except (OSError, http.client.HTTPException):
+            return Reply()
+
+
+def parse_target(url: str, credentials: tuple[str, str] | None, timeout: float) -> Target:
+    """Return the service at `url`, whose user and password take precedence over `credentials`.
+
+    Raises:
+        ProbeError: it is not an http or https URL.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    userinfo, at, authority = authority.rpartition("@")
+    if at:
+        user, _, password = userinfo.partition(":")
+        credentials = (unquote(user), unquote(password))
+    try:
+        base = parse_base_url(f"{scheme}{separator}{authority}{slash}{path}")
+        scheme, _, rest = base.partition("://")
+        authority, slash, path = rest.partition("/")
+        host = parse_authority(authority)
+    except ValueError:
+        # The message of the parser may quote what is a password without percent-encoding.
+        raise ProbeError("--url: expected a URL such as https://agent.example.com/route") from None
+    return Target(scheme, host, f"{slash}{path}".rstrip("/"), credentials, timeout)
+
+
+def secured(target: Target) -> tuple[Target, list[Finding]]:
+    """Return `target` with a TLS context, and the findings on the service's TLS.
+
+    If clients reject the certificate, the context does not verify it, and no credentials are sent.
+
+    Raises:
+        ProbeError: there is no connection.
+    """
+    if target.scheme == "http":
+        text = "The service is reached over plain HTTP: behind a proxy, give the proxy's URL."
+        return target, [finding("E104", text)]
+    context = ssl.create_default_context()
+    found: list[Finding] = []
+    try:
+        found += expiry_findings(_handshake(target, context), "W104", "The service's certificate")
+    except ssl.SSLCertVerificationError as error:
+        found.append(finding("E105", f"Clients reject the certificate: {error.verify_message}."))
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    except OSError as error:
+        raise ProbeError(f"{target.host.name}: {reason(error)}") from None
+    old = [name for name, version in _OLD.items() if _speaks(target, version)]
+    if old:
+        found.append(finding("W103", f"The server speaks {' and '.join(old)} (RFC 8996)."))
+    return Target(**{**vars(target), "context": context}), found
+
+
+def _handshake(target: Target, context: ssl.SSLContext) -> dict[str, Any]:
+    name = target.host.name
+    with (
+        socket.create_connection((name, target.port), target.timeout) as connection,
+        context.wrap_socket(connection, server_hostname=name) as secure,
+    ):
+        return secure.getpeercert() or {}
+
+
+def _speaks(target: Target, version: str) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            # OpenSSL itself refuses the signatures of these versions at its default level.
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+            _handshake(target, context)
+        except (OSError, ValueError):
+            return False  # refused by the server, or not supported by this OpenSSL
+    return True
+
+
+def reason(error: Exception) -> str:
+    """Return why there is no connection or response, without text that a server chose."""
+    known = getattr(error, "reason", None) or getattr(error, "strerror", None)
+    return str(known or type(error).__name__)

@@ -1,0 +1,247 @@
+"""A running service, seen from outside: as a client without credentials, and with them.
+
+No request can have an effect: bodies are empty, so that no tool is named, and only the document is
+fetched with credentials. The probe makes about 15 requests, one of them with a wrong password.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..core.headers import SECURITY_HEADERS
+from ._connection import ProbeError, Reply, Target, parse_target, reason, secured
+from ._findings import Finding, finding
+
+__all__ = ["ProbeError", "check_url"]
+
+#: Reserved (RFC 2606), so that no service has this host or origin.
+_OTHER_HOST = "probe.invalid"
+_ORIGIN = f"https://{_OTHER_HOST}"
+
+#: With these, an endpoint does nothing for a client: redirects (to a login), 404 and 405 (there is
+#: no such endpoint), 429 and 503 (for no client at the moment).
+_REFUSED = frozenset({0, 301, 302, 303, 307, 308, 401, 403, 404, 405, 410, 421, 429, 503})
+
+_TOO_LARGE = 16 * 2**20 + 1
+
+_RATE_FIELDS = ("RateLimit", "RateLimit-Policy", "RateLimit-Limit", "X-RateLimit-Limit")
+
+
+def check_url(
+    url: str, *, credentials: tuple[str, str] | None = None, timeout: float = 10.0
+) -> list[Finding]:
+    """Return the findings on the service that runs at `url`, an agent or any other site.
+
+    Args:
+        url: the URL of the agent or site, with its path; it may contain user and password.
+        credentials: user and password, unless the URL has them. They are sent over verified TLS
+            only, or to this machine.
+        timeout: of each operation on a connection, in seconds.
+
+    Raises:
+        ProbeError: the URL is malformed, or nothing responds there.
+    """
+    target, found = secured(parse_target(url, credentials, timeout))
+    root = target.path or "/"
+    try:
+        first = target.request("GET", root)
+    except (OSError, http.client.HTTPException) as error:
+        raise ProbeError(f"{target.host.name}: no response: {reason(error)}") from None
+    guarded = _guarded(target, first)
+    known = None
+    if guarded and target.credentials is not None and target.may_send_credentials:
+        known = target.credentials
+    authenticated = first
+    if known is not None:
+        authenticated = target.try_request(*guarded[0], credentials=known)
+    found += [
+        *_header_findings(target, first),
+        *_open_findings(target, first, authenticated),
+        *_password_findings(target, guarded),
+        *_credential_findings(target, guarded, authenticated),
+        *_document_findings(target, authenticated),
+        *_host_findings(target, root, first),
+        *_origin_findings(target, root),
+        *_size_findings(target, root, known),
+        *_rate_findings(first, authenticated),
+        *_health_findings(target),
+    ]
+    name = target.host.name
+    return [replace(each, line=each.line.replace("agent.example.com", name)) for each in found]
+
+
+def _guarded(target: Target, first: Reply) -> list[tuple[str, str]]:
+    """Return the endpoints that ask for credentials: the document, else the tool calls."""
+    if first.status == 401:
+        return [("GET", target.path or "/")]
+    tools = f"{target.path}/swaig"
+    return [("POST", tools)] if target.try_request("POST", tools).status == 401 else []
+
+
+def _header_findings(target: Target, reply: Reply) -> Iterator[Finding]:
+    headers = reply.headers
+    missing = [name for name, _ in SECURITY_HEADERS if name not in headers]
+    if headers.get("X-Content-Type-Options", "nosniff").strip().lower() != "nosniff":
+        missing.append("X-Content-Type-Options: nosniff")
+    if "frame-ancestors" in headers.get("Content-Security-Policy", ""):
+        missing = [name for name in missing if name != "X-Frame-Options"]
+    if missing:
+        yield finding("W101", f"Responses lack {', '.join(missing)}.")
+    if target.scheme == "https" and "Strict-Transport-Security" not in headers:
+        yield finding("W102", "Responses over https lack Strict-Transport-Security.")
+
+
+def _open_findings(target: Target, first: Reply, authenticated: Reply) -> Iterator[Finding]:
+    """Yield findings on endpoints that serve clients without credentials."""
+    open_paths = [target.path or "/"] if _document(first) is not None else []
+    endpoints = [("POST", f"{target.path}/{each}") for each in _ENDPOINTS]
+    endpoints.append(("GET", f"{target.path}/metrics"))
+    # Only on this host: a document may name others.
+    for url in _webhook_urls(_document(authenticated)):
+        if url.netloc.rpartition("@")[2] == target.authority:
+            endpoints.append(("POST", url.path or "/"))
+    control = target.try_request("POST", f"{target.path}/{secrets.token_hex(8)}").status
+    for method, path in dict.fromkeys(endpoints):
+        status = target.try_request(method, path).status
+        # A site may refuse every path alike, for instance for its host.
+        if status not in _REFUSED and not (status == control >= 400):
+            open_paths.append(path)
+    if open_paths:
+        text = f"Clients without credentials are served at {', '.join(open_paths)}."
+        yield finding("E101", text)
+
+
+_ENDPOINTS = ("swaig", "post_prompt", "debug_events")
+
+
+def _password_findings(target: Target, guarded: list[tuple[str, str]]) -> Iterator[Finding]:
+    for method, path in guarded:
+        user = (target.credentials or ("platform", ""))[0]
+        wrong = (user, secrets.token_urlsafe(32))
+        if target.try_request(method, path, credentials=wrong).status not in _REFUSED:
+            yield finding("E102", f"A random password is accepted at {path}.")
+
+
+def _credential_findings(
+    target: Target, guarded: list[tuple[str, str]], authenticated: Reply
+) -> Iterator[Finding]:
+    if not guarded:
+        return
+    if target.credentials is None:
+        yield finding("I103", "No credentials were given, so only refusals were checked.")
+    elif not target.may_send_credentials:
+        text = "The credentials were not sent, because others could read them: the service has no "
+        yield finding("I103", text + "certificate that clients accept.")
+    elif authenticated.status in (0, 401, 429):
+        status = authenticated.status or "no response"
+        yield finding("E103", f"The service refuses the credentials: {status}.")
+
+
+def _document(reply: Reply) -> dict[str, Any] | None:
+    """Return the SWML document in a response, or None."""
+    if reply.status != 200:
+        return None
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and "sections" in value else None
+
+
+def _webhook_urls(value: Any) -> Iterator[Any]:
+    """Yield the URLs that a document has for the platform, parsed, without other members."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += each.values()
+            for name in ("web_hook_url", "post_prompt_url"):
+                try:
+                    yield urlsplit(str(each[name]))
+                except (KeyError, ValueError):
+                    continue
+
+
+def _document_findings(target: Target, reply: Reply) -> Iterator[Finding]:
+    urls = list(_webhook_urls(_document(reply)))
+    here = [url for url in urls if url.path.startswith(f"{target.path}/")]
+    hosts = {url.netloc.rpartition("@")[2] for url in here} - {target.authority}
+    if hosts:
+        names = ", ".join(sorted(ascii(each) for each in hosts))
+        yield finding("W108", f"The document's webhook URLs have another host: {names}.")
+    elif target.scheme == "https" and any(url.scheme == "http" for url in here):
+        yield finding("W108", "The document's webhook URLs are plain HTTP.")
+
+
+def _host_findings(target: Target, root: str, first: Reply) -> Iterator[Finding]:
+    status = target.try_request("GET", root, headers={"Host": _OTHER_HOST}).status
+    if status == first.status and status not in (400, 403, 421, 429, 503):
+        text = f"The service serves the host {_OTHER_HOST}, so it serves any: {status}."
+        yield finding("W105", text)
+
+
+def _origin_findings(target: Target, root: str) -> Iterator[Finding]:
+    simple = {"Origin": _ORIGIN}
+    preflight = {**simple, "Access-Control-Request-Method": "POST"}
+    replies = [
+        target.try_request("GET", root, headers=simple),
+        target.try_request("OPTIONS", root, headers=preflight),
+    ]
+    allowed = [each.headers for each in replies]
+    allowed = [each for each in allowed if each.get("Access-Control-Allow-Origin") in _ANY]
+    reflected = [
+        each
+        for each in allowed
+        if each["Access-Control-Allow-Origin"] == _ORIGIN
+        and each.get("Access-Control-Allow-Credentials") == "true"
+    ]
+    if reflected:
+        text = "Pages of any origin may read responses to requests with the browser's cookies and "
+        yield finding("E106", text + "passwords.")
+    elif allowed:
+        yield finding("W106", "Pages of any origin may read responses.")
+
+
+_ANY = ("*", _ORIGIN)
+
+
+def _size_findings(
+    target: Target, root: str, credentials: tuple[str, str] | None
+) -> Iterator[Finding]:
+    # The body is announced, but never sent. GET, because no site has an effect then.
+    headers = {"Content-Length": str(_TOO_LARGE)}
+    reply = target.try_request("GET", root, headers=headers, credentials=credentials)
+    if reply.timed_out or reply.status not in _REFUSED | {413}:
+        text = f"A body of {_TOO_LARGE:,} bytes is not refused when it is announced"
+        yield finding("W107", f"{text}: {reply.status or 'the server waits for it'}.")
+
+
+def _rate_findings(*replies: Reply) -> Iterator[Finding]:
+    if not any(name in reply.headers for reply in replies for name in _RATE_FIELDS):
+        yield finding("I101", "Responses have no rate-limit headers, such as RateLimit-Policy.")
+
+
+def _health_findings(target: Target) -> Iterator[Finding]:
+    statuses = {
+        path: target.try_request("GET", f"{target.path}/{path}").status
+        for path in ("health", "ready")
+    }
+    missing = [path for path, status in statuses.items() if status in _MISSING]
+    failing = {path: status for path, status in statuses.items() if status != 200}
+    unhealthy = [f"/{path} is {failing[path]}" for path in failing if path not in missing]
+    if unhealthy:
+        yield finding("E107", f"The service does not report health: {', '.join(unhealthy)}.")
+    if missing:
+        paths = " and ".join(f"{target.path}/{path}" for path in missing)
+        yield finding("I102", f"There is no {paths} for load balancers.")
+
+
+_MISSING: Iterable[int] = (301, 302, 307, 308, 404, 405)
