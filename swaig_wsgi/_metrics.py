@@ -18,12 +18,12 @@ from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, exposition, values
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from .config import ConfigurationError
 from .wsgi import add_observer
 
-__all__ = ["DIRECTORY", "is_multiprocess", "render", "start_counting"]
+__all__ = ["DIRECTORY", "is_multiprocess", "mark_process_dead", "render", "start_counting"]
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 

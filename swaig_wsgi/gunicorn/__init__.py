@@ -24,11 +24,12 @@ from .. import processes
 from ..config import ConfigurationError, Settings, keep_secret_files
 from ..middleware._variables import warn_of_unknown_variables
 from ..tls import SslConfig
-from . import _drain, _trial
+from . import _drain, _metrics_files, _trial
 
 __all__ = [
     "access_log_format",
     "certfile",
+    "child_exit",
     "control_socket",
     "errorlog",
     "forwarded_allow_ips",
@@ -109,6 +110,8 @@ def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None
 
     Called when the number of workers is set, and before a preloaded application is loaded.
     """
+    if _settings.metrics:
+        _metrics_files.prepare(server.cfg)
     state = processes.current()
     if state is None:
         state = processes.SharedState()
@@ -158,6 +161,12 @@ def on_reload(server: Any) -> None:
         _contexts["current"] = _create_context(server.cfg)
     except ConfigurationError as error:
         server.log.error("keeping the previous certificate: %s", error)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget a worker that has exited. Called in the master."""
+    if _settings.metrics:
+        _metrics_files.forget(worker.pid)
 
 
 def ssl_context(conf: Any, default_ssl_context_factory: Any) -> ssl.SSLContext | None:
