@@ -1,7 +1,7 @@
-"""An incident with two replicas behind nginx is explained by their log alone.
+"""An incident with two replicas behind nginx is explained by their log and metrics alone.
 
-The script below makes it happen. Each question is answered from the lines of JSON that the replicas
-wrote, by functions that know nothing else, as by a reader who was not there.
+The script below makes it happen. Each question is decided by the lines of JSON that the replicas
+wrote, read by functions that know nothing else; the metrics have to agree.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import http.client
 import json
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timezone
@@ -148,6 +149,7 @@ class Service:
         self.ledger = directory / "ledger"
         common = {
             "LEDGER": str(self.ledger),
+            "SWML_METRICS": "true",
             "PYTHONPATH": str(directory),
             "SIGNALWIRE_LOG_FORMAT": "json",
             "SIGNALWIRE_SWAIG_SECRET": SECRET,
@@ -157,12 +159,15 @@ class Service:
             "SWML_STORAGE_URL": valkey.url,
             "SWML_TRUSTED_PROXIES": "127.0.0.1",
         }
+        for name in REPLICAS:
+            (directory / name).mkdir(mode=0o700)
         self.servers = {
             name: gunicorn(
                 "program:app",
                 *("-c", "python:swaig_wsgi.gunicorn", "-w2"),
                 cwd=str(directory),
                 HOSTNAME=name,
+                PROMETHEUS_MULTIPROC_DIR=str(directory / name),
                 **common,
             )
             for name in REPLICAS
@@ -222,6 +227,18 @@ class Service:
         port = response.headers["X-Upstream"].rpartition(":")[2]
         return next(name for name, each in self.servers.items() if str(each.port) == port)
 
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return the value of each time series, by replica."""
+        return {
+            name: {
+                series: float(value)
+                for line in server.request("GET", "/bank/metrics", auth=NEW).text.splitlines()
+                if not line.startswith("#")
+                for series, _, value in [line.rpartition(" ")]
+            }
+            for name, server in self.servers.items()
+        }
+
     def lines(self) -> list[str]:
         """Return the lines of all replicas, as a collector of logs has them."""
         return [line for each in self.servers.values() for line in each.lines]
@@ -239,7 +256,7 @@ if NGINX is not None:
         yield service
         service.stop()
 
-    def test_the_log_alone_explains_the_incident(service: Service, valkey: Any) -> None:
+    def test_log_and_metrics_alone_explain_the_incident(service: Service, valkey: Any) -> None:
         # Before the store fails: two good calls, a stolen token, and two passwords.
         pay, balance = service.target("call-1", "pay"), service.target("call-1", "balance")
         assert service.call(balance, "balance", "call-1").json == {"response": "12"}
@@ -258,19 +275,18 @@ if NGINX is not None:
             assert response.status == 200
             assert "Paid" not in response.json["response"]
         # A payment whose arguments are wrong.
-        service.call(pay, "pay", "call-3")
         wrong = service.target("call-3", "pay")
         service.call(wrong, "pay", "call-3", amount="all")
         last = service.call(balance, "balance", "call-1")
         assert last.json == {"response": "12"}
+        metrics = service.metrics()
         for server in service.servers.values():
             server.process.terminate()
             server.wait()
 
         reader = Reader(service.lines())
-        found = [each for each in reader.refused_calls() if each.tool == "balance"]
-        (call,) = found
-        assert (call.reason, call.call_id) == ("wrong_call", "call-2")
+        (call,) = reader.refused_calls()
+        assert (call.tool, call.reason, call.call_id) == ("balance", "wrong_call", "call-2")
         assert before.replace(microsecond=before.microsecond // 1000 * 1000) <= call.time <= after
         assert call.replica == service.replica_of(refused)
         assert call.request_id == refused.headers["X-Request-Id"]
@@ -286,7 +302,16 @@ if NGINX is not None:
 
         assert reader.users_of_the_old_password() == {(LATE, "platform", "bank")}
 
-        log = "".join(service.lines())
+        # The metrics agree: they have no calls and clients, but say how often, and where.
+        refusals = 'swaig_refusals_total{agent="bank",event="tool_token_refused"'
+        assert metrics[call.replica][refusals + ',reason="wrong_call"}'] == 1
+        total = sum((Counter(each) for each in metrics.values()), Counter())
+        for outcome, count in ("ran", 1), ("unknown", 2), ("invalid_arguments", 1):
+            name = f'swaig_tool_calls_total{{agent="bank",outcome="{outcome}",tool="pay"}}'
+            assert total[name] == count
+        assert total['swaig_fallback_credentials_total{kind="password"}'] == 1
+
+        log = "".join([*service.lines(), *total])
         assert re.search("__token=(?!\\*)", log) is None
         for secret in (NEW[1], OLD[1], WRONG[1], SECRET):
             assert secret not in log
