@@ -155,9 +155,19 @@ store.close()
 """
 
 
-def test_four_processes_count_merge_and_claim_exactly(own_valkey, open_redis, start_python):
-    valkey = own_valkey()
-    programs = [start_python(HAMMER, valkey.url, index) for index in range(4)]
+@pytest.fixture(params=["one server", "sentinel", "cluster"])
+def url(request):
+    """Return the URL of servers of each kind that no other test has used with this prefix."""
+    if request.param == "one server":
+        return request.getfixturevalue("own_valkey")().url
+    if request.param == "sentinel":
+        hosts = request.getfixturevalue("sentinel").hosts
+        return f"redis+sentinel://{hosts}/mymaster?db=2"
+    return f"redis+cluster://127.0.0.1:{request.getfixturevalue('cluster')[0].port}"
+
+
+def test_four_processes_count_merge_and_claim_exactly(url, open_redis, start_python):
+    programs = [start_python(HAMMER, url, index) for index in range(4)]
     for program in programs:
         program.stdin.write("go\n")
         program.stdin.flush()
@@ -170,7 +180,7 @@ def test_four_processes_count_merge_and_claim_exactly(own_valkey, open_redis, st
         claims += int(won)
     assert sorted(seen) == list(range(1, 801))
     assert claims == 50
-    store = open_redis(valkey.url, prefix="hammer:")
+    store = open_redis(url, prefix="hammer:")
     assert store.get("merged") == {f"{i}.{n}": n for i in range(4) for n in range(20)}
 
 
@@ -206,8 +216,8 @@ store.close()
 """
 
 
-def test_forked_children_use_the_store_of_their_parent(own_valkey, run_python):
-    run_python(FORKS, own_valkey().url)
+def test_forked_children_use_the_store_of_their_parent(url, run_python):
+    run_python(FORKS, url)
 
 
 FORKS_BESIDE_THREADS = """

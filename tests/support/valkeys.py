@@ -128,12 +128,12 @@ class Sentinels:
             ]
             if server_login is not None:
                 lines.append(f"sentinel auth-user mymaster {server_login[0]}")
-                lines.append(f"sentinel auth-pass mymaster {server_login[1]}")
+                lines.append(f'sentinel auth-pass mymaster "{server_login[1]}"')
             if login is not None:
                 lines.append("user default off")
-                lines.append(f"user {login[0]} on >{login[1]} ~* &* +@all")
+                lines.append(f'user {login[0]} on ">{login[1]}" ~* &* +@all')
                 lines.append(f"sentinel sentinel-user {login[0]}")
-                lines.append(f"sentinel sentinel-pass {login[1]}")
+                lines.append(f'sentinel sentinel-pass "{login[1]}"')
             config = directory / f"sentinel{index}.conf"
             config.write_text("\n".join(lines) + "\n")
             with open(directory / f"sentinel{index}.log", "wb") as log:
