@@ -28,7 +28,7 @@ from ._network import (
 )
 from ._operation import log_findings, state_findings, store_findings, worker_findings
 from ._probe import ProbeError, check_url
-from ._sources import VARIABLES, is_repeated, read_settings
+from ._sources import is_repeated, read_settings
 
 __all__ = [
     "CATALOG",
@@ -106,7 +106,7 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
 
 def _check(source: Mapping[str, Any]) -> list[Finding]:
     settings, invalid = read_settings(source)
-    found = [*_judge(settings), *store_findings(settings), *file_findings(source, VARIABLES)]
+    found = [*_judge(settings), *store_findings(settings), *file_findings(source, settings)]
     return [*invalid, *(each for each in found if not is_repeated(each, invalid))]
 
 

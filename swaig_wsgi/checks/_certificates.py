@@ -73,17 +73,17 @@ def expiry_findings(certificate: Mapping[str, Any], number: str, subject: str) -
         yield finding(number, f"{subject} expires in {days} days, {certificate['notAfter']}.")
 
 
-def file_findings(source: Mapping[str, Any], names: Mapping[str, bool]) -> Iterator[Finding]:
-    """Yield findings on the modes of the files that variables name.
+def file_findings(source: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:
+    """Yield findings on the modes of the files of the key and of secrets.
 
     Args:
-        source: the variables.
-        names: of the variables, each with whether it is a secret.
+        source: the variables, of which those with ``_FILE`` name files of secrets.
+        settings: the settings in it.
     """
-    files = [f"{name}_FILE" for name, secret in names.items() if secret]
-    for variable in ("SWML_SSL_KEY_PATH", *files):
+    files = {name: source[name] for name in sorted(source) if name.endswith("_FILE")}
+    for variable, path in {"SWML_SSL_KEY_PATH": settings.ssl_key_path, **files}.items():
         try:
-            status = os.stat(source.get(variable) or "")
+            status = os.stat(path or "")
         except (OSError, ValueError, TypeError):
             continue  # Invalid, which is another finding.
         mode = stat.S_IMODE(status.st_mode)

@@ -1,0 +1,137 @@
+"""``manage.py check --deploy`` of Django, and ``flask check``, have the findings of our own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "django_project"
+PASSWORD = "mR7-tulip-Quartz-52"
+SECRET = "Zk3vQ8-nYt1xW6bLs0dHc9Jf"
+GOOD = {
+    "SWML_BASIC_AUTH_USER": "platform",
+    "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
+    "SWML_PROXY_URL_BASE": "https://bot.example.org",
+    "SWML_CORS_ORIGINS": "https://app.example.org",
+    "SWML_AUTH_FAILURE_LIMIT": "10",
+    "SWML_RATE_LIMIT": "5000",
+    "SWML_TRUSTED_PROXIES": "10.0.0.1",
+    "SWML_ALLOWED_HOSTS": "bot.example.org",
+    "SIGNALWIRE_LOG_LEVEL": "warn",
+    "SIGNALWIRE_SWAIG_SECRET": SECRET,
+    "SIGNALWIRE_SIGNING_KEY": "Pq7uV2gRm5zXn8tKe4wYa1Co",
+}
+
+
+def run(command: list[str], cwd: Path, **env: str) -> tuple[int, str]:
+    """Run a Python module, and return its exit status and output, which has no secret."""
+    completed = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    output = completed.stdout + completed.stderr
+    assert PASSWORD not in output
+    assert SECRET not in output
+    return completed.returncode, output
+
+
+def ids(output: str) -> set[str]:
+    return set(re.findall(r"swaig\.[EWI]\d{3}", output))
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Any:
+    """Return a function that checks the example with more settings, and without its views.
+
+    They would not start with invalid settings.
+    """
+    (tmp_path / "no_urls.py").write_text("urlpatterns = []\n")
+
+    def start(settings: str = "", *options: str, **env: str) -> tuple[int, str]:
+        (tmp_path / "more_settings.py").write_text(
+            f"from project.settings import *\nROOT_URLCONF = 'no_urls'\n{settings}\n"
+        )
+        more = {
+            "DJANGO_SECRET_KEY": "a key for the sessions of a test",
+            "AGENT_BEARER_TOKEN": "a-bearer-token-of-the-platform",
+            "DJANGO_SETTINGS_MODULE": "more_settings",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(EXAMPLE), str(tmp_path)]),
+        }
+        status, output = run(["django", "check", *options], tmp_path, **more, **env)
+        assert "ystem check identified" in output
+        return status, output
+
+    return start
+
+
+def test_a_deployment_check_shows_findings_on_the_setting(check: Any) -> None:
+    settings = "SWAIG_WSGI = {'allowed_hosts': ['*'], 'rate_limit': 120, 'swaig_secret': %r}"
+    status, output = check(settings % "changeme-changeme", "--deploy")
+    assert status == 0
+    assert "(swaig.W017) SWML_ALLOWED_HOSTS contains '*'" in output
+    assert (
+        "HINT: SWML_ALLOWED_HOSTS=agent.example.com  See docs/network.md#allowed-hosts." in output
+    )
+    assert {"swaig.W004", "swaig.W012", "swaig.W015", "swaig.W017"} <= ids(output)
+    assert check(settings % "changeme-changeme", "--deploy", "--fail-level=WARNING")[0] == 1
+
+
+def test_errors_fail_a_deployment_check(check: Any) -> None:
+    status, output = check("SWAIG_WSGI = {'rate_limit': 'many', 'no_such': 1}", "--deploy")
+    assert status == 1
+    assert output.count("(swaig.E001)") == 2
+
+
+def test_only_a_deployment_check_shows_findings(check: Any) -> None:
+    status, output = check("SWAIG_WSGI = {'rate_limit': 'many'}")
+    assert status == 0
+    assert not ids(output)
+
+
+def test_findings_can_be_silenced(check: Any) -> None:
+    _, output = check(
+        "SWAIG_WSGI = {'allowed_hosts': ['*']}\nSILENCED_SYSTEM_CHECKS = ['swaig.W017']", "--deploy"
+    )
+    assert "swaig.W017" not in ids(output)
+    assert "swaig.W012" in ids(output)
+
+
+def test_without_the_setting_the_environment_is_judged(check: Any) -> None:
+    assert not ids(check("del SWAIG_WSGI", "--deploy", **GOOD)[1])
+    changed = {**GOOD, "SWML_ALLOWED_HOSTS": "*"}
+    assert ids(check("del SWAIG_WSGI", "--deploy", **changed)[1]) == {"swaig.W017"}
+
+
+def test_importing_the_package_imports_no_django() -> None:
+    code = "import sys, swaig_wsgi.checks, swaig_wsgi.cli; assert 'django' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# Flask
+
+
+def test_the_documented_lines_give_flask_a_command(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "flask.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    application = next(each for each in blocks if "harden(" in each)
+    command = next(each for each in blocks if "app.cli.command" in each)
+    definition = command.partition("\n\n")[2].strip()
+    assert len(definition.splitlines()) == 3
+    (tmp_path / "app.py").write_text(application + command)
+    status, output = run(["flask", "check"], tmp_path, **GOOD)
+    assert status == 0, output
+    assert ids(output) == {"swaig.I005"}
+    status, output = run(["flask", "check"], tmp_path, **{**GOOD, "SWML_ALLOWED_HOSTS": "*"})
+    assert status == 1
+    assert ids(output) == {"swaig.W017", "swaig.I005"}
