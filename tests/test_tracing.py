@@ -104,6 +104,24 @@ def test_attack_no_span_of_a_server_contains_a_secret(
     assert [span["kind"] for span in parents] == ["SpanKind.SERVER"]
 
 
+@pytest.mark.parametrize("propagators", ["tracecontext,baggage", "baggage"])
+def test_the_operator_decides_whether_a_client_continues_a_trace(
+    gunicorn: Any, tmp_path: Path, propagators: str
+) -> None:
+    (program,) = (snippet for snippet in programs(PAGE) if "opentelemetry" in snippet.code)
+    sampler = "ParentBased(TraceIdRatioBased(0))"
+    code = program.code.replace("TracerProvider()", f"TracerProvider(sampler={sampler})")
+    imports = "from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased\n"
+    (tmp_path / "traced.py").write_text(imports + code)
+    server = gunicorn("traced:app", cwd=str(tmp_path), OTEL_PROPAGATORS=propagators)
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    fields = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    assert server.request("GET", "/bank", None, fields, auth=None).status == 401
+    server.process.terminate()
+    server.wait()
+    assert (trace_id in server.log) is (propagators != "baggage")
+
+
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
     return InMemorySpanExporter()

@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -243,6 +244,62 @@ def test_an_opentelemetry_that_is_not_imported_completely_breaks_no_call(
     assert call(agent, "plain").json == {"response": "Seen."}
 
 
+def run_program(code: str, argument: str) -> Any:
+    """Return the JSON that a program writes in its last line."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, argument],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import asyncio, json, sys
+import gevent
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+sys.path.insert(0, sys.argv[1])
+from support.wsgi import request
+from swaig_wsgi import AgentApp, Settings
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+
+async def look(args, raw):
+    with trace.get_tracer("handler").start_as_current_span(args["x"]):
+        await asyncio.sleep(0.05)
+
+agent = AgentApp("desk", basic_auth=("user", "a-long-password"), settings=Settings())
+agent.define_tool("look", "Look.", {"x": {"type": "string"}}, look)
+
+def call(x):
+    body = {"function": "look", "call_id": x, "argument": {"parsed": [{"x": x}]}}
+    auth = ("user", "a-long-password")
+    assert request(agent, "POST", "/swaig", body=body, auth=auth).status == 200
+
+gevent.joinall([gevent.spawn(call, str(each)) for each in range(5)], raise_error=True)
+spans = {each.context.span_id: each for each in exporter.get_finished_spans()}
+print(json.dumps(sorted(
+    [each.name, spans[each.parent.span_id].attributes["swaig.call_id"]]
+    for each in spans.values() if each.parent is not None
+)))
+"""
+
+
+def test_greenlets_do_not_mix_up_their_spans():
+    output = run_program(GEVENT, str(Path(__file__).parents[1]))
+    assert output == [[str(each), str(each)] for each in range(5)]
+
+
 PROGRAM = """
 import json, sys
 if sys.argv[1] == "missing":
@@ -273,11 +330,4 @@ print(json.dumps([json.loads(response), imported, "swaig_wsgi.tracing" in sys.mo
 
 @pytest.mark.parametrize("state", ["installed", "missing"])
 def test_a_tool_call_imports_no_opentelemetry(state):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, state],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [{"response": "Seen."}, [], False]
+    assert run_program(PROGRAM, state) == [{"response": "Seen."}, [], False]
