@@ -28,15 +28,16 @@ class Desk(AgentApp):
 app = Desk("desk").set_post_prompt("Summarize the call.").enable_debug_events()
 
 
-@app.tool(secure=True)
-def pay(args, raw_data):
-    """Pay.
+AMOUNT = {"amount": {"type": "number", "description": "How much"}}
 
-    Args:
-        amount: How much.
-    """
+
+def pay(args, raw_data):
     print("PAID", repr(args), flush=True)
     return f"Paid {args['amount']}."
+
+
+app.define_tool("pay", "Pay", AMOUNT, pay, secure=True)
+app.define_tool("ask", "Ask", AMOUNT, pay)
 
 
 @app.tool
@@ -179,3 +180,41 @@ def test_attack_no_leniency_where_it_decides(desk: Any) -> None:
     response = server.request("POST", url, body, {"Content-Type": "application/json"})
     assert "Nothing was done" in response.json["response"]
     assert "PAID" not in server.log
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_badly_written_arguments_are_a_sentence_and_run_nothing(desk: Any, secure: bool) -> None:
+    server = desk()
+    name = "pay" if secure else "ask"
+    url = urls_of(server)[name]
+    call = {"function": name, "call_id": "call-1"}
+    for argument in (
+        {"raw": "Pay 5 euro."},
+        {"raw": "{'amount': 5}"},
+        {"raw": '```json\n{"amount": 5}\n```'},
+        {"raw": '{"amount": 5'},
+        {"parsed": [{}], "raw": '{"amount": 5'},
+        {"parsed": [5]},
+        {"arguments": [5]},
+    ):
+        response = server.request("POST", url, {**call, "argument": argument})
+        assert response.status == 200
+        assert list(response.json) == ["response"]
+        assert "Write one JSON object" in response.json["response"]
+        assert '"amount" (a number)' in response.json["response"]
+        assert "euro" not in response.json["response"]
+    assert "PAID" not in server.log
+    if secure:
+        # Only with a token is anything said about arguments.
+        bad = {**call, "argument": {"raw": "Pay 5 euro."}}
+        refused = server.request("POST", "/swaig", bad)
+        assert "Write" not in refused.json["response"]
+    for flat in (
+        {"argument": {"arguments": {"amount": 5}}},
+        {"argument": {"parsed": {"amount": 5}}},
+        {"argument": {"amount": 5}},
+        {"arguments": {"amount": 5}},
+        {"parsed": {"amount": 5}},
+    ):
+        assert server.request("POST", url, {**call, **flat}).json == {"response": "Paid 5."}
+    assert server.log.count("PAID {'amount': 5}") == 5

@@ -12,7 +12,14 @@ from ..core.refusals import not_found
 from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail, log_fallback
-from ..swaig import Tool, call_id_of, check_arguments, parse_function_call, to_response
+from ..swaig import (
+    Tool,
+    call_id_of,
+    check_arguments,
+    parse_function_call,
+    to_response,
+    unreadable_arguments,
+)
 from ..wsgi import (
     CALL_ID,
     CLAIMED_CALL_ID,
@@ -135,17 +142,21 @@ class ToolCalls:
                 return encode_json({"response": REFUSED})
             record_call_id(environ, body, verified.call_id)
             log_fallback(environ, self._agent.sessions, verified)
-        problem = check_arguments(tool.schema, call.arguments)
+        arguments = call.arguments
+        if arguments is None:
+            record.outcome = "invalid_arguments"
+            return encode_json({"response": unreadable_arguments(tool.schema, call.problem)})
+        problem = check_arguments(tool.schema, arguments)
         if problem is not None:
             record.outcome = "invalid_arguments"
             return encode_json({"response": problem})
-        run = functools.partial(self._run, environ, tool, call.arguments, body, record)
+        run = functools.partial(self._run, environ, tool, arguments, body, record)
         if verified is None:
             return run()
         admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
         if tool.once is None:
             return admit() or run()
-        key = call_key(self._agent.name, verified, call.arguments)
+        key = call_key(self._agent.name, verified, arguments)
         # A hash, also of the token's nonce: it does not tell the arguments.
         record.once = key.rpartition(":")[2][:_KEY_LENGTH]
         # After the token has expired, the tool call cannot be repeated. But the time may have been

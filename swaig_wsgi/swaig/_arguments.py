@@ -85,6 +85,23 @@ def check_arguments(schema: Mapping[str, Any] | CompiledSchema, args: Any) -> st
     return f"The {subject} {_clipped(fault.problem, 320)}."
 
 
+def unreadable_arguments(schema: CompiledSchema, problem: str) -> str:
+    """Return a sentence for the AI whose arguments cannot be read at all.
+
+    It says what is expected, has at most 500 characters, and contains nothing that the AI wrote.
+
+    Args:
+        schema: the tool's parameters.
+        problem: a few words, such as ``not JSON``.
+    """
+    text = (
+        f"The arguments cannot be read ({problem}), so nothing was done this time. Write one JSON "
+        "object in double quotes, with no text and no code fence around it"
+    )
+    members = schema.described_members()
+    return _clipped(f"{text}, with {members}" if members else text, 499) + "."
+
+
 def find_fault(schema: Mapping[str, Any] | CompiledSchema, value: Any) -> Fault | None:
     """Return the first reason why `value` does not fit `schema`, or None if it fits.
 
@@ -155,6 +172,13 @@ class CompiledSchema:
         self._unknown = Fault("", f"is unknown{names}")
         #: What fits, in a few words; "" if the schema does not specify it.
         self.expected = _clipped(_expected(schema) or _either(any_of or one_of), 320)
+
+    def described_members(self) -> str:
+        """Return the names of the known members, each with what fits."""
+        return ", ".join(
+            f"{_as_json(name)} ({part.expected or 'any value'})"
+            for name, part in self._properties.items()
+        )
 
     def has_type(self, value: Any) -> bool:
         """Return whether `value` is of one of the schema's types."""

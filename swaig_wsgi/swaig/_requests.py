@@ -17,7 +17,10 @@ class FunctionCall:
     """A tool call as received; untrusted until its token is verified."""
 
     name: str
-    arguments: dict[str, Any]
+    #: None if they cannot be read: the handler must not run, not even with an empty object.
+    arguments: dict[str, Any] | None
+    #: Why they cannot be read, in a few words.
+    problem: str = ""
 
 
 def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
@@ -29,33 +32,51 @@ def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
 def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     """Return the name and the arguments of a tool call.
 
-    The arguments are ``argument.parsed[0]`` if that is an object, else ``argument.raw``
-    parsed, else ``argument`` itself.
+    The arguments are the first of these that is not empty, in ``argument`` or else in `body`:
+
+    1. ``parsed``, an object, or the first item of a list;
+    2. ``arguments``, an object; in ``argument`` only if it is the only member;
+    3. ``raw``, parsed; or ``arguments`` or ``parsed``, if that is text;
+    4. ``argument`` itself, if it has neither ``parsed`` nor ``raw``.
+
+    Raises:
+        JSONBodyError: the name is missing, or ``argument`` is not an object.
     """
     name = body.get("function")
     if not isinstance(name, str) or not name:
         raise JSONBodyError("function must be a non-empty string")
-    return FunctionCall(name, _arguments(body.get("argument")))
-
-
-def _arguments(argument: Any) -> dict[str, Any]:
+    argument = body.get("argument")
     if argument is None:
-        return {}
-    if not isinstance(argument, dict):
+        argument = {each: body[each] for each in _WRAPPERS if each in body}
+    elif not isinstance(argument, dict):
         raise JSONBodyError("argument must be an object")
-    parsed, raw = argument.get("parsed"), argument.get("raw")
-    if isinstance(parsed, list) and parsed and isinstance(parsed[0], dict):
-        return parsed[0]
-    if isinstance(raw, str):
-        if not raw.strip():
-            return {}
-        try:
-            return loads_object(raw.encode("utf-8"))
-        except JSONBodyError as error:
-            raise JSONBodyError(f"argument.raw is {error.what}") from None
-    if isinstance(parsed, list) and parsed:
-        raise JSONBodyError("argument.parsed[0] must be an object")
-    return {} if isinstance(parsed, list) else argument
+    if not ("parsed" in argument or "raw" in argument or list(argument) == ["arguments"]):
+        return FunctionCall(name, argument)
+    try:
+        return FunctionCall(name, _unwrapped(*map(argument.get, _WRAPPERS)))
+    except JSONBodyError as error:
+        return FunctionCall(name, None, error.what)
+
+
+#: What arguments arrive in: as the platform parsed them, as the model's API has them, as written.
+_WRAPPERS = ("parsed", "arguments", "raw")
+
+
+def _unwrapped(parsed: Any, arguments: Any, raw: Any) -> dict[str, Any]:
+    if isinstance(parsed, list) and parsed and (parsed[0] or len(parsed) == 1):
+        parsed = parsed[0]
+    for each in (parsed, arguments):
+        if each and isinstance(each, dict):
+            return each
+    for each in (raw, arguments, parsed):
+        if isinstance(each, str) and each.strip():
+            return loads_object(each.encode("utf-8"))
+    # An empty object stands for no arguments only if there is nothing else.
+    if any(
+        each not in (None, [], {}) for each in (parsed, arguments, raw) if not isinstance(each, str)
+    ):
+        raise JSONBodyError("of an unknown form")
+    return {}
 
 
 def requested_functions(body: Mapping[str, Any]) -> list[str] | None:

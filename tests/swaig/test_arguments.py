@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig import check_arguments
+from swaig_wsgi.swaig import check_arguments, unreadable_arguments
 from swaig_wsgi.swaig._arguments import MAX_PATTERN_TEXT, CompiledSchema, canonical
 from swaig_wsgi.swaig._keywords import check_schema
 
@@ -487,3 +487,20 @@ def test_arguments_are_valid_exactly_if_jsonschema_accepts_them(schema, value):
     sentence = check_arguments({"properties": {"it": schema}}, {"it": value})
     assert (sentence is None) == fits(schema, value)
     assert sentence is None or len(sentence) <= 500
+
+
+def test_a_message_says_how_to_write_arguments() -> None:
+    schema = CompiledSchema(
+        {
+            "type": "object",
+            "properties": {"amount": {"type": "number"}, "to": {"enum": ["a", "b"]}, "note": {}},
+        }
+    )
+    assert unreadable_arguments(schema, "not JSON") == (
+        "The arguments cannot be read (not JSON), so nothing was done this time. Write one JSON "
+        "object in double quotes, with no text and no code fence around it, with "
+        '"amount" (a number), "to" (one of "a", "b"), "note" (any value).'
+    )
+    assert unreadable_arguments(CompiledSchema({}), "not JSON").endswith("around it.")
+    long = CompiledSchema({"properties": {f"name{n}": {"type": "string"} for n in range(100)}})
+    assert len(unreadable_arguments(long, "not JSON")) == 500

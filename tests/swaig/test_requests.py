@@ -53,20 +53,80 @@ def test_invalid_call_ids(body: dict[str, Any], query: str | None) -> None:
     ("argument", "expected"),
     [
         ({"parsed": [{"a": 1}, {"a": 9}], "raw": "junk"}, {"a": 1}),
+        ({"parsed": {"a": 1}, "raw": "junk"}, {"a": 1}),
+        ({"parsed": {"a": 1}}, {"a": 1}),
         ({"parsed": [5], "raw": '{"a": 2}'}, {"a": 2}),
-        ({"parsed": "x", "raw": " "}, {}),
+        ({"parsed": [{}], "raw": '{"a": 2}'}, {"a": 2}),
+        ({"parsed": {}, "raw": '{"a": 2}'}, {"a": 2}),
+        ({"parsed": '{"a": 2}'}, {"a": 2}),
+        ({"arguments": {"a": 1}}, {"a": 1}),
+        ({"arguments": '{"a": 1}'}, {"a": 1}),
+        # No arguments.
+        ({"parsed": [{}], "raw": "{}"}, {}),
+        ({"parsed": [{}], "raw": ""}, {}),
+        ({"parsed": None, "raw": " "}, {}),
         ({"parsed": []}, {}),
-        ({"parsed": {"a": 1}}, {"parsed": {"a": 1}}),
-        ({"raw": 5}, {"raw": 5}),
-        ({"a": 3}, {"a": 3}),
+        ({"parsed": {}}, {}),
+        ({"arguments": {}}, {}),
+        ({"arguments": " "}, {}),
         ({}, {}),
         (None, {}),
+        # The arguments themselves.
+        ({"a": 3}, {"a": 3}),
+        ({"arguments": {"a": 1}, "b": 2}, {"arguments": {"a": 1}, "b": 2}),
     ],
 )
 def test_arguments(argument: Any, expected: dict[str, Any]) -> None:
     assert parse_function_call({"function": "f", "argument": argument}) == FunctionCall(
         "f", expected
     )
+
+
+@pytest.mark.parametrize("missing", [{}, {"argument": None}])
+def test_arguments_without_the_member_argument(missing: dict[str, Any]) -> None:
+    for flat in ({"arguments": {"a": 1}}, {"arguments": '{"a": 1}'}, {"parsed": {"a": 1}}):
+        call = parse_function_call({"function": "f", **missing, **flat})
+        assert call == FunctionCall("f", {"a": 1})
+    beside = {"function": "f", "argument": {}, "arguments": {"a": 1}}
+    assert parse_function_call(beside) == FunctionCall("f", {})
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ({"raw": "Pay 5 euro to Jo."}, "not JSON"),
+        ({"raw": "{'amount': 5}"}, "not JSON"),
+        ({"raw": '```json\n{"amount": 5}\n```'}, "not JSON"),
+        ({"raw": '{"amount": 5'}, "not JSON"),
+        ({"raw": '{"amount": 5} {"amount": 6}'}, "not JSON"),
+        ({"raw": "[1]"}, "not an object"),
+        ({"raw": "null"}, "not an object"),
+        ({"raw": '{"a": NaN}'}, "NaN or Infinity"),
+        ({"raw": '{"a": 1, "a": 2}'}, "duplicate key"),
+        ({"raw": "[" * 100}, "nested too deeply"),
+        # What the platform makes of it.
+        ({"parsed": [], "raw": "Pay 5 euro."}, "not JSON"),
+        ({"parsed": [{}], "raw": "Pay 5 euro."}, "not JSON"),
+        ({"parsed": {}, "raw": "Pay 5 euro."}, "not JSON"),
+        # Other forms.
+        ({"raw": 5}, "of an unknown form"),
+        ({"raw": {"a": 1}}, "of an unknown form"),
+        ({"parsed": [5]}, "of an unknown form"),
+        ({"parsed": [[{"a": 1}]]}, "of an unknown form"),
+        ({"parsed": [{}, {"a": 1}]}, "of an unknown form"),
+        ({"parsed": 0}, "of an unknown form"),
+        ({"parsed": False, "raw": ""}, "of an unknown form"),
+        ({"parsed": "x", "raw": " "}, "not JSON"),
+        ({"arguments": [{"a": 1}]}, "of an unknown form"),
+        ({"arguments": 5}, "of an unknown form"),
+        ({"arguments": "a=1"}, "not JSON"),
+    ],
+)
+def test_attack_unreadable_arguments_are_never_empty_ones(argument: Any, problem: str) -> None:
+    unread = FunctionCall("f", None, problem)
+    assert parse_function_call({"function": "f", "argument": argument}) == unread
+    # Without the wrapper, too.
+    assert parse_function_call({"function": "f", **argument}) == unread
 
 
 @pytest.mark.parametrize(
@@ -79,11 +139,6 @@ def test_arguments(argument: Any, expected: dict[str, Any]) -> None:
         {"function": "f", "argument": "x"},
         {"function": "f", "argument": [{}]},
         {"function": "f", "argument": 0},
-        {"function": "f", "argument": {"parsed": [5]}},
-        {"function": "f", "argument": {"raw": "{"}},
-        {"function": "f", "argument": {"raw": "[1]"}},
-        {"function": "f", "argument": {"raw": '{"a": NaN}'}},
-        {"function": "f", "argument": {"raw": '{"a": 1, "a": 2}'}},
     ],
 )
 def test_invalid_calls(body: dict[str, Any]) -> None:
