@@ -1,0 +1,54 @@
+"""Fixtures for tests of an agent; see the guide's page on testing.
+
+Enable them in the ``conftest.py`` at the root of your tests::
+
+    pytest_plugins = ["swaig_wsgi.pytest_plugin"]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .testing import AgentClient
+
+__all__ = ["agent", "agent_client", "live_agent_client"]
+
+
+@pytest.fixture
+def agent() -> Any:
+    """Override it to return the agent under test, or its URL."""
+    raise pytest.UsageError("define a fixture `agent` that returns your AgentApp or its URL")
+
+
+@pytest.fixture
+def agent_client(agent: Any) -> AgentClient:
+    """Return an :class:`AgentClient` of the fixture ``agent``."""
+    return AgentClient(agent)
+
+
+@pytest.fixture
+def live_agent_client(agent: Any) -> Iterator[AgentClient]:
+    """Serve the fixture ``agent`` on a free port of 127.0.0.1, and return a client of that URL.
+
+    The agent must be an AgentApp without ``SWML_PROXY_URL_BASE``: with it, the document leads to
+    that place.
+    """
+    from werkzeug.serving import make_server
+
+    if agent.settings.proxy_url_base is not None:
+        raise pytest.UsageError("live_agent_client needs an agent without SWML_PROXY_URL_BASE")
+    server = make_server("127.0.0.1", 0, agent, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}{agent.route or '/'}"
+    key = agent.signing_key[0] if agent.signing_key else None
+    try:
+        yield AgentClient(url, auth=agent.get_basic_auth_credentials(), signing_key=key)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
