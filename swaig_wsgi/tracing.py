@@ -5,7 +5,9 @@ No other module imports OpenTelemetry, and this one only when it is used.
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +30,8 @@ _T = TypeVar("_T")
 
 #: Attributes whose values are URLs, or parts of them.
 _URL_PREFIXES = ("client.", "http.", "net.", "server.", "url.")
+#: Text in which nothing could be masked; most attributes are like this.
+_PLAIN = re.compile(r"[\w./-]*")
 _HEADER_PREFIXES = ("http.request.header.", "http.response.header.")
 
 
@@ -125,7 +129,7 @@ def _masked_value(name: str, value: Any, secret_headers: tuple[str, ...]) -> Any
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
         return tuple(_masked_value(name, each, secret_headers) for each in value)
     header = next((name[len(each) :] for each in _HEADER_PREFIXES if name.startswith(each)), None)
-    if not filter_sensitive_headers({header or name: ""}, secret_headers if header else ()):
+    if _is_secret(header or name, secret_headers if header else ()):
         return MASK
     if isinstance(value, Mapping):
         return {key: _masked_value(key, each, secret_headers) for key, each in value.items()}
@@ -134,7 +138,14 @@ def _masked_value(name: str, value: Any, secret_headers: tuple[str, ...]) -> Any
     return _masked_text(value, is_url=header is None and name.startswith(_URL_PREFIXES))
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_secret(name: str, secret_headers: tuple[str, ...]) -> bool:
+    return not filter_sensitive_headers({name: ""}, secret_headers)
+
+
 def _masked_text(text: str, *, is_url: bool = False) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
     # A text without spaces may also be a URL or a query, whatever its name is.
     masks: list[Callable[[str], str]] = [redact_text]
     if is_url or not any(map(str.isspace, text)):

@@ -218,7 +218,7 @@ def test_a_span_that_cannot_be_masked_is_not_exported(
         return text
 
     monkeypatch.setattr("swaig_wsgi.tracing.redact_text", fail)
-    for name in ("bad", "good", "bad too"):
+    for name in ("bad?", "good", "bad too"):
         provider.get_tracer("test").start_span(name).end()
     assert only(exporter).name == "good"
     (record,) = caplog.records
