@@ -54,9 +54,7 @@ def check_environ(environ: Mapping[str, str] | None = None) -> list[Finding]:
     with a write, the certificate with a handshake in memory. The worst findings come first.
     """
     environ = os.environ if environ is None else environ
-    known = _known(environ)
-    found = _check(known)
-    settings = read_settings(known)[0]
+    settings, found = _check(_known(environ))
     found += worker_findings(settings, environ)
     return _sorted([*found, *check_variables(environ)], settings)
 
@@ -80,9 +78,12 @@ def check_application(
     settings = read_settings(_known(environ))[0]
     if agents:
         judged = {each.id for each in _judge(settings)}
-        settings = agents[0].settings
         found = [each for each in found if each.id not in judged]
         found += _judge_agents(agents)
+        others = {agent.settings.storage_url: agent.settings for agent in agents}
+        others.pop(settings.storage_url, None)
+        found += chain.from_iterable(map(store_findings, others.values()))
+        settings = agents[0].settings
         if not any(each.id == "swaig.W031" for each in found):
             found += worker_findings(settings, environ, uses_store=uses_store(agents))
     return _sorted([*found, *agent_findings(agents)], settings)
@@ -90,7 +91,8 @@ def check_application(
 
 def check_mapping(mapping: Mapping[str, Any]) -> list[Finding]:
     """Return the findings on settings as for :meth:`~swaig_wsgi.Settings.from_mapping`."""
-    return _sorted(_check(mapping), read_settings(mapping)[0])
+    settings, found = _check(mapping)
+    return _sorted(found, settings)
 
 
 def check_settings(settings: Settings) -> list[Finding]:
@@ -104,10 +106,10 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
     return [finding("W030", f"{text}.", f"unset {name}") for name, text in found]
 
 
-def _check(source: Mapping[str, Any]) -> list[Finding]:
+def _check(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
     settings, invalid = read_settings(source)
     found = [*_judge(settings), *store_findings(settings), *file_findings(source, settings)]
-    return [*invalid, *(each for each in found if not is_repeated(each, invalid))]
+    return settings, [*invalid, *(each for each in found if not is_repeated(each, invalid))]
 
 
 def _known(environ: Mapping[str, str]) -> dict[str, str]:

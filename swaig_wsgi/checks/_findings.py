@@ -246,6 +246,9 @@ E106 3 network.md#cors
 E107 11 deployment.md#all-pods-unready
     the service is unhealthy or not ready
     curl -u USER:PASSWORD https://agent.example.com/ready
+E108 - workers.md
+    the service fails
+    journalctl -u swaig-agent
 W101 - headers.md#security-headers
     responses lack security headers
     app = harden(app)
@@ -270,6 +273,9 @@ W107 6 limits.md#body-size
 W108 8 network.md#trusted-proxies
     the document's webhook URLs have another host or are plain HTTP
     SWML_PROXY_URL_BASE=https://agent.example.com
+W109 5 network.md#allowed-hosts
+    the service refuses the probe, for its host or as a client
+    SWML_ALLOWED_HOSTS=agent.example.com
 I101 4 limits.md#rate-limit
     responses have no rate-limit headers
     SWML_RATE_LIMIT=5000

@@ -61,6 +61,7 @@ def check_url(
     if known is not None:
         authenticated = target.try_request(*guarded[0], credentials=known)
     found += [
+        *_failure_findings(first),
         *_header_findings(target, first),
         *_open_findings(target, first, authenticated),
         *_password_findings(target, guarded),
@@ -74,6 +75,15 @@ def check_url(
     ]
     name = target.host.name
     return [replace(each, line=each.line.replace("agent.example.com", name)) for each in found]
+
+
+def _failure_findings(first: Reply) -> Iterator[Finding]:
+    """Yield a finding if the service itself is not seen, but only its refusal or failure."""
+    if first.status >= 500:
+        yield finding("E108", f"The service fails: {first.status}.")
+    elif first.status in (400, 403, 421, 429):
+        text = f"The service refuses the probe, {first.status}, so that little else was seen: it "
+        yield finding("W109", text + "does not serve this host or this client, or not now.")
 
 
 def _guarded(target: Target, first: Reply) -> list[tuple[str, str]]:

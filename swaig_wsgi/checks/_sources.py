@@ -29,7 +29,8 @@ def read_settings(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
         name if _FIELDS.get(name) in source else _FIELDS.get(name, name): value
         for name, value in source.items()
     }
-    secrets = secret_values(left)
+    given = dict(left)
+    secrets = secret_values(given)
     found: dict[str, Finding] = {}
     while True:
         try:
@@ -43,7 +44,7 @@ def read_settings(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
             if not removed:
                 removed = [name for name in named if left.pop(name, None) is not None]
             if not found.keys() & named:
-                text = scrub(_without_values(str(error), source.get(first)), secrets)
+                text = scrub(_without_values(str(error), given.get(first)), secrets)
                 found[first] = finding("E001", f"{text}.", f"unset {(removed or [first])[0]}")
             if not removed:
                 return Settings(), list(found.values())
@@ -77,8 +78,8 @@ def secret_values(source: Mapping[str, Any]) -> set[str]:
                 # A secret in the wrong variable.
                 value = source[f"{name}_FILE"]
         if secret and value:
-            values = [value] if isinstance(value, str) else [str(each) for each in value]
-            found.update(part for each in values for part in _parts(each))
+            values = value if isinstance(value, (list, tuple)) else [value]
+            found.update(part for each in values for part in _parts(str(each)))
     for value in source.values():
         if isinstance(value, str):
             found.update(re.findall(r"//[^/@\s]*?:([^@\s]+)@", value))
@@ -101,7 +102,9 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
 def _without_values(text: str, value: Any) -> str:
     """Return a message without the value that it quotes, which may be a misplaced secret."""
-    values = {value, *re.split(r"[,\s]+", value)} if isinstance(value, str) else {value}
-    for each in values - {"", "*"}:
-        text = text.replace(repr(each), "****")
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    values += [part for each in values for part in re.split(r"[,\s]+", str(each))]
+    for each in [value, *values]:
+        if each not in ("", "*"):
+            text = text.replace(repr(each), "****")
     return text

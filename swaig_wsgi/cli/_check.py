@@ -16,7 +16,7 @@ from ..checks import (
 )
 from ..checks._findings import SEVERITIES, finding
 from ..checks._sources import environ_credentials, scrub, secret_values
-from ..config import ConfigurationError
+from ..config import ConfigurationError, known_variables
 from ..loading import LoadingError, load_application
 from ._errors import CommandError
 
@@ -34,7 +34,9 @@ def check(
 
     Return 1 if there is an error, or if `strict` a warning, else 0.
     """
-    found = _check_environ(application)
+    found = []
+    if application is not None or url is None or _is_deployment():
+        found += _check_environ(application)
     if application is None:
         text = "Tools were not checked: name the application to see which are secure."
         found.append(finding("I004", text))
@@ -50,6 +52,12 @@ def check(
     status = int(any(each.severity in weighty for each in found))
     print(_as_json(found, status) if as_json else _as_text(found))
     return status
+
+
+def _is_deployment() -> bool:
+    """Return whether the environment is that of a service, and not only of a probe."""
+    names = known_variables() - {"PORT"}
+    return any(name in names and not name.startswith("SWML_BASIC_AUTH_") for name in os.environ)
 
 
 def _check_environ(application: str | None) -> list[Finding]:
@@ -86,10 +94,10 @@ def _as_text(found: list[Finding]) -> str:
         lines += [f"         {each.line}", f"         {each.link}", ""]
     for number, (title, ids) in enumerate(zip(POINTS, _points(found)), 1):
         lines.append(f"{number:>2}. {title}: {', '.join(ids) or 'ok'}")
-    counts = [
-        f"{sum(each.severity == severity for each in found)} {severity}s"
-        for severity in ("error", "warning")
-    ]
+    counts = []
+    for severity in SEVERITIES[:2]:
+        count = sum(each.severity == severity for each in found)
+        counts.append(f"{count} {severity}{'' if count == 1 else 's'}")
     return "\n".join([*lines, "", ", ".join(counts)])
 
 

@@ -113,6 +113,14 @@ def test_agents_are_judged_by_their_own_settings():
     assert messages(found, "W021") == ["No secret signs tool tokens, so they end with the process."]
 
 
+def test_the_store_of_an_agent_is_tried():
+    url = "sqlite:////missing/directory/store.db"
+    app = agent(settings=Settings(storage_url=url))
+    assert "E009" in ids(check_application(app, {}))
+    app = agent(settings=Settings(storage_url="memory://"))
+    assert "E009" not in ids(check_application(app, {}))
+
+
 def test_an_application_without_agents_is_judged_by_the_environment():
     found = check_application(Flask("site").wsgi_app, {"SWML_ALLOWED_HOSTS": "*"})
     assert "W017" in ids(found)

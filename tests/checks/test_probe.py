@@ -88,6 +88,8 @@ FOUND = [
     ("E106", changed(agent(), {**CORS, "Access-Control-Allow-Credentials": "true"}), "cookies"),
     ("E107", NOT_READY, "/ready is 503"),
     ("E107", changed(agent(), routes={"/health": ("500 Oops", {})}), "/health is 500"),
+    ("E108", changed(agent(), routes={"/": ("503 Oops", {})}), "The service fails: 503."),
+    ("W109", agent(allowed_hosts=["bot.example.org"]), "refuses the probe, 403,"),
     ("W101", changed(agent(), drop=["X-Frame-Options", "Content-Security-Policy"]), "X-Frame-Op"),
     ("W101", changed(agent(), {"X-Content-Type-Options": "sniff"}), "nosniff"),
     ("W102", agent(use_hsts=False), "lack Strict-Transport-Security"),

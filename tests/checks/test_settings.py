@@ -328,6 +328,15 @@ def test_mappings_and_settings_are_judged_alike():
     assert {each.message.partition(":")[0] for each in found[:2]} == {"SWML_RATE_LIMIT", "no_such"}
 
 
+@pytest.mark.parametrize("value", [5, ["a b", 1], {"a": 1}, object(), b"bytes", ["s3cret word"]])
+def test_values_of_a_wrong_type_are_invalid(value):
+    for name in ("allowed_hosts", "swaig_secret", "basic_auth_password_fallbacks", "port"):
+        found = check_mapping({name: value})
+        text = str([each.message for each in found if each.id == "swaig.E001"])
+        assert "s3cret" not in text
+    assert "E001" in ids(check_mapping({"signing_key": value}))
+
+
 def test_unknown_variables_are_warnings():
     (found,) = check_variables({"SWML_DOMAIN": "x", "SWML_PORT": ""})
     assert found.message.startswith("SWML_DOMAIN: a variable of the SDKs, ignored here;")

@@ -13,6 +13,7 @@ import pytest
 
 from swaig_wsgi import AgentApp
 from swaig_wsgi.checks import CATALOG
+from swaig_wsgi.cli import _check
 from swaig_wsgi.cli._main import main
 
 CERTS = Path(__file__).resolve().parents[1] / "certs"
@@ -82,7 +83,7 @@ def test_errors_fail_every_check(capsys, variables):
     assert "SWML_RATE_LIMIT: expected a whole number" in out
     assert "PORT: expected a whole number" in out
     assert "SWML_RATELIMIT: unknown and ignored; did you mean SWML_RATE_LIMIT?" in out
-    assert out.endswith("2 errors, 1 warnings\n")
+    assert out.endswith("2 errors, 1 warning\n")
 
 
 def test_json_has_the_documented_members(capsys, variables):
@@ -135,6 +136,15 @@ def test_what_cannot_be_checked_exits_with_2(capsys, application, arguments, wor
     assert words in captured.err
     assert "s3cret" not in captured.err
     assert captured.out == ""
+
+
+def test_a_probe_from_elsewhere_does_not_judge_its_own_environment(capsys, monkeypatch, variables):
+    monkeypatch.setattr(_check, "check_url", lambda url, credentials: [])
+    variables({"SWML_BASIC_AUTH_USER": "platform", "SWML_BASIC_AUTH_PASSWORD": "weak", "PORT": "1"})
+    assert main(["check", "--strict", "--url", "https://bot.example.org"]) == 0
+    variables({"SWML_ALLOWED_HOSTS": "*"})
+    assert main(["check", "--strict", "--url", "https://bot.example.org"]) == 1
+    assert "swaig.W017" in capsys.readouterr().out
 
 
 def run(*arguments, cwd, **env):
