@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,22 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from support import rates
+from support.clock import Clock
 from support.deployments import PLATFORM
 from support.nginx import NGINX
 from support.ports import free_port
 from support.waiting import PATIENCE
 
+from swaig_wsgi.agent.run_limit import LIMITED
+from swaig_wsgi.middleware import RateLimitMiddleware
+from swaig_wsgi.stores import MemoryStore
+
 DOCS = Path(__file__).parent.parent / "docs"
 APP = "swaig_wsgi.examples.basic:app"
 CONFIG = ("-c", "python:swaig_wsgi.gunicorn", "-w2")
+#: What differs between the log of a test and the documentation.
+PLACES = {"TIME": r"\S+", "REQUEST": r"\S+", "bank": ".*", ":6379": r":\d+"}
 
 
 def lines_of(page: str, title: str) -> list[str]:
@@ -32,10 +43,10 @@ def lines_of(page: str, title: str) -> list[str]:
     blocks = re.findall(r"^  ```text\n(.*?)^  ```", section[1], re.M | re.S)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     assert lines
-    return [
-        re.escape(line).replace("TIME", r"\S+").replace("REQUEST", r"\S+").replace("bank", ".*")
-        for line in lines
-    ]
+    lines = [re.escape(line) for line in lines]
+    for name, pattern in PLACES.items():
+        lines = [line.replace(name, pattern) for line in lines]
+    return lines
 
 
 def call(server: Any, target: str, auth: Any) -> Any:
@@ -169,3 +180,112 @@ if NGINX is not None:
             timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_burst_at_the_end_of_a_window_is_as_documented() -> None:
+    text = (DOCS / "limits.md").read_text()
+    row = re.search(
+        r"^\| 1 request, 49 more at 59\.8 s, .* at 60\.2 s \| (.*) \| (.*) \|$", text, re.M
+    )
+    assert row is not None
+    for algorithm, documented in zip(("fixed", "sliding"), row.groups()):
+        clock = Clock()
+        store = MemoryStore(clock=clock)
+        limited = RateLimitMiddleware(rates.application, 50, algorithm=algorithm, store=store)
+        start, burst = clock.now, 0
+        assert rates.statuses(limited, 1) == [200]
+        for clock.now in (start + 59.8, start + 60.2):
+            burst += rates.statuses(limited, 60).count(200)
+        assert documented == f"{burst} of 50 in 0.4 s"
+
+
+GUESS = ("platform", "a guess")
+BANK = """
+from swaig_wsgi import AgentApp
+
+app = AgentApp("bank")
+
+def transfer(args, raw_data):
+    return "Transfer completed."
+
+app.define_tool("transfer_funds", "Move money", {}, transfer, secure=True, max_runs=3)
+"""
+
+
+@pytest.fixture
+def agent(gunicorn: Any) -> Any:
+    """Return a function that starts the example with the platform's credentials."""
+    chosen = {"SWML_BASIC_AUTH_USER": PLATFORM[0], "SWML_BASIC_AUTH_PASSWORD": PLATFORM[1]}
+    return lambda **env: gunicorn(APP, *CONFIG, **chosen, **env)
+
+
+def statuses(server: Any, times: int, auth: Any = PLATFORM, client: str = "") -> list[int]:
+    headers = {"X-Forwarded-For": client} if client else {}
+    return [server.request("GET", "/", auth=auth, headers=headers).status for _ in range(times)]
+
+
+def test_a_rate_limit_stops_the_platform(agent: Any) -> None:
+    (pattern,) = lines_of("limits.md", "The platform gets 429")
+    server = agent(SWML_RATE_LIMIT="120")
+    assert statuses(server, 121) == [200] * 120 + [429]
+    server.wait_for_log(pattern)
+    server = agent(SWML_AUTH_FAILURE_LIMIT="10")
+    assert statuses(server, 125) == [200] * 125
+    assert statuses(server, 11, GUESS) == [401] * 10 + [429]
+
+
+def test_a_client_locks_out_everybody_behind_an_untrusted_proxy(agent: Any) -> None:
+    patterns = lines_of("limits.md", "One client locks everybody out behind a proxy")
+    limit = {"SWML_AUTH_FAILURE_LIMIT": "10"}
+    server = agent(**limit)
+    assert statuses(server, 10, GUESS, "203.0.113.9") == [401] * 10
+    assert statuses(server, 1, PLATFORM, "192.0.2.10") == [429]
+    for pattern in patterns:
+        server.wait_for_log(pattern)
+    server = agent(**limit, SWML_TRUSTED_PROXIES="127.0.0.1")
+    assert statuses(server, 11, GUESS, "203.0.113.9") == [401] * 10 + [429]
+    assert statuses(server, 1, PLATFORM, "192.0.2.10") == [200]
+    assert "untrusted_forwarding" not in server.log
+
+
+def test_a_stale_password_of_one_tenant(agent: Any) -> None:
+    (refused, reported) = lines_of("limits.md", "One tenant's stale password stops the others")
+    server = agent(SWML_AUTH_FAILURE_LIMIT="10")
+    assert statuses(server, 10, GUESS) == [401] * 10
+    assert statuses(server, 1) == [429]
+    server.wait_for_log(refused)
+    server = agent(SWML_AUTH_FAILURE_LIMIT="10", SWML_ALLOWED_CLIENTS="127.0.0.0/8")
+    assert statuses(server, 15, GUESS) == [401] * 15
+    assert statuses(server, 1) == [200]
+    server.wait_for_log(reported)
+    assert len(re.findall(reported, server.log)) == 1
+
+
+def test_an_ai_in_a_loop_runs_a_tool_no_more(gunicorn: Any, tmp_path: Path) -> None:
+    (pattern,) = lines_of("limits.md", "An AI calls a tool in a loop")
+    (tmp_path / "bank.py").write_text(BANK)
+    chosen = {"SWML_BASIC_AUTH_USER": PLATFORM[0], "SWML_BASIC_AUTH_PASSWORD": PLATFORM[1]}
+    server = gunicorn("bank:app", *CONFIG, cwd=str(tmp_path), **chosen)
+    target = tool_target(server, PLATFORM)
+    heard = [call(server, target, PLATFORM).json["response"] for _ in range(4)]
+    assert heard == ["Transfer completed."] * 3 + [LIMITED]
+    server.wait_for_log(pattern)
+
+
+def test_limits_go_on_while_the_store_is_away(agent: Any, own_valkey: Any) -> None:
+    title = "Limits drift while the store is away, or CPU is scarce"
+    timed_out, refused = lines_of("limits.md", title)
+    valkey = own_valkey()
+    server = agent(SWML_STORAGE_URL=valkey.url, SWML_AUTH_FAILURE_LIMIT="10")
+    assert statuses(server, 6, GUESS) == [401] * 6
+    os.kill(valkey.process.pid, signal.SIGSTOP)
+    # Each of two workers goes on from the last count that it saw, if it saw one.
+    seen = Counter(statuses(server, 40, GUESS))
+    assert 4 <= seen[401] <= 4 + 10
+    assert seen[429] == 40 - seen[401]
+    server.wait_for_log(timed_out)
+    os.kill(valkey.process.pid, signal.SIGCONT)
+    valkey.stop()
+    server = agent(SWML_STORAGE_URL=valkey.url, SWML_AUTH_FAILURE_LIMIT="10")
+    assert statuses(server, 1, GUESS) == [401]
+    server.wait_for_log(refused)

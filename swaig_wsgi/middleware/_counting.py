@@ -2,8 +2,9 @@
 
 Shared by the limit on requests and the limit on failed authentications. Each result of the store is
 also remembered in this process, so that local counting continues from it. The store may fail as
-often as it likes: in one window, each process admits at most what was left of the limit when it
-first counted locally, in addition to what the store admits.
+often as it likes: in one window, each process admits at most what was left of the limit by the last
+count that it saw before it counted locally, in addition to what the store admits. A process that
+saw none in this window admits `limit`.
 """
 
 from __future__ import annotations
