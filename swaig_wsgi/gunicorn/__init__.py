@@ -203,7 +203,7 @@ def _handle_hup(server: Any, reload: functools.partial[None]) -> None:
     # gunicorn has waited for them, at most for `graceful_timeout`.
     busy = sum(worker.age <= last for worker in server.WORKERS.values())
     if busy:
-        server.log.warning("reloaded; %s earlier workers have not ended yet", busy)
+        server.log.warning("reloaded; earlier workers that still serve requests: %s", busy)
     else:
         server.log.info("reloaded; no earlier worker is left")
 
