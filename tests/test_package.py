@@ -33,7 +33,7 @@ from pathlib import Path
 
 root = Path(sys.argv[1])
 sys.path.insert(0, str(root))
-needing = ("agent", "examples", "gunicorn", "_metrics", "pytest_plugin")
+needing = ("agent", "examples", "django", "gunicorn", "_metrics", "pytest_plugin")
 for path in sorted((root / "swaig_wsgi").rglob("*.py")):
     parts = path.relative_to(root).with_suffix("").parts
     if parts[-1] != "__main__" and parts[1] not in needing:
