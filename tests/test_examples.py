@@ -47,7 +47,13 @@ def serve(gunicorn: Any) -> Any:
 def test_each_example_has_a_short_readme_and_a_test() -> None:
     tests = "".join(
         (ROOT / "tests" / name).read_text()
-        for name in ("test_examples.py", "test_flask.py", "test_django.py", "test_deploy_nginx.py")
+        for name in (
+            "test_examples.py",
+            "test_flask.py",
+            "test_django.py",
+            "test_deploy_nginx.py",
+            "test_monitoring.py",
+        )
     )
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
     assert len(names) >= 8

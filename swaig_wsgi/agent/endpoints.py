@@ -36,7 +36,7 @@ from ..wsgi import (
     refuse,
     respond,
 )
-from ..wsgi._logging import request_fields
+from ..wsgi._logging import agent_label
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details
@@ -265,7 +265,7 @@ class Endpoints:
     def _metrics(self, request: Request) -> Reply:
         environ = request.environ
         body, content_type = metrics_of(
-            request_fields(environ)["agent"],
+            agent_label(environ),
             environ,
             allow_per_process=self._agent.settings.allow_per_process_state,
         )

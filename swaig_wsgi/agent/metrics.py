@@ -10,7 +10,7 @@ from typing import Any
 from ..core.refusals import Refusal, method_not_allowed, service_misconfigured
 from ..middleware.auth import AuthHandler, AuthMiddleware
 from ..wsgi import log, refuse, respond
-from ..wsgi._logging import request_fields
+from ..wsgi._logging import agent_label
 from ..wsgi._observer import observe
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .routes import raw_path
@@ -69,8 +69,8 @@ class MeasuredRequests:
             observe(
                 "request",
                 {
-                    **request_fields(environ),
                     "event": "request",
+                    "agent": agent_label(environ),
                     "endpoint": endpoint,
                     "status": status,
                     "seconds": time.perf_counter() - started,

@@ -143,7 +143,7 @@ def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
     fields = {
         "client": _escape(environ.get("REMOTE_ADDR")),
         "request_id": request_id(environ),
-        "agent": _escape(environ.get(AGENT)),
+        "agent": agent_label(environ),
         "method": _escape(environ.get("REQUEST_METHOD")),
         "path": _path(environ),
     }
@@ -151,6 +151,11 @@ def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
         if value:
             fields[name] = _escape(value)
     return fields
+
+
+def agent_label(environ: WSGIEnvironment) -> str:
+    """Return what a record says about the agent that serves the request, or ``-``."""
+    return _escape(environ.get(AGENT))
 
 
 def write_repeats(*, all_open: bool = False) -> None:

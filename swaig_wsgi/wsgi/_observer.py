@@ -24,7 +24,7 @@ def add_observer(callback: Observer) -> None:
 
     Two further kinds have no records: ``"store"``, for each operation of a store that failed
     (`event`), and with ``SWML_METRICS`` ``"request"``, for each request to an agent (`event`,
-    `endpoint`, `status`, `seconds`, and of the fields of records those about the request).
+    `agent`, `endpoint`, `status`, `seconds`).
 
     An exception in `callback` is logged once, and does not affect the request.
     """

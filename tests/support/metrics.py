@@ -40,3 +40,27 @@ class Figures:
             if each == name and difference:
                 found[tuple(labels)] = difference
         return found
+
+
+def names_and_labels() -> dict[str, tuple[str, ...]]:
+    """Return the names of all series that the code counts, with the names of their labels."""
+    from swaig_wsgi import _metrics
+
+    found: dict[str, tuple[str, ...]] = {}
+    for metric in metrics():
+        (family,) = metric.describe()
+        endings = ["_total"] if family.type == "counter" else ["_bucket", "_count", "_sum"]
+        for ending in endings:
+            label = ("le",) if ending == "_bucket" else ()
+            found[family.name + ending] = (*metric._labelnames, *label)
+    assert all(name.startswith("swaig_") for name in found), _metrics
+    return found
+
+
+def metrics() -> list[Any]:
+    """Return the metrics that the code defines."""
+    from prometheus_client import Counter, Histogram
+
+    from swaig_wsgi import _metrics
+
+    return [each for each in vars(_metrics).values() if isinstance(each, (Counter, Histogram))]
