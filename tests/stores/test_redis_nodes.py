@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -69,6 +70,19 @@ def test_a_url_opens_a_store():
 def test_locations_and_stores_do_not_show_a_password(scheme):
     url = f"{scheme}+sentinel://user:hunter2@a/name?sentinel_password=hunter2"
     assert "hunter2" not in repr(RedisStore(url).place) + repr(RedisStore(url))
+
+
+def test_the_rights_in_the_documentation_are_sufficient(own_valkey, small_cluster, open_redis):
+    page = Path(__file__).parents[2] / "docs" / "stores.md"
+    line = re.search(r"^ *(ACL SETUSER agent .*)$", page.read_text(), re.M)[1]
+    single = own_valkey()
+    for server, url in (
+        (single, f"redis://agent:password@127.0.0.1:{single.port}/1"),
+        (small_cluster, f"redis+cluster://agent:password@127.0.0.1:{small_cluster.port}"),
+    ):
+        say(server.port, *line.split())
+        say(server.port, "ACL", "SETUSER", "default", "resetpass", "nocommands")
+        use_every_method(open_redis(url))
 
 
 # Sentinels
