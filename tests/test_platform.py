@@ -218,3 +218,17 @@ def test_badly_written_arguments_are_a_sentence_and_run_nothing(desk: Any, secur
     ):
         assert server.request("POST", url, {**call, **flat}).json == {"response": "Paid 5."}
     assert server.log.count("PAID {'amount': 5}") == 5
+
+
+def test_a_number_as_conversation_id_is_its_text(desk: Any) -> None:
+    server = desk()
+    url = urls_of(server, "42")["pay"]
+    call = {"function": "pay", "call_id": "leg-1", "arguments": {"amount": 5}}
+    response = server.request("POST", url, {**call, "conversation_id": 42})
+    assert response.json == {"response": "Paid 5."}
+    for value in (43, 42.0, None):
+        response = server.request("POST", url, {**call, "conversation_id": value})
+        assert "Nothing was done" in response.json["response"]
+    for members in ({"conversation_id": True}, {"conversation_id": 42, "call_id": 42}):
+        assert server.request("POST", url, {**call, **members}).status == 400
+    assert server.log.count("PAID") == 1

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
-from ..core.calls import check_call, optional_text
+from ..core.calls import check_call, conversation_id_in
 from ..core.refusals import not_found
 from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
@@ -75,7 +75,7 @@ def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None
 def record_claims(environ: WSGIEnvironment, body: dict[str, Any]) -> None:
     """Record, for the log, to which call an unverified request says that it belongs."""
     try:
-        claimed = call_id_of(body) or optional_text(body, "conversation_id")
+        claimed = call_id_of(body) or conversation_id_in(body)
     except JSONBodyError:
         return  # refused by the endpoint, if it needs an id
     if claimed is not None:

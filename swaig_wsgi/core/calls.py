@@ -8,7 +8,14 @@ from typing import Any
 from .strict_json import JSONBodyError
 from .tokens import ToolToken, check_claims
 
-__all__ = ["MAX_CALL_ID_BYTES", "call_id_in", "check_call", "check_call_id", "optional_text"]
+__all__ = [
+    "MAX_CALL_ID_BYTES",
+    "call_id_in",
+    "check_call",
+    "check_call_id",
+    "conversation_id_in",
+    "optional_text",
+]
 
 #: The maximum length of a call id, in bytes of UTF-8.
 MAX_CALL_ID_BYTES = 1024
@@ -40,6 +47,21 @@ def check_call_id(call_id: str) -> str:
     return call_id
 
 
+def conversation_id_in(body: Mapping[str, Any]) -> str | None:
+    """Return ``conversation_id``, or None if it is missing, null or empty.
+
+    Applications choose it, and some choose a number, which counts as its text. Call ids are the
+    platform's, and always text.
+
+    Raises:
+        JSONBodyError: it is neither a string nor a number.
+    """
+    value = body.get("conversation_id")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return optional_text(body, "conversation_id")
+
+
 def check_call(token: ToolToken, body: Mapping[str, Any], function_name: object) -> None:
     """Check that `token` was issued for this function in the call or conversation of `body`.
 
@@ -56,7 +78,7 @@ def check_call(token: ToolToken, body: Mapping[str, Any], function_name: object)
         TokenError: `wrong_function` or `wrong_call`.
         JSONBodyError: an id is not a string, or is too long.
     """
-    claimed = call_id_in(body), optional_text(body, "conversation_id")
+    claimed = call_id_in(body), conversation_id_in(body)
     call_id = next((each for each in claimed if each == token.call_id), None)
     check_claims(token, call_id=call_id, function_name=function_name)
 

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from swaig_wsgi.core.calls import MAX_CALL_ID_BYTES, call_id_in, check_call, check_call_id
+from swaig_wsgi.core.calls import (
+    MAX_CALL_ID_BYTES,
+    call_id_in,
+    check_call,
+    check_call_id,
+    conversation_id_in,
+)
 from swaig_wsgi.core.strict_json import JSONBodyError
 from swaig_wsgi.core.tokens import TokenError, ToolToken
 
@@ -35,6 +41,9 @@ def test_the_call_id_is_found(body, expected):
         ({"call": {"call_id": {}}}, "call_id must be a string"),
         ({"call_id": "ö" * (MAX_CALL_ID_BYTES // 2) + "x"}, "call_id is too long"),
         ({"conversation_id": ["call-1"]}, "conversation_id must be a string"),
+        ({"conversation_id": {"a": 1}}, "conversation_id must be a string"),
+        ({"conversation_id": True}, "conversation_id must be a string"),
+        ({"conversation_id": False, "call_id": "call-1"}, "conversation_id must be a string"),
     ],
 )
 def test_invalid_ids_are_rejected(body, what):
@@ -77,3 +86,24 @@ def test_a_token_is_valid_for_its_call_or_conversation(body):
 def test_a_token_is_invalid_for_another_call(body):
     with pytest.raises(TokenError, match="wrong_call"):
         check_call(TOKEN, body, "pay")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(42, "42"), (0, "0"), (-1, "-1"), (10**30, str(10**30)), (1.5, "1.5"), ("x", "x"), ("", None)],
+)
+def test_a_number_as_conversation_id_is_its_text(value, expected):
+    assert conversation_id_in({"conversation_id": value}) == expected
+    token = ToolToken(expected or "none", "pay", 10**10, "0a0b0c0d", "0" * 16)
+    if expected is not None:
+        check_call(token, {"call_id": "another", "conversation_id": value}, "pay")
+
+
+@pytest.mark.parametrize("value", [43, 4, 420, 42.0, "042", "42 ", -42, True])
+def test_attack_a_number_opens_no_other_conversation(value):
+    token = ToolToken("42", "pay", 10**10, "0a0b0c0d", "0" * 16)
+    with pytest.raises((TokenError, JSONBodyError), match=r"wrong_call|must be a string"):
+        check_call(token, {"conversation_id": value}, "pay")
+    for call_id in (42, 42.0):
+        with pytest.raises(JSONBodyError, match="call_id must be a string"):
+            check_call(token, {"call_id": call_id, "conversation_id": 42}, "pay")
