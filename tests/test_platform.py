@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -232,3 +233,28 @@ def test_a_number_as_conversation_id_is_its_text(desk: Any) -> None:
     for members in ({"conversation_id": True}, {"conversation_id": 42, "call_id": 42}):
         assert server.request("POST", url, {**call, **members}).status == 400
     assert server.log.count("PAID") == 1
+
+
+def test_credentials_in_latin_1_open_the_urls_of_the_document(desk: Any) -> None:
+    server = desk(SWML_BASIC_AUTH_USER="jörg", SWML_BASIC_AUTH_PASSWORD="pässwörd")
+
+    def post(path: str, pair: str, charset: str, body: Any) -> Any:
+        credentials = base64.b64encode(pair.encode(charset)).decode()
+        headers = {"Authorization": f"Basic {credentials}"}
+        return server.request("POST", path, body, headers, auth=None)
+
+    for charset in ("utf-8", "latin-1"):
+        document = post("/", "jörg:pässwörd", charset, {"call_id": "call-1"}).json
+        url = urlsplit(document["sections"]["main"][1]["ai"]["post_prompt_url"])
+        pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
+        assert pair == "jörg:pässwörd"
+        summary = {"call_id": "call-1", "summary": {"n": 1}}
+        assert post(f"{url.path}?{url.query}", pair, charset, summary).json == {"n": 1}
+    for pair, charset in (
+        ("jörg:passwörd", "latin-1"),
+        ("jörg:pässwörd", "utf-16"),
+        ("jörg:pässwörd", "cp437"),
+        ("jÃ¶rg:pÃ¤sswÃ¶rd", "utf-8"),
+        ("jörg:pässwörd\x85", "latin-1"),
+    ):
+        assert post("/", pair, charset, {"call_id": "call-1"}).status == 401

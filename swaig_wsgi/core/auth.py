@@ -213,14 +213,20 @@ def is_repeated(value: str) -> bool:
 def parse_basic(credentials: str) -> tuple[str, str] | None:
     """Decode a Basic credential into user name and password (RFC 7617).
 
-    Return None unless it is canonical, padded base64 of UTF-8 that contains a colon and no control
+    Return None unless it is canonical, padded base64 of text that contains a colon and no control
     characters. Both parts may be empty; the password may contain further colons.
+
+    The text is UTF-8, as the challenge says, or else Latin-1, which many clients send regardless.
+    Octets that are UTF-8 are never read as Latin-1, so a credential has one meaning.
     """
     try:
         octets = binascii.a2b_base64(credentials)
-        text = octets.decode("utf-8")
     except ValueError:
         return None
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        text = octets.decode("latin-1")
     # The decoder tolerates junk, stray bits and stray padding; the encoder produces none of them.
     if binascii.b2a_base64(octets, newline=False) != credentials.encode("ascii"):
         return None

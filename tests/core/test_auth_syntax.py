@@ -175,9 +175,10 @@ def test_the_examples_of_rfc_7617():
         "YTpi\u0660",
         "\ud800",
         "\x00",
-        encoded("jörg:x", "latin-1"),  # neither is Latin-1 UTF-8
-        base64.b64encode(b"\xc0\xaf:x").decode(),  # an overlong slash
-        base64.b64encode(b"\xed\xa0\x80:x").decode(),  # a surrogate
+        base64.b64encode(b"\xed\xa0\x80:x").decode(),  # a surrogate; in Latin-1, 0x80 is a control
+        encoded("j\x9frg\xe4:x", "latin-1"),
+        encoded("jörg:5 €", "cp1252"),
+        encoded("jörg", "latin-1"),
         encoded("admin:a\x00"),
         encoded("admin\n:a"),
         encoded("admin:\x7f"),
@@ -189,11 +190,49 @@ def test_anything_else_is_not_basic(credentials):
     assert parse_basic(credentials) is None
 
 
-@given(any_text)
-def test_no_basic_credential_raises_and_each_pair_has_one_encoding(credentials):
+@given(any_text | st.binary().map(lambda octets: base64.b64encode(octets + b":").decode()))
+def test_no_basic_credential_raises_and_each_pair_has_two_encodings_at_most(credentials):
     pair = parse_basic(credentials)
     if pair is not None:
-        assert encoded(":".join(pair)) == credentials
+        text = ":".join(pair)
+        if encoded(text) != credentials:
+            assert encoded(text, "latin-1") == credentials
+            with pytest.raises(UnicodeDecodeError):
+                text.encode("latin-1").decode("utf-8")
+
+
+@pytest.mark.parametrize("text", ["jörg:pässwörd", "jörg:", ":ÿ", "\xa0:x", "À¯:x"])
+def test_octets_that_are_not_utf_8_are_latin_1(text):
+    assert ":".join(parse_basic(encoded(text, "latin-1"))) == text
+    assert ":".join(parse_basic(encoded(text))) == text
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("utf-16", "jörg:pässwörd"),
+        ("utf-16-le", "jörg:pässwörd"),
+        ("utf-7", "jörg:pässwörd"),
+        ("cp437", "jörg:pässwörd"),
+        ("mac-roman", "jörg:pässwörd"),
+        ("cp1251", "йцу:кен"),
+        ("shift-jis", "日本:語"),
+        # One of the two in UTF-8, the other in Latin-1.
+        ("mixed", "jörg:pässwörd"),
+        # Encoded twice; Latin-1 octets that are UTF-8 as well.
+        ("twice", "jörg:pässwörd"),
+        ("latin-1", "jÃ¶rg:pÃ¤sswÃ¶rd"),
+    ],
+)
+def test_attack_no_other_octets_are_a_credential(charset, text):
+    user, _, password = text.partition(":")
+    if charset == "mixed":
+        octets = user.encode("latin-1") + b":" + password.encode()
+    elif charset == "twice":
+        octets = text.encode().decode("latin-1").encode()
+    else:
+        octets = text.encode(charset)
+    assert parse_basic(base64.b64encode(octets).decode()) != (user, password)
 
 
 printable = st.text(st.characters(exclude_categories=("Cc", "Cs")))

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 CLI = Path(sys.executable).with_name("swaig_cli")
-#: In ASCII, because the command encodes passwords as Latin-1, and we use UTF-8 (RFC 7617).
-USER, PASSWORD = "demo", "p@ss:w/o%"
+#: The command encodes passwords as Latin-1.
+USER, PASSWORD = "demo", "p@ss:w/ö%"
 
 APPLICATION = """
 from swaig_wsgi import AgentApp, FunctionResult
