@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import snippets
 from support.metrics import metrics, series_of
 from support.wsgi import Client, Recorder, request
 from test_events import LISTED
@@ -238,6 +239,33 @@ def test_the_snippet_for_flask_exposes_the_figures(
         ("swaig_refusals_total", "-", "host_refused", "host_not_allowed")
     ]
     assert "X-Request-Id" in response.headers
+
+
+_ASK = """
+from support.metrics import series_of
+from support.wsgi import Client
+client = Client(app, HTTP_HOST="a.example")
+assert client.get("/", HTTP_HOST="evil.example").status == 403
+assert client.get("/metrics").status == 401
+response = client.get("/metrics", auth=("prometheus", "a-password-for-prometheus"))
+found = series_of(response.text)
+assert found[("swaig_refusals_total", "-", "host_refused", "host_not_allowed")] == 1
+"""
+
+
+def test_the_snippet_for_django_exposes_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWML_METRICS", "true")
+    monkeypatch.setenv("SWML_ALLOWED_HOSTS", "a.example")
+    monkeypatch.setenv("PYTHONPATH", f"{DOCS.parent}:{Path(__file__).parent}")
+    (program,) = [each for each in snippets.programs(DOCS / "metrics.md") if each.files]
+    snippets._start_project(tmp_path, program.files)
+    code = "from mysite.wsgi import application as app" + _ASK
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # Processes

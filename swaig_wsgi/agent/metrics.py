@@ -136,9 +136,10 @@ def metrics_of(
             _logged.add(os.getpid())
             log.error(
                 "several processes serve, but each counts for itself, so /metrics responds 503. "
-                "Start the server with gunicorn -c python:swaig_wsgi.gunicorn, or set %s to a "
-                "directory that is private and empty at each start; if the server is wrong about "
-                "its processes, set SWML_ALLOW_PER_PROCESS_STATE=true",
+                "Start the server with gunicorn -c python:swaig_wsgi.gunicorn and SWML_METRICS=true"
+                " in its environment, or set %s to a directory that is private and empty at each "
+                "start; if the server is wrong about its processes, set "
+                "SWML_ALLOW_PER_PROCESS_STATE=true",
                 _metrics.DIRECTORY,
             )
         raise service_misconfigured("per_process_state")

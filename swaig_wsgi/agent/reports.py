@@ -25,6 +25,7 @@ from ..processes import is_shared
 from ..stores._base import StoreError
 from ..swaig import call_id_of, summary_of
 from ..wsgi import CallRecord, encode_json, log, log_exception
+from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
 from .tool_calls import record_call_id, verify_call
@@ -121,6 +122,7 @@ class Reports:
         try:
             value = self._agent.own_store.get(key)
         except StoreError as error:
+            observe_store_failure()
             log.error("a summary may be handled twice: the store could not be read: %s", error)
             return None
         return None if value is None else str(value["response"]).encode("ascii")
@@ -134,6 +136,7 @@ class Reports:
                 # The response is too long for a value, but the summary was handled.
                 store.set(key, {"response": _OK.decode("ascii")}, _REMEMBERED)
         except StoreError as error:
+            observe_store_failure()
             log.error("a summary may be handled twice: the store could not be written: %s", error)
 
 

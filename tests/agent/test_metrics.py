@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.metrics import series_of
 from support.wsgi import Client, request
 
-from swaig_wsgi import AgentApp, AgentServer, AuthHandler, Settings
+from swaig_wsgi import AgentApp, AgentServer, AuthHandler, Settings, middleware
+from swaig_wsgi import agent as agent_package
 from swaig_wsgi.agent import at_most_once, health
 from swaig_wsgi.agent.metrics import ENDPOINTS
 from swaig_wsgi.agent.routes import own_paths
@@ -187,6 +191,19 @@ def test_figures_of_one_of_several_processes_are_refused(figures, caplog):
     settings = Settings(metrics=True, allow_per_process_state=True)
     app = AgentApp("desk", basic_auth=AUTH, secret_key="k" * 16, settings=settings)
     assert request(app, path="/metrics", **options).status == 200
+
+
+def test_no_failure_of_the_store_goes_unreported():
+    """Each handler of StoreError calls the function, or reports to one that does."""
+    handlers = []
+    for package in (Path(agent_package.__file__).parent, Path(middleware.__file__).parent):
+        for path in package.glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ExceptHandler) and "StoreError" in ast.unparse(node.type):
+                    handlers.append((path.name, node.lineno, ast.unparse(node.body)))
+    assert len(handlers) >= 11
+    for each in handlers:
+        assert re.search(r"\b(observe_store_failure|_report)\(", each[2]), each
 
 
 # Servers
