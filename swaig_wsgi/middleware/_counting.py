@@ -183,7 +183,12 @@ class Counting:
         if started < self._store_disabled_until:
             return None
         try:
-            return operation()
+            try:
+                return operation()
+            except StoreBusyError:
+                # With scarce CPU, others are suspended while they hold the lock. To count here
+                # would admit too many, so wait once more.
+                return operation()
         except StoreError as error:
             observe_store_failure()
             now = self._clock()

@@ -140,19 +140,36 @@ def test_a_store_that_times_out_is_not_called_for_each_request(clock):
     assert store.hits == 51
 
 
-def test_a_store_that_waited_for_a_lock_is_used_again_at_once(clock):
-    class Busy(Flaky):
-        def hit(self, key, window):
-            try:
-                return super().hit(key, window)
-            except StoreError:
-                raise StoreBusyError("locked") from None
+class Busy(Flaky):
+    """Others hold the lock of the store while it is down."""
 
+    def hit(self, key, window):
+        try:
+            return super().hit(key, window)
+        except StoreError:
+            raise StoreBusyError("locked") from None
+
+
+def test_a_store_that_waited_for_a_lock_is_used_again_at_once(clock):
     store = Busy(clock)
     store.down, store.delay = True, 0.25
     limited = limiter(100, store, clock)
     assert statuses(limited, 50) == [200] * 50
-    assert store.hits == 50
+    assert store.hits == 100  # each request waits twice
+    store.down = False
+    assert statuses(limited, 100) == [200] * 100
+
+
+def test_a_lock_that_is_free_at_the_second_try_costs_no_exactness(clock):
+    class Contended(Busy):
+        def hit(self, key, window):
+            self.down = not self.down
+            return super().hit(key, window)
+
+    store = Contended(clock)
+    processes = [limiter(100, store, clock) for _ in range(4)]
+    counts = Counter(fetch(processes[number % 4]).status for number in range(400))
+    assert counts == {200: 100, 429: 300}
 
 
 def test_all_processes_admit_at_most_what_was_left_of_the_limit(clock):
