@@ -12,6 +12,7 @@ process that is asked sums up the files of all, those of processes that have end
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -69,6 +70,8 @@ REPORTS: Mapping[str, frozenset[str]] = {
     "auth_failure_limit_store_failed": frozenset({"store_failed"}),
 }
 OTHER = "other"
+
+_NO_VERSION = re.compile(r"version=(?!\d{1,4}(?:\.\d{1,4}){0,2}\s*(?:[,;]|$))")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -193,8 +196,6 @@ def render(accept: str, agent: str | None = None) -> tuple[bytes, str]:
         accept: the field ``Accept`` of the request.
         agent: leave out the figures of other agents; None for those of all.
     """
-    try:
-        encode, content_type = exposition.choose_encoder(accept)
-    except TypeError:  # a version that is no number
-        encode, content_type = exposition.choose_encoder("")
+    # prometheus_client compares versions as numbers, and repeats them in the content type.
+    encode, content_type = exposition.choose_encoder("" if _NO_VERSION.search(accept) else accept)
     return encode(_View(agent)), content_type

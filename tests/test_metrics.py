@@ -16,7 +16,7 @@ from support.wsgi import Client, Recorder, request
 from test_events import LISTED
 
 from swaig_wsgi import AgentApp, AuthHandler, ConfigurationError, Settings, harden
-from swaig_wsgi.agent.metrics import ENDPOINTS
+from swaig_wsgi.agent.metrics import AGENT_ENDPOINTS
 from swaig_wsgi.core.auth import Decision
 from swaig_wsgi.stores import MemoryStore, StoreError
 from swaig_wsgi.wsgi import log_security
@@ -60,7 +60,7 @@ def test_the_page_lists_every_value_of_a_label() -> None:
     listed = {name: quoted(values) for names, values in rows("label") for name in quoted(names)}
     labels = {name for metric in metrics() for name in metric._labelnames}
     assert listed.keys() == labels
-    assert set(listed["endpoint"]) == {*ENDPOINTS.values(), "routing", "other"}
+    assert set(listed["endpoint"]) == {*AGENT_ENDPOINTS.values(), "routing", "other"}
     assert set(listed["kind"]) == REPORTS["fallback_credential"]
     assert OTHER in listed["reason"]
     table = (DOCS / "events.md").read_text().partition("| outcome | level |")[2]

@@ -15,7 +15,7 @@ import yaml
 from support.metrics import names_and_labels
 from support.waiting import PATIENCE
 
-from swaig_wsgi.agent.metrics import ENDPOINTS
+from swaig_wsgi.agent.metrics import AGENT_ENDPOINTS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "monitoring"
@@ -49,7 +49,7 @@ def values() -> dict[str, set[str]]:
 
     return {
         "agent": {"bank"},
-        "endpoint": {*ENDPOINTS.values(), "routing", "other"},
+        "endpoint": {*AGENT_ENDPOINTS.values(), "routing", "other"},
         "event": {*REFUSALS},
         "job": {"swaig"},
         "kind": {*REPORTS["fallback_credential"]},

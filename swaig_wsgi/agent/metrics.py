@@ -15,18 +15,27 @@ from ..wsgi._observer import observe
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .routes import raw_path
 
-__all__ = ["MeasuredRequests", "ServerMetrics", "metrics_of"]
+__all__ = [
+    "AGENT_ENDPOINTS",
+    "ROUTING",
+    "SERVER_ENDPOINTS",
+    "MeasuredRequests",
+    "ServerMetrics",
+    "metrics_of",
+]
 
-#: The label of each path; those of routing callbacks are ``routing``, all others ``other``.
-ENDPOINTS = {
+#: The labels of the endpoints, by path.
+SERVER_ENDPOINTS = {"/health": "health", "/ready": "ready", "/metrics": "metrics"}
+AGENT_ENDPOINTS = {
     "": "document",
     "/swaig": "swaig",
     "/post_prompt": "post_prompt",
     "/debug_events": "debug_events",
-    "/health": "health",
-    "/ready": "ready",
-    "/metrics": "metrics",
+    **SERVER_ENDPOINTS,
 }
+#: The label of all routing callbacks, and that of all paths without an endpoint.
+ROUTING = "routing"
+_OTHER = "other"
 
 #: The processes that have logged that they cannot sum up the figures of all.
 _logged: set[int] = set()
@@ -41,20 +50,19 @@ class MeasuredRequests:
     Args:
         app: the wrapped application.
         route: the path of the service, without a trailing slash.
-        callbacks: the paths of routing callbacks, below the route.
+        endpoints: the labels of the endpoints, by path below the route.
     """
 
-    def __init__(self, app: WSGIApplication, route: str, callbacks: Iterable[str] = ()) -> None:
+    def __init__(self, app: WSGIApplication, route: str, endpoints: Mapping[str, str]) -> None:
         self.app = app
-        labels = {**dict.fromkeys(callbacks, "routing"), **ENDPOINTS}
         self._endpoints = {
             raw_path(route + path) + slash: label
-            for path, label in labels.items()
+            for path, label in endpoints.items()
             for slash in ("", "/")
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        endpoint = self._endpoints.get(environ.get("PATH_INFO", ""), "other")
+        endpoint = self._endpoints.get(environ.get("PATH_INFO", ""), _OTHER)
         status = "500"
 
         def start(line: str, *args: Any) -> Any:

@@ -12,10 +12,10 @@ from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
 from ..processes import default_store, unshared_variables
 from ..swaig import sip_username
-from ..wsgi import refuse, respond_json
+from ..wsgi import log, refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .app import AgentApp
-from .metrics import ServerMetrics
+from .metrics import SERVER_ENDPOINTS, ServerMetrics
 from .routes import normal_route, own_paths
 from .stack import stack_with_health, unshared_state
 from .static import StaticFiles
@@ -53,6 +53,11 @@ class AgentServer:
         #: The most segments that a route has had.
         self._depth = 0
         self._own = self._build()
+        if self._settings.metrics and self._settings.basic_auth is None:
+            log.warning(
+                "SWML_METRICS: only the agents have /metrics; set SWML_BASIC_AUTH_USER and "
+                "SWML_BASIC_AUTH_PASSWORD for a page of the server with the figures of all"
+            )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return self._find(environ.get("PATH_INFO", ""))(environ, start_response)
@@ -245,7 +250,13 @@ class AgentServer:
         # Nothing here reads a body, and a limit would: it waits for chunked bodies.
         settings = replace(self._settings, max_request_size=None)
         return stack_with_health(
-            app, settings, "", self._failures, self._unshared, store=self._store
+            app,
+            settings,
+            "",
+            self._failures,
+            self._unshared,
+            store=self._store,
+            endpoints=SERVER_ENDPOINTS,
         )
 
     def _with_metrics(self, app: WSGIApplication) -> WSGIApplication:

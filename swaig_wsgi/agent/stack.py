@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from ..config import Settings
@@ -18,7 +18,7 @@ from .agent import Agent
 from .auth import AgentAuthenticator
 from .endpoints import Endpoints
 from .health import HealthEndpoints, Readiness
-from .metrics import MeasuredRequests
+from .metrics import AGENT_ENDPOINTS, ROUTING, MeasuredRequests
 from .routes import raw_path
 
 __all__ = ["DEFAULT_MAX_REQUEST_SIZE", "agent_stack", "stack_with_health", "unshared_state"]
@@ -56,7 +56,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         lambda: unshared_state(agent),
         auth=AgentAuthenticator(basic, auth, lambda: agent.credential_validator),
         store=agent.own_store,
-        callbacks=agent.routing_callbacks,
+        endpoints={**dict.fromkeys(agent.routing_callbacks, ROUTING), **AGENT_ENDPOINTS},
     )
 
 
@@ -69,11 +69,11 @@ def stack_with_health(
     *,
     auth: AgentAuthenticator | None = None,
     store: Store,
-    callbacks: Iterable[str] = (),
+    endpoints: Mapping[str, str],
 ) -> WSGIApplication:
     """Return `app` in the layers of `settings`, with ``/health`` and ``/ready`` below `route`.
 
-    With metrics, each request is measured; `callbacks` are the paths of routing callbacks.
+    With metrics, each request is measured; `endpoints` are the labels by path.
     """
     allowed = settings.allow_per_process_state
     path = raw_path(route)
@@ -93,7 +93,7 @@ def stack_with_health(
         # PerProcessGuard also checks the store.
         allow_per_process=True,
     )
-    return MeasuredRequests(app, route, callbacks) if settings.metrics else app
+    return MeasuredRequests(app, route, endpoints) if settings.metrics else app
 
 
 def unshared_state(agent: Agent) -> frozenset[str]:

@@ -16,7 +16,7 @@ from support.wsgi import Client, request
 from swaig_wsgi import AgentApp, AgentServer, AuthHandler, Settings, middleware
 from swaig_wsgi import agent as agent_package
 from swaig_wsgi.agent import at_most_once, health
-from swaig_wsgi.agent.metrics import ENDPOINTS
+from swaig_wsgi.agent.metrics import AGENT_ENDPOINTS
 from swaig_wsgi.agent.routes import own_paths
 from swaig_wsgi.stores import MemoryStore, StoreError
 
@@ -89,8 +89,6 @@ def test_head_and_other_methods(figures):
         ("*/*", PLAIN),
         ("text/html", PLAIN),
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text;"),
-        ("application/openmetrics-text;version=one,text/plain", PLAIN),
-        ("application/openmetrics-text; version=1.x.0", PLAIN),
     ],
 )
 def test_the_format_is_negotiated(figures, accept, expected):
@@ -100,6 +98,17 @@ def test_the_format_is_negotiated(figures, accept, expected):
     assert response.status == 200
     assert response.headers["Content-Type"].startswith(expected)
     assert response.text.endswith("# EOF\n") == (expected != PLAIN)
+
+
+@pytest.mark.parametrize(
+    "version", ["one", "1.x.0", "2.x", "2.\xe9", "-", "1" * 4000, "1" * 5000, ""]
+)
+def test_attack_no_version_in_accept_is_an_error(figures, version):
+    for kind in ("application/openmetrics-text", "text/plain"):
+        accept = f"{kind}; version={version}; escaping=x"
+        response = request(agent(), path="/metrics", auth=AUTH, HTTP_ACCEPT=accept)
+        assert response.status == 200
+        assert len(response.headers["Content-Type"]) < 200
 
 
 def test_without_the_setting_there_is_no_endpoint_and_nothing_is_imported():
@@ -242,8 +251,33 @@ def test_an_agent_shows_its_own_figures_and_the_server_those_of_all(figures):
     assert figures("swaig_fallback_credentials_total") == {("password",): 1}
 
 
-def test_a_server_without_credentials_has_no_metrics_of_its_own(figures):
+def test_the_limits_of_the_server_apply_to_its_metrics(figures):
+    settings = Settings(
+        metrics=True,
+        basic_auth_user="scraper",
+        basic_auth_password="a-password",
+        auth_failure_limit=2,
+    )
+    client = Client(AgentServer(settings=settings))
+    assert client.head("/metrics", auth=("scraper", "a-password")).status == 200
+    for _ in range(2):
+        assert client.get("/metrics", auth=("scraper", "wrong")).status == 401
+    assert client.get("/metrics", auth=("scraper", "a-password")).status == 429
+    assert client.get("/swaig").status == 429
+    assert client.get("/health").status == 200
+    assert figures("swaig_requests_total") == {
+        ("-", "metrics", "200"): 1,
+        ("-", "metrics", "401"): 2,
+        ("-", "metrics", "429"): 1,
+        ("-", "other", "429"): 1,
+        ("-", "health", "200"): 1,
+    }
+
+
+def test_a_server_without_credentials_has_no_metrics_of_its_own(figures, caplog):
     client = served(METRICS)
+    (record,) = [each for each in caplog.records if "SWML_METRICS" in each.message]
+    assert "SWML_BASIC_AUTH_PASSWORD" in record.message
     assert client.get("/metrics", auth=AUTH).status == 404
     assert client.get("/bank/metrics", auth=AUTH).status == 200
 
@@ -276,7 +310,7 @@ def test_requests_are_counted_by_endpoint_and_status(figures):
 
 
 def test_every_endpoint_has_a_label():
-    assert ENDPOINTS.keys() == own_paths(metrics=True)
+    assert AGENT_ENDPOINTS.keys() == own_paths(metrics=True)
 
 
 def test_a_request_whose_application_raises_is_a_500(figures):
