@@ -42,6 +42,7 @@ __all__ = [
     "check_settings",
     "check_url",
     "check_variables",
+    "find_agents",
 ]
 
 _EXAMPLE = "agent.example.com"

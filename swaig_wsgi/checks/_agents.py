@@ -101,6 +101,24 @@ def effective_settings(agent: Any) -> tuple[Settings, set[str]]:
     return settings, excluded
 
 
+def endpoint_paths(agents: Iterable[Any], url_path: str) -> list[str]:
+    """Return the paths at which agents serve requests with credentials.
+
+    Args:
+        url_path: the path of a URL of one of the agents, or of the server of all.
+    """
+    agents = list(agents)
+    prefix = url_path.rstrip("/")
+    route = max((a.route for a in agents if prefix.endswith(a.route)), key=len, default="")
+    prefix = prefix.removesuffix(route)
+    paths = ("", "/swaig", "/post_prompt", "/debug_events", "/metrics")
+    return [
+        f"{prefix}{agent.route}{path}" or "/"
+        for agent in agents
+        for path in (*paths, *agent.routing_callbacks)
+    ]
+
+
 def uses_store(agents: Iterable[Any]) -> bool:
     """Return whether an agent keeps in its store what must be kept once."""
     return any(

@@ -126,7 +126,7 @@ W003 1 authentication.md
 W004 10 tokens.md
     a secret or key can be guessed: it has less than 80 bits of entropy
     SIGNALWIRE_SWAIG_SECRET="$(swaig-wsgi secret)"
-W005 10 configuration.md#secrets-in-files
+W005 10 rotation.md
     a secret is among its own fallbacks, so the rotation is not finished
     unset SIGNALWIRE_SWAIG_SECRET_FALLBACKS
 W006 10 configuration.md#secrets-in-files

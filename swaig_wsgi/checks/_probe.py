@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.headers import SECURITY_HEADERS
+from ._agents import endpoint_paths
 from ._connection import ProbeError, Reply, Target, parse_target, reason, secured
 from ._findings import Finding, finding
 
@@ -34,7 +35,11 @@ _RATE_FIELDS = ("RateLimit", "RateLimit-Policy", "RateLimit-Limit", "X-RateLimit
 
 
 def check_url(
-    url: str, *, credentials: tuple[str, str] | None = None, timeout: float = 10.0
+    url: str,
+    *,
+    credentials: tuple[str, str] | None = None,
+    timeout: float = 10.0,
+    agents: Iterable[Any] = (),
 ) -> list[Finding]:
     """Return the findings on the service that runs at `url`, an agent or any other site.
 
@@ -43,6 +48,7 @@ def check_url(
         credentials: user and password, unless the URL has them. They are sent over verified TLS
             only, or to this machine.
         timeout: of each operation on a connection, in seconds.
+        agents: those of the service, if they are known; each of their endpoints is probed.
 
     Raises:
         ProbeError: the URL is malformed, or nothing responds there.
@@ -63,7 +69,7 @@ def check_url(
     found += [
         *_failure_findings(first),
         *_header_findings(target, first),
-        *_open_findings(target, first, authenticated),
+        *_open_findings(target, first, authenticated, endpoint_paths(agents, target.path)),
         *_password_findings(target, guarded),
         *_credential_findings(target, guarded, authenticated),
         *_document_findings(target, authenticated),
@@ -107,17 +113,22 @@ def _header_findings(target: Target, reply: Reply) -> Iterator[Finding]:
         yield finding("W102", "Responses over https lack Strict-Transport-Security.")
 
 
-def _open_findings(target: Target, first: Reply, authenticated: Reply) -> Iterator[Finding]:
+def _open_findings(
+    target: Target, first: Reply, authenticated: Reply, paths: Iterable[str]
+) -> Iterator[Finding]:
     """Yield findings on endpoints that serve clients without credentials."""
     open_paths = [target.path or "/"] if _document(first) is not None else []
     endpoints = [("POST", f"{target.path}/{each}") for each in _ENDPOINTS]
     endpoints.append(("GET", f"{target.path}/metrics"))
+    endpoints += [("POST", path) for path in paths]
     # Only on this host: a document may name others.
     for url in _webhook_urls(_document(authenticated)):
         if url.netloc.rpartition("@")[2] == target.authority:
             endpoints.append(("POST", url.path or "/"))
     control = target.try_request("POST", f"{target.path}/{secrets.token_hex(8)}").status
     for method, path in dict.fromkeys(endpoints):
+        if path in open_paths:
+            continue
         status = target.try_request(method, path).status
         # A site may refuse every path alike, for instance for its host.
         if status not in _REFUSED and not (status == control >= 400):

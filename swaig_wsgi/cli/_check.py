@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import redirect_stdout
+from typing import Any
 
 from ..checks import (
     POINTS,
@@ -13,6 +15,7 @@ from ..checks import (
     check_application,
     check_environ,
     check_url,
+    find_agents,
 )
 from ..checks._findings import SEVERITIES, finding
 from ..checks._sources import environ_credentials, scrub, secret_values
@@ -34,9 +37,14 @@ def check(
 
     Return 1 if there is an error, or if `strict` a warning, else 0.
     """
-    found = []
-    if application is not None or url is None or _is_deployment():
-        found += _check_environ(application)
+    found: list[Finding] = []
+    agents: list[Any] = []
+    app = None if application is None else _load(application)
+    if app is not None:
+        module = str(application).partition(":")[0]
+        found, agents = check_application(app, module=module), find_agents(app, module)
+    elif application is not None or url is None or _is_deployment():
+        found = check_environ()
     if application is None:
         text = "Tools were not checked: name the application to see which are secure."
         found.append(finding("I004", text))
@@ -44,7 +52,7 @@ def check(
         found.append(finding("I005", "Health was not checked: name the URL of the service."))
     else:
         try:
-            found += check_url(url, credentials=environ_credentials(os.environ))
+            found += check_url(url, credentials=environ_credentials(os.environ), agents=agents)
         except ProbeError as error:
             raise CommandError(error) from None
     found.sort(key=lambda each: SEVERITIES.index(each.severity))
@@ -60,23 +68,23 @@ def _is_deployment() -> bool:
     return any(name in names and not name.startswith("SWML_BASIC_AUTH_") for name in os.environ)
 
 
-def _check_environ(application: str | None) -> list[Finding]:
-    if application is None:
-        return check_environ()
+def _load(application: str) -> Any:
+    """Return the application, or None if it does not start because settings are invalid."""
     sys.path.insert(0, os.getcwd())
     try:
-        app = load_application(application)
+        # What a module prints is not part of the result, which may be JSON.
+        with redirect_stdout(sys.stderr):
+            return load_application(application)
     except LoadingError as error:
         raise CommandError(error) from None
-    except Exception as error:
-        if isinstance(error, ConfigurationError):
-            found = check_environ()
-            if any(each.id == "swaig.E001" for each in found):
-                return found
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ConfigurationError) and any(
+            each.id == "swaig.E001" for each in check_environ()
+        ):
+            return None
         # The message may quote anything.
         why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
         raise CommandError(f"{application} cannot be imported: {why}") from None
-    return check_application(app, module=application.partition(":")[0])
 
 
 def _points(found: list[Finding]) -> list[list[str]]:
@@ -93,7 +101,7 @@ def _as_text(found: list[Finding]) -> str:
         lines += [f"{each.severity:<7}  {each.id}  {each.message}"]
         lines += [f"         {each.line}", f"         {each.link}", ""]
     for number, (title, ids) in enumerate(zip(POINTS, _points(found)), 1):
-        lines.append(f"{number:>2}. {title}: {', '.join(ids) or 'ok'}")
+        lines.append(f"{number:>2}. {title}: {', '.join(ids) or 'no finding'}")
     counts = []
     for severity in SEVERITIES[:2]:
         count = sum(each.severity == severity for each in found)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from swaig_wsgi import AgentApp, Settings
+from swaig_wsgi import AgentApp, AgentServer, Settings
 from swaig_wsgi.checks import CATALOG, ProbeError, _certificates, check_url
 
 PAIR = ("platform", "mR7-tulip-Quartz-52")
@@ -191,6 +191,27 @@ def test_webhooks_of_the_document_are_probed_on_this_host_alone(serve_app):
     (found,) = [each for each in check_url(url) if each.id == "swaig.E101"]
     assert found.message == "Clients without credentials are served at /, /tools/pay."
     assert asked == []
+
+
+def test_every_endpoint_of_known_agents_is_probed(serve_app):
+    shop, desk = agent(route="/shop"), agent(route="/desk")
+    desk.name = "desk"
+    shop.register_routing_callback(lambda body, headers: None, "/sip")
+    served = AgentServer(settings=Settings(**GOOD))
+    served.register(shop)
+    served.register(desk)
+    opened = {}
+    url = serve_app(changed(served, routes=opened))
+    for at in ("", "/shop"):
+        for path in ("/shop/sip", "/shop/swaig", "/desk", "/desk/post_prompt", "/desk/metrics"):
+            opened.clear()
+            opened[path] = ("200 OK", {})
+            found = check_url(url + at, credentials=PAIR, agents=[shop, desk])
+            (text,) = [each.message for each in found if each.id == "swaig.E101"]
+            assert text == f"Clients without credentials are served at {path}."
+        opened.clear()
+        found = check_url(url + at, credentials=PAIR, agents=[shop, desk])
+        assert "E101" not in ids(found)
 
 
 def test_every_finding_of_the_probe_is_tested():

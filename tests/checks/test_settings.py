@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -292,7 +293,7 @@ def test_a_store_that_can_be_written_is_left_as_it_was(tmp_path):
     assert not path.exists()  # the service's user creates it
     shutil.copy(_store_with_a_value(tmp_path), path)
     assert check_environ(variables) == []
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute("select name from sqlite_master where type = 'table'")
         names = [name for (name,) in tables]
         counts = [connection.execute(f"select count(*) from {each}").fetchone() for each in names]

@@ -63,7 +63,7 @@ def test_warnings_fail_only_a_strict_check(capsys):
     assert "warning  swaig.W001  No credentials are set" in out
     assert 'SWML_BASIC_AUTH_USER=platform SWML_BASIC_AUTH_PASSWORD="$(swaig-wsgi secret)"' in out
     assert " 1. Set explicit basic-auth credentials: swaig.W001\n" in out
-    assert " 6. Review request size limits: ok\n" in out
+    assert " 6. Review request size limits: no finding\n" in out
     assert out.endswith("0 errors, 9 warnings\n")
     assert main(["check", "--strict"]) == 1
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_checked_exits_with_2(capsys, application, arguments, wor
 
 
 def test_a_probe_from_elsewhere_does_not_judge_its_own_environment(capsys, monkeypatch, variables):
-    monkeypatch.setattr(_check, "check_url", lambda url, credentials: [])
+    monkeypatch.setattr(_check, "check_url", lambda url, **options: [])
     variables({"SWML_BASIC_AUTH_USER": "platform", "SWML_BASIC_AUTH_PASSWORD": "weak", "PORT": "1"})
     assert main(["check", "--strict", "--url", "https://bot.example.org"]) == 0
     variables({"SWML_ALLOWED_HOSTS": "*"})
@@ -166,6 +166,21 @@ def test_attack_an_application_that_fails_prints_no_secret(tmp_path):
     assert result.returncode == 2
     assert "broken:app cannot be imported: RuntimeError: at ****" in result.stderr
     assert SECRET not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("ending", ["raise SystemExit(0)", "1 / 0"])
+def test_an_application_that_ends_cannot_be_checked(tmp_path, ending):
+    (tmp_path / "ending.py").write_text(f"print('hello')\n{ending}\n")
+    result = run("ending:app", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "ending:app cannot be imported: " in result.stderr
+
+
+def test_what_an_application_prints_is_not_part_of_the_json(tmp_path):
+    (tmp_path / "printing.py").write_text("print('hello')\ndef app(environ, start): pass\n")
+    result = run("printing:app", "--json", cwd=tmp_path)
+    assert json.loads(result.stdout)["status"] == 0
+    assert "hello" in result.stderr
 
 
 def test_an_application_that_rejects_the_environment_leaves_its_findings(tmp_path):
