@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
+from django import conf
 from django.core import checks
 
 from .checks import check_environ, check_mapping
@@ -24,7 +24,7 @@ def check_service(app_configs: Any = None, **kwargs: Any) -> list[checks.CheckMe
     Args:
         app_configs: ignored, as are further arguments: the findings are on the whole service.
     """
-    mapping = getattr(settings, "SWAIG_WSGI", None)
+    mapping = getattr(conf.settings, "SWAIG_WSGI", None)
     found = check_environ() if mapping is None else check_mapping(mapping)
     return [
         _MESSAGES[each.severity](each.message, hint=f"{each.line}  See {each.link}.", id=each.id)
