@@ -172,17 +172,6 @@ def new_certificate(directory: Path) -> None:
 FLASK = """
 from flask import Flask
 
-from swaig_wsgi import AuthHandler, SessionManager, Settings, harden
-from swaig_wsgi.middleware import AuthMiddleware, ToolTokenMiddleware, WebhookSignatureMiddleware
-
-settings = Settings.from_env()
-passwords = (settings.basic_auth_password, *settings.basic_auth_password_fallbacks)
-platform = AuthHandler(
-    basic_auth=[(settings.basic_auth_user, each) for each in dict.fromkeys(passwords)]
-)
-sessions = SessionManager(
-    secret_key=settings.swaig_secret, fallback_keys=settings.swaig_secret_fallbacks
-)
 app = Flask(__name__)
 
 
@@ -196,19 +185,14 @@ def swaig():
     return {"response": "Paid."}
 
 
-app.wsgi_app = ToolTokenMiddleware(app.wsgi_app, sessions, protect=("/swaig",))
-app.wsgi_app = WebhookSignatureMiddleware(
-    app.wsgi_app, settings.signing_keys, base_url=settings.proxy_url_base
-)
-app.wsgi_app = AuthMiddleware(app.wsgi_app, platform)
-app.wsgi_app = harden(app.wsgi_app, settings)
-print("loaded", flush=True)
 """
 
 
 @pytest.mark.slow
 def test_a_flask_site_is_rotated_in_the_same_steps(deploy: Callable[..., Deployment]) -> None:
-    deployment = deploy(program=FLASK)
+    code = re.search(r"```python\n(.*?)```", section("Flask, Django and other applications"), re.S)
+    assert code is not None
+    deployment = deploy(program=f"{FLASK}{code[1]}print('loaded', flush=True)\n")
     old = dict(deployment.files)
 
     def call(files: dict[str, str], token: str | None = None) -> tuple[int, str]:
