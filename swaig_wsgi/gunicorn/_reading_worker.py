@@ -61,12 +61,15 @@ DRAIN_TIMEOUT = 0.01
 #: Seconds for which an ended connection lingers, and bytes that are read from it meanwhile.
 LINGER = 2.0
 MAX_LINGER_BYTES = 65_536
-#: Seconds for which a stopping worker waits for heads.
+#: Seconds for which a stopping worker waits for heads, also on connections that are kept alive:
+#: their clients may be sending the next request. Its response ends the connection.
 STOP_TIMEOUT = 2.0
 #: Seconds after which a waiting connection may be closed to make room for a new one.
 MIN_WAIT = 1.0
 #: Bytes of incomplete heads in a worker.
 MAX_BUFFERED = 16 * 1024 * 1024
+#: gunicorn 27.0.0 closes connections that are kept alive as soon as a worker stops; 27.0.1 waits.
+_CLOSES_KEPT = not hasattr(gthread.ThreadWorker, "_cap_keepalive")
 
 _CHUNK = 16_384
 # A head of this size is parsed although it seems incomplete, and again whenever it has doubled:
@@ -212,7 +215,6 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         self._buffered = 0
         self._max_per_client = max(16, self.worker_connections // 8)
         self._next_sweep = 0.0
-        self._stop_at = float("inf")
         self._proxies = TrustedProxies()
 
     def init_process(self) -> None:
@@ -289,6 +291,11 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
                     self.accept(listener)
         for listener in self.sockets:
             listener.close()
+        for conn in self._waiting:
+            conn.deadline = min(conn.deadline or 0.0, time.monotonic() + STOP_TIMEOUT)
+        if _CLOSES_KEPT:
+            for conn in list(self.keepalived_conns):
+                self.on_client_socket_readable(conn, conn.sock)
 
     def _start_http1(self, conn: _Connection) -> None:
         conn.initialized = conn.data_ready = True
@@ -312,8 +319,8 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
     def _add_waiting(self, conn: _Connection) -> bool:
         """Add a connection to those that wait, unless its time is over."""
         now = time.monotonic()
-        if conn.deadline is None:
-            conn.deadline = now + HEAD_TIMEOUT
+        latest = now + (HEAD_TIMEOUT if self.alive else STOP_TIMEOUT)
+        conn.deadline = latest if conn.deadline is None else min(conn.deadline, latest)
         if conn.deadline <= now:
             self._forget(conn)
             return False
@@ -406,6 +413,10 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
             conn.served = True
             if fs.result() is True and self._has_next(conn):
                 return
+            if fs.result() is True and not self.alive and _CLOSES_KEPT:
+                # The response kept the connection before the worker was told to stop.
+                self._wait(conn)
+                return
         super().finish_request(conn, fs)
 
     def _has_next(self, conn: _Connection) -> bool:
@@ -449,13 +460,11 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         super().murder_pending()
         self._make_room()
         now = time.monotonic()
-        if not self.alive:
-            self._stop_at = min(self._stop_at, now + STOP_TIMEOUT)
-        elif now < self._next_sweep:
+        if self.alive and now < self._next_sweep:
             return
         self._next_sweep = now + 0.5
         for conn in list(self._waiting):
-            if now >= min(conn.deadline or 0.0, self._stop_at):
+            if now >= (conn.deadline or 0.0):
                 self.log.debug("Closing connection: no request within %s seconds", HEAD_TIMEOUT)
                 self._drop(conn)
         for conn, deadline in list(self._lingering.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 import signal
 import socket
@@ -289,6 +290,44 @@ def test_a_stopping_worker_serves_requests_that_are_arriving(
         server.wait_for_log("Worker exiting")
         assert closed_after(silent) < constants.HEAD_TIMEOUT
         assert time.monotonic() - started < constants.HEAD_TIMEOUT
+
+
+SLEEPER = """
+import time
+
+
+def app(environ, start_response):
+    print("got", environ["PATH_INFO"], flush=True)
+    time.sleep(float(environ["PATH_INFO"][1:]))
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stopping_worker_serves_the_next_request_of_a_kept_connection(
+    gunicorn: Any, stop: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    server = gunicorn("sleeper:app", *CONFIG, "-w1", cwd=str(tmp_path))
+    idle, busy = (http.client.HTTPConnection("127.0.0.1", server.port) for _ in range(2))
+    with contextlib.closing(idle), contextlib.closing(busy):
+        idle.request("GET", "/0")
+        assert idle.getresponse().read() == b""
+        # It takes longer than connections are kept.
+        busy.request("GET", f"/{constants.STOP_TIMEOUT + 1}")
+        server.wait_for_log("got /3")
+        server.process.send_signal(stop)
+        server.wait_for_log("Handling signal")
+        idle.request("GET", "/0")
+        for connection in (idle, busy):
+            while True:
+                response = connection.getresponse()
+                assert (response.status, response.read()) == (200, b"")
+                if response.headers["Connection"] == "close":
+                    break
+                connection.request("GET", "/0")
 
 
 # -- other releases and workers
