@@ -14,7 +14,7 @@ from .core.networks import client_networks
 from .core.proxies import MAX_HOPS, trusted_proxies
 from .core.store_urls import check_store_url
 from .core.tokens import MIN_SECRET_BYTES
-from .core.urls import parse_base_url
+from .core.urls import BaseUrl
 from .stores._file_access import UnsafeFileError, check_access
 
 __all__ = ["ConfigurationError", "Settings"]
@@ -213,7 +213,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] | None = _variable("SWML_ALLOWED_HOSTS", _hosts)
     #: In bytes.
     max_request_size: int | None = _variable("SWML_MAX_REQUEST_SIZE", _integer(1, 2**53))
-    proxy_url_base: str | None = _variable("SWML_PROXY_URL_BASE", parse_base_url)
+    proxy_url_base: str | None = _variable("SWML_PROXY_URL_BASE", BaseUrl)
     #: Addresses, networks and ``unix``, or the number of proxies.
     trusted_proxies: tuple[str, ...] | int | None = _variable("SWML_TRUSTED_PROXIES", _proxies)
     trust_proxy_headers: bool = _variable("SWML_TRUST_PROXY_HEADERS", _boolean, False)

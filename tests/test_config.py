@@ -10,6 +10,7 @@ import pytest
 
 from swaig_wsgi import config
 from swaig_wsgi.config import ConfigurationError, Settings, keep_secret_files
+from swaig_wsgi.core.urls import as_configured
 
 SECRET = "0123456789abcdef"
 
@@ -487,3 +488,10 @@ def test_kept_secret_files_are_those_that_were_last_valid(
     monkeypatch.delenv("SIGNALWIRE_SIGNING_KEY_FILE")
     with pytest.raises(ConfigurationError, match="no signature would be required"):
         keep_secret_files()
+
+
+def test_a_base_url_keeps_its_spelling():
+    settings = Settings.from_env({"SWML_PROXY_URL_BASE": "https://Agent.Example.com/App/"})
+    assert settings.proxy_url_base == "https://agent.example.com/App"
+    for each in (settings, replace(settings, port=3000)):
+        assert as_configured(each.proxy_url_base) == "https://Agent.Example.com/App"

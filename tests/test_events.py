@@ -418,9 +418,6 @@ SCENARIOS: dict[tuple[str, str], Callable[..., Any]] = {
     ("signature_refused", "malformed_signature"): lambda: webhook(
         HTTP_X_SIGNALWIRE_SIGNATURE="short"
     ),
-    ("signature_refused", "conflicting_signatures"): lambda: webhook(
-        HTTP_X_SIGNALWIRE_SIGNATURE="ab" * 20, HTTP_X_TWILIO_SIGNATURE="cd" * 20
-    ),
     ("signature_refused", "repeated_body_hash"): lambda: webhook_by_url(b"{}", "aa", "bb"),
     ("signature_refused", "body_hash_mismatch"): lambda: webhook_by_url(b"{}", "ab" * 32),
     ("signature_refused", "body_hash_moved"): moved_hash,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -258,3 +259,58 @@ def test_credentials_in_latin_1_open_the_urls_of_the_document(desk: Any) -> None
         ("jörg:pässwörd\x85", "latin-1"),
     ):
         assert post("/", pair, charset, {"call_id": "call-1"}).status == 401
+
+
+KEY = "PSKtest1234567890abcdef"
+HOST = "https://Agent.Example.com"
+
+
+def test_signatures_of_equivalent_urls_and_in_other_encodings_are_valid(desk: Any) -> None:
+    server = desk(SIGNALWIRE_SIGNING_KEY=KEY, SWML_PROXY_URL_BASE=f"{HOST}/")
+    body = b'{"call_id": "call-1"}'
+    for url in (
+        HOST,
+        f"{HOST}/",
+        f"{HOST}:443",
+        f"{HOST}:443/",
+        HOST.lower(),
+        f"{HOST.lower()}/",
+    ):
+        for encode in (bytes.hex, lambda digest: base64.b64encode(digest).decode()):
+            for header, name in (
+                ("X-SignalWire-Sha256-Signature", "sha256"),
+                ("X-SignalWire-Signature", "sha1"),
+                ("X-Twilio-Signature", "sha1"),
+            ):
+                signature = encode(hmac.digest(KEY.encode(), url.encode() + body, name))
+                headers = {header: signature, "Content-Type": "application/json"}
+                assert server.request("POST", "/", body, headers).status == 200
+    signature = hmac.new(KEY.encode(), f"{HOST}?a=%2F".encode() + body, "sha256").hexdigest()
+    headers = {"X-SignalWire-Sha256-Signature": signature, "Content-Type": "application/json"}
+    assert server.request("POST", "/?a=%2F", body, headers).status == 200
+    for path in ("/?a=/", "/", "//?a=%2F", "/swaig?a=%2F"):
+        assert server.request("POST", path, body, headers).status == 403
+
+
+def test_attack_the_strongest_signature_decides(desk: Any) -> None:
+    server = desk(SIGNALWIRE_SIGNING_KEY=KEY, SWML_PROXY_URL_BASE=HOST)
+    body = b'{"call_id": "call-1"}'
+    message = f"{HOST.lower()}/".encode() + body
+    good = {name: hmac.new(KEY.encode(), message, name).hexdigest() for name in ("sha256", "sha1")}
+
+    def status(sha256: str | None, sha1: str | None, alias: str | None) -> int:
+        names = ("X-SignalWire-Sha256-Signature", "X-SignalWire-Signature", "X-Twilio-Signature")
+        headers = {"Content-Type": "application/json"}
+        headers |= {
+            k: v for k, v in zip(names, (sha256, sha1, alias), strict=True) if v is not None
+        }
+        return int(server.request("POST", "/", body, headers).status)
+
+    assert status(good["sha256"], None, None) == 200
+    assert status(good["sha256"], "0" * 40, "junk") == 200
+    assert status(None, good["sha1"], "0" * 40) == 200
+    assert status(None, "0" * 40, good["sha1"]) == 200
+    for sha256 in ("", "0" * 64, "A" * 43 + "=", good["sha1"], f"{good['sha256']}, {'0' * 64}"):
+        assert status(sha256, good["sha1"], good["sha1"]) == 403
+    assert status(None, "0" * 40, "1" * 40) == 403
+    assert status(None, good["sha256"], None) == 403

@@ -37,11 +37,16 @@ __all__ = [
 _Keys = Union[str, bytes, Iterable[Union[str, bytes]]]
 
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BASE64_SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=")
 _HEX_SHA1 = re.compile(r"[0-9a-f]{40}")
 _BASE64_SHA1 = re.compile(r"[A-Za-z0-9+/]{27}=")
 _URL = re.compile(r"(https?)://([^/?#]+)(.*)", re.DOTALL)
+_SPELLED_URL = re.compile(_URL.pattern, re.DOTALL | re.IGNORECASE)
 _NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\"{]")
 _PORT = re.compile(r":[0-9]+\Z")
+_WITHOUT_PATH = re.compile(rb"[^/]*//[^/?]*")
+# The rest of a host or a port, perhaps, and the beginning of a path or a query.
+_CONTINUES_A_URL = re.compile(rb"[A-Za-z0-9._:@%\[\]-]*[/?#]")
 _FORM_TYPE = re.compile(
     r"application/x-www-form-urlencoded\s*((?:;.*)?)", re.IGNORECASE | re.DOTALL | re.ASCII
 )
@@ -147,15 +152,20 @@ def check_headers(sha256: str | None, sha1: str | None, sha1_alias: str | None) 
     An empty value, or one that a server joined from several fields, is malformed, not missing.
     """
     if sha256 is not None:
-        return "" if _HEX_SHA256.fullmatch(sha256) else "malformed_signature"
-    if sha1 is not None and sha1_alias is not None and sha1 != sha1_alias:
-        return "conflicting_signatures"
-    given = sha1 if sha1 is not None else sha1_alias
-    if given is None:
+        well_formed = _HEX_SHA256.fullmatch(sha256) or _BASE64_SHA256.fullmatch(sha256)
+        return "" if well_formed else "malformed_signature"
+    if sha1 is None and sha1_alias is None:
         return "missing_signature"
-    if _HEX_SHA1.fullmatch(given) or _BASE64_SHA1.fullmatch(given):
-        return ""
-    return "malformed_signature"
+    return "" if _sha1_signatures(sha1, sha1_alias) else "malformed_signature"
+
+
+def _sha1_signatures(*given: str | None) -> list[str]:
+    """Return the different, well-formed ones."""
+    return [
+        each
+        for each in dict.fromkeys(given)
+        if each is not None and (_HEX_SHA1.fullmatch(each) or _BASE64_SHA1.fullmatch(each))
+    ]
 
 
 def verify_request(
@@ -167,15 +177,20 @@ def verify_request(
     sha1_signature: str | None = None,
     sha1_alias_signature: str | None = None,
     content_type: str = "",
+    spelled_url: str | None = None,
 ) -> SignatureCheck:
     """Verify that a holder of one of `keys` signed the request.
 
-    - If there is a SHA-256 signature, it alone decides. An attacker could otherwise break it on
-      purpose and forge only SHA-1.
-    - The URL is tried with and without the scheme's default port, which are equivalent.
+    - If there is a SHA-256 signature, in hex or base64, it alone decides. An attacker could
+      otherwise break it on purpose and forge only SHA-1. It covers the raw body.
+    - Of two SHA-1 signatures, either may be valid.
+    - The URL is tried with and without the scheme's default port, and with an empty path as ``/``
+      and the reverse, which are equivalent (RFC 3986 section 6.2.3).
     - A SHA-1 signature, in hex or base64, covers the raw body, the parameters of a form or, with
       ``bodySHA256`` in the query, the body with that hash. One that covers only the URL is
       rejected, even without a body: the platform signs GET requests like that.
+    - Parameters of one name are signed in the order of the form, or, as Twilio does it, sorted and
+      without duplicates. The latter covers neither their order nor how often they occur.
     - With a SHA-1 signature, a form whose parameters two parsers could interpret differently is
       rejected, and a ``bodySHA256`` in the query must be the hash of the body.
 
@@ -187,6 +202,8 @@ def verify_request(
         sha1_signature: the value of ``X-SignalWire-Signature``.
         sha1_alias_signature: the value of ``X-Twilio-Signature``.
         content_type: the value of ``Content-Type``.
+        spelled_url: an equivalent `url`, such as one with upper-case letters in its host, that may
+            have been signed instead. It must come from the configuration, not from a client.
 
     Raises:
         TypeError, ValueError: the keys are invalid, as for :func:`signing_keys`. No request causes
@@ -197,19 +214,35 @@ def verify_request(
     if fault:
         return SignatureCheck(False, fault)
     try:
-        urls = _port_variants(url)
+        urls = _equivalent_urls(url, _URL)
+        if spelled_url is not None and spelled_url != url:
+            urls += _equivalent_urls(spelled_url, _SPELLED_URL)
     except ValueError:
         return SignatureCheck(False, "bad_url")
     if sha256_signature is not None:
-        signed = _is_signed(ring, urls, body, "sha256", bytes.fromhex(sha256_signature))
+        given, encode = _encoded(sha256_signature, _HEX_SHA256)
+        signed = _is_signed(ring, urls, body, "sha256", given, encode)
         return _VALID if signed else SignatureCheck(False, "bad_sha256")
-    # check_headers() requires one of the two.
-    sha1 = sha1_signature or sha1_alias_signature or ""
     try:
-        reason = _sha1_fault(ring, urls, body, sha1, content_type)
+        faults = [
+            _sha1_fault(ring, urls, body, signature, content_type)
+            for signature in _sha1_signatures(sha1_signature, sha1_alias_signature)
+        ]
     except Sha1Unavailable:
         return SignatureCheck(False, "sha1_unavailable")
-    return SignatureCheck(not reason, reason)
+    return _VALID if "" in faults else SignatureCheck(False, faults[0])
+
+
+def _encoded(
+    signature: str, hexadecimal: re.Pattern[str]
+) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """Return what to compare with, and how to encode an HMAC for the comparison.
+
+    Base64 text is compared as it is, since several texts decode to the same bytes.
+    """
+    if hexadecimal.fullmatch(signature):
+        return bytes.fromhex(signature), bytes
+    return signature.encode("ascii"), base64.b64encode
 
 
 def _sha1_fault(
@@ -222,16 +255,13 @@ def _sha1_fault(
     hashes = _declared_hashes(urls[0])
     if len(hashes) > 1:
         return "repeated_body_hash"
-    given = signature.encode("ascii")
-    encode: Callable[[bytes], bytes] = base64.b64encode
-    if _HEX_SHA1.fullmatch(signature):
-        given, encode = bytes.fromhex(signature), bytes
-    form: bytes | None = None
+    given, encode = _encoded(signature, _HEX_SHA1)
+    forms: tuple[bytes, ...] | None = None
     media_type = _FORM_TYPE.fullmatch(content_type)
     if media_type is not None and _UTF_8.fullmatch(media_type[1]):
-        form = _form_message(body)
-    malformed = media_type is not None and form is None
-    for message in filter(None, (body, form)):
+        forms = _form_messages(body)
+    malformed = media_type is not None and forms is None
+    for message in filter(None, (body, *(forms or ()))):
         if _is_signed(ring, urls, message, "sha1", given, encode):
             if _is_hash_moved(urls[0], message):
                 return "body_hash_moved"
@@ -263,12 +293,15 @@ def _is_signed(
     body: bytes,
     digest: str,
     given: bytes,
-    encode: Callable[[bytes], bytes] = bytes,
+    encode: Callable[[bytes], bytes],
 ) -> bool:
-    # The encoded text is compared, since several base64 texts decode to the same bytes.
+    # An equivalent URL without a path must not turn the end of another signed URL into a body:
+    # "https://h" and "/x" are the same message as "https://h/x" and nothing.
+    continues = _CONTINUES_A_URL.match(body) is not None
     return any(
         hmac.compare_digest(encode(_hmac(key, url + body, digest)), given)
         for url in urls
+        if not (continues and url != urls[0] and _WITHOUT_PATH.fullmatch(url))
         for key in ring
     )
 
@@ -286,20 +319,24 @@ def _url_bytes(url: str) -> bytes:
     return url.encode("utf-8", "surrogateescape")
 
 
-def _port_variants(url: str) -> list[bytes]:
-    """Return `url` as bytes, and its equivalent with or without the scheme's default port."""
-    match = _URL.fullmatch(url)
+def _equivalent_urls(url: str, pattern: re.Pattern[str]) -> list[bytes]:
+    """Return `url` as bytes, and its equivalents: default port and empty path (RFC 3986 6.2.3)."""
+    match = pattern.fullmatch(url)
     if match is None or _NOT_IN_A_URL.search(url) or "@" in match[2]:
         raise ValueError("not an http URL without credentials")
     scheme, authority, rest = match.groups()
-    default = f":{DEFAULT_PORTS[scheme]}"
+    authorities = [authority]
+    default = f":{DEFAULT_PORTS[scheme.lower()]}"
     if authority.endswith(default):
-        other = authority[: -len(default)]
-    elif _PORT.search(authority):
-        return [_url_bytes(url)]
-    else:
-        other = authority + default
-    return [_url_bytes(url), _url_bytes(f"{scheme}://{other}{rest}")]
+        authorities.append(authority[: -len(default)])
+    elif not _PORT.search(authority):
+        authorities.append(authority + default)
+    rests = [rest]
+    if rest[:1] in ("", "?"):
+        rests.append(f"/{rest}")
+    elif rest == "/" or rest.startswith("/?"):
+        rests.append(rest[1:])
+    return [_url_bytes(f"{scheme}://{name}{end}") for end in rests for name in authorities]
 
 
 def _declared_hashes(url: bytes) -> list[bytes]:
@@ -312,12 +349,12 @@ def _declared_hashes(url: bytes) -> list[bytes]:
     ]
 
 
-def _form_message(body: bytes) -> bytes | None:
-    """Return the parameters of a form in signed order, or None if parsers might disagree."""
+def _form_messages(body: bytes) -> tuple[bytes, ...] | None:
+    """Return the parameters of a form in each signed order, or None if parsers might disagree."""
     if _NOT_IN_A_FORM.search(body):
         return None
     if not body:
-        return b""
+        return ()
     parts = body.split(b"&", _MAX_PARAMETERS - 1)
     pairs = []
     for part in parts:
@@ -331,7 +368,8 @@ def _form_message(body: bytes) -> bytes | None:
         except UnicodeDecodeError:
             return None
         pairs.append((name, value))
-    return _join_sorted(pairs)
+    in_order, unique = _join_sorted(pairs), b"".join(map(b"".join, sorted(set(pairs))))
+    return (in_order,) if unique == in_order else (in_order, unique)
 
 
 def _unquote(text: bytes) -> bytes:

@@ -11,7 +11,9 @@ from .hosts import Host, HostError, parse_host
 __all__ = [
     "DEFAULT_PORTS",
     "PATH_SAFE",
+    "BaseUrl",
     "UrlError",
+    "as_configured",
     "ends_in_number",
     "format_authority",
     "join_url",
@@ -116,6 +118,27 @@ def parse_base_url(text: str) -> str:
         raise UrlError("malformed", "expected a base URL without dot segments")
     host = parse_authority(authority)
     return f"{scheme}://{format_authority(scheme, host)}{path.rstrip('/')}"
+
+
+class BaseUrl(str):
+    """A base URL, normalized by :func:`parse_base_url`, that knows its spelling.
+
+    The platform signs the URL that its user typed, perhaps with upper-case letters in the host.
+    """
+
+    #: The URL as configured, without slashes at its end.
+    spelled: str
+
+    def __new__(cls, text: str) -> BaseUrl:
+        """Parse `text`; raise UrlError as :func:`parse_base_url`."""
+        url = super().__new__(cls, parse_base_url(text))
+        url.spelled = as_configured(text)
+        return url
+
+
+def as_configured(url: str) -> str:
+    """Return a valid base URL in its original spelling, without slashes at its end."""
+    return url.spelled if isinstance(url, BaseUrl) else url.rstrip("/")
 
 
 def join_url(base: str, path: str) -> str:

@@ -9,7 +9,7 @@ from ..core.body_size import check_max_bytes
 from ..core.paths import request_scope
 from ..core.refusals import Refusal, invalid_signature
 from ..core.signatures import check_headers, signing_keys, verify_request
-from ..core.urls import parse_base_url
+from ..core.urls import as_configured, parse_base_url
 from ..wsgi import allowed_host, log_security, public_request_url, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._scope import in_scope
@@ -38,6 +38,7 @@ class WebhookSignatureMiddleware:
             ``Settings.signing_keys``. The first one is current; requests signed with another one
             are recorded in the security log, with the event ``fallback_credential``.
         base_url: the public URL of the server's root; by default derived from each request.
+            Scheme and host may have been signed in lower case, or in the case given here.
         protect: paths whose requests must be signed, with everything below them.
         exempt: paths that skip verification, matched exactly unless they end in ``/*``.
         methods: the methods that must be signed, in any case; None for all but GET, HEAD and
@@ -61,6 +62,8 @@ class WebhookSignatureMiddleware:
     ) -> None:
         self.app = app
         self.base_url = None if base_url is None else parse_base_url(base_url)
+        # The platform signs the URL in the spelling that its user typed.
+        self._spelled_base = None if base_url is None else as_configured(base_url)
         self.max_bytes = check_max_bytes(max_bytes)
         self._keys = signing_keys(signing_key)
         self._scope = request_scope(protect, exempt, methods)
@@ -101,12 +104,18 @@ class WebhookSignatureMiddleware:
             sha1_signature=sha1,
             sha1_alias_signature=sha1_alias,
             content_type=environ.get("CONTENT_TYPE", ""),
+            spelled_url=self._spelled(url),
         )
         reason = verify(self._keys).reason
         if reason:
             raise invalid_signature(reason)
         if len(self._keys) > 1 and not verify(self._keys[0]):
             log_security(environ, "fallback_credential", "signing_key")
+
+    def _spelled(self, url: str) -> str | None:
+        if self.base_url is None or self._spelled_base is None:
+            return None
+        return self._spelled_base + url[len(self.base_url) :]
 
     def _warn_about_host(self, environ: WSGIEnvironment) -> None:
         if (

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import tracemalloc
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
@@ -142,16 +143,102 @@ def test_a_missing_signature_is_rejected() -> None:
     assert verify_request(KEY, URL, b"") == SignatureCheck(False, "missing_signature")
 
 
-def test_the_alias_is_valid_and_must_agree() -> None:
+def test_of_two_sha1_signatures_either_may_be_valid() -> None:
     good = sign_body(KEY, URL, BODY, digest="sha1")
     wrong = "0" * 40
     assert verify_request(KEY, URL, BODY, sha1_alias_signature=good)
     assert verify_request(KEY, URL, BODY, sha1_signature=good, sha1_alias_signature=good)
-    for one, other in [(good, wrong), (wrong, good), ("", good), (good, "")]:
-        check = verify_request(KEY, URL, BODY, sha1_signature=one, sha1_alias_signature=other)
-        assert check == SignatureCheck(False, "conflicting_signatures")
-    check = verify_request(KEY, URL, BODY, sha1_signature=wrong)
-    assert check == SignatureCheck(False, "bad_sha1")
+    for other in (wrong, "", "junk", sign_form(KEY, URL, ())):
+        for one, two in ((good, other), (other, good)):
+            assert verify_request(KEY, URL, BODY, sha1_signature=one, sha1_alias_signature=two)
+    for one, two, reason in [
+        (wrong, None, "bad_sha1"),
+        (wrong, "1" * 40, "bad_sha1"),
+        (wrong, "", "bad_sha1"),
+        ("", wrong, "bad_sha1"),
+        (sign_form(KEY, URL, ()), wrong, "url_only"),
+        ("", "", "malformed_signature"),
+        ("junk", good.upper(), "malformed_signature"),
+    ]:
+        check = verify_request(KEY, URL, BODY, sha1_signature=one, sha1_alias_signature=two)
+        assert check == SignatureCheck(False, reason)
+
+
+def base64_sha256(key: str, url: str, body: bytes) -> str:
+    return base64.b64encode(bytes.fromhex(sign_body(key, url, body))).decode()
+
+
+def test_a_sha256_signature_may_be_base64() -> None:
+    good = base64_sha256(KEY, URL, BODY)
+    assert verify_request(KEY, URL, BODY, sha256_signature=good)
+    assert verify_request(["new", KEY], URL, BODY, sha256_signature=good)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    twin = good[:-2] + alphabet[alphabet.index(good[-2]) ^ 1] + "="
+    assert base64.b64decode(twin) == base64.b64decode(good)
+    for wrong, reason in (
+        (twin, "bad_sha256"),
+        (base64_sha256("other", URL, BODY), "bad_sha256"),
+        (base64_sha256(KEY, URL, BODY + b" "), "bad_sha256"),
+        (base64_sha256(KEY, URL + "x", BODY), "bad_sha256"),
+        (base64.b64encode(sign_body(KEY, URL, BODY).encode()).decode(), "malformed_signature"),
+        (good.rstrip("="), "malformed_signature"),
+        (good.replace("=", "\n="), "malformed_signature"),
+        (f"{good},{good}", "malformed_signature"),
+    ):
+        check = verify_request(KEY, URL, BODY, sha256_signature=wrong)
+        assert check == SignatureCheck(False, reason)
+
+
+@pytest.mark.parametrize("encode", [sign_body, base64_sha256])
+def test_sha256_in_each_encoding_covers_raw_bodies_only(encode: Any) -> None:
+    body = b"a=1"
+    assert verify_request(
+        KEY, URL, body, sha256_signature=encode(KEY, URL, body), content_type=FORM
+    )
+    for message in (b"a1", b""):
+        signature = encode(KEY, URL, message)
+        check = verify_request(KEY, URL, body, sha256_signature=signature, content_type=FORM)
+        assert check == SignatureCheck(False, "bad_sha256")
+    url = hashed(URL, body)
+    check = verify_request(KEY, url, body, sha256_signature=encode(KEY, url, b""))
+    assert check == SignatureCheck(False, "bad_sha256")
+
+
+@pytest.mark.parametrize(
+    "sha256",
+    [
+        *("", "junk", "0" * 64, "A" * 43 + "=", sign_body(KEY, URL, BODY).upper()),
+        *(sign_body("other", URL, BODY), base64_sha256("other", URL, BODY)),
+        *(sign_body(KEY, URL, BODY + b" "), base64_sha256(KEY, URL + "x", BODY)),
+        f"{sign_body(KEY, URL, BODY)}, {sign_body(KEY, URL, BODY)}",
+        sign_body(KEY, URL, BODY, digest="sha1"),
+        sign_form(KEY, URL, ()),
+    ],
+)
+@pytest.mark.parametrize("content_type", [JSON, FORM, ""])
+def test_attack_no_sha1_signature_rescues_a_wrong_sha256_signature(
+    sha256: str, content_type: str
+) -> None:
+    good = sign_body(KEY, URL, BODY, digest="sha1")
+    for one, two in ((good, None), (None, good), (good, good), (good, "0" * 40)):
+        check = verify_request(
+            KEY,
+            URL,
+            BODY,
+            sha256_signature=sha256,
+            sha1_signature=one,
+            sha1_alias_signature=two,
+            content_type=content_type,
+        )
+        assert check.reason in ("bad_sha256", "malformed_signature")
+        assert not check
+
+
+def test_attack_sha256_signatures_do_not_pass_as_sha1_ones() -> None:
+    for signature in (sign_body(KEY, URL, BODY), base64_sha256(KEY, URL, BODY)):
+        for header in ("sha1_signature", "sha1_alias_signature"):
+            check = verify_request(KEY, URL, BODY, **{header: signature})
+            assert check == SignatureCheck(False, "malformed_signature")
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha1"])
@@ -196,7 +283,10 @@ def test_headers_are_checked_without_a_body() -> None:
     assert check_headers("0" * 64, "junk", "other junk") == ""
     assert check_headers(None, "0" * 40, None) == ""
     assert check_headers(None, None, "A" * 27 + "=") == ""
-    assert check_headers(None, "a", "b") == "conflicting_signatures"
+    assert check_headers("A" * 43 + "=", None, None) == ""
+    assert check_headers("A" * 44, None, "0" * 40) == "malformed_signature"
+    assert check_headers(None, "a", "b") == "malformed_signature"
+    assert check_headers(None, "a", "0" * 40) == check_headers(None, "0" * 40, "") == ""
     assert check_headers(None, "a", None) == "malformed_signature"
 
 
@@ -245,6 +335,108 @@ def test_the_default_port_is_optional(signed: str, received: str) -> None:
 def test_no_other_url_is_the_signed_one(signed: str, received: str) -> None:
     check = verify_request(KEY, received, BODY, sha256_signature=sign_body(KEY, signed, BODY))
     assert check == SignatureCheck(False, "bad_sha256")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://h.example", "https://h.example/"),
+        ("https://h.example?x=1", "https://h.example/?x=1"),
+        ("https://h.example", "https://h.example:443/"),
+        ("http://h.example:80?x", "http://h.example/?x"),
+        ("https://h.example:8443", "https://h.example:8443/"),
+        ("https://[::1]", "https://[::1]:443/"),
+        ("https://h.example/?", "https://h.example?"),
+    ],
+)
+def test_an_empty_path_is_a_slash(one: str, other: str) -> None:
+    for signed, received in ((one, other), (other, one)):
+        for body in (BODY, b' {"a": 1}', b"[1]", b"a=1"):
+            for sign in (sign_body, base64_sha256):
+                signature = sign(KEY, signed, body)
+                assert verify_request(KEY, received, body, sha256_signature=signature)
+            sha1 = sign_body(KEY, signed, body, digest="sha1")
+            assert verify_request(KEY, received, body, sha1_signature=sha1)
+        form = sign_form(KEY, signed, [("a", "1")])
+        assert verify_request(KEY, received, b"a=1", sha1_signature=form, content_type=FORM)
+    if "?" in one and not one.endswith("?"):
+        by_hash = sign_form(KEY, hashed(one, BODY), ())
+        assert verify_request(KEY, hashed(other, BODY), BODY, sha1_signature=by_hash)
+
+
+@pytest.mark.parametrize(
+    ("signed", "received"),
+    [
+        ("https://h.example/x", "https://h.example/x/"),
+        ("https://h.example/x/", "https://h.example/x"),
+        ("https://h.example", "https://h.example//"),
+        ("https://h.example//", "https://h.example/"),
+        ("https://h.example", "https://h.example/?"),
+        ("https://h.example/?x", "https://h.example/x"),
+        ("https://h.example", "http://h.example/"),
+        ("https://h.example", "https://h.example.evil/"),
+        ("https://h.example", "https://h.example:80/"),
+        ("https://h.example/./", "https://h.example/"),
+    ],
+)
+def test_attack_no_other_path_is_the_signed_one(signed: str, received: str) -> None:
+    signature = sign_body(KEY, signed, BODY)
+    check = verify_request(KEY, received, BODY, sha256_signature=signature)
+    assert check == SignatureCheck(False, "bad_sha256")
+
+
+@pytest.mark.parametrize("root", ["https://h.example/", "https://h.example:443/"])
+@pytest.mark.parametrize(
+    "captured",
+    [
+        "https://h.example/x?a=1",
+        "https://h.example:443/x",
+        "https://h.example:4430/",
+        "https://h.example?x=1",
+        "https://h.example.evil/x",
+        "https://h.exampleevil/x",
+        "https://h.exampleevil?x",
+        "https://h.example-evil/x",
+        "https://h.example//",
+        "https://h.example/%41",
+    ],
+)
+def test_attack_the_end_of_a_signed_url_does_not_become_the_body_of_the_root(
+    root: str, captured: str
+) -> None:
+    """The equivalent URL without a path and such a body are the captured message."""
+    for body in (BODY, b"a=1", b""):
+        for digest in ("sha256", "sha1"):
+            signature = {f"{digest}_signature": sign_body(KEY, captured, body, digest=digest)}
+            for bare in ("https://h.example", "https://h.example:443"):
+                if captured.startswith(bare):
+                    moved = captured[len(bare) :].encode() + body
+                    assert not verify_request(KEY, root, moved, **signature)
+                    assert not verify_request(KEY, root, moved, content_type=FORM, **signature)
+
+
+def test_the_spelling_of_the_configuration_is_tried_too() -> None:
+    received, spelled = "https://agent.example.com/x?A=b", "https://Agent.Example.COM/x?A=b"
+    for url in (
+        received,
+        spelled,
+        spelled.replace("/x", ":443/x"),
+        received.replace("/x", ":443/x"),
+    ):
+        for digest in ("sha256", "sha1"):
+            signature = {f"{digest}_signature": sign_body(KEY, url, BODY, digest=digest)}
+            assert verify_request(KEY, received, BODY, spelled_url=spelled, **signature)
+            if url.startswith("https://A"):
+                assert not verify_request(KEY, received, BODY, **signature)
+    upper = "HTTPS://AGENT.example.com"
+    signature = {"sha256_signature": sign_body(KEY, f"{upper}:443/x", BODY)}
+    assert verify_request(KEY, received[:27], BODY, spelled_url=f"{upper}/x", **signature)
+    for url in ("https://AGENT.example.com/x?A=b", "https://agent.example.com/X?A=b"):
+        signature = {"sha256_signature": sign_body(KEY, url, BODY)}
+        check = verify_request(KEY, received, BODY, spelled_url=spelled, **signature)
+        assert check == SignatureCheck(False, "bad_sha256")
+    check = verify_request(KEY, received, BODY, spelled_url="https://u@h/", **signature)
+    assert check == SignatureCheck(False, "bad_url")
 
 
 @pytest.mark.parametrize(
@@ -334,6 +526,48 @@ def test_values_of_one_name_keep_their_order() -> None:
     assert form_check(b"b=x&a=2&a=1", signature)
     assert not form_check(b"a=1&a=2&b=x", signature)
     assert not form_check(b"a=2&a=2&a=1&b=x", signature)
+
+
+def twilio_signature(pairs: list[tuple[str, str]]) -> str:
+    """Return the signature of sorted parameters without duplicates."""
+    message = "".join(name + value for name, value in sorted(set(pairs)))
+    return base64_hmac(KEY, URL.encode() + message.encode())
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abé"), st.sampled_from(["", "1", "2", "ä"])), min_size=1)
+)
+def test_sorted_unique_values_of_one_name_are_accepted(pairs: list[tuple[str, str]]) -> None:
+    body = urlencode(pairs).encode()
+    assert form_check(body, twilio_signature(pairs))
+    assert form_check(body, sign_form(KEY, URL, pairs))
+    more = urlencode([*pairs, ("a", "3")]).encode()
+    assert not form_check(more, twilio_signature(pairs))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a=2&b=x",
+        b"a=1&b=x",
+        b"a=2&a=1",
+        b"a=2&a=1&b=y",
+        b"a=2&a=1&b=x&c=",
+        b"b=2&a=1&a=x",
+        b"a=2&A=1&b=x",
+    ],
+)
+def test_attack_sorted_unique_values_cover_names_and_values(body: bytes) -> None:
+    """Only their order and how often each occurs is not covered, as with Twilio itself."""
+    signature = twilio_signature([("a", "2"), ("a", "1"), ("b", "x")])
+    assert form_check(b"a=1&b=x&a=2&a=2", signature)
+    assert form_check(body, signature) == SignatureCheck(False, "bad_sha1")
+
+
+def test_attack_values_that_were_signed_in_order_cannot_be_sorted_or_repeated() -> None:
+    signature = sign_form(KEY, URL, [("a", "2"), ("b", "x"), ("a", "1")])
+    for body in (b"a=1&a=2&b=x", b"a=2&a=2&a=1&b=x", b"a=2&a=1&a=1&b=x", b"a=2&a=1&b=x&b=x"):
+        assert form_check(body, signature) == SignatureCheck(False, "bad_sha1")
 
 
 @pytest.mark.parametrize(

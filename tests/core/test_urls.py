@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.core.urls import UrlError, join_url, parse_base_url, with_credentials
+from swaig_wsgi.core.urls import (
+    BaseUrl,
+    UrlError,
+    as_configured,
+    join_url,
+    parse_base_url,
+    with_credentials,
+)
 
 # -- base URLs
 
@@ -186,3 +195,15 @@ def test_a_lone_surrogate_in_credentials_is_rejected_without_showing_them(
 )
 def test_join_url(base: str, path: str, expected: str) -> None:
     assert join_url(base, path) == expected
+
+
+def test_a_base_url_knows_its_spelling():
+    url = BaseUrl("HTTPS://Agent.Example.COM:443/App//")
+    assert url == "https://agent.example.com/App"
+    assert as_configured(url) == url.spelled == "HTTPS://Agent.Example.COM:443/App"
+    assert as_configured("HTTPS://Agent.Example.COM/") == "HTTPS://Agent.Example.COM"
+    assert type(str(url)) is str
+    for copied in (copy.deepcopy(url), pickle.loads(pickle.dumps(url))):
+        assert (copied, copied.spelled) == (url, url.spelled)
+    with pytest.raises(UrlError, match="absolute URL"):
+        BaseUrl("agent.example.com")

@@ -11,6 +11,7 @@ from support.bodies import Unreadable
 from support.wsgi import CLIENT, Recorder, check_delegates, environ, send
 
 from swaig_wsgi.core.signatures import sign_body, sign_form
+from swaig_wsgi.core.urls import BaseUrl
 from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
 from swaig_wsgi.middleware.signatures import WebhookSignatureMiddleware
 
@@ -96,7 +97,8 @@ def good(digest: str = "sha256", **changes: Any) -> dict[str, Any]:
         (good(wsgi_url_scheme="http"), "bad_sha256"),
         (good("sha1", **{SHA256: "0" * 64}), "bad_sha256"),
         (good("sha1", **{SHA256: ""}), "malformed_signature"),
-        (good("sha1", **{ALIAS: "0" * 40}), "conflicting_signatures"),
+        ({SHA1: "1" * 40, ALIAS: "0" * 40}, "bad_sha1"),
+        ({SHA1: "", ALIAS: "junk"}, "malformed_signature"),
         ({SHA1: "0" * 40}, "bad_sha1"),
         ({ALIAS: "0" * 40}, "bad_sha1"),
         ({SHA256: f"{sign_body(KEY, URL, BODY)},{'0' * 64}"}, "malformed_signature"),
@@ -186,6 +188,30 @@ def test_base_url_overrides_scheme_and_host() -> None:
     assert send(app, request).status == 200
     app, _ = guarded(base_url="https://other.example")
     assert send(app, signed(**good())).status == 403
+
+
+def test_the_base_url_may_have_been_signed_in_its_configured_spelling() -> None:
+    for base_url in ("https://Agent.Example.com/", BaseUrl("https://Agent.Example.com")):
+        app, _ = guarded(base_url=base_url)
+        for host in ("Agent.Example.com", "agent.example.com", "Agent.Example.com:443"):
+            signature = sign_body(KEY, f"https://{host}/swaig?a=1", BODY)
+            request = signed(**{SHA256: signature, "HTTP_HOST": "10.0.0.1"})
+            assert send(app, request).status == 200
+        for url in ("https://AGENT.example.com/swaig?a=1", "https://Agent.Example.com/Swaig?a=1"):
+            request = signed(**{SHA256: sign_body(KEY, url, BODY)})
+            assert send(app, request).status == 403
+    # Without a base URL the client chooses the spelling.
+    app, _ = guarded()
+    assert send(app, signed(**good(HTTP_HOST="Agent.Example.com"))).status == 403
+
+
+def test_either_of_two_sha1_headers_may_be_right_but_never_beside_a_wrong_sha256() -> None:
+    app, _ = guarded()
+    sha1 = sign_body(KEY, URL, BODY, digest="sha1")
+    for changes in ({SHA1: sha1, ALIAS: "0" * 40}, {SHA1: "junk", ALIAS: sha1}):
+        assert send(app, signed(**changes)).status == 200
+        for sha256 in ("0" * 64, "A" * 43 + "=", ""):
+            assert send(app, signed(**changes, **{SHA256: sha256})).status == 403
 
 
 def test_each_of_several_keys_verifies() -> None:
