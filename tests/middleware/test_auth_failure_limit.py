@@ -88,6 +88,16 @@ def test_attack_valid_credentials_do_not_pass_a_refused_client(site, clock):
     assert statuses(client, 1, GOOD) == [200]
 
 
+def test_attack_around_the_end_of_a_window_less_than_twice_the_limit_is_checked(site, clock):
+    client = limiter(site, 10, clock=clock)
+    start = clock.now
+    assert statuses(client, 1) == [401]
+    checked = []
+    for clock.now in (start + 59.8, start + 60.2, start + 119):
+        checked.append(statuses(client, 20).count(401))
+    assert checked == [9, 10, 0]
+
+
 def test_refused_requests_do_not_extend_the_window(site, clock):
     client = limiter(site, 1, clock=clock)
     assert statuses(client, 1) == [401]
