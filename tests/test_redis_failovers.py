@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from support.valkeys import Sentinels, make_cluster, replicate
 from support.waiting import wait_until
+from support.wsgi import Client
 
+from swaig_wsgi import AgentApp
+from swaig_wsgi.agent import health
+from swaig_wsgi.config import Settings
 from swaig_wsgi.stores import RedisStore, StoreError
 
 pytestmark = pytest.mark.slow
@@ -135,6 +139,24 @@ def test_limits_hold_while_a_primary_is_killed_and_are_exact_afterwards(
         thread.join()
     assert failed == []
     assert requests.statuses.keys() <= {200, 429}
+
+
+def test_an_agent_is_unready_until_the_replica_is_the_primary(
+    sentinels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "INTERVAL", 0)
+    url, primary = sentinels
+    agent = AgentApp("bank", settings=Settings(storage_url=url))
+
+    def ready() -> int:
+        return Client(agent).get("/ready").status
+
+    assert ready() == 200
+    primary.stop()
+    assert ready() == 503
+    wait_until(lambda: ready() == 200)
+    assert agent.store.add("claim", {}, 60)
+    agent.store.close()
 
 
 def works(store: RedisStore) -> bool:

@@ -11,10 +11,12 @@ from urllib.parse import quote
 import pytest
 import redis
 from support.ports import free_port
+from support.rates import application, statuses
 from support.store_calls import HOUR, calls
 from support.valkeys import Sentinels, make_cluster, say
 from support.waiting import fastest
 
+from swaig_wsgi.middleware import RateLimitMiddleware
 from swaig_wsgi.stores import open_store
 from swaig_wsgi.stores._base import StoreError
 from swaig_wsgi.stores.redis import RedisStore
@@ -170,6 +172,19 @@ def test_names_of_keys_contain_a_hash_and_share_a_slot(clean, open_redis):
     assert re.fullmatch(rb"swaig:n:\{[0-9a-f]{64}\}", counter)
     assert re.fullmatch(rb"swaig:v:\{[0-9a-f]{64}\}", value)
     assert redis.cluster.key_slot(counter) == redis.cluster.key_slot(value)
+
+
+def test_the_counters_of_a_sliding_window_share_a_slot(clean, open_redis):
+    store = open_redis(url_of(clean))
+    limited = RateLimitMiddleware(application, 5, window=60, algorithm="sliding", store=store)
+    assert statuses(limited, 6) == [200] * 5 + [429]
+    (first,) = names(clean)
+    # So that the first counter fades, and the second begins.
+    (owner,) = (server for server in clean if names([server]))
+    say(owner.port, "PEXPIRE", first, 30_000)
+    assert statuses(limited, 1) == [200]
+    assert len(names(clean)) == 2
+    assert len({redis.cluster.key_slot(name) for name in names(clean)}) == 1
 
 
 def test_attack_a_client_cannot_put_all_its_keys_on_one_server(clean, open_redis):
