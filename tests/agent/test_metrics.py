@@ -309,6 +309,19 @@ def test_requests_are_counted_by_endpoint_and_status(figures):
     assert 0 < figures("swaig_request_seconds_sum")[("bank", "document")] < 60
 
 
+def test_what_succeeds_counts_as_requests_and_calls_alone(figures):
+    app = agent(settings=Settings(metrics=True, auth_failure_limit=5))
+    call(app)
+    call(app, "pay", token=True, amount=5)
+    request(app, auth=AUTH)
+    app.sessions.set_session_metadata("call-1", {})
+    assert health.accepts_writes(app.store)
+    assert sum(figures("swaig_requests_total").values()) == 3
+    assert sum(figures("swaig_tool_calls_total").values()) == 2
+    for name in ("refusals", "store_failures", "fallback_credentials"):
+        assert figures(f"swaig_{name}_total") == {}
+
+
 def test_every_endpoint_has_a_label():
     assert AGENT_ENDPOINTS.keys() == own_paths(metrics=True)
 

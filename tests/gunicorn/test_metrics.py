@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.metrics import series_of
 from support.waiting import wait_until
+
+from swaig_wsgi.gunicorn import _metrics_files
 
 CONFIG = ("-c", "python:swaig_wsgi.gunicorn")
 AGENT = """
@@ -216,13 +219,46 @@ def test_what_cannot_work_is_refused_before_any_worker_starts(
     assert not re.search("Traceback", done.stderr)
 
 
+def test_a_site_exposes_the_refusals_of_all_workers(start: Any, directory: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    code = page.read_text().partition("```python\n")[2].partition("```")[0]
+    (directory / "site_of_flask.py").write_text(code)
+    scraper = ("prometheus", "a-password-for-prometheus")
+    server = start(
+        app="site_of_flask:app",
+        SWML_ALLOWED_HOSTS="127.0.0.1",
+        METRICS_PASSWORD=scraper[1],
+    )
+    refused = ("swaig_refusals_total", "-", "host_refused", "host_not_allowed")
+    for number in range(1, 21):
+        evil = {"Host": "evil.example"}
+        assert server.request("GET", "/", headers=evil, auth=None).status == 403
+        response = server.request("GET", "/metrics", auth=scraper)
+        assert series_of(response.text)[refused] == number
+    assert server.request("GET", "/metrics", auth=None).status == 401
+
+
+def test_a_second_master_keeps_the_files_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(_metrics_files, "_prepared", False)
+    cfg = SimpleNamespace(env={}, uid=os.geteuid(), gid=os.getegid())
+    (tmp_path / "counter_1.db").touch()
+    monkeypatch.setenv("GUNICORN_PID", "1")
+    _metrics_files.prepare(cfg)
+    assert (tmp_path / "counter_1.db").exists()
+    monkeypatch.delenv("GUNICORN_PID")
+    _metrics_files.prepare(cfg)
+    assert (tmp_path / "counter_1.db").exists()
+    monkeypatch.setattr(_metrics_files, "_prepared", False)
+    _metrics_files.prepare(cfg)
+    assert not (tmp_path / "counter_1.db").exists()
+
+
 def test_attack_a_directory_of_another_user_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from types import SimpleNamespace
-
-    from swaig_wsgi.gunicorn import _metrics_files
-
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     monkeypatch.setattr(_metrics_files, "_prepared", False)
     owner = tmp_path.stat().st_uid
