@@ -273,8 +273,9 @@ def test_an_ai_in_a_loop_runs_a_tool_no_more(gunicorn: Any, tmp_path: Path) -> N
 
 
 def test_limits_go_on_while_the_store_is_away(agent: Any, own_valkey: Any) -> None:
-    title = "Limits drift while the store is away, or CPU is scarce"
-    timed_out, refused = lines_of("limits.md", title)
+    timed_out, refused = lines_of(
+        "limits.md", "Limits drift while the store is away, or CPU is scarce"
+    )
     valkey = own_valkey()
     server = agent(SWML_STORAGE_URL=valkey.url, SWML_AUTH_FAILURE_LIMIT="10")
     assert statuses(server, 6, GUESS) == [401] * 6
