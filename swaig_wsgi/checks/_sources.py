@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -70,13 +71,12 @@ def secret_values(source: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for name, secret in VARIABLES.items():
         value = source.get(name)
-        if secret and isinstance(source.get(f"{name}_FILE"), str):
-            try:
-                with open(source[f"{name}_FILE"], encoding="utf-8", errors="replace") as file:
-                    value = file.read(65_536)
-            except (OSError, ValueError):
-                # A secret in the wrong variable.
-                value = source[f"{name}_FILE"]
+        path = source.get(f"{name}_FILE") if secret else None
+        if isinstance(path, str):
+            value = path  # unless it is one, a secret in the wrong variable
+            # A pipe can be read only once, by the settings.
+            if os.path.exists(path):
+                value = _read(path) if os.path.isfile(path) else None
         if secret and value:
             values = value if isinstance(value, (list, tuple)) else [value]
             found.update(part for each in values for part in _parts(str(each)))
@@ -84,6 +84,14 @@ def secret_values(source: Mapping[str, Any]) -> set[str]:
         if isinstance(value, str):
             found.update(re.findall(r"//[^/@\s]*?:([^@\s]+)@", value))
     return {each for each in found if len(each) > 3}
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(65_536)
+    except OSError:
+        return None
 
 
 def _parts(value: str) -> Iterator[str]:

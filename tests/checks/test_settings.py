@@ -286,6 +286,19 @@ def test_attack_no_finding_contains_a_secret(tmp_path):
             assert secret not in text, changes
 
 
+def test_a_secret_in_a_pipe_is_read_once():
+    reading, writing = os.pipe()
+    os.write(writing, SECRET.encode())
+    os.close(writing)
+    variable = "SIGNALWIRE_SWAIG_SECRET"
+    try:
+        assert (
+            check_environ(environ({variable: "", f"{variable}_FILE": f"/dev/fd/{reading}"})) == []
+        )
+    finally:
+        os.close(reading)
+
+
 def test_a_store_that_can_be_written_is_left_as_it_was(tmp_path):
     path = tmp_path / "store.db"
     variables = environ({"SWML_STORAGE_URL": f"sqlite:///{path}"})
