@@ -194,8 +194,10 @@ def test_the_container_runs_unprivileged_and_serves(serve_command: Any, tmp_path
     command[command.index("--bind") + 1] = "127.0.0.1:0"
     variables = {
         "SIGNALWIRE_SWAIG_SECRET_FILE": secrets["secret"],
+        "SIGNALWIRE_SWAIG_SECRET_FALLBACKS_FILE": secrets["secret-fallbacks"],
         "SWML_BASIC_AUTH_USER": "platform",
         "SWML_BASIC_AUTH_PASSWORD_FILE": secrets["password"],
+        "SWML_BASIC_AUTH_PASSWORD_FALLBACKS_FILE": secrets["password-fallbacks"],
         "SWML_ALLOWED_HOSTS": "localhost",
         "SWML_AUTH_FAILURE_LIMIT": "10",
     }

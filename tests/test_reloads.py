@@ -181,4 +181,5 @@ def test_a_reload_waits_for_requests_and_names_workers_that_take_longer(
     caller.join()
     assert set(platform.outcomes) == {"ok"}
     # The call has ended, and with it the worker.
-    deployment.run("reload")
+    pids = re.findall(r"Booting worker with pid: (\d+)", deployment.server.log)[:2]
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids))
