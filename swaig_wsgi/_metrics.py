@@ -11,13 +11,14 @@ process that is asked sums up the files of all, those of processes that have end
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, exposition, values
+from prometheus_client import REGISTRY, Counter, Histogram, exposition, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -41,7 +42,7 @@ REFUSALS: Mapping[str, frozenset[str]] = {
         "origin_refused": "origin_not_allowed",
         "preflight_refused": "origin_not_allowed method_not_allowed header_not_allowed",
         "signature_refused": "missing_signature bad_sha256 bad_sha1 malformed_signature"
-        " conflicting_signatures repeated_body_hash body_hash_mismatch body_hash_moved"
+        " repeated_body_hash body_hash_mismatch body_hash_moved"
         " malformed_form url_only bad_url sha1_unavailable",
         "tool_token_refused": "missing expired bad_signature malformed wrong_function wrong_call"
         " repeated",
@@ -173,20 +174,33 @@ class _View:
 
     def __init__(self, agent: str | None) -> None:
         self._agent = agent
-        self._registry = REGISTRY
-        if is_multiprocess():
-            self._registry = CollectorRegistry(auto_describe=False)
-            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call, unused-ignore]
 
     def collect(self) -> Iterator[Metric]:
         shown = (self._agent, "-")
-        families: Iterable[Metric] = self._registry.collect()
-        for family in families:
+        for family in _collect():
             if self._agent is not None and family.name.startswith("swaig_"):
                 family.samples = [
                     each for each in family.samples if each.labels.get("agent", "-") in shown
                 ]
             yield family
+
+
+def _collect() -> Iterable[Metric]:
+    if not is_multiprocess():
+        return REGISTRY.collect()
+    files = glob.glob(os.path.join(glob.escape(os.environ[DIRECTORY]), "*.db"))
+    # A worker that starts creates its files empty, and prometheus_client cannot read those.
+    families: Iterable[Metric] = MultiProcessCollector.merge(
+        [each for each in files if _size(each)]
+    )
+    return families
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:  # of a live gauge, whose worker has just ended
+        return 0
 
 
 def render(accept: str, agent: str | None = None) -> tuple[bytes, str]:
