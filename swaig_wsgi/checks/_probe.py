@@ -29,6 +29,15 @@ _ORIGIN = f"https://{_OTHER_HOST}"
 #: no such endpoint), 429 and 503 (for no client at the moment).
 _REFUSED = frozenset({0, 301, 302, 303, 307, 308, 401, 403, 404, 405, 410, 421, 429, 503})
 
+#: With these, a site has no health endpoint.
+_NO_HEALTH = frozenset({301, 302, 307, 308, 404, 405})
+
+#: Of an agent, below its route.
+_ENDPOINTS = ("swaig", "post_prompt", "debug_events")
+
+#: What allows any origin in Access-Control-Allow-Origin.
+_ANY = ("*", _ORIGIN)
+
 _TOO_LARGE = 16 * 2**20 + 1
 
 _RATE_FIELDS = ("RateLimit", "RateLimit-Policy", "RateLimit-Limit", "X-RateLimit-Limit")
@@ -138,9 +147,6 @@ def _open_findings(
         yield finding("E101", text)
 
 
-_ENDPOINTS = ("swaig", "post_prompt", "debug_events")
-
-
 def _password_findings(target: Target, guarded: list[tuple[str, str]]) -> Iterator[Finding]:
     for method, path in guarded:
         user = (target.credentials or ("platform", ""))[0]
@@ -231,9 +237,6 @@ def _origin_findings(target: Target, root: str) -> Iterator[Finding]:
         yield finding("W106", "Pages of any origin may read responses.")
 
 
-_ANY = ("*", _ORIGIN)
-
-
 def _size_findings(
     target: Target, root: str, credentials: tuple[str, str] | None
 ) -> Iterator[Finding]:
@@ -255,7 +258,7 @@ def _health_findings(target: Target) -> Iterator[Finding]:
         path: target.try_request("GET", f"{target.path}/{path}").status
         for path in ("health", "ready")
     }
-    missing = [path for path, status in statuses.items() if status in _MISSING]
+    missing = [path for path, status in statuses.items() if status in _NO_HEALTH]
     failing = {path: status for path, status in statuses.items() if status != 200}
     unhealthy = [f"/{path} is {failing[path]}" for path in failing if path not in missing]
     if unhealthy:
@@ -263,6 +266,3 @@ def _health_findings(target: Target) -> Iterator[Finding]:
     if missing:
         paths = " and ".join(f"{target.path}/{path}" for path in missing)
         yield finding("I102", f"There is no {paths} for load balancers.")
-
-
-_MISSING: Iterable[int] = (301, 302, 307, 308, 404, 405)
