@@ -6,9 +6,11 @@ the standard library.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._missing import missing_in_package
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise missing_in_package(sys.modules[__name__], name)
     try:
         module = import_module(_HOMES[name], __name__)
     except ModuleNotFoundError as error:

@@ -45,7 +45,7 @@ def live_agent_client(agent: Any) -> Iterator[AgentClient]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}{agent.route or '/'}"
-    key = agent.signing_key[0] if agent.signing_key else None
+    key = agent._signing_keys[0] if agent._signing_keys else None
     try:
         yield AgentClient(url, auth=agent.get_basic_auth_credentials(), signing_key=key)
     finally:

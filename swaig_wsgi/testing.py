@@ -276,7 +276,7 @@ def _in_process_target(app: WSGIApplication, url: str | None) -> tuple[_Target, 
     base = _split(base)._replace(netloc=_split(base).netloc.rpartition("@")[2]).geturl()
     if agent is None:
         return _Target(url), base
-    key = agent.signing_key[0] if agent.signing_key else None
+    key = agent._signing_keys[0] if agent._signing_keys else None
     return _Target(url, agent.get_basic_auth_credentials(), key), base
 
 

@@ -217,7 +217,7 @@ def test_attack_no_request_changes_the_document_or_argument_check_of_another() -
     def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
         if modifies:
             assert modify_agent(agent) > 200
-            agent.routing_callbacks["/modified"] = print
+            agent._routing_callbacks["/modified"] = print
 
     modifies = False
     agent = full_agent(Modifying).set_dynamic_config_callback(configure)
@@ -236,7 +236,7 @@ def test_attack_no_request_changes_the_document_or_argument_check_of_another() -
     assert documents() == before
     call = {"function": "pay", "argument": {"parsed": [{"amount": 3}]}}
     assert "must be one of 1, 2" in client.post("/swaig", call).json["response"]
-    assert agent.routing_callbacks == {}
+    assert agent._routing_callbacks == {}
 
 
 def test_attack_changes_by_a_subclass_apply_to_one_request() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import typing
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
 Owner = TypeVar("Owner")
 Result = TypeVar("Result")
+
+#: Python 3.10 has no Self.
+_SELF = getattr(typing, "Self", Owner)
 
 
 @overload
@@ -30,4 +35,10 @@ def forward(part: str, method: Callable[..., Any]) -> Callable[..., Any]:
         result = method(getattr(self, part), *args, **kwargs)
         return self if result is None else result
 
+    # functools.wraps() would show the None of `method`.
+    signature = inspect.signature(method)
+    if signature.return_annotation in (None, "None"):
+        shown: Any = forwarding
+        shown.__signature__ = signature.replace(return_annotation=_SELF)
+        shown.__annotations__ = {**method.__annotations__, "return": _SELF}
     return forwarding

@@ -6,8 +6,9 @@ import copy
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from .._missing import missing_in_agent
 from ..concurrency import resolve
 from ..config import Settings
 from ..core._validation import ArgumentTypeError, check_int
@@ -21,7 +22,15 @@ from ..sessions import SessionManager
 from ..stores import Store
 from ..stores._scoped import ScopedStore
 from ..swaig import ToolRegistry
-from ..swml import AISettings, CallFlow, Endpoints, Prompt, render_document
+from ..swml import (
+    AISettings,
+    CallFlow,
+    Endpoints,
+    Prompt,
+    Webhooks,
+    check_functions,
+    render_document,
+)
 from ..wsgi import log, set_log_level
 from ._declared import ToolMethod, define_declared
 from ._forwards import forward
@@ -35,6 +44,9 @@ DEFAULT_PORT = 3000
 _HOST = re.compile(r"[A-Za-z0-9._:%-]*")
 
 
+A = TypeVar("A", bound="Agent")
+
+
 class Agent:
     """A voice agent without its WSGI application; see :class:`~swaig_wsgi.AgentApp`."""
 
@@ -42,7 +54,14 @@ class Agent:
     #: dictionary}``, or a list of dictionaries.
     PROMPT_SECTIONS: Any = None
 
-    _parts: tuple[str, ...] = ("prompt", "ai", "call_flow", "tools", "routing_callbacks")
+    _parts: tuple[str, ...] = (
+        "prompt",
+        "ai",
+        "call_flow",
+        "tools",
+        "_webhooks",
+        "_routing_callbacks",
+    )
 
     def __init__(
         self,
@@ -83,17 +102,17 @@ class Agent:
         )
         generated = self._credentials.source == "generated"
         #: The process that generated the password, or None.
-        self.password_made_by = pid if generated else None
+        self._password_made_by = pid if generated else None
         #: Shared with other agents and processes.
         self.store = default_store(settings.storage_url)
         #: The same, for this agent alone: every key in it carries the agent's name.
-        self.own_store = ScopedStore(self.store, name)
+        self._own_store = ScopedStore(self.store, name)
         metadata = MetadataStore(self.store, name)
         self.sessions = _session_manager(
             name, settings, secret_key, token_expiry_secs, metadata, signature_length
         )
         #: The key or keys of the platform's webhook signatures; None to not require them.
-        self.signing_key = (
+        self._signing_keys = (
             settings.signing_keys if signing_key is None else signing_keys(signing_key)
         )
         self.prompt = Prompt(f"You are {name}, a helpful AI assistant.")
@@ -107,9 +126,12 @@ class Agent:
         )
         self.tools = ToolRegistry(secure_by_default=secure_by_default)
         define_declared(self, self.tools)
-        self.routing_callbacks: dict[str, Callable[..., Any]] = {}
+        self._webhooks = Webhooks()
+        #: The agent that tool calls go to, or None for this one.
+        self._original: Agent | None = None
+        self._routing_callbacks: dict[str, Callable[..., Any]] = {}
         #: Returns whether another route of the server is at a path below this agent's.
-        self.is_hidden: Callable[[str], bool] | None = None
+        self._is_hidden: Callable[[str], bool] | None = None
         self._dynamic_config: Callable[..., Any] | None = None
         self._auth = auth
         if generated:
@@ -124,17 +146,23 @@ class Agent:
     def _complete(self) -> None:
         """Called when the constructor has set all attributes."""
 
+    if not TYPE_CHECKING:  # or type checkers would accept any name
+
+        def __getattr__(self, name):
+            raise missing_in_agent(self, name)
+
     # The document
 
-    def endpoints(self, base_url: str) -> Endpoints:
+    def _endpoints(self, base_url: str) -> Endpoints:
         """Return the URLs of the callbacks below `base_url`, the public URL of the server."""
         base = with_credentials(base_url, *self.get_basic_auth_credentials())
-        return Endpoints(
+        own = Endpoints(
             *(
                 join_url(base, f"{self.route}/{path}")
                 for path in ("swaig", "post_prompt", "debug_events")
             )
         )
+        return self._webhooks.applied_to(own)
 
     def render_swml(
         self, call_id: str | None = None, *, base_url: str | None = None
@@ -147,20 +175,28 @@ class Agent:
                 from the agent's scheme, host and port.
 
         Raises:
-            ValueError: the call id or the URL is malformed.
+            ValueError: the call id or the URL is malformed, or the document would have a tool
+                without a handler.
         """
         if call_id is None:
             call_id = str(uuid.uuid4())
         if base_url is not None:
             base_url = parse_base_url(base_url)
-        return render_document(
+        endpoints = self._endpoints(base_url or self._default_base_url())
+        document = render_document(
             self.prompt,
             self.ai,
             self.call_flow,
             self.tools,
-            self.endpoints(base_url or self._default_base_url()),
+            endpoints,
             lambda function_name: self.sessions.generate_token(function_name, call_id),
         )
+        check_functions(document, endpoints, self._runs_here)
+        return document
+
+    def _runs_here(self, name: Any) -> bool:
+        tool = (self._original or self).tools.get(name)
+        return tool is not None and tool.call is not None
 
     def _default_base_url(self) -> str:
         if self.settings.proxy_url_base is not None:
@@ -174,6 +210,7 @@ class Agent:
     prompt_add_to_section = forward("prompt", Prompt.add_to_section)
     prompt_add_subsection = forward("prompt", Prompt.add_subsection)
     prompt_has_section = forward("prompt", Prompt.has_section)
+    set_prompt_pom = forward("prompt", Prompt.set_pom)
     define_contexts = forward("prompt", Prompt.define_contexts)
     reset_contexts = forward("prompt", Prompt.reset_contexts)
     set_prompt_llm_params = forward("prompt", Prompt.set_llm_params)
@@ -186,6 +223,7 @@ class Agent:
     add_hints = forward("ai", AISettings.add_hints)
     add_pattern_hint = forward("ai", AISettings.add_pattern_hint)
     add_language = forward("ai", AISettings.add_language)
+    set_languages = forward("ai", AISettings.set_languages)
     add_pronunciation = forward("ai", AISettings.add_pronunciation)
     set_global_data = forward("ai", AISettings.set_global_data)
     update_global_data = forward("ai", AISettings.update_global_data)
@@ -193,6 +231,11 @@ class Agent:
     add_function_include = forward("ai", AISettings.add_function_include)
     set_internal_fillers = forward("ai", AISettings.set_internal_fillers)
     enable_debug_events = forward("ai", AISettings.enable_debug_events)
+
+    set_web_hook_url = forward("_webhooks", Webhooks.set_web_hook_url)
+    set_post_prompt_url = forward("_webhooks", Webhooks.set_post_prompt_url)
+    add_swaig_query_params = forward("_webhooks", Webhooks.add_query_params)
+    clear_swaig_query_params = forward("_webhooks", Webhooks.clear_query_params)
 
     add_pre_answer_verb = forward("call_flow", CallFlow.add_pre_answer)
     add_answer_verb = forward("call_flow", CallFlow.set_answer)
@@ -212,18 +255,19 @@ class Agent:
     # Each request
 
     @property
-    def customizes_requests(self) -> bool:
+    def _customizes_requests(self) -> bool:
         """Whether a document depends on more of its request than the call id."""
         return self._dynamic_config is not None or any(
-            is_overridden(self, Agent, method) for method in ("on_swml_request", "render_swml")
+            is_overridden(self, Agent, method)
+            for method in ("on_request", "on_swml_request", "render_swml")
         )
 
-    def set_dynamic_config_callback(self, callback: Callable[..., Any]) -> Agent:
+    def set_dynamic_config_callback(self: A, callback: Callable[..., Any]) -> A:
         """Register ``callback(query, body, headers, agent)``, called for each document.
 
         `agent` is a copy that renders only this document; every method that changes a document
-        may be called on it. `headers` omits headers that carry secrets. A tool defined on the
-        copy is offered to the AI but cannot be called here: calls go to the agent itself.
+        may be called on it. `headers` omits headers that carry secrets. Tool calls go to the agent
+        itself, so a tool that is defined on the copy alone must have a `webhook_url`.
 
         Raises:
             TypeError: `callback` is not callable.
@@ -233,12 +277,13 @@ class Agent:
         self._dynamic_config = callback
         return self
 
-    def configured_for(
+    def _configured_for(
         self, query: dict[str, str], body: dict[str, Any], headers: dict[str, str]
     ) -> Agent:
         """Return a copy of this agent, which renders the document of one request."""
         # Parts replace their contents instead of changing them, so shallow copies are independent.
         agent = copy.copy(self)
+        agent._original = self._original or self
         for part in self._parts:
             setattr(agent, part, copy.copy(getattr(self, part)))
         if self._dynamic_config is not None:
@@ -246,8 +291,8 @@ class Agent:
         return agent
 
     def register_routing_callback(
-        self, callback_fn: Callable[..., Any], path: str = "/sip"
-    ) -> Agent:
+        self: A, callback_fn: Callable[..., Any], path: str = "/sip"
+    ) -> A:
         """Register ``callback_fn(body, headers)``, called with each request for `path`.
 
         If it returns a path, the response redirects the platform there (307). The redirect contains
@@ -262,15 +307,15 @@ class Agent:
         key = normal_route(path)
         if not callable(callback_fn):
             raise ArgumentTypeError(f"callback_fn must be callable, not {callback_fn!r}")
-        hidden = self.is_hidden is not None and self.is_hidden(key)
-        if hidden or key in self.own_paths or key in self.routing_callbacks:
+        hidden = self._is_hidden is not None and self._is_hidden(key)
+        if hidden or key in self._own_paths or key in self._routing_callbacks:
             raise ValueError(f"the path {path!r} is taken{self._taken_by(key)}")
         # A new dictionary: other threads may be iterating over the old one.
-        self.routing_callbacks = {**self.routing_callbacks, key: callback_fn}
+        self._routing_callbacks = {**self._routing_callbacks, key: callback_fn}
         return self
 
     @property
-    def own_paths(self) -> frozenset[str]:
+    def _own_paths(self) -> frozenset[str]:
         """The paths of this agent's own endpoints, below its route."""
         return own_paths(metrics=self.settings.metrics)
 
@@ -280,12 +325,27 @@ class Agent:
     def unregister_routing_callback(self, path: str) -> bool:
         """Remove the callback for `path`; return whether there was one."""
         key = normal_route(path)
-        callbacks = dict(self.routing_callbacks)
+        callbacks = dict(self._routing_callbacks)
         removed = callbacks.pop(key, None) is not None
-        self.routing_callbacks = callbacks
+        self._routing_callbacks = callbacks
         return removed
 
     # Override points
+
+    def on_request(self, request_data: dict[str, Any], callback_path: str | None = None) -> Any:
+        """Called with each document request, before :meth:`on_swml_request`.
+
+        signalwire-sdk has this method. `self` is a copy, as for :meth:`on_swml_request`.
+
+        Args:
+            request_data: the JSON object in the request body, empty for a request without one.
+            callback_path: the path of the routing callback that led here, or None.
+
+        Returns:
+            Changes as of :meth:`on_swml_request`, which is called only if this is None. May be a
+            coroutine.
+        """
+        return None
 
     def on_swml_request(
         self, body: dict[str, Any], query: dict[str, str], headers: dict[str, str]
@@ -351,20 +411,20 @@ class Agent:
         An override can therefore only refuse more requests, never admit more. By default this
         compares the credentials once more.
         """
-        handlers = [AuthHandler(basic_auth=self.accepted_pairs), self._auth]
+        handlers = [AuthHandler(basic_auth=self._accepted_pairs), self._auth]
         return any(handler.verify_basic_auth(username, password) for handler in handlers if handler)
 
     # Credentials
 
     @property
-    def accepted_pairs(self) -> list[tuple[str, str]]:
+    def _accepted_pairs(self) -> list[tuple[str, str]]:
         """User name and password, then the same user name with each earlier password."""
         user, password, _ = self._credentials
         passwords = dict.fromkeys((password, *self.settings.basic_auth_password_fallbacks))
         return [(user, each) for each in passwords]
 
     @property
-    def credential_validator(self) -> Callable[[str, str], Any] | None:
+    def _credential_validator(self) -> Callable[[str, str], Any] | None:
         """:meth:`validate_basic_auth` if it is overridden, else None."""
         overridden = is_overridden(self, Agent, "validate_basic_auth")
         return self.validate_basic_auth if overridden else None

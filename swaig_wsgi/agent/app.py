@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from ..wsgi import AGENT
 from ..wsgi._types import StartResponse, WSGIEnvironment
@@ -15,6 +15,8 @@ from .routes import normal_route
 from .stack import agent_stack
 
 __all__ = ["AgentApp"]
+
+A = TypeVar("A", bound="AgentApp")
 
 
 class AgentApp(Agent):
@@ -51,15 +53,17 @@ class AgentApp(Agent):
         TypeError, ValueError: an argument or PROMPT_SECTIONS is invalid.
     """
 
-    _parts = (*Agent._parts, "readiness")
+    _parts = (*Agent._parts, "_readiness")
 
     def _complete(self) -> None:
-        self.readiness = Readiness(optional=("store",) if self.settings.ready_without_store else ())
-        self.readiness.add("store", lambda: accepts_writes(self.store))
+        self._readiness = Readiness(
+            optional=("store",) if self.settings.ready_without_store else ()
+        )
+        self._readiness.add("store", lambda: accepts_writes(self.store))
         self._build()
 
     def _build(self) -> None:
-        self._application = agent_stack(self, self._auth, self.readiness)
+        self._application = agent_stack(self, self._auth, self._readiness)
 
     @property
     def agent_name(self) -> str:
@@ -71,7 +75,7 @@ class AgentApp(Agent):
         environ[AGENT] = self.name
         return self._application(environ, start_response)
 
-    def move(self, route: str) -> None:
+    def _move(self, route: str) -> None:
         """Serve under another route from now on.
 
         Raises:
@@ -81,8 +85,8 @@ class AgentApp(Agent):
         self._build()
 
     def register_routing_callback(
-        self, callback_fn: Callable[..., Any], path: str = "/sip"
-    ) -> AgentApp:
+        self: A, callback_fn: Callable[..., Any], path: str = "/sip"
+    ) -> A:
         """As :meth:`Agent.register_routing_callback`, from the next request on."""
         super().register_routing_callback(callback_fn, path)
         self._build()
@@ -96,9 +100,13 @@ class AgentApp(Agent):
 
     def is_ready(self) -> bool:
         """Return whether the agent can take calls: every readiness check passes."""
-        return not self.readiness.failures()
+        return self._is_ready()
 
-    add_readiness_check = forward("readiness", Readiness.add)
+    # Private, so that a subclass may give the public name another meaning.
+    def _is_ready(self) -> bool:
+        return not self._readiness.failures()
+
+    add_readiness_check = forward("_readiness", Readiness.add)
 
     def run(self, host: str | None = None, port: int | None = None) -> None:
         """Serve the agent with Werkzeug's development server until interrupted.

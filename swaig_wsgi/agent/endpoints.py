@@ -21,7 +21,7 @@ from ..core.strict_json import JSONBodyError, is_json_type, loads_request
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url, parse_base_url
 from ..swaig import call_id_of, requested_functions
-from ..swml import merge_changes, signature
+from ..swml import check_functions, merge_changes, signature
 from ..wsgi import (
     CALL_ID,
     CLAIMED_CALL_ID,
@@ -81,9 +81,9 @@ class Endpoints:
         self._reports = Reports(agent)
         self._new_id_logged = False
         self._repair_logged = False
-        callbacks = agent.routing_callbacks.items()
+        callbacks = agent._routing_callbacks.items()
         endpoints: dict[str, tuple[Endpoint, list[str]]] = {
-            **{path: (self._routed_by(each), ["GET", "POST"]) for path, each in callbacks},
+            **{path: (self._routed_by(path, each), ["GET", "POST"]) for path, each in callbacks},
             "": (self._swml, ["GET", "POST"]),
             "/swaig": (self._swaig, ["POST"]),
             "/post_prompt": (self._post_prompt, ["POST"]),
@@ -183,7 +183,9 @@ class Endpoints:
         with recording_call(request.environ, "document"):
             return self._document(request, self._document_body(request))
 
-    def _document(self, request: Request, body: dict[str, Any]) -> Reply:
+    def _document(
+        self, request: Request, body: dict[str, Any], callback_path: str | None = None
+    ) -> Reply:
         try:
             query = request.args.to_dict()
         except UnicodeDecodeError:
@@ -195,14 +197,18 @@ class Endpoints:
         request.environ[CLAIMED_CALL_ID] = call_id
         agent = self._agent
         changes = None
-        if agent.customizes_requests:
+        if agent._customizes_requests:
             query.pop("__token", None)
             headers = self._headers(request)
-            agent = agent.configured_for(query, body, headers)
-            changes = resolve(agent.on_swml_request(body, query, headers))
-        document = agent.render_swml(call_id, base_url=self._public_base_url(request))
+            agent = agent._configured_for(query, body, headers)
+            changes = resolve(agent.on_request(body, callback_path))
+            if changes is None:
+                changes = resolve(agent.on_swml_request(body, query, headers))
+        base_url = self._public_base_url(request)
+        document = agent.render_swml(call_id, base_url=base_url)
         if changes:
             document = merge_changes(document, changes)
+            check_functions(document, agent._endpoints(base_url), agent._runs_here)
         return Reply(encode_json(document))
 
     def _log_new_id(self) -> None:
@@ -215,14 +221,14 @@ class Endpoints:
             self._agent.name,
         )
 
-    def _routed_by(self, callback: Callable[..., Any]) -> Endpoint:
+    def _routed_by(self, path: str, callback: Callable[..., Any]) -> Endpoint:
         """Return an endpoint that redirects to the path from `callback`, or sends the document."""
 
         def respond(request: Request, record: CallRecord) -> Reply:
             body = self._document_body(request)
             target = resolve(callback(body, self._headers(request)))
             if target is None:
-                return self._document(request, body)
+                return self._document(request, body, path)
             if not isinstance(target, str) or not target.startswith("/") or target[1:2] == "/":
                 raise TypeError(f"a routing callback must return None or a path, not {target!r}")
             location = join_url(self._public_base_url(request), target)
@@ -245,7 +251,7 @@ class Endpoints:
         return Reply(self._calls.run(request.environ, body, token))
 
     def _signatures(self, request: Request, names: list[str] | None) -> Reply:
-        endpoints = self._agent.endpoints(self._public_base_url(request))
+        endpoints = self._agent._endpoints(self._public_base_url(request))
         tools = [tool for tool in self._agent.tools if not names or tool.name in names]
         return Reply(encode_json([signature(tool, endpoints) for tool in tools]))
 

@@ -67,7 +67,7 @@ class Reports:
         fetches = body.get("action") == "fetch_conversation"
         verified = self._verify(environ, body, token, fetches)
         handle = functools.partial(self._agent.on_summary, summary_of(body), body)
-        if fetches or not is_shared(self._agent.own_store):
+        if fetches or not is_shared(self._agent._own_store):
             return self._run(environ, record, "on_summary", handle)[0]
         key = _key(verified, raw_body)
         earlier = self._earlier(key)
@@ -120,7 +120,7 @@ class Reports:
 
     def _earlier(self, key: str) -> bytes | None:
         try:
-            value = self._agent.own_store.get(key)
+            value = self._agent._own_store.get(key)
         except StoreError as error:
             observe_store_failure()
             log.error("a summary may be handled twice: the store could not be read: %s", error)
@@ -128,7 +128,7 @@ class Reports:
         return None if value is None else str(value["response"]).encode("ascii")
 
     def _remember(self, key: str, response: bytes) -> None:
-        store = self._agent.own_store
+        store = self._agent._own_store
         try:
             try:
                 store.set(key, {"response": response.decode("ascii")}, _REMEMBERED)

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .._missing import missing_in_server
 from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
 from ..processes import default_store, unshared_variables
@@ -101,10 +102,10 @@ class AgentServer:
         agents = {**self._agents, key: agent}
         self._check_endpoints(agents, self._directories, self._callbacks)
         if key != agent.route:
-            agent.move(key or "/")
+            agent._move(key or "/")
         for path, callback in self._callbacks.items():
             agent.register_routing_callback(callback, path)
-        agent.is_hidden = lambda path: key + path in (self._agents.keys() | self._directories)
+        agent._is_hidden = lambda path: key + path in (self._agents.keys() | self._directories)
         # A new dictionary: other threads may be reading the old one.
         self._agents = agents
         self._depth = max(self._depth, key.count("/"))
@@ -120,7 +121,7 @@ class AgentServer:
         self._agents = {each: agent for each, agent in self._agents.items() if each != key}
         for path in self._callbacks:
             removed.unregister_routing_callback(path)
-        removed.is_hidden = None
+        removed._is_hidden = None
         if self._usernames is not None:
             names = self._usernames.items()
             self._usernames = {name: target for name, target in names if target != key}
@@ -129,6 +130,15 @@ class AgentServer:
     def get_agents(self) -> dict[str, AgentApp]:
         """Return the agents by route."""
         return {route or "/": agent for route, agent in self._agents.items()}
+
+    def get_agent(self, route: str) -> AgentApp | None:
+        """Return the agent under `route`, or None; the leading slash is optional."""
+        return self._agents.get(normal_route(route if route.startswith("/") else f"/{route}"))
+
+    if not TYPE_CHECKING:  # or type checkers would accept any name
+
+        def __getattr__(self, name):
+            raise missing_in_server(self, name)
 
     # Routing of calls
 
@@ -191,7 +201,7 @@ class AgentServer:
             if path in own_paths(metrics=False):
                 raise ValueError(f"the path {path!r} is taken")
             for agent in agents:
-                if path in agent.own_paths or path in agent.routing_callbacks:
+                if path in agent._own_paths or path in agent._routing_callbacks:
                     raise ValueError(f"the path {path!r} is taken at the agent {agent.name!r}")
 
     @staticmethod
@@ -200,7 +210,7 @@ class AgentServer:
     ) -> None:
         """Raise ValueError if a route would hide an endpoint of an agent above it."""
         for route, agent in agents.items():
-            for path in agent.own_paths.union(agent.routing_callbacks, callbacks) - {""}:
+            for path in agent._own_paths.union(agent._routing_callbacks, callbacks) - {""}:
                 if route + path in agents or route + path in directories:
                     raise ValueError(f"{route + path!r} is an endpoint of the agent {agent.name!r}")
 
@@ -278,7 +288,7 @@ class AgentServer:
         return found.union(*(unshared_state(agent) for agent in self._agents.values()))
 
     def _failures(self) -> tuple[str, ...]:
-        return tuple(agent.name for agent in self._agents.values() if not agent.is_ready())
+        return tuple(agent.name for agent in self._agents.values() if not agent._is_ready())
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self._listing or environ.get("PATH_INFO", "") not in ("", "/"):

@@ -43,20 +43,20 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
     )
     secret_headers = () if auth is None else (auth.api_key_header,)
     app: WSGIApplication = Endpoints(agent, settings.proxy_url_base, max_body, secret_headers)
-    if agent.signing_key is not None:
+    if agent._signing_keys is not None:
         app = WebhookSignatureMiddleware(
-            app, agent.signing_key, base_url=settings.proxy_url_base, max_bytes=max_body
+            app, agent._signing_keys, base_url=settings.proxy_url_base, max_bytes=max_body
         )
-    basic = AuthHandler(basic_auth=agent.accepted_pairs)
+    basic = AuthHandler(basic_auth=agent._accepted_pairs)
     return stack_with_health(
         app,
         settings,
         agent.route,
         readiness.failures,
         lambda: unshared_state(agent),
-        auth=AgentAuthenticator(basic, auth, lambda: agent.credential_validator),
-        store=agent.own_store,
-        endpoints={**dict.fromkeys(agent.routing_callbacks, ROUTING), **AGENT_ENDPOINTS},
+        auth=AgentAuthenticator(basic, auth, lambda: agent._credential_validator),
+        store=agent._own_store,
+        endpoints={**dict.fromkeys(agent._routing_callbacks, ROUTING), **AGENT_ENDPOINTS},
     )
 
 
@@ -105,6 +105,6 @@ def unshared_state(agent: Agent) -> frozenset[str]:
     )
     return unshared_variables(
         key_pid=agent.sessions.key_made_by,
-        password_pid=agent.password_made_by,
+        password_pid=agent._password_made_by,
         store=agent.store if uses_store else None,
     )

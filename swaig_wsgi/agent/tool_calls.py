@@ -105,8 +105,8 @@ class ToolCalls:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._once = Once(agent.own_store)
-        self._limit = RunLimit(agent.own_store, agent.sessions.token_expiry_secs)
+        self._once = Once(agent._own_store)
+        self._limit = RunLimit(agent._own_store, agent.sessions.token_expiry_secs)
 
     def run(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> bytes:
         """Run the tool call in `body` and return the result for the AI, as JSON.

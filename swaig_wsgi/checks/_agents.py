@@ -96,7 +96,7 @@ def effective_settings(agent: Any) -> tuple[Settings, set[str]]:
             settings = replace(settings, basic_auth_user=user, basic_auth_password=password)
     if not agent.sessions.generated:
         excluded.add("swaig.W021")
-    if agent.signing_key is not None:
+    if agent._signing_keys is not None:
         excluded.add("swaig.W023")
     return settings, excluded
 
@@ -115,7 +115,7 @@ def endpoint_paths(agents: Iterable[Any], url_path: str) -> list[str]:
     return [
         f"{prefix}{agent.route}{path}" or "/"
         for agent in agents
-        for path in (*paths, *agent.routing_callbacks)
+        for path in (*paths, *agent._routing_callbacks)
     ]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from ._ai import AISettings
 from ._call_flow import CallFlow
 from ._contexts import Context, ContextBuilder
-from ._document import Endpoints, merge_changes, render_document, signature
+from ._document import Endpoints, check_functions, merge_changes, render_document, signature
 from ._prompt import Prompt
 from ._steps import Step
+from ._webhooks import Webhooks
 
 __all__ = [
     "AISettings",
@@ -20,6 +21,8 @@ __all__ = [
     "Endpoints",
     "Prompt",
     "Step",
+    "Webhooks",
+    "check_functions",
     "merge_changes",
     "render_document",
     "signature",

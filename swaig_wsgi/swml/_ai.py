@@ -7,11 +7,13 @@ from typing import Any
 
 from ..core._validation import check_bool, check_int, check_str
 from ..swaig._validation import (
+    check_members,
     check_strings,
     check_url,
     drop_empty,
     json_copy,
     json_object,
+    json_objects,
     optional,
 )
 
@@ -120,6 +122,17 @@ class AISettings:
         given = {key: value for key, value in members.items() if value is not None}
         language.update(json_object(f"language {name!r}", {**fillers, **given}))
         self._languages = [*self._languages, language]
+
+    def set_languages(self, languages: Iterable[Mapping[str, Any]]) -> None:
+        """Replace all languages.
+
+        Args:
+            languages: each with ``name``, ``code`` and ``voice``, as in the document.
+        """
+        copied = json_objects("languages", languages)
+        for each in copied:
+            check_members("each of languages", each, ("name", "code", "voice"))
+        self._languages = copied
 
     def add_pronunciation(self, replace: str, with_text: str, ignore_case: bool = False) -> None:
         """Speak `with_text` where `replace` is written."""

@@ -20,6 +20,14 @@ class Endpoints:
     swaig: str
     post_prompt: str
     debug_events: str
+    #: URLs of other services that replace the first two, without a token.
+    swaig_elsewhere: str | None = None
+    post_prompt_elsewhere: str | None = None
+
+    @property
+    def default(self) -> str:
+        """The URL of tools that are not secure."""
+        return self.swaig_elsewhere or self.swaig
 
 
 def render_document(
@@ -44,10 +52,12 @@ def render_document(
     post_prompt = prompt.render_post_prompt()
     if post_prompt is not None:
         verb["post_prompt"] = post_prompt
-        verb["post_prompt_url"] = with_token(endpoints.post_prompt, token_for("post_prompt"))
+        verb["post_prompt_url"] = endpoints.post_prompt_elsewhere or with_token(
+            endpoints.post_prompt, token_for("post_prompt")
+        )
     swaig = ai.render_swaig()
     if functions:
-        swaig["defaults"] = {"web_hook_url": endpoints.swaig}
+        swaig["defaults"] = {"web_hook_url": endpoints.default}
         swaig["functions"] = functions
     if swaig:
         verb["SWAIG"] = swaig
@@ -77,14 +87,40 @@ def merge_changes(document: dict[str, Any], changes: dict[str, Any]) -> dict[str
     return {**document, "sections": {**document["sections"], "main": main}}
 
 
+def check_functions(
+    document: dict[str, Any], endpoints: Endpoints, runs_here: Callable[[Any], bool]
+) -> None:
+    """Check that each function for which `document` has the agent call itself can be called.
+
+    Args:
+        runs_here: returns whether the agent has a handler for this name.
+
+    Raises:
+        ValueError: there is none, so that the platform would get a 404 for it.
+    """
+    own = endpoints.swaig.partition("?")[0]
+    for verb in document["sections"]["main"]:
+        swaig = verb["ai"].get("SWAIG") if isinstance(verb.get("ai"), dict) else None
+        if not isinstance(swaig, dict):
+            continue
+        default = (swaig.get("defaults") or {}).get("web_hook_url", own)
+        for function in swaig.get("functions") or ():
+            url = str(function.get("web_hook_url", default))
+            called_here = "data_map" not in function and url.partition("?")[0] == own
+            if called_here and not runs_here(function.get("function")):
+                problem = f"the document has the tool {function.get('function')!r}"
+                remedy = "define it on the agent itself, or give it a webhook_url or a data_map"
+                raise ValueError(f"{problem}, but the agent has no handler for it: {remedy}")
+
+
 def signature(tool: Tool, endpoints: Endpoints) -> dict[str, Any]:
     """Return a tool's entry in a response to a request for signatures; it has no token."""
-    return {"web_hook_url": endpoints.swaig, **tool.signature}
+    return {"web_hook_url": endpoints.default, **tool.signature}
 
 
 def with_token(url: str, token: str) -> str:
-    """Return `url`, which must not have a query, with a token, which is base64url."""
-    return f"{url}?__token={token}"
+    """Return `url` with a token, which is base64url."""
+    return f"{url}{'&' if '?' in url else '?'}__token={token}"
 
 
 def _function(tool: Tool, swaig_url: str, token_for: Callable[[str], str]) -> dict[str, Any]:

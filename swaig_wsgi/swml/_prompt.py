@@ -71,13 +71,29 @@ class Prompt:
             section["numberedBullets"] = True
         self._sections = [*self._sections, section]
 
-    def add_declared(self, declared: Any) -> None:
+    def add_declared(self, declared: Any, what: str = "PROMPT_SECTIONS") -> None:
         """Append the sections that the class attribute ``PROMPT_SECTIONS`` declares."""
         try:
             for arguments in declared_sections(declared):
                 self.add_section(**arguments)
         except ValueError as error:
-            raise ValueError(f"PROMPT_SECTIONS: {error}") from None
+            raise ValueError(f"{what}: {error}") from None
+
+    def set_pom(self, pom: Sequence[Section]) -> None:
+        """Replace all sections.
+
+        Args:
+            pom: dictionaries, each with a ``title`` and ``body``, ``bullets``, ``numbered``,
+                ``numberedBullets`` or ``subsections``.
+        """
+        if not isinstance(pom, (list, tuple)):
+            raise ArgumentTypeError(f"pom must be a list of sections, not {type(pom).__name__}")
+        replaced, self._sections = self._sections, []
+        try:
+            self.add_declared(pom, "pom")
+        except ValueError:
+            self._sections = replaced
+            raise
 
     def add_to_section(
         self,

@@ -96,7 +96,7 @@ def test_unshared_state_names_the_missing_settings(tmp_path: Any) -> None:
     configured = AgentApp("bank", basic_auth=("a", "b"), secret_key=SECRET, settings=limited)
     assert set(unshared_state(configured)) == set()
     assert isinstance(configured.store, SQLiteStore)
-    assert generated.password_made_by == os.getpid()
+    assert generated._password_made_by == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -172,13 +172,13 @@ def test_the_document_contains_overridden_credentials() -> None:
     document = agent.render_swml("c", base_url="https://x.example")
     swaig = document["sections"]["main"][1]["ai"]["SWAIG"]
     assert swaig["defaults"]["web_hook_url"] == "https://user:pair@x.example/swaig"
-    assert "pair" not in repr(agent.endpoints("https://x.example"))
+    assert "pair" not in repr(agent._endpoints("https://x.example"))
 
 
 def test_changes_to_a_copy_do_not_affect_the_agent() -> None:
     agent = AgentApp("bank", basic_auth=("a", "b"))
     agent.set_dynamic_config_callback(lambda *args: None)
-    copy = agent.configured_for({}, {}, {})
+    copy = agent._configured_for({}, {}, {})
     copy.set_param("a", 1).set_prompt_text("x").add_pre_answer_verb("sleep", 1)
     copy.define_tool("look", "x", {}, lambda args, raw: "x")
     document = agent.render_swml("c", base_url="https://x.example")

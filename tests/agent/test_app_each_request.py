@@ -51,7 +51,8 @@ def test_the_dynamic_config_callback_configures_a_copy(make_agent: Any, client_o
         seen.append((query, body, headers))
         agent.prompt_add_section("Tier", query.get("tier", "basic"))
         agent.set_param("tier", query.get("tier", "basic")).add_hint("x").set_post_prompt("Sum up.")
-        agent.add_pre_answer_verb("sleep", 10).define_tool("extra", "x", {}, lambda a, r: "x")
+        agent.add_pre_answer_verb("sleep", 10)
+        agent.define_tool("extra", "x", {}, None, webhook_url="https://x.example/")
         agent.update_global_data(body.get("data", {}))
 
     agent = make_agent().prompt_add_section("Role", "Teller").set_global_data({"bank": 1})

@@ -118,7 +118,7 @@ def test_an_unknown_outcome_is_a_warning(agent, calls, monkeypatch):
     def add(*args: Any) -> bool:
         raise StoreError("the store is down")
 
-    monkeypatch.setattr(agent.own_store.base, "add", add)
+    monkeypatch.setattr(agent._own_store.base, "add", add)
     call(agent, "pay", token=True, amount=5)
     (record,) = calls
     assert (record.outcome, record.levelname, record.tool) == ("unknown", "WARNING", "pay")

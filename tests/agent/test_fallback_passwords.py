@@ -118,6 +118,6 @@ def test_fallbacks_without_a_signing_key_raise() -> None:
         agent(settings=settings)
     assert BEFORE not in str(caught.value)
     # Keys in code are complete: no fallback of the environment is added to them.
-    assert agent(settings=settings, signing_key=NOW).signing_key == (NOW.encode(),)
+    assert agent(settings=settings, signing_key=NOW)._signing_keys == (NOW.encode(),)
     both = Settings(signing_key=NOW, signing_key_fallbacks=(NOW, BEFORE))
-    assert agent(settings=both).signing_key == (NOW, BEFORE)
+    assert agent(settings=both)._signing_keys == (NOW, BEFORE)

@@ -347,7 +347,7 @@ def test_tool_calls_are_counted_by_outcome(figures, monkeypatch):
     for _ in range(2):
         call(app, "beep", token=True)
     call(app, "drain_account")
-    monkeypatch.setattr(app.own_store.base, "add", broken)
+    monkeypatch.setattr(app._own_store.base, "add", broken)
     call(app, "pay", token=True, amount=7)
     assert figures("swaig_tool_calls_total") == {
         ("bank", "ran", "look"): 1,

@@ -246,7 +246,7 @@ def test_a_summary_is_remembered_for_an_hour(
     sharing: Reporter, report: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lifetimes: list[float] = []
-    store = sharing.own_store.base
+    store = sharing._own_store.base
     real = store.set
 
     def spy(key: str, value: Any, ttl: float) -> None:

@@ -259,7 +259,7 @@ def test_an_unregistered_agent_can_be_registered_again(server: AgentServer) -> N
     server.setup_sip_routing()
     removed = server.get_agents()["/help"]
     assert server.unregister("/help")
-    assert removed.routing_callbacks == {}
+    assert removed._routing_callbacks == {}
     server.register(removed)
     client = Client(server)
     assert sip(client, "/sales/sip", "sip:help@x").headers["Location"].endswith("/help")
@@ -270,7 +270,7 @@ def test_a_rejected_registration_changes_nothing(server: AgentServer) -> None:
     help_agent.register_routing_callback(lambda body, headers: None, "/sip")
     with pytest.raises(ValueError, match="taken at the agent 'help'"):
         server.setup_sip_routing()
-    assert sales.routing_callbacks == {}
+    assert sales._routing_callbacks == {}
     assert help_agent.unregister_routing_callback("/sip")
     assert not help_agent.unregister_routing_callback("/sip")
     server.setup_sip_routing()
@@ -390,7 +390,7 @@ def test_attack_no_callback_is_registered_where_an_agent_or_files_are(
             bank.register_routing_callback(nothing, path)
     with pytest.raises(ValueError, match="'/bank' is an endpoint of the agent 'root'"):
         server.setup_sip_routing("/bank")
-    assert list(bank.routing_callbacks) == ["/own"]
+    assert list(bank._routing_callbacks) == ["/own"]
     server.unregister("/bank")
     bank.register_routing_callback(nothing, "/other")
 

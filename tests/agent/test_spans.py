@@ -186,9 +186,9 @@ def test_every_outcome_is_in_its_span(agent, exported):
 
 def test_an_unknown_outcome_is_an_error(exported):
     agent = AgentApp("desk", basic_auth=AUTH, settings=Settings())
-    agent.own_store = Failing()
+    agent._own_store = Failing()
     agent.define_tool("pay", "Pay.", {}, lambda args, raw: "Paid.", secure=True, once=60)
-    agent.move("/")
+    agent._move("/")
     call(agent, "pay", token=agent.sessions.generate_token("pay", "call-1"))
     span = tool_span(exported())
     assert span.attributes["swaig.outcome"] == span.attributes["error.type"] == "unknown"

@@ -389,5 +389,5 @@ def test_a_store_that_hangs_is_no_reason_either(
         assert ready(agent) == READY
     finally:
         release.set()
-    for thread in agent.readiness._hanging.values():
+    for thread in agent._readiness._hanging.values():
         thread.join(60)

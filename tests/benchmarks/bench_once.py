@@ -49,7 +49,7 @@ def candidates(url: str) -> dict[str, Callable[[], object]]:
     agent = AgentApp("bench", basic_auth=credentials, settings=Settings(storage_url=url))
     amount = {"amount": {"type": "integer"}}
     numbers = itertools.count()
-    store = agent.own_store
+    store = agent._own_store
     claim, result = {"heartbeat": 0, "owner": "0" * 16}, {"result": '{"response": "Done."}'}
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:

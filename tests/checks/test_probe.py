@@ -148,7 +148,7 @@ def test_webhook_urls_on_plain_http_are_found(serve_app):
     app = agent()
     url = serve_app(changed(app))
     app.settings = Settings(**GOOD, proxy_url_base=url.replace("https", "http"))
-    app.move("/")
+    app._move("/")
     found = check_url(url, credentials=PAIR)
     assert ids(found) == ["W108"]
     assert "plain HTTP" in found[0].message

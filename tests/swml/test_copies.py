@@ -6,7 +6,7 @@ import json
 import pytest
 
 from swaig_wsgi.swaig import ToolRegistry
-from swaig_wsgi.swml import AISettings, CallFlow, Prompt
+from swaig_wsgi.swml import AISettings, CallFlow, Endpoints, Prompt, Webhooks
 
 URL = "https://agent.example/debug"
 
@@ -50,6 +50,12 @@ def call_flow():
     return flow
 
 
+def webhooks():
+    made = Webhooks()
+    made.add_query_params({"a": "1"})
+    return made
+
+
 def tools():
     registry = ToolRegistry()
     registry.define("first", "The first.", {}, lambda args, raw_data: "done")
@@ -62,6 +68,7 @@ READERS = {
     AISettings: {"function_names", "render", "render_swaig"},
     CallFlow: {"render"},
     ToolRegistry: {"get"},
+    Webhooks: {"applied_to"},
 }
 
 CHANGES = [
@@ -77,6 +84,7 @@ CHANGES = [
     (prompt_of_sections, "add_subsection", ("Bare", "First"), {}),
     (prompt_of_sections, "add_subsection", ("New", "First"), {}),
     (prompt_of_sections, "add_declared", ({"New": "Body."},), {}),
+    (prompt_of_sections, "set_pom", ([{"title": "New", "body": "Body."}],), {}),
     (prompt_of_sections, "reset_contexts", (), {}),
     (settings, "set_param", ("ai_volume", 2), {}),
     (settings, "set_params", ({"nested": {"a": [2]}, "more": 1},), {}),
@@ -84,6 +92,7 @@ CHANGES = [
     (settings, "add_hints", (["two", "three"],), {}),
     (settings, "add_pattern_hint", ("a", "b", "c"), {}),
     (settings, "add_language", ("German", "de-DE", "voice"), {"fillers": ["Hm."]}),
+    (settings, "set_languages", ([{"name": "German", "code": "de-DE", "voice": "v"}],), {}),
     (settings, "add_pronunciation", ("c", "d"), {}),
     (settings, "set_global_data", ({"c": 1},), {}),
     (settings, "update_global_data", ({"a": {"b": [2]}},), {}),
@@ -98,6 +107,10 @@ CHANGES = [
     (call_flow, "clear_pre_answer", (), {}),
     (call_flow, "clear_post_answer", (), {}),
     (call_flow, "clear_post_ai", (), {}),
+    (webhooks, "set_web_hook_url", ("https://b.example/",), {}),
+    (webhooks, "set_post_prompt_url", ("https://b.example/",), {}),
+    (webhooks, "add_query_params", ({"b": "2"},), {}),
+    (webhooks, "clear_query_params", (), {}),
     (tools, "define", ("second", "The second.", {}, lambda args, raw_data: "done"), {}),
     (tools, "register", ({"function": "second", "data_map": {}},), {}),
 ]
@@ -107,6 +120,8 @@ def rendered(part):
     """Return what a document would contain of `part`."""
     if isinstance(part, Prompt):
         return [part.render(), part.render_post_prompt()]
+    if isinstance(part, Webhooks):
+        return vars(part.applied_to(Endpoints(URL, URL, URL)))
     if isinstance(part, AISettings):
         return [part.render(URL), part.render_swaig()]
     if isinstance(part, CallFlow):
