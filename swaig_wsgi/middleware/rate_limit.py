@@ -57,9 +57,9 @@ class RateLimitMiddleware:
         key: a function of `environ` that returns the key under which a client is counted, a
             string, or None for a request that is not counted; by default the client's address. If
             it depends on a header that clients control, they can evade the limit.
-        on_store_failure: if the store fails, "local" counts in this process, from the last count in
-            the store (each process admits what was left of `limit`), "allow" admits every request,
-            "deny" responds with 503.
+        on_store_failure: if the store fails, "local" counts in this process, from the last count
+            that it saw in the store (each process admits what was left of `limit` by then), "allow"
+            admits every request, "deny" responds with 503.
         name: the name of the policy in the header fields. Several limits stack if their names
             differ.
         allow_per_process: serve even if each of several processes counts for itself, so that a
