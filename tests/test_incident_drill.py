@@ -282,6 +282,7 @@ if NGINX is not None:
         metrics = service.metrics()
         for server in service.servers.values():
             server.process.terminate()
+            server.process.wait(PATIENCE)
             server.wait()
 
         reader = Reader(service.lines())

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 from snippets import programs
+from support.waiting import PATIENCE
 from support.wsgi import Recorder, request
 
 from swaig_wsgi.tracing import redacting_exporter
@@ -81,6 +82,7 @@ def test_attack_no_span_of_a_server_contains_a_secret(
     for _ in range(2):
         server.request("GET", "/last?x=1")
     server.process.terminate()
+    server.process.wait(PATIENCE)
     server.wait()  # Workers send the last spans before they stop.
     # The traceback of the handler is logged in full lines; the spans are lines of JSON.
     spans = [json.loads(line) for line in server.lines if line.startswith('{"name"')]
@@ -118,6 +120,7 @@ def test_the_operator_decides_whether_a_client_continues_a_trace(
     fields = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
     assert server.request("GET", "/bank", None, fields, auth=None).status == 401
     server.process.terminate()
+    server.process.wait(PATIENCE)
     server.wait()
     assert (trace_id in server.log) is (propagators != "baggage")
 
