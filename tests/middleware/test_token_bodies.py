@@ -91,11 +91,29 @@ def test_a_token_verifies_each_call_id_of_the_body(call):
     assert endpoint.environs[0]["swaig_wsgi.call_id"] == "root.2"
 
 
-@pytest.mark.parametrize("value", [1, True, 1.5, [], ["root.2"], {}, {"root.2": 1}])
-@pytest.mark.parametrize("member", ["call_id", "function", "conversation_id"])
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        (member, value)
+        for member in ("call_id", "function", "conversation_id")
+        for value in (True, [], ["root.2"], {}, {"root.2": 1})
+    ]
+    + [(member, number) for member in ("call_id", "function") for number in (1, 1.5)],
+)
 def test_members_that_are_not_strings_are_refused(member, value, caplog):
     error = {"error": f"Bad request: {member} must be a string"}
     check_refused(request({**CALL, member: value}), caplog, 400, error, "bad_request")
+
+
+def test_a_number_as_conversation_id_is_its_text(caplog):
+    call = {**CALL, "call_id": "another", "conversation_id": 42}
+    query = f"__token={token(call_id='42')}"
+    endpoint, app = guarded()
+    assert send(app, request(call, query=query)).status == 200
+    assert endpoint.environs[0]["swaig_wsgi.call_id"] == "42"
+    for other in (43, 4.2, -42):
+        changed = request({**call, "conversation_id": other}, query=query)
+        check_refused(changed, caplog, 403, FORBIDDEN, "wrong_call")
 
 
 @pytest.mark.parametrize(
