@@ -15,7 +15,7 @@ import glob
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import REGISTRY, Counter, Histogram, exposition, values
@@ -190,9 +190,8 @@ def _collect() -> Iterable[Metric]:
         return REGISTRY.collect()
     files = glob.glob(os.path.join(glob.escape(os.environ[DIRECTORY]), "*.db"))
     # A worker that starts creates its files empty, and prometheus_client cannot read those.
-    families: Iterable[Metric] = MultiProcessCollector.merge(
-        [each for each in files if _size(each)]
-    )
+    merge: Any = MultiProcessCollector.merge
+    families: Iterable[Metric] = merge([each for each in files if _size(each)])
     return families
 
 
