@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,8 @@ from support.rotation import (
     section,
 )
 from support.waiting import wait_until
+
+from swaig_wsgi.gunicorn._trial import load_problem
 
 
 @pytest.fixture
@@ -183,3 +187,36 @@ def test_a_reload_waits_for_requests_and_names_workers_that_take_longer(
     # The call has ended, and with it the worker.
     pids = re.findall(r"Booting worker with pid: (\d+)", deployment.server.log)[:2]
     wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids))
+
+
+def test_the_process_that_tries_the_application_leaves_no_metrics(
+    deploy: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    gauge = "Gauge('g', 'G', multiprocess_mode='liveall').set(1)"
+    program = f"from prometheus_client import Gauge\n{gauge}\n{PROGRAM}"
+    metrics = tmp_path / "metrics"
+    metrics.mkdir(mode=0o700)
+    options = {"SWML_METRICS": "true", "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    options["TMPDIR"] = str(tmp_path)
+    deployment = deploy(program=program, **options)
+    for _ in range(2):
+        deployment.run("reload")
+    wait_until(lambda: deployment.server.lines.count("loaded\n") == 6)
+    workers = set(re.findall(r"Booting worker with pid: (\d+)", deployment.server.log))
+    counted = {re.sub(r"\D", "", path.stem) for path in metrics.glob("*.db")}
+    assert counted <= workers | {str(deployment.server.process.pid)}
+    live = {re.sub(r"\D", "", path.stem) for path in metrics.glob("gauge_live*.db")}
+    assert live
+    assert live <= workers
+    assert not list(tmp_path.glob("swaig-wsgi-trial-*"))
+
+
+def test_a_trial_without_a_process_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fail)
+    server = SimpleNamespace(cfg=SimpleNamespace(uid=os.geteuid(), gid=os.getegid(), timeout=30))
+    problem = load_problem(server)
+    assert problem is not None
+    assert re.fullmatch("the application cannot be tried: .*temporarily unavailable", problem)

@@ -12,6 +12,7 @@ import logging
 import os
 import select
 import signal
+import tempfile
 import time
 import traceback
 from typing import Any
@@ -20,6 +21,7 @@ from ..config import ConfigurationError, keep_secret_files
 
 __all__ = ["load_problem"]
 
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 #: Characters of a traceback that are kept, its end; a pipe has room for it in UTF-8.
 _MAX_TRACEBACK = 8192
 
@@ -29,11 +31,20 @@ def load_problem(server: Any) -> str | None:
 
     It may take as long as in a worker.
     """
+    try:
+        with tempfile.TemporaryDirectory(prefix="swaig-wsgi-trial-") as scratch:
+            os.chown(scratch, server.cfg.uid, server.cfg.gid)
+            return _load_in_child(server, scratch)
+    except OSError as error:
+        return f"the application cannot be tried: {error}"
+
+
+def _load_in_child(server: Any, scratch: str) -> str | None:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _load(server, writer)
+        _load(server, writer, scratch)
     os.close(writer)
     try:
         result = _read(reader, server.cfg.timeout)
@@ -49,7 +60,7 @@ def load_problem(server: Any) -> str | None:
     return result.decode(errors="replace") or "the application ends its process"
 
 
-def _load(server: Any, writer: int) -> None:
+def _load(server: Any, writer: int, scratch: str) -> None:
     """Load the application, write the result, and end the process, which is a copy of the master.
 
     What it writes and logs would appear twice.
@@ -59,6 +70,9 @@ def _load(server: Any, writer: int) -> None:
         for number in (*server.SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         logging.disable(logging.CRITICAL)
+        if _METRICS in os.environ:
+            # Otherwise its gauges would be shown beside those of the workers.
+            os.environ[_METRICS] = scratch
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
