@@ -16,10 +16,12 @@ from collections.abc import (
     MutableSequence,
     Sequence,
 )
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from ._arguments import CompiledSchema, canonical, find_fault
 from ._docstrings import parameter_descriptions
+from ._formats import FORMATS, CheckedFormat, as_json
 from ._keywords import check_schema
 from ._validation import json_object
 
@@ -47,6 +49,10 @@ class Described(NamedTuple):
 
     schema: dict[str, Any]
     convert: Convert
+
+
+#: The default of a member that may be absent.
+_ABSENT = object()
 
 
 class UnsupportedAnnotation(ValueError):
@@ -110,7 +116,7 @@ def describe_parameters(
         described = describe(resolve(parameter), where(name), within)
         if parameter.default is parameter.empty:
             required.append(name)
-        else:
+        elif parameter.default is not _ABSENT:
             described = _with_default(described, parameter.default, where(name))
         if name in descriptions:
             _set_description(described.schema, descriptions[name])
@@ -136,11 +142,23 @@ def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
     if cls in _SIMPLE:
         name, convert = _SIMPLE[cls]
         return Described({"type": name}, convert)
+    for name, (type_, read, _) in FORMATS.items():
+        if cls is type_:
+            text = Described({"type": "string", "format": CheckedFormat(name)}, read)
+            number = Described({"type": "number"}, _decimal)
+            return _any_of([number, text]) if cls is Decimal else text
+    if issubclass(cls, dict) and hasattr(cls, "__required_keys__"):
+        return _typed_dict(cls, where, within)
     if issubclass(cls, enum.Enum):
         return _choices([(member.value, member) for member in cls], where)
     if dataclasses.is_dataclass(cls):
         return _dataclass(cls, where, within)
     raise _unsupported(cls, where)
+
+
+def _decimal(value: float) -> Decimal:
+    # By way of the shortest text: Decimal(0.1) has 55 digits.
+    return Decimal(str(value))
 
 
 def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
@@ -234,14 +252,47 @@ def _dict(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
     return Described(schema, lambda value: {name: convert(each) for name, each in value.items()})
 
 
-def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
+def _typed_dict(cls: type, where: str, within: tuple[type, ...]) -> Described:
+    hints = _hints(cls, "TypedDict", where, within)
+    required_keys: frozenset[str] = cls.__required_keys__  # type: ignore[attr-defined]
+    parameters = []
+    for name, hint in hints.items():
+        required = name in required_keys
+        while getattr(get_origin(hint), "_name", "") in ("Required", "NotRequired", "ReadOnly"):
+            # Python 3.10 and annotations in quotes leave these out of __required_keys__.
+            wrapper = get_origin(hint)._name
+            required = wrapper == "Required" if wrapper != "ReadOnly" else required
+            (hint,) = get_args(hint)
+        default = inspect.Parameter.empty if required else _ABSENT
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=hint))
+    schema, converters = describe_parameters(
+        parameters,
+        lambda parameter: parameter.annotation,
+        parameter_descriptions(inspect.getdoc(cls) or ""),
+        lambda name: f"{where}, member {name!r} of {cls.__name__}",
+        (*within, cls),
+    )
+
+    def convert(value: Any) -> Any:
+        return {name: converters[name](value[name]) for name in converters if name in value}
+
+    return Described(schema, convert)
+
+
+def _hints(cls: type, kind: str, where: str, within: tuple[type, ...]) -> dict[str, Any]:
+    """Return the annotations of a class with members, resolved."""
     if cls in within:
-        raise UnsupportedAnnotation(f"{where}: dataclass {cls.__name__} contains itself")
+        raise UnsupportedAnnotation(f"{where}: {kind} {cls.__name__} contains itself")
     try:
-        hints = get_type_hints(cls, include_extras=True)
+        return get_type_hints(cls, include_extras=True)
     except Exception as error:
-        problem = f"an annotation of dataclass {cls.__name__} cannot be resolved: {error}"
+        problem = f"an annotation of {kind} {cls.__name__} cannot be resolved: {error}"
         raise ValueError(f"{where}: {problem}") from None
+
+
+def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
+    hints = _hints(cls, "dataclass", where, within)
 
     def resolve(parameter: inspect.Parameter) -> Any:
         hint = hints.get(parameter.name, parameter.annotation)
@@ -291,13 +342,14 @@ def _value(value: Any) -> Any:
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return value
+    return as_json(value)
 
 
 def _unsupported(annotation: Any, where: str) -> UnsupportedAnnotation:
     name = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
     return UnsupportedAnnotation(
         f"{where}: there is no JSON schema for the annotation {name or annotation!r}; use str, "
-        "int, float, bool, list, dict, Literal, Enum, Optional, Annotated, Any or a dataclass, "
+        "int, float, bool, list, dict, Literal, Enum, Optional, Annotated, Any, date, "
+        "datetime, Decimal, UUID, a TypedDict or a dataclass, "
         "or give `parameters`"
     )

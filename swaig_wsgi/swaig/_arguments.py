@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from ._formats import FORMATS, CheckedFormat, is_text_of
 from ._keywords import TYPES, compiled_pattern, is_type
 
 #: The longest text, in characters, to which a pattern is applied. The limit bounds the time that a
@@ -153,6 +154,8 @@ class CompiledSchema:
                 keys = frozenset(map(_key, values))
                 self._allowed = keys if self._allowed is None else self._allowed & keys
         self._pattern = compiled_pattern(schema["pattern"]) if "pattern" in schema else None
+        text_format = schema.get("format")
+        self._format = text_format if isinstance(text_format, CheckedFormat) else None
         divisor = schema.get("multipleOf")
         self._divisor = None if divisor is None else Fraction(str(divisor))
         self._required = tuple(schema.get("required", ()))
@@ -210,6 +213,8 @@ class CompiledSchema:
 
     def _wrong_text(self, value: str, steps: Steps) -> str | None:
         problem = self._wrong_count(len(value), "Length", "character")
+        if problem is None and self._format is not None and not is_text_of(self._format, value):
+            return f"must be {FORMATS[self._format][2]}"
         if problem is not None or self._pattern is None:
             return problem
         if len(value) > MAX_PATTERN_TEXT:
@@ -315,6 +320,8 @@ def _below(step: str, fault: Fault) -> Fault:
 
 
 def _expected(schema: Mapping[str, Any]) -> str:
+    if isinstance(schema.get("format"), CheckedFormat):
+        return FORMATS[schema["format"]][2]
     if "const" in schema:
         return _as_json(schema["const"])
     if "enum" in schema:

@@ -93,7 +93,7 @@ def inspect_handler(
     if explicit is None:
         descriptions = parameter_descriptions(doc)
         schema, converters = describe_parameters(described, resolve, descriptions, where)
-        schema = object_schema(schema)
+        object_schema(schema)  # checks it; the copy would lose each CheckedFormat
     else:
         schema = explicit
         converters = {each.name: _converter(resolve(each), where(each.name)) for each in described}

@@ -1,0 +1,82 @@
+"""Text that stands for a value of a Python type, such as a date.
+
+JSON Schema's ``format`` is only an annotation, and so it is in schemas that an application gives.
+In the schema of an annotated parameter it is a :class:`CheckedFormat`: the text is validated,
+because the handler gets the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATETIME = re.compile(
+    r"([0-9-]{10})[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:\.([0-9]{1,9}))?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
+_DECIMAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+class CheckedFormat(str):
+    """The value of ``format`` in a schema whose text is validated."""
+
+    __slots__ = ()
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    match = pattern.fullmatch(text)
+    if match is None:
+        raise ValueError("malformed")
+    return match
+
+
+def _date(text: str) -> date:
+    return date.fromisoformat(_matched(_DATE, text)[0])
+
+
+def _datetime(text: str) -> datetime:
+    # Python 3.10 reads neither Z nor fractions of other than 3 and 6 digits.
+    day, minute, second, fraction, zone = _matched(_DATETIME, text).groups()
+    _date(day)
+    zone = "+00:00" if zone in ("Z", "z") else zone or ""
+    digits = (fraction or "").ljust(6, "0")[:6]
+    return datetime.fromisoformat(f"{day}T{minute}{second or ':00'}.{digits}{zone}")
+
+
+#: By format, the type, a function that reads it or raises ValueError, and what to expect.
+FORMATS: dict[str, tuple[type, Callable[[str], Any], str]] = {
+    "date": (date, _date, "a date such as 2026-11-29"),
+    "date-time": (datetime, _datetime, "a date and time such as 2026-11-29T14:30:00Z"),
+    "decimal": (
+        Decimal,
+        lambda text: Decimal(_matched(_DECIMAL, text)[0]),
+        'a decimal number such as "29.99"',
+    ),
+    "uuid": (
+        UUID,
+        lambda text: UUID(_matched(_UUID, text)[0]),
+        "a UUID such as 01234567-89ab-4cde-8f01-23456789abcd",
+    ),
+}
+
+
+def is_text_of(name: str, text: str) -> bool:
+    """Return whether `text` has the format `name`."""
+    try:
+        FORMATS[name][1](text)
+    except ValueError:
+        return False
+    return True
+
+
+def as_json(value: Any) -> Any:
+    """Return the JSON value for a value of one of the types, and any other as it is."""
+    if isinstance(value, date):  # and datetime
+        return value.isoformat()
+    return str(value) if isinstance(value, (Decimal, UUID)) else value
