@@ -12,6 +12,7 @@ from support.tool_calls import (
     check_refused,
     guarded,
     request,
+    token,
 )
 from support.wsgi import Recorder, send
 
