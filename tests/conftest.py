@@ -147,6 +147,16 @@ class Server:
         """The lines that are complete."""
         return [f"{line}\n" for line in self.log.split("\n")[:-1]]
 
+    def worker_pids(self) -> list[int]:
+        """Return the workers of gunicorn that are alive, in the order of their start.
+
+        Those of the log that are children of the master: a pid is soon used again.
+        """
+        master = self.process.pid
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        started = re.findall(r"Booting worker with pid: (\d+)", self.log)
+        return [int(pid) for pid in started if pid in children]
+
     def stop(self) -> None:
         """Tell the server to stop, without waiting until it has stopped."""
         if self.process.poll() is None:

@@ -70,12 +70,6 @@ def credentials_in(directory: Path) -> list[tuple[str, ...]]:
     return [tuple(text.splitlines()) for text in texts if text.count("\n") == 2]
 
 
-def worker_pids(server: Any) -> list[int]:
-    """Return the workers that are alive, according to the log."""
-    pids = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.log)]
-    return [pid for pid in pids if Path(f"/proc/{pid}/task/{pid}/children").exists()]
-
-
 def reload(server: Any, directory: Path) -> None:
     """Replace the workers with four new ones."""
     loaded = len(credentials_in(directory)) + 4
@@ -212,7 +206,7 @@ def test_killed_workers_lose_only_their_connections(start: Any, directory: Path)
     kills = 0
     for done in (300, 700, 1100, 1500):
         load.wait_for(done)
-        os.kill(random.choice(worker_pids(server)), signal.SIGKILL)
+        os.kill(random.choice(server.worker_pids()), signal.SIGKILL)
         kills += 1
     load.join()
     # Each thread has one connection at a time, possibly to the killed worker.
@@ -266,7 +260,7 @@ def test_no_call_is_refused_while_the_secret_is_rotated(start: Any, directory: P
                 pay(server, url, call_id)
     assert load.dropped == []
     # Once the old key is removed, its tokens are refused.
-    wait_until(lambda: len(worker_pids(server)) == 4)
+    wait_until(lambda: len(server.worker_pids()) == 4)
     with pytest.raises(AssertionError):
         pay(server, before[0][1], before[0][0])
     server.wait_for_log("reason=bad_signature")
@@ -323,7 +317,7 @@ def test_a_limit_is_exact_across_two_servers(start: Any, own_valkey: Any) -> Non
 def test_a_limit_survives_killed_workers(start: Any) -> None:
     server = start(*CONFIG, SWML_RATE_LIMIT="100")
     assert count_statuses([server], 60) == {200: 60}
-    for pid in worker_pids(server):
+    for pid in server.worker_pids():
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: len(re.findall("Booting worker", server.log)) >= 8)
     assert count_statuses([server], 100) == {200: 40, 429: 60}
@@ -368,9 +362,9 @@ def test_requests_are_served_while_the_store_is_down(start: Any, own_valkey: Any
 def test_an_added_worker_shares_the_count(start: Any) -> None:
     server = start(*CONFIG, workers=1, SWML_RATE_LIMIT="50")
     assert count_statuses([server], 10) == {200: 10}
-    first = worker_pids(server)
+    first = server.worker_pids()
     server.process.send_signal(signal.SIGTTIN)
-    wait_until(lambda: len(worker_pids(server)) == 2 and worker_pids(server)[0] != first[0])
+    wait_until(lambda: len(server.worker_pids()) == 2 and server.worker_pids()[0] != first[0])
     assert count_statuses([server], 200) == {200: 50, 429: 150}
 
 
@@ -476,7 +470,7 @@ def test_generated_secrets_are_not_in_the_environment(start: Any, directory: Pat
     body = {"function": "environment", "argument": {"parsed": [{}]}, "call_id": "x"}
     seen = server.request("POST", "/swaig", body, auth=(user, password)).json["response"]
     assert "PATH=" in seen
-    for pid in (server.process.pid, *worker_pids(server)):
+    for pid in (server.process.pid, *server.worker_pids()):
         seen += Path(f"/proc/{pid}/environ").read_text()
     for secret in (password, basic(user, password)):
         assert secret not in seen

@@ -171,6 +171,8 @@ def test_a_reload_waits_for_requests_and_names_workers_that_take_longer(
     slow = PROGRAM.replace("    return", f"{sleep}    return")
     options = f"--graceful-timeout=1 --pid={tmp_path}/pid"
     deployment = deploy(program=slow, GUNICORN_CMD_ARGS=options)
+    wait_until(lambda: len(deployment.server.worker_pids()) == 2)
+    workers = {*deployment.server.worker_pids()}
     platform = deployment.platform(clients=0)
     client = Client(deployment.server.port, None, keep=False)
     call = Call(platform._fetch(client, "password"))
@@ -185,8 +187,7 @@ def test_a_reload_waits_for_requests_and_names_workers_that_take_longer(
     caller.join()
     assert set(platform.outcomes) == {"ok"}
     # The call has ended, and with it the worker.
-    pids = re.findall(r"Booting worker with pid: (\d+)", deployment.server.log)[:2]
-    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids))
+    wait_until(lambda: not workers.intersection(deployment.server.worker_pids()))
 
 
 def test_the_process_that_tries_the_application_leaves_no_metrics(
