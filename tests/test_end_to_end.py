@@ -13,6 +13,8 @@ import pytest
 from support.waiting import PATIENCE
 from support.wsgi import request
 
+from swaig_wsgi.testing import AgentClient
+
 APP = "swaig_wsgi.examples.basic:app"
 SECRET = "an end-to-end secret of some length"
 
@@ -68,10 +70,12 @@ def was_refused(response: Any) -> bool:
 
 
 def test_tools_can_be_called_by_the_urls_of_the_document(server: Any) -> None:
-    document = fetch_document(server)
+    client = AgentClient(f"http://127.0.0.1:{server.port}/", auth=("demo", "p@ss:w/ö"))
+    document = client.fetch_swml()
     assert document["version"] == "1.0.0"
     assert list(document["sections"]["main"][0]) == ["answer"]
-    assert succeeded(call(server, tool_url(document), tool_call()))
+    result = client.call_tool("transfer_funds", {"amount": 5, "toAccount": "A-1"})
+    assert result == {"response": "Transfer completed."}
     assert server.request("GET", "/health", auth=None).json == {"status": "ok"}
     assert server.request("GET", "/ready", auth=None).json == {"status": "ready"}
 
