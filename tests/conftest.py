@@ -162,11 +162,17 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(self.stop_by)
 
+    def has_stopped(self, seconds: float = 0) -> bool:
+        """Return whether all processes of the server have stopped within `seconds`."""
+        poll = select.poll()
+        poll.register(self.alive)
+        return bool(poll.poll(seconds * 1000))
+
     def wait(self) -> None:
         """Wait until the processes of the server have stopped, and kill those that do not."""
         if self.output.closed:
             return
-        if not select.select([self.alive], [], [], 10)[0]:
+        if not self.has_stopped(10):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -274,6 +280,9 @@ def serving_commands() -> Iterator[Any]:
         for server in servers:
             server.stop()
         _stopping.extend(servers)
+        for server in [each for each in _stopping if each.output.closed or each.has_stopped()]:
+            server.wait()
+            _stopping.remove(server)
 
 
 @pytest.fixture
