@@ -27,7 +27,7 @@ _LONGEST_CALL = 86_400
 _LONGEST_WINDOW = 10**10
 
 # Messages to the AI.
-LIMITED = "I'm sorry, but that can't be done again in this call. Nothing was done this time."
+LIMITED = "I'm sorry, but that is no longer possible in this call. Nothing was done this time."
 #: If the store fails.
 UNCOUNTED = "I'm sorry, but I can't do that right now. Nothing was done this time."
 
