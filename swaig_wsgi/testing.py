@@ -121,7 +121,7 @@ class AgentClient:
 
     @property
     def tools(self) -> list[dict[str, Any]]:
-        """The tools in the document that was fetched last; it is fetched if there is none."""
+        """The tools in the last document; fetch one first if none has been fetched."""
         return _functions(_ai_of(self._document(None)[1]))
 
     def call_tool(

@@ -59,12 +59,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"SWML_STORAGE_URL": f"sqlite:///{tmp_path}/counts.db"}
 
 
-def processes_of(server: Any) -> list[int]:
-    master = server.process.pid
-    children = Path(f"/proc/{master}/task/{master}/children").read_text()
-    return [master, *(int(pid) for pid in children.split())]
-
-
 @pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
 def test_workers_admit_exactly_the_limit_together(
     start: Any, store: dict[str, str], algorithm: str
@@ -95,7 +89,7 @@ def test_attack_the_limit_holds_while_cpu_is_scarce(
         counted[server.request("GET", "/", auth=None).headers["X-Worker"]] = number
     left = LIMIT - 20
     with (
-        cpu_quota(processes_of(server), by_signals=by_signals),
+        cpu_quota([server.process.pid, *server.worker_pids()], by_signals=by_signals),
         ThreadPoolExecutor(16) as threads,
     ):
         counts = Counter(threads.map(status, range(500)))

@@ -83,7 +83,7 @@ class Target:
         """Return the response to a request without a body, whatever `headers` declare.
 
         Raises:
-            OSError, http.client.HTTPException: there is none.
+            OSError, http.client.HTTPException: no response was received.
         """
         name = self.host.name
         connection: HTTPConnection

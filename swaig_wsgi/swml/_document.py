@@ -96,7 +96,7 @@ def check_functions(
         runs_here: returns whether the agent has a handler for this name.
 
     Raises:
-        ValueError: there is none, so that the platform would get a 404 for it.
+        ValueError: the agent has no such tool, so the platform would get a 404 for it.
     """
     own = endpoints.swaig.partition("?")[0]
     for verb in document["sections"]["main"]:

@@ -112,3 +112,17 @@ def public_directory():
         os.chmod(name, 0o755)
         yield Path(name)
         os.chmod(name, 0o755)
+
+
+@pytest.fixture
+def open_redis():
+    """Return a function that creates a store and closes it after the test."""
+    stores = []
+
+    def make(url, **options):
+        stores.append(RedisStore(url, **options))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()

@@ -27,20 +27,6 @@ def client(valkey):
 
 
 @pytest.fixture
-def open_redis():
-    """Return a function that creates a store and closes it after the test."""
-    stores = []
-
-    def make(url, **options):
-        stores.append(RedisStore(url, **options))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
 def store(redis_kit):
     return redis_kit.store
 

@@ -27,20 +27,6 @@ OTHER = "another hunter2"
 
 
 @pytest.fixture
-def open_redis():
-    """Return a function that opens a store and closes it after the test."""
-    stores = []
-
-    def make(url, **options):
-        stores.append(RedisStore(url, **options))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
-
-
-@pytest.fixture
 def sentinels(tmp_path):
     """Return a function that starts Sentinels."""
     started = []
