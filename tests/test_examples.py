@@ -256,8 +256,10 @@ def test_the_kubernetes_manifest_runs_unprivileged_and_serves(
     assert {os.path.dirname(value) for value in files.values()} <= mounts
     readme = (EXAMPLES / "deploy_kubernetes" / "README.md").read_text()
     assert {os.path.basename(value) for value in files.values()} == set(
-        re.findall(r"--from-literal=([\w-]+)=", readme)
+        re.findall(r"secrets/([\w-]+)", readme)
     )
+    # The arguments of a command can be read by other users of the machine.
+    assert "--from-literal" not in readme
     with pytest.raises(ConfigurationError, match="_FILE"):
         Settings.from_env(data)
     variables = {**data, **{name: secrets[os.path.basename(path)] for name, path in files.items()}}

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.platform import USER, signed, under_load
-from support.rotation import PROGRAM, ROTATIONS, Deployment, Rotation, accepts, runbook, section
+from support.rotation import (
+    PROGRAM,
+    ROTATIONS,
+    Deployment,
+    Rotation,
+    accepts,
+    blocks,
+    runbook,
+    section,
+    use_kubernetes,
+)
 from support.wsgi import basic
 
 CERTS = Path(__file__).parent / "certs"
@@ -29,18 +41,16 @@ def deploy(gunicorn: Any, tmp_path: Path) -> Callable[..., Deployment]:
 all_rotations = pytest.mark.parametrize("rotation", ROTATIONS, ids=lambda each: each.reason)
 
 
-def prepared(commands: str, journal: Path) -> str:
-    """Return the commands of a step with what a test cannot wait for replaced."""
-    commands = commands.replace("sleep 3600", "true")
-    return re.sub(r"journalctl [^|]*\|", f"cat {journal} |", commands)
-
-
 @pytest.mark.slow
 @all_rotations
 def test_a_runbook_refuses_and_loses_no_call(
-    rotation: Rotation, deploy: Callable[..., Deployment], tmp_path: Path
+    rotation: Rotation, deploy: Callable[..., Deployment]
 ) -> None:
-    deployment = deploy()
+    rotate(deploy(), rotation)
+
+
+def rotate(deployment: Deployment, rotation: Rotation) -> None:
+    """Do all steps of a runbook, with clients that call all the time."""
     old = deployment.files[rotation.current]
     with under_load(deployment.platform()) as platform:
         platform.go_on()
@@ -54,10 +64,9 @@ def test_a_runbook_refuses_and_loses_no_call(
                 deployment.run("reload")  # so that what is counted only is written
                 seen = len(deployment.server.log)
                 platform.go_on()
-                journal = tmp_path / "journal"
-                journal.write_text(deployment.server.log[seen:])
-                assert "fallback_credential" not in journal.read_text()
-                shown = deployment.run(prepared(step.commands, journal))
+                deployment.journal.write_text(deployment.server.log[seen:])
+                assert "fallback_credential" not in deployment.journal.read_text()
+                shown = deployment.run(step.commands.replace("sleep 3600", "true"))
                 assert shown == ("unused\n" if "journalctl" in step.commands else "")
             else:
                 seen = len(deployment.server.lines)
@@ -86,7 +95,11 @@ def test_a_runbook_refuses_and_loses_no_call(
 def test_going_back_refuses_and_loses_no_call(
     rotation: Rotation, deploy: Callable[..., Deployment]
 ) -> None:
-    deployment = deploy()
+    go_back(deploy(), rotation)
+
+
+def go_back(deployment: Deployment, rotation: Rotation) -> None:
+    """Do the steps of a runbook before the wait, and go back from each."""
     old = deployment.files[rotation.current]
     with under_load(deployment.platform()) as platform:
         platform.go_on()
@@ -115,6 +128,49 @@ def test_going_back_refuses_and_loses_no_call(
     assert [accepts(deployment, rotation, value) for value in values] == [
         value == old for value in values
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("do", [rotate, go_back])
+def test_the_runbooks_work_in_kubernetes_and_keep_secrets_off_command_lines(
+    do: Callable[[Deployment, Rotation], None], deploy: Callable[..., Deployment]
+) -> None:
+    deployment = deploy()
+    use_kubernetes(deployment)
+    (password,) = (each for each in ROTATIONS if each.current == "password")
+    do(deployment, password)
+    arguments = (deployment.directory / "arguments").read_text()
+    assert arguments.count("rollout status") >= 3
+    new = {deployment.read(name).strip() for name in deployment.files}
+    assert not any(secret in arguments for secret in {*deployment.files.values(), *new})
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o600])
+def test_the_owner_replaces_a_file_that_only_may_be_read(mode: int) -> None:
+    *_, functions = blocks(section("Preparation"))
+    replace = functions[functions.index("replace()") : functions.index("reload()")]
+    # Not in tmp_path, which another user cannot enter.
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "password"
+        file.write_text("the old one, which is longer\n")
+        file.chmod(mode)
+        user = os.geteuid() or 65534  # root could write to the file
+        for path in (Path(directory), file):
+            os.chown(path, user, -1)
+        for value in ("the new one\n", ""):
+            subprocess.run(
+                ["sh", "-euc", f"{replace}\nreplace password"],
+                cwd=directory,
+                input=value.encode(),
+                user=user,
+                check=True,
+            )
+            assert file.read_text() == value
+            assert file.stat().st_mode & 0o777 == mode
+            assert os.listdir(directory) == ["password"]
+            # Left behind by an interrupted one.
+            file.with_suffix(".new").touch(mode=0o400)
+            os.chown(file.with_suffix(".new"), user, -1)
 
 
 @pytest.mark.slow

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import ssl
 import subprocess
+import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +109,9 @@ class Deployment:
             self.write(name, value + "\n")
         environment, preparation, functions = blocks(section("Preparation"))
         variables = dict(line.split("=", 1) for line in self._paths(environment).splitlines())
-        self._functions = self._paths(functions)
+        #: What ``journalctl`` shows.
+        self.journal = directory / "journal"
+        self.functions = f"journalctl() {{ cat {self.journal}; }}\n{functions}"
         self.run(preparation)
         for path in directory.iterdir():
             path.chmod(0o600)
@@ -141,10 +145,11 @@ class Deployment:
     def run(self, commands: str) -> str:
         """Run commands of the page, and wait for the reload if they end in one."""
         before = self.reloads
-        script = f"set -eu\n{self._functions}\n{self._paths(commands)}"
+        script = f"set -eu\n{self._paths(self.functions)}\n{self._paths(commands)}"
         done = subprocess.run(
             ["sh", "-c", script],
             cwd=self.directory,
+            env={**os.environ, "PATH": f"{self.directory}/bin:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -180,6 +185,57 @@ class Deployment:
             values["signing_key"],
             **options,
         )
+
+
+#: What the page needs of ``kubectl``, for a Deployment whose only pod is the server: its Secret are
+#: files, and a rollout is HUP. It notes its arguments, which other users of a machine can read.
+KUBECTL = """
+import base64, json, os, re, shlex, signal, sys
+from pathlib import Path
+
+cluster, names = Path({cluster!r}), {names!r}
+command = shlex.join(sys.argv[1:])
+with (cluster / "arguments").open("a") as file:
+    print(command, file=file)
+if found := re.fullmatch(r"get secret shop-agent '--output=go-template=(.*)'", command):
+    if found[1] == "{{range $key, $value := .data}}{{$key}} {{end}}":
+        print(*names)
+    else:
+        name = re.fullmatch(r'{{index .data "([a-z-]+)" [|] base64decode}}', found[1])[1]
+        print((cluster / name).read_text(), end="")
+elif command == (
+    "create secret generic shop-agent --from-file=. --dry-run=client --output=yaml"
+):
+    files = [path for path in Path().iterdir()]
+    print(json.dumps({path.name: base64.b64encode(path.read_bytes()).decode() for path in files}))
+elif command == "replace --filename=-":
+    data = json.load(sys.stdin)
+    assert sorted(data) == sorted(names)
+    for name, value in data.items():
+        (cluster / "new").write_bytes(base64.b64decode(value))
+        (cluster / "new").replace(cluster / name)
+elif command == "rollout restart deployment/shop-agent":
+    os.kill(int((cluster / "pid").read_text()), signal.SIGHUP)
+elif command == "logs --selector=app=shop-agent --since=10m --tail=-1":
+    print((cluster / "journal").read_text(), end="")
+else:
+    assert command == "rollout status deployment/shop-agent", command
+"""
+
+
+def use_kubernetes(deployment: Deployment) -> None:
+    """Run the commands of the page as its section about Kubernetes describes from now on."""
+    copy, functions, _ = blocks(section("Kubernetes"))
+    names = list(deployment.files) + [
+        path.name for path in deployment.directory.glob("*-fallbacks")
+    ]
+    program = deployment.directory / "bin" / "kubectl"
+    program.parent.mkdir()
+    code = KUBECTL.replace("{cluster!r}", repr(str(deployment.directory)))
+    program.write_text(f"#!{sys.executable}{code.replace('{names!r}', repr(names))}")
+    program.chmod(0o700)
+    deployment.run(copy)
+    deployment.functions = f"cd {deployment.directory}/shop-agent\n{functions}"
 
 
 # -- the secrets
