@@ -22,10 +22,11 @@ a late one cannot touch the claim or the result of another tool call. A claim wh
 is never confirmed, so it frees itself. A confirmation whose reply was lost lets nothing run, and
 if it was executed, there are no heartbeats.
 
-A repeat waits for the result. It hears that the call is in progress only if it saw a heartbeat. In
-every other case the outcome is unknown to it: the claim cannot be read or has vanished, or its
-owner is silent. Messages to the AI state only what this process knows, because the AI repeats them
-to people.
+A repeat waits for the result. It hears that the call is in progress only if it saw a heartbeat a
+moment ago: near the end of its wait it responds to the first one, not to one that it remembers,
+because the owner may have died since. In every other case the outcome is unknown to it: the claim
+cannot be read or has vanished, or its owner is silent. Messages to the AI state only what this
+process knows, because the AI repeats them to people.
 
 While the tool runs, a thread renews the claim; if the store has lost it, because its clock was set
 or it was restarted, the thread makes it again.
@@ -52,6 +53,9 @@ __all__ = ["Once", "call_key"]
 
 #: Seconds that a repeat waits for the result of the first tool call.
 WAIT = 5.0
+#: Seconds at the end of `WAIT` in which a heartbeat shows that the first tool call runs. One is due
+#: every second; the rest is patience with slow processes.
+LISTEN = 2.0
 #: Heartbeat interval, in seconds.
 HEARTBEAT = 1.0
 #: Seconds, in addition to the tool's window, for which a claim outlives its last heartbeat: a
@@ -188,7 +192,7 @@ class Once:
 
     def _find_result(self, key: str) -> tuple[str, bytes]:
         end = time.monotonic() + WAIT
-        first = last = None
+        before: dict[str, Any] = {}
         while True:
             try:
                 claim = self._store.get(key)
@@ -200,12 +204,14 @@ class Once:
             result = claim.get("result")
             if isinstance(result, str):
                 return "repeated", result.encode("ascii")
-            last = claim.get("heartbeat")
-            first = last if first is None else first
-            if time.monotonic() >= end:
-                if last == first:
-                    return "unknown", encode_json({"response": UNKNOWN})
+            # The claim of another owner is no heartbeat: it may never be confirmed.
+            alive = claim != before and claim.get("owner") == before.get("owner")
+            now = time.monotonic()
+            if before and alive and now >= end - LISTEN:
                 return "repeated", encode_json({"response": IN_PROGRESS})
+            if now >= end:
+                return "unknown", encode_json({"response": UNKNOWN})
+            before = claim
             time.sleep(_POLL_INTERVAL)
 
     def _report(self, problem: str, error: Exception) -> None:

@@ -124,6 +124,43 @@ def test_a_repeat_after_a_killed_process_returns_unknown(
     assert handler.runs == 0
 
 
+@pytest.mark.parametrize("died", [0.5, 1.5, 2.5, 3.2, 4.9, 60.0])
+def test_attack_no_repeat_hears_that_a_call_is_in_progress_after_its_process_died(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, died: float
+) -> None:
+    # Time passes only while a repeat sleeps.
+    monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr(time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
+    store = MemoryStore(clock=clock)
+    began = clock.now
+
+    def read(key: str) -> dict[str, Any]:
+        return {"heartbeat": int(min(clock.now - began, died)), "owner": "first"}
+
+    monkeypatch.setattr(store, "get", read)
+    store.add("once:a", {}, 60)
+    heard = []
+    for _ in range(3):
+        repeated = clock.now
+        sentence = message(Once(store).run("once:a", 60, Counted()))
+        assert clock.now - repeated <= once.WAIT + 0.1
+        # A heartbeat that the repeat just read may be as old as its polling interval.
+        heard.append((sentence, clock.now - began <= died + 0.1))
+    expected = {(IN_PROGRESS, True)} if died == 60.0 else {(UNKNOWN, False), (IN_PROGRESS, True)}
+    assert set(heard) <= expected
+    assert heard[-1] == ((IN_PROGRESS, True) if died == 60.0 else (UNKNOWN, False))
+
+
+def test_the_claim_of_another_owner_is_no_heartbeat(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "WAIT", 0.2)
+    claims = [{"heartbeat": 3, "owner": "first"}, {"heartbeat": 0, "owner": "second"}]
+    monkeypatch.setattr(store, "get", lambda key: claims.pop(0) if len(claims) > 1 else claims[0])
+    store.add("once:a", {}, 60)
+    assert message(Once(store).run("once:a", 60, Counted())) == UNKNOWN
+
+
 def test_a_running_call_keeps_its_claim_beyond_the_window(
     store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
