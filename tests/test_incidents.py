@@ -185,7 +185,7 @@ if NGINX is not None:
 def test_the_burst_at_the_end_of_a_window_is_as_documented() -> None:
     text = (DOCS / "limits.md").read_text()
     row = re.search(
-        r"^\| 1 request, 49 more at 59\.8 s, .* at 60\.2 s \| (.*) \| (.*) \|$", text, re.M
+        r"^\| .* at 0 s, many at 59\.8 s, and many at 60\.2 s.*: \| (.*) \| (.*) \|$", text, re.M
     )
     assert row is not None
     for algorithm, documented in zip(("fixed", "sliding"), row.groups()):
@@ -196,7 +196,7 @@ def test_the_burst_at_the_end_of_a_window_is_as_documented() -> None:
         assert rates.statuses(limited, 1) == [200]
         for clock.now in (start + 59.8, start + 60.2):
             burst += rates.statuses(limited, 60).count(200)
-        assert documented == f"{burst} of 50 in 0.4 s"
+        assert documented == str(burst)
 
 
 GUESS = ("platform", "a guess")

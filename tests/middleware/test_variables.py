@@ -74,11 +74,23 @@ def test_the_documentation_names_known_variables():
         for name in re.findall(r"\b(?:SWML|SIGNALWIRE)_[A-Z_]*[A-Z]\b", path.read_text())
     }
     assert len(found) > 30
-    # Examples of unknown variables in docs/configuration.md.
+    # What docs/configuration.md says of unknown variables.
     assert unknown_variables(dict.fromkeys(found, VALUE)).keys() == {
-        "SWML_DOMAIN",
         "SWML_RATELIMIT",
+        *_variables._EQUIVALENTS,
+        *_variables._WITHOUT_EQUIVALENT,
     }
+
+
+def test_the_documentation_lists_the_variables_of_the_sdks():
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    text = page.partition("### Variables of the SDKs")[2].partition("\n## ")[0]
+    listed, _, table = text.partition("| variable")
+    assert set(re.findall(r"`(SIGNALWIRE_\w+)`", listed)) == _variables._OF_CLIENTS
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M))
+    without = dict.fromkeys(_variables._WITHOUT_EQUIVALENT, "no equivalent")
+    expected = {**_variables._EQUIVALENTS, **without}
+    assert {name: text.replace("`", "") for name, text in rows.items()} == expected
 
 
 def test_no_variable_of_an_sdk_is_one_of_ours():
