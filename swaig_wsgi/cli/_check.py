@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from contextlib import redirect_stdout
 from typing import Any
 
 from ..checks import (
@@ -20,8 +18,8 @@ from ..checks import (
 from ..checks._findings import SEVERITIES, finding
 from ..checks._sources import environ_credentials, scrub, secret_values
 from ..config import ConfigurationError, known_variables
-from ..loading import LoadingError, load_application
 from ._errors import CommandError
+from ._loading import import_application
 
 #: Of the objects that ``--json`` prints.
 SCHEMA_VERSION = 1
@@ -70,19 +68,11 @@ def _is_deployment() -> bool:
 
 def _load(application: str) -> Any:
     """Return the application, or None if it does not start because settings are invalid."""
-    sys.path.insert(0, os.getcwd())
     try:
-        # What a module prints is not part of the result, which may be JSON.
-        with redirect_stdout(sys.stderr):
-            return load_application(application)
-    except LoadingError as error:
-        raise CommandError(error) from None
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ConfigurationError) and any(
-            each.id == "swaig.E001" for each in check_environ()
-        ):
+        return import_application(application)
+    except ConfigurationError as error:
+        if any(each.id == "swaig.E001" for each in check_environ()):
             return None
-        # The message may quote anything.
         why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
         raise CommandError(f"{application} cannot be imported: {why}") from None
 

@@ -6,11 +6,14 @@ import argparse
 import secrets
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from .._version import __version__
 from ._check import check
+from ._client import call, swml, tools
 from ._errors import CommandError
 from ._serve import serve
+from ._token import inspect, verify
 from ._vendor import vendor
 
 
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="swaig-wsgi", description="Serve, check and vendor: the commands of swaig-wsgi."
+        prog="swaig-wsgi", description="Serve, call and check voice agents."
     )
     parser.add_argument("--version", action="version", version=f"swaig-wsgi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -38,6 +41,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--host", help="address to listen on")
     command.add_argument("--port", type=_port, help="0 for any free port")
     command.set_defaults(run=serve)
+
+    command = _add_client_command(commands, "swml", "print the document of an agent")
+    command.add_argument("--show-secrets", action="store_true", help="do not mask them")
+    command.set_defaults(run=swml)
+
+    command = _add_client_command(commands, "tools", "list the tools of an agent")
+    command.set_defaults(run=tools)
+
+    command = _add_client_command(commands, "call", "call a tool of an agent")
+    command.add_argument("tool", metavar="TOOL", help="its name")
+    form = "name=value, typed by the tool's schema; name=@file; name:=json"
+    command.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE", help=form)
+    command.set_defaults(run=call)
 
     command = commands.add_parser("check", help="check a service for production")
     command.add_argument("application", metavar="MODULE:APP", nargs="?", help="judge it, too")
@@ -49,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("secret", help="print a new value for SIGNALWIRE_SWAIG_SECRET")
     command.set_defaults(run=_print_secret)
 
+    _add_token_commands(commands)
+
     command = commands.add_parser("vendor", help="copy the stdlib-only parts into another project")
     command.add_argument("dest", metavar="DEST", help="directory; its name is the package's")
     command.add_argument("--middleware", action="store_true", help="add middleware and settings")
@@ -57,6 +75,32 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--check", action="store_true", help="list changes and outdated files")
     command.set_defaults(run=vendor)
     return parser
+
+
+def _add_client_command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary)
+    command.add_argument("target", metavar="TARGET", help="MODULE:APP, or the URL of an agent")
+    command.add_argument("--call-id", metavar="ID", help="id of the call; by default a new one")
+    command.add_argument("--route", metavar="PATH", help="of the agent in MODULE:APP")
+    command.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    return command
+
+
+def _add_token_commands(commands: Any) -> None:
+    parser = commands.add_parser("token", help="decode or verify the token of a tool")
+    kinds = parser.add_subparsers(required=True, metavar="COMMAND")
+    inspect_command = kinds.add_parser("inspect", help="decode a token, without verifying it")
+    inspect_command.set_defaults(run=inspect)
+    verify_command = kinds.add_parser(
+        "verify", help="verify a token with SIGNALWIRE_SWAIG_SECRET and its fallbacks"
+    )
+    verify_command.add_argument("--agent", metavar="NAME", help="the agent that issued it")
+    verify_command.add_argument("--call-id", metavar="ID", help="it must be for this call")
+    verify_command.add_argument("--tool", metavar="TOOL", help="it must be for this tool")
+    verify_command.set_defaults(run=verify)
+    for command in (inspect_command, verify_command):
+        command.add_argument("token", help="a token, a URL with one, or - to read it from stdin")
+        command.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
 
 
 def _port(text: str) -> int:

@@ -1,0 +1,35 @@
+"""Importing the application that a command names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from ..checks._sources import scrub, secret_values
+from ..config import ConfigurationError
+from ..loading import LoadingError, load_application
+from ._errors import CommandError
+
+
+def import_application(application: str) -> Any:
+    """Return the application ``MODULE:APP``, with the current directory on the import path.
+
+    Raises:
+        CommandError: it does not exist, or its module raised an exception.
+        ConfigurationError: it does not start because a setting is invalid.
+    """
+    sys.path.insert(0, os.getcwd())
+    try:
+        # What a module prints is not part of the result, which may be JSON.
+        with redirect_stdout(sys.stderr):
+            return load_application(application)
+    except LoadingError as error:
+        raise CommandError(error) from None
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        # The message may quote anything.
+        why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
+        raise CommandError(f"{application} cannot be imported: {why}") from None

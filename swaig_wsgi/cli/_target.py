@@ -1,0 +1,223 @@
+"""The agent that a command names: ``MODULE:APP`` or a URL, and what its document says."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ..checks import find_agents
+from ..checks._connection import reason
+from ..checks._sources import environ_credentials, read_settings, scrub
+from ..config import ConfigurationError
+from ..core.redaction import redact_text, redact_url
+from ..core.tokens import TokenError, token_from_query
+from ..core.urls import parse_authority, parse_base_url
+from ..testing import AgentClient, ResponseError, _ai_of
+from ._errors import CommandError
+from ._loading import import_application
+
+#: Scheme, userinfo, authority, path and query. A bare "@", "/" or "?" in a password would make
+#: part of it a host name, which is looked up and printed: it has to be percent-encoded.
+_URL = re.compile(r"(https?)://(?:([!-~]*)@)?([^/?#@]+)(/[!-~]*?)?(?:\?([!-~]*))?", re.IGNORECASE)
+
+_SIGNING_KEY = "SIGNALWIRE_SIGNING_KEY"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool in a document."""
+
+    name: str
+    definition: dict[str, Any]
+    #: Where it runs; None if the platform itself runs it.
+    url: str | None
+
+    @property
+    def has_token(self) -> bool:
+        """Whether its URL has a token: the tool is secure."""
+        try:
+            return self.url is not None and token_from_query(urlsplit(self.url).query) is not None
+        except (TokenError, ValueError):
+            return True
+
+
+class Target:
+    """An agent, reached as the platform reaches it.
+
+    Args:
+        text: ``MODULE:APP`` or a URL.
+        route: for ``MODULE:APP``, the path of the document; by default the agent's route.
+
+    Raises:
+        CommandError: there is no such application, or the URL is malformed.
+    """
+
+    def __init__(self, text: str, route: str | None = None) -> None:
+        #: For messages: without credentials.
+        self.shown = redact_url(text)
+        self._host = ""
+        if "://" in text:
+            if route is not None:
+                raise CommandError("--route is for MODULE:APP: write the path into the URL")
+            self._client, self._password = self._at_url(text)
+        else:
+            self._client, self._password = _in_process(text, route)
+
+    def fetch(self, call_id: str | None) -> dict[str, Any]:
+        """Return the document of a call, by default a new one.
+
+        Raises:
+            CommandError: the agent cannot be reached (2), or does not return a document (1).
+        """
+        with self._reporting():
+            document: Any = self._client.fetch_swml(call_id)
+        if not isinstance(document, dict):
+            raise CommandError(f"{self.shown}: the response is not a JSON object", 1)
+        return document
+
+    def tools(self, document: dict[str, Any]) -> list[Tool]:
+        """Return the tools in a document.
+
+        Raises:
+            CommandError: the document has no ``ai`` verb, or is malformed.
+        """
+        try:
+            swaig = _ai_of(document).get("SWAIG", {})
+            default = swaig.get("defaults", {}).get("web_hook_url")
+            found = []
+            for each in swaig.get("functions", []):
+                url = None if "data_map" in each else each.get("web_hook_url") or default
+                found.append(Tool(str(each["function"]), dict(each), url and str(url)))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise CommandError(f"{self.shown}: the document is malformed", 1) from None
+        except LookupError:
+            raise CommandError(f"{self.shown}: the document has no agent: no ai verb", 1) from None
+        return found
+
+    def call(self, tool: Tool, args: dict[str, Any]) -> dict[str, Any]:
+        """Call a tool in the call whose document was fetched last, and return its result.
+
+        Raises:
+            CommandError: it cannot be reached (2), or refuses the call or fails (1).
+        """
+        if tool.url is None:
+            raise CommandError(f"the platform itself runs {tool.name}: it has no URL to call")
+        host = urlsplit(tool.url).netloc.rpartition("@")[2]
+        if self._host and host.lower() != self._host.lower():
+            print(f"{tool.name} runs on another host: {redact_url(tool.url)}", file=sys.stderr)
+        with self._reporting():
+            result: Any = self._client.call_tool(tool.name, args)
+        if not isinstance(result, dict):
+            raise CommandError(f"{tool.name}: the response is not a JSON object", 1)
+        return result
+
+    def _at_url(self, url: str) -> tuple[AgentClient, str]:
+        match = _URL.fullmatch(url)
+        try:
+            if match is None or set("/?#@") & set(match[2] or "") or "@" in f"{match[4]}{match[5]}":
+                raise ValueError
+            parse_base_url(f"{match[1]}://{match[3]}{match[4] or ''}")
+        except ValueError:
+            raise CommandError(
+                "TARGET: expected MODULE:APP or a URL such as https://agent.example.com/route, "
+                "in whose user and password the characters / ? # @ : are percent-encoded"
+            ) from None
+        scheme, userinfo, self._host = match[1].lower(), match[2], match[3]
+        auth: tuple[str, str] | None
+        if userinfo is not None:
+            user, _, password = userinfo.partition(":")
+            auth = unquote(user), unquote(password)
+        else:
+            auth = environ_credentials(os.environ)
+            if auth is not None and scheme == "http" and not _is_local(self._host):
+                raise CommandError(
+                    f"the password in the environment is not sent to {self._host} over plain HTTP:"
+                    " use https"
+                )
+        key = {name: os.environ.get(name, "") for name in (_SIGNING_KEY, f"{_SIGNING_KEY}_FILE")}
+        settings, invalid = read_settings({name: value for name, value in key.items() if value})
+        if invalid:
+            raise CommandError(invalid[0].message)
+        query = "" if match[5] is None else f"?{match[5]}"
+        address = f"{scheme}://{self._host}{match[4] or '/'}{query}"
+        client = AgentClient(address, auth=auth, signing_key=settings.signing_key)
+        return client, "" if auth is None else auth[1]
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            # What a handler prints is not part of the result.
+            with redirect_stdout(sys.stderr):
+                yield
+        except ResponseError as error:
+            text = scrub(_explanation(error), {self._password} - {""})
+            raise CommandError(f"{self.shown}: {text}", 1) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError(f"{self.shown}: no response: {reason(error)}") from None
+        except LookupError as error:
+            raise CommandError(f"{self.shown}: {error}", 1) from None
+        except UnicodeError:
+            raise CommandError(f"{self.shown}: the host is malformed") from None
+
+
+def _in_process(text: str, route: str | None) -> tuple[AgentClient, str]:
+    if route is not None and not route.startswith("/"):
+        raise CommandError(f"--route: expected a path such as /bank, not {route!r}")
+    try:
+        app = import_application(text)
+    except ConfigurationError as error:
+        raise CommandError(error) from None
+    agents = find_agents(app) or find_agents(app, text.partition(":")[0])
+    if route is None and len(agents) > 1:
+        routes = ", ".join(agent.route or "/" for agent in agents)
+        raise CommandError(f"{text} serves several agents: choose one by --route, of {routes}")
+    if route is None and agents:
+        route = agents[0].route or "/"
+    chosen = [each for each in agents if len(agents) == 1 or (each.route or "/") == route]
+    auth = chosen[0].get_basic_auth_credentials() if chosen else environ_credentials(os.environ)
+    try:
+        client = AgentClient(app, url=route, auth=auth)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "werkzeug":
+            raise
+        raise CommandError("MODULE:APP needs Werkzeug: pip install 'swaig-wsgi[app]'") from None
+    return client, "" if auth is None else auth[1]
+
+
+def _is_local(authority: str) -> bool:
+    host = parse_authority(authority)
+    return host.name == "localhost" or (host.address is not None and host.address.is_loopback)
+
+
+def _explanation(error: ResponseError) -> str:
+    try:
+        body = json.loads(error.text)
+        message = str(body["error"]) if isinstance(body, dict) and "error" in body else error.text
+    except ValueError:
+        message = error.text
+    message = redact_text(message, 300)
+    if 200 <= error.status < 300:
+        return f"the response is not JSON: {message}"
+    name = {each.value: each.phrase for each in HTTPStatus}.get(error.status, "")
+    text = f"{error.status} {name}".strip()
+    if 300 <= error.status < 400:
+        return (
+            f"{text}: redirects are not followed: {redact_url(error.headers.get('location', ''))}"
+        )
+    if error.status == 401:
+        return (
+            f"{text}: user and password are missing or wrong: set SWML_BASIC_AUTH_USER and "
+            "SWML_BASIC_AUTH_PASSWORD, or write them into the URL"
+        )
+    if error.status == 404:
+        return f"{text}: no agent's document is here"
+    return text if message in ("", name) else f"{text}: {message}"
