@@ -35,7 +35,6 @@ or it was restarted, the thread makes it again.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import sys
 import threading
@@ -46,6 +45,7 @@ from typing import Any
 from ..core._validation import ArgumentTypeError
 from ..core.tokens import ToolToken
 from ..stores._base import Store, StoreError
+from ..swaig._arguments import canonical
 from ..wsgi import encode_json, log
 from ..wsgi._observer import observe_store_failure
 
@@ -293,8 +293,8 @@ def call_key(agent_name: str, token: ToolToken, arguments: dict[str, Any]) -> st
         agent_name: agents may share a store.
         token: the token of the tool call. Its nonce is part of the key: the same tool call with a
             token of another document is not a repeat.
-        arguments: as passed to the handler; the order of members does not matter.
+        arguments: as passed to the handler, simplified as by :class:`~swaig_wsgi.swaig.Tool`.
+            Neither the order of members matters nor how numbers are written: 5 equals 5.0.
     """
     call = [agent_name, token.call_id, token.function_name, token.nonce, arguments]
-    text = json.dumps(call, sort_keys=True)
-    return "once:" + hashlib.sha256(text.encode("ascii")).hexdigest()
+    return "once:" + hashlib.sha256(canonical(call).encode("ascii")).hexdigest()

@@ -156,7 +156,7 @@ class ToolCalls:
         admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
         if tool.once is None:
             return admit() or run()
-        key = call_key(self._agent.name, verified, arguments)
+        key = call_key(self._agent.name, verified, tool.simplify(arguments))
         # A hash, also of the token's nonce: it does not tell the arguments.
         record.once = key.rpartition(":")[2][:_KEY_LENGTH]
         # After the token has expired, the tool call cannot be repeated. But the time may have been

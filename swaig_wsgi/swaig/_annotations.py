@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import json
 import types
@@ -16,7 +17,9 @@ from collections.abc import (
     MutableSequence,
     Sequence,
 )
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from ._arguments import CompiledSchema, canonical, find_fault
@@ -27,6 +30,7 @@ from ._validation import json_object
 
 Convert = Callable[[Any], Any]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _UNIONS = (Union, getattr(types, "UnionType", Union))
 _LISTS = (list, Sequence, MutableSequence, Collection, Iterable)
 _DICTS = (dict, Mapping, MutableMapping)
@@ -44,15 +48,20 @@ _SIMPLE: dict[type, tuple[str, Convert]] = {
 }
 
 
+#: The default of a member that may be absent.
+_ABSENT = object()
+
+
 class Described(NamedTuple):
     """A JSON schema, and a converter from its values to the annotated type."""
 
     schema: dict[str, Any]
     convert: Convert
-
-
-#: The default of a member that may be absent.
-_ABSENT = object()
+    #: Returns a JSON value that is the same for all values that convert to equal ones. It calls
+    #: no code of the application, unlike `convert`, which makes its dataclasses.
+    simplify: Convert = _unchanged
+    #: What an absent parameter is simplified to.
+    absent: Any = _ABSENT
 
 
 class UnsupportedAnnotation(ValueError):
@@ -99,15 +108,15 @@ def describe_parameters(
     descriptions: Mapping[str, str],
     where: Callable[[str], str],
     within: tuple[type, ...] = (),
-) -> tuple[dict[str, Any], dict[str, Convert]]:
-    """Return the schema of an object with a member for each parameter, and their converters.
+) -> tuple[dict[str, Any], dict[str, Described]]:
+    """Return the schema of an object with a member for each parameter, and their descriptions.
 
     Raises:
         ValueError: a parameter has no annotation, an annotation without a schema, or a default
             that does not fit.
     """
     properties: dict[str, Any] = {}
-    converters: dict[str, Convert] = {}
+    members: dict[str, Described] = {}
     required: list[str] = []
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -120,12 +129,26 @@ def describe_parameters(
             described = _with_default(described, parameter.default, where(name))
         if name in descriptions:
             _set_description(described.schema, descriptions[name])
-        properties[name], converters[name] = described
-    return {"type": "object", "properties": properties, "required": required}, converters
+        properties[name], members[name] = described.schema, described
+    return {"type": "object", "properties": properties, "required": required}, members
 
 
-def guarded(described: Described, where: str) -> Convert:
-    """Return a converter that raises ValueError for values that do not fit the schema."""
+def simplify_members(members: Mapping[str, Described], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `value` with its `members` alone, simplified, and with their defaults."""
+    simplified = {
+        name: each.simplify(value[name]) if name in value else each.absent
+        for name, each in members.items()
+    }
+    return {name: each for name, each in simplified.items() if each is not _ABSENT}
+
+
+def convert_members(members: Mapping[str, Described], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the `members` that `value` has, converted."""
+    return {name: each.convert(value[name]) for name, each in members.items() if name in value}
+
+
+def guarded(described: Described, where: str) -> Described:
+    """Return a description whose converter raises ValueError for values that do not fit."""
 
     schema = CompiledSchema(described.schema)
 
@@ -135,17 +158,21 @@ def guarded(described: Described, where: str) -> Convert:
             raise ValueError(f"{where}: {fault.path or 'the value'} {fault.problem}")
         return described.convert(value)
 
-    return convert
+    def simplify(value: Any) -> Any:
+        return value if find_fault(schema, value) else described.simplify(value)
+
+    return described._replace(convert=convert, simplify=simplify)
 
 
 def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
     if cls in _SIMPLE:
         name, convert = _SIMPLE[cls]
-        return Described({"type": name}, convert)
+        return Described({"type": name}, convert, convert)
     for name, (type_, read, _) in FORMATS.items():
         if cls is type_:
-            text = Described({"type": "string", "format": CheckedFormat(name)}, read)
-            number = Described({"type": "number"}, _decimal)
+            simplify = functools.partial(_simplify_text, read)
+            text = Described({"type": "string", "format": CheckedFormat(name)}, read, simplify)
+            number = Described({"type": "number"}, _decimal, _simplify_decimal)
             return _any_of([number, text]) if cls is Decimal else text
     if issubclass(cls, dict) and hasattr(cls, "__required_keys__"):
         return _typed_dict(cls, where, within)
@@ -161,11 +188,25 @@ def _decimal(value: float) -> Decimal:
     return Decimal(str(value))
 
 
+def _simplify_text(read: Convert, text: str) -> Any:
+    value = read(text)
+    if isinstance(value, Decimal):
+        return _simplify_decimal(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # The same moment, whichever time zone it is written in, is an equal value.
+        return ["moment", (value - _EPOCH) // timedelta(microseconds=1)]
+    return as_json(value)
+
+
+def _simplify_decimal(value: Any) -> Any:
+    # Exact, unlike Decimal.normalize(): 5, "5.0" and "5.00" are 5/1.
+    return ["decimal", *Fraction(str(value)).as_integer_ratio()]
+
+
 def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
     inner, *notes = get_args(annotation)
     base = describe(inner, where, within)
     schema = dict(base.schema)
-    convert = base.convert
     for note in notes:
         if isinstance(note, str):
             _set_description(schema, note, replace="anyOf" not in schema)
@@ -173,13 +214,13 @@ def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Describ
             keywords = json_object(f"{where}: the keywords", note)
             # Additional keywords only narrow; these may allow values that cannot be converted.
             if "nullable" in keywords or keywords.keys() & base.schema.keys():
-                convert = guarded(base, where)
+                base = guarded(base, where)
             schema.update(keywords)
             try:
                 check_schema(schema)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-    return Described(schema, convert)
+    return base._replace(schema=schema)
 
 
 def _union(options: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Described:
@@ -189,24 +230,33 @@ def _union(options: tuple[Any, ...], where: str, within: tuple[type, ...]) -> De
 
 
 def _any_of(branches: list[Described]) -> Described:
-    compiled = [(CompiledSchema(each.schema), each.convert) for each in branches]
+    compiled = [(CompiledSchema(each.schema), each) for each in branches]
+    other = Described({}, _unchanged)
 
-    def convert(value: Any) -> Any:
-        fitting = (convert for schema, convert in compiled if find_fault(schema, value) is None)
-        return next(fitting, _unchanged)(value)
+    def branch(value: Any) -> Described:
+        fitting = (each for schema, each in compiled if find_fault(schema, value) is None)
+        return next(fitting, other)
 
-    return Described({"anyOf": [dict(each.schema) for each in branches]}, convert)
+    return Described(
+        {"anyOf": [dict(each.schema) for each in branches]},
+        lambda value: branch(value).convert(value),
+        lambda value: branch(value).simplify(value),
+    )
 
 
 def _nullable(described: Described) -> Described:
-    schema, inner = described
+    schema = described.schema
     if "anyOf" in schema:
         # The platform's schema requires a description of null.
         null = {"type": "null", "description": "No value"}
         schema = {**schema, "anyOf": [*schema["anyOf"], null]}
     elif schema:
         schema = {**schema, "nullable": True}
-    return Described(schema, lambda value: None if value is None else inner(value))
+    return described._replace(
+        schema=schema,
+        convert=lambda value: None if value is None else described.convert(value),
+        simplify=lambda value: None if value is None else described.simplify(value),
+    )
 
 
 def _choices(pairs: list[tuple[Any, Any]], where: str) -> Described:
@@ -238,18 +288,26 @@ def _list(args: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Descri
     item = describe(args[0] if args else Any, where, within)
 
     schema = {"type": "array", "items": item.schema}
-    return Described(schema, lambda value: [item.convert(each) for each in value])
+    return Described(
+        schema,
+        lambda value: [item.convert(each) for each in value],
+        lambda value: [item.simplify(each) for each in value],
+    )
 
 
 def _dict(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
     key, member = get_args(annotation) or (str, Any)
     if key is not str:
         raise _unsupported(annotation, where)
-    inner, convert = describe(member, where, within)
+    inner = describe(member, where, within)
     schema: dict[str, Any] = {"type": "object"}
-    if inner:
-        schema["additionalProperties"] = inner
-    return Described(schema, lambda value: {name: convert(each) for name, each in value.items()})
+    if inner.schema:
+        schema["additionalProperties"] = inner.schema
+    return Described(
+        schema,
+        lambda value: {name: inner.convert(each) for name, each in value.items()},
+        lambda value: {name: inner.simplify(each) for name, each in value.items()},
+    )
 
 
 def _typed_dict(cls: type, where: str, within: tuple[type, ...]) -> Described:
@@ -266,18 +324,18 @@ def _typed_dict(cls: type, where: str, within: tuple[type, ...]) -> Described:
         default = inspect.Parameter.empty if required else _ABSENT
         kind = inspect.Parameter.KEYWORD_ONLY
         parameters.append(inspect.Parameter(name, kind, default=default, annotation=hint))
-    schema, converters = describe_parameters(
+    schema, members = describe_parameters(
         parameters,
         lambda parameter: parameter.annotation,
         parameter_descriptions(inspect.getdoc(cls) or ""),
         lambda name: f"{where}, member {name!r} of {cls.__name__}",
         (*within, cls),
     )
-
-    def convert(value: Any) -> Any:
-        return {name: converters[name](value[name]) for name in converters if name in value}
-
-    return Described(schema, convert)
+    return Described(
+        schema,
+        functools.partial(convert_members, members),
+        functools.partial(simplify_members, members),
+    )
 
 
 def _hints(cls: type, kind: str, where: str, within: tuple[type, ...]) -> dict[str, Any]:
@@ -298,35 +356,49 @@ def _dataclass(cls: type, where: str, within: tuple[type, ...]) -> Described:
         hint = hints.get(parameter.name, parameter.annotation)
         return hint.type if isinstance(hint, dataclasses.InitVar) else hint
 
-    schema, converters = describe_parameters(
+    schema, members = describe_parameters(
         inspect.signature(cls).parameters.values(),
         resolve,
         parameter_descriptions(inspect.getdoc(cls) or ""),
         lambda name: f"{where}, field {name!r} of {cls.__name__}",
         (*within, cls),
     )
-
-    def convert(value: Any) -> Any:
-        return cls(**{name: converters[name](value[name]) for name in converters if name in value})
-
-    return Described(schema, convert)
+    return Described(
+        schema,
+        lambda value: cls(**convert_members(members, value)),
+        functools.partial(simplify_members, members),
+    )
 
 
 def _with_default(described: Described, default: Any, where: str) -> Described:
     if default is None:
         # An implicit Optional, as in typing.get_type_hints() before Python 3.11.
         allows_null = find_fault(described.schema, None) is None
-        return described if allows_null else _nullable(described)
-    try:
-        value = json.loads(json.dumps(default, default=_value, allow_nan=False))
-    except (TypeError, ValueError):
+        described = described if allows_null else _nullable(described)
+        return described._replace(absent=None)
+    value = _default_json(default)
+    if value is _ABSENT:
         return described
     fault = find_fault(described.schema, value)
     if fault is not None:
         raise ValueError(f"{where}: its default {fault.problem}")
     schemas = described.schema.get("anyOf", [described.schema])
     next(each for each in schemas if find_fault(each, value) is None)["default"] = value
-    return described
+    return described._replace(absent=described.simplify(value))
+
+
+def with_unchecked_default(described: Described, default: Any) -> Described:
+    """Return a description of a parameter with a default that its schema need not allow."""
+    value = _default_json(default)
+    return described if value is _ABSENT else described._replace(absent=described.simplify(value))
+
+
+def _default_json(default: Any) -> Any:
+    """Return `default` as a JSON value, or `_ABSENT` if it is not JSON-serializable."""
+    try:
+        return json.loads(json.dumps(default, default=_value, allow_nan=False))
+    except (TypeError, ValueError):
+        return _ABSENT
 
 
 def _set_description(schema: dict[str, Any], text: str, *, replace: bool = False) -> None:

@@ -64,6 +64,10 @@ class Tool:
     max_runs: int | None = None
     #: The definition's parameters, compiled; None if it runs elsewhere.
     schema: CompiledSchema | None = field(default=None, repr=False, compare=False)
+    #: As in :class:`HandlerSignature`: the same for equal calls of the handler.
+    simplify: Callable[[dict[str, Any]], dict[str, Any]] = field(
+        default=dict, repr=False, compare=False
+    )
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -165,6 +169,7 @@ class ToolRegistry:
         elif not callable(handler):
             raise ValueError(f"tool {name!r} needs a callable handler, not {handler!r}")
         call = compiled = None
+        simplify: Callable[[dict[str, Any]], dict[str, Any]] = dict
         if handler is None:
             schema = object_schema(parameters, required)
         else:
@@ -176,6 +181,7 @@ class ToolRegistry:
             description = description or described.description
             call = functools.partial(_call, handler, described.bind)
             compiled = CompiledSchema(schema)
+            simplify = described.simplify
         definition: dict[str, Any] = {
             "function": name,
             "description": check_str(f"the description of tool {name!r}", description),
@@ -207,7 +213,7 @@ class ToolRegistry:
             if not secure:
                 problem = "max_runs= needs secure=True: only tokens identify calls"
                 raise ValueError(f"tool {name!r}: {problem}")
-        self._add(definition, call, secure, once, max_runs, compiled)
+        self._add(definition, call, secure, once, max_runs, compiled, simplify)
 
     def register(self, function_dict: Mapping[str, Any]) -> None:
         """Add the definition of a function that the platform runs, such as a DataMap, as it is.

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from ._annotations import Convert, UnsupportedAnnotation, describe, describe_parameters, guarded
+from ._annotations import (
+    Described,
+    UnsupportedAnnotation,
+    describe,
+    describe_parameters,
+    guarded,
+    simplify_members,
+    with_unchecked_default,
+)
 from ._docstrings import first_paragraph, parameter_descriptions
 from ._keywords import check_schema
 from ._validation import check_strings, json_object
@@ -39,6 +47,9 @@ class HandlerSignature:
     #: call. Raises ValueError for a value that explicit `parameters` allow and an annotation does
     #: not.
     bind: Bind
+    #: Turns checked arguments into a JSON value that is the same for equal calls of the handler,
+    #: whatever else the AI passed, and however it wrote the values.
+    simplify: Callable[[dict[str, Any]], dict[str, Any]] = dict
 
 
 def inspect_handler(
@@ -92,16 +103,19 @@ def inspect_handler(
     described = [parameter for parameter in taken if parameter.name != "raw_data"]
     if explicit is None:
         descriptions = parameter_descriptions(doc)
-        schema, converters = describe_parameters(described, resolve, descriptions, where)
+        schema, members = describe_parameters(described, resolve, descriptions, where)
         object_schema(schema)  # checks it; the copy would lose each CheckedFormat
     else:
         schema = explicit
-        converters = {each.name: _converter(resolve(each), where(each.name)) for each in described}
+        members = {
+            each.name: _described(each, resolve(each), where(each.name)) for each in described
+        }
         for each in described:
             if each.default is each.empty and each.name not in schema["required"]:
                 problem = "has no default, so the parameters must require it"
                 raise ValueError(f"{where(each.name)} {problem}")
-    return HandlerSignature(schema, first_paragraph(doc), _by_name(taken, converters))
+    simplify = functools.partial(simplify_members, members)
+    return HandlerSignature(schema, first_paragraph(doc), _by_name(taken, members), simplify)
 
 
 def object_schema(
@@ -208,16 +222,16 @@ def _plain(signature: inspect.Signature, subject: str) -> Bind:
     raise ValueError(f"{subject} must take {expected}; it takes {signature}")
 
 
-def _by_name(taken: list[inspect.Parameter], converters: Mapping[str, Convert]) -> Bind:
+def _by_name(taken: list[inspect.Parameter], members: Mapping[str, Described]) -> Bind:
     def bind(args: dict[str, Any], raw_data: dict[str, Any]) -> Any:
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for parameter in taken:
             name = parameter.name
-            if name not in converters:
+            if name not in members:
                 value = raw_data
             elif name in args:
-                value = converters[name](args[name])
+                value = members[name].convert(args[name])
             elif parameter.kind is parameter.POSITIONAL_ONLY:
                 value = parameter.default
             else:
@@ -252,9 +266,12 @@ def _resolved(parameter: inspect.Parameter, function: Any, where: str) -> Any:
         raise ValueError(f"{where}: {problem}: {error}") from None
 
 
-def _converter(annotation: Any, where: str) -> Convert:
-    """Return a converter for values that were checked against explicit `parameters`."""
+def _described(parameter: inspect.Parameter, annotation: Any, where: str) -> Described:
+    """Describe a parameter whose values are checked against explicit `parameters`."""
     try:
-        return guarded(describe(annotation, where), where)
+        described = guarded(describe(annotation, where), where)
     except UnsupportedAnnotation:
-        return lambda value: value
+        described = Described({}, lambda value: value)
+    if parameter.default is parameter.empty:
+        return described
+    return with_unchecked_default(described, parameter.default)

@@ -661,7 +661,7 @@ def test_a_failing_heartbeat_does_not_stop_the_handler(
 def test_the_key_depends_on_agent_token_and_arguments() -> None:
     token = ToolToken("call-1", "pay", 2_000_000_000, "0a1b2c3d", "f" * 16)
     key = call_key("bank", token, {"amount": 5, "to": "A"})
-    assert key == call_key("bank", token._replace(expiry=1), {"to": "A", "amount": 5})
+    assert key == call_key("bank", token._replace(expiry=1), {"to": "A", "amount": 5.0})
     others = {
         call_key("shop", token, {"amount": 5, "to": "A"}),
         call_key("bank", token._replace(call_id="call-2"), {"amount": 5, "to": "A"}),

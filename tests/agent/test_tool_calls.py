@@ -63,6 +63,41 @@ def test_a_repeated_call_gets_the_first_result(make_agent: Any, client_of: Any) 
     assert len(runs) == 4
 
 
+def test_attack_an_ai_that_writes_a_payment_in_another_way_runs_it_once(
+    make_agent: Any, client_of: Any
+) -> None:
+    runs: list[Any] = []
+    agent = make_agent()
+
+    @agent.tool(secure=True, once=60)
+    def pay_once(amount: float, currency: str = "EUR") -> str:
+        """Pay."""
+        runs.append((amount, currency))
+        return f"Paid, number {len(runs)}."
+
+    client = client_of(agent)
+    query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
+
+    def pay(arguments: str) -> str:
+        raw = f'{{"function": "pay_once", "call_id": "c", "argument": {{"parsed": [{arguments}]}}}}'
+        body = raw.encode()
+        response = client.post(f"/swaig?{query}", body=body, content_type="application/json")
+        return str(response.json["response"])
+
+    for arguments in (
+        '{"amount": 5}',
+        '{"amount": 5.0}',
+        '{"amount": 5e0}',
+        '{"amount": 5, "x": 1}',
+        '{"x": 2, "amount": 5}',
+        '{"amount": 5, "currency": "EUR"}',
+    ):
+        assert pay(arguments) == "Paid, number 1."
+    assert pay('{"amount": 5, "currency": "USD"}') == "Paid, number 2."
+    assert pay('{"amount": 5.01}') == "Paid, number 3."
+    assert runs == [(5.0, "EUR"), (5.0, "USD"), (5.01, "EUR")]
+
+
 def test_a_refused_call_leaves_no_claim(make_agent: Any, client_of: Any) -> None:
     runs: list[Any] = []
     agent = pay_once(make_agent(), runs=runs)

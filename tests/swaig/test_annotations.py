@@ -19,13 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swaig_wsgi.swaig._annotations import (
-    Described,
     UnsupportedAnnotation,
     describe,
     describe_parameters,
     guarded,
 )
-from swaig_wsgi.swaig._arguments import find_fault
+from swaig_wsgi.swaig._arguments import canonical, find_fault
 from swaig_wsgi.swaig._keywords import check_schema
 
 
@@ -362,7 +361,7 @@ def test_values_that_cannot_be_converted_do_not_reach_the_handler(keywords, valu
 
 
 def test_a_guarded_converter_checks_first():
-    convert = guarded(describe(list[Unit], "it"), "it")
+    convert = guarded(describe(list[Unit], "it"), "it").convert
     assert convert(["celsius"]) == [Unit.C]
     with pytest.raises(ValueError, match=r"^it: \[0\] must be one of"):
         convert(["kelvin"])
@@ -375,11 +374,12 @@ def parameter(annotation, default=inspect.Parameter.empty):
 
 
 def described_with(annotation, default):
-    result, converters = describe_parameters(
+    result, members = describe_parameters(
         [parameter(annotation, default)], lambda each: each.annotation, {}, str
     )
     assert result["required"] == []
-    return Described(result["properties"]["it"], converters["it"])
+    assert members["it"].schema == result["properties"]["it"]
+    return members["it"]
 
 
 @pytest.mark.parametrize(
@@ -470,3 +470,14 @@ def test_every_valid_value_can_be_converted(annotation, value):
     check_schema(described.schema)
     if find_fault(described.schema, value) is None:
         described.convert(value)
+
+
+@given(annotations, values, values)
+def test_values_with_equal_simplifications_convert_to_equal_ones(annotation, first, second):
+    described = describe(annotation, "it")
+    if find_fault(described.schema, first) or find_fault(described.schema, second):
+        return
+    simplified = [canonical(described.simplify(value)) for value in (first, second)]
+    if simplified[0] == simplified[1]:
+        assert described.convert(first) == described.convert(second)
+    assert canonical(first) != canonical(second) or simplified[0] == simplified[1]

@@ -1,12 +1,16 @@
 import dataclasses
 import enum
 import functools
+from datetime import date, datetime
+from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, TypedDict, Union
 from unittest.mock import MagicMock
+from uuid import UUID
 
 import pytest
 
+from swaig_wsgi.swaig._arguments import canonical
 from swaig_wsgi.swaig._schema import inspect_handler, object_schema
 
 EMPTY = {"type": "object", "properties": {}, "required": []}
@@ -500,3 +504,67 @@ def test_a_plain_handler_gets_all_arguments_even_if_one_has_its_parameter_s_name
         assert handler(*positional, **named) == given
     positional, named = inspect_handler(typed, properties).bind(given, {})
     assert typed(*positional, **named) == "x"
+
+
+class Payee(TypedDict, total=False):
+    name: str
+    account: Account
+
+
+UUID_TEXT = "01234567-89ab-4cde-8f01-23456789abcd"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "first", "second"),
+    [
+        (float, 5, 5.0),
+        (int, 5, 5.0),
+        (Decimal, 5, "5.00"),
+        (Decimal, 0.1, "0.10"),
+        (date, "2026-11-29", "2026-11-29"),
+        (datetime, "2026-11-29T14:30:00Z", "2026-11-29 15:30+01:00"),
+        (datetime, "2026-11-29T14:30:00", "2026-11-29T14:30:00.000"),
+        (UUID, UUID_TEXT, UUID_TEXT.upper()),
+        (Optional[float], 5, 5.0),
+        (list[float], [5], [5.0]),
+        (dict[str, Decimal], {"a": 5}, {"a": "5.0"}),
+        (Account, {"bank": "A"}, {"bank": "A", "number": 0, "x": 1}),
+        (Payee, {"account": {"bank": "A"}}, {"account": {"bank": "A", "x": 1}, "y": 2}),
+        (Union[Account, str], {"bank": "A"}, {"bank": "A", "x": 1}),
+        (Annotated[float, {"minimum": 1, "type": "number"}], 5, 5.0),
+    ],
+)
+def test_equal_arguments_are_simplified_to_equal_ones(annotation, first, second):
+    def pay(it: annotation, note: str = "-", tip: Optional[float] = None):
+        pass
+
+    signature = inspect_handler(pay)
+    calls = ({"it": first}, {"it": second, "note": "-", "tip": None, "x": 1})
+    positional = [signature.bind(each, RAW)[1]["it"] for each in calls]
+    assert positional[0] == positional[1]
+    one, other = (canonical(signature.simplify(each)) for each in calls)
+    assert one == other
+    for different in ({"it": first, "note": "+"}, {"it": first, "tip": 0}):
+        assert canonical(signature.simplify(different)) != one
+
+
+def test_arguments_with_explicit_parameters_are_simplified_alike():
+    properties = {"it": {"type": "number"}, "other": {}}
+    schema = {"type": "object", "properties": properties, "required": ["it"]}
+
+    def pay(it: Decimal, other: int = 7, raw_data=None):
+        pass
+
+    simplify = inspect_handler(pay, schema).simplify
+    equal = [{"it": 5}, {"it": 5.0, "x": 1}, {"it": 5, "other": 7}, {"it": 5, "other": 7.0}]
+    assert len({canonical(simplify(each)) for each in equal}) == 1
+    # The annotation does not allow it, so the call will fail, but it has a key of its own.
+    others = [{"it": 5, "other": "7"}, {"it": 5, "other": 8}, {"it": 6}, equal[0]]
+    assert len({canonical(simplify(each)) for each in others}) == 4
+
+
+def test_arguments_of_a_plain_handler_are_simplified_to_themselves():
+    def pay(args, raw_data):
+        pass
+
+    assert inspect_handler(pay).simplify({"it": 5, "x": 1}) == {"it": 5, "x": 1}
