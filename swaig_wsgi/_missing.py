@@ -11,6 +11,9 @@ _SKILLS = "there are no skills: define their functions as tools"
 _SIP = "use AgentServer.setup_sip_routing() and AgentServer.register_sip_username()"
 _MCP = "there is no MCP: define tools"
 _WSGI = "the agent itself is the WSGI application: serve it with gunicorn, or mount it"
+_SHUTDOWN = "gunicorn shuts down gracefully"
+_VERB = "use add_pre_answer_verb(), add_answer_verb(), add_post_answer_verb() or add_post_ai_verb()"
+_RENDER = "use render_swml(): every document is rendered anew"
 _SERVERLESS = "there is no serverless mode: serve the agent as a WSGI application"
 _PREFAB = (
     "there are no prefabricated agents: subclass AgentApp, with PROMPT_SECTIONS and @AgentApp.tool"
@@ -26,10 +29,16 @@ _AGENT = {
         ("enable_sip_routing", "register_sip_username", "auto_map_sip_usernames"), _SIP
     ),
     **dict.fromkeys(("add_mcp_server", "enable_mcp_server"), _MCP),
+    "extract_sip_username": "read the call in the body that register_routing_callback() passes",
     **dict.fromkeys(("get_app", "as_router", "mount"), _WSGI),
+    "handle_request": "use swaig_wsgi.testing.AgentClient, or call the agent as a WSGI application",
     "handle_serverless_request": _SERVERLESS,
     "serve": "use run() in development, and gunicorn in production",
-    "setup_graceful_shutdown": "gunicorn shuts down gracefully",
+    **dict.fromkeys(("setup_graceful_shutdown", "stop"), _SHUTDOWN),
+    **dict.fromkeys(("add_verb", "add_verb_to_section", "register_verb_handler"), _VERB),
+    "add_section": "the document has the section main alone: use FunctionResult.execute_swml()",
+    **dict.fromkeys(("get_document", "render_document", "reset_document"), _RENDER),
+    "full_validation_enabled": "there is no setting: methods validate their arguments",
     "manual_set_proxy_url": "set SWML_PROXY_URL_BASE, or Settings(proxy_url_base=...)",
     "get_name": "use the attribute name",
     "get_full_url": "set SWML_PROXY_URL_BASE, and add the attribute route",
@@ -43,7 +52,12 @@ _AGENT = {
     "set_semantic_gates": "give each tool its gates=",
     "set_function_includes": "use add_function_include()",
     "set_pronunciations": "use add_pronunciation()",
+    **dict.fromkeys(
+        ("set_language_params", "get_language_params"), "use add_language() with its params="
+    ),
     "add_internal_filler": "use set_internal_fillers()",
+    "SUPPORTED_INTERNAL_FILLER_NAMES": "set_internal_fillers() accepts any function",
+    "contexts": "use define_contexts(), which returns the builder",
     "get_prompt": "use prompt.render()",
     "get_post_prompt": "use prompt.render_post_prompt()",
     "pom": "use prompt_add_section() or set_prompt_pom(), and read prompt.render()",
@@ -66,8 +80,30 @@ _MODULE = {
     "SemanticGate": "give a tool its gates= as dictionaries",
     **dict.fromkeys(("DataMap", "create_simple_api_tool", "create_expression_tool"), _DATA_MAP),
     **dict.fromkeys(
-        ("SkillBase", "SkillRegistry", "skills", "register_skill", "list_skills"), _SKILLS
+        (
+            "SkillBase",
+            "SkillRegistry",
+            "skills",
+            "register_skill",
+            "list_skills",
+            "list_skills_with_params",
+            "add_skill_directory",
+        ),
+        _SKILLS,
     ),
+    **dict.fromkeys(
+        (
+            "Context",
+            "ContextBuilder",
+            "Step",
+            "GatherInfo",
+            "GatherQuestion",
+            "create_simple_context",
+        ),
+        "use AgentApp.define_contexts(), which returns the builder",
+    ),
+    "SchemaValidationError": "methods raise ValueError",
+    "WebService": "use AgentServer.serve_static_files()",
     **dict.fromkeys(
         (
             "prefabs",
@@ -80,8 +116,10 @@ _MODULE = {
         ),
         _PREFAB,
     ),
-    "RestClient": "there is no REST client: use signalwire-sdk",
-    "RelayClient": "there is no RELAY client: use signalwire-sdk",
+    **dict.fromkeys(
+        ("AIChatClient", "RestClient", "RelayClient"),
+        "there is no client for the platform: use signalwire-sdk",
+    ),
 }
 
 

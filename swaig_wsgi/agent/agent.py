@@ -404,6 +404,9 @@ class Agent:
 
         If this raises, the log has the traceback, and the response is 200.
         """
+        # The decorator of signalwire-sdk; here it would define nothing.
+        if callable(event):
+            raise ArgumentTypeError("override on_debug_event(event) in a subclass")
 
     def validate_basic_auth(self, username: str, password: str) -> bool:
         """Called with credentials that matched; anything but True refuses the request.

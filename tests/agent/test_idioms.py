@@ -211,6 +211,14 @@ def test_a_server_says_how_it_is_run() -> None:
         AgentServer().run()
 
 
+def test_on_debug_event_is_no_decorator(app: AgentApp) -> None:
+    with pytest.raises(TypeError, match=r"override on_debug_event\(event\)"):
+
+        @app.on_debug_event
+        def handle(event_type: str, data: dict[str, Any]) -> None:
+            pass
+
+
 def test_other_unknown_names_are_ordinary_errors(app: AgentApp) -> None:
     with pytest.raises(AttributeError, match="^'AgentApp' object has no attribute 'nonsense'$"):
         _ = app.nonsense
