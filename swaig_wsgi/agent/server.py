@@ -28,10 +28,13 @@ class AgentServer:
     """Several agents, each with its own route, credentials and tokens.
 
     A request goes to the agent with the longest matching route, through that agent's layers
-    alone. The server itself responds to ``/health``, ``/ready``, static files and the listing,
-    behind the layers that the settings configure. With ``SWML_METRICS`` it also responds to
-    ``/metrics`` with the figures of all agents, if ``SWML_BASIC_AUTH_USER`` and
-    ``SWML_BASIC_AUTH_PASSWORD`` are set, which this endpoint requires.
+    alone. Agents with the same ``SWML_STORAGE_URL`` count failed authentications together, because
+    they usually have the same password, and a client must not get the guesses of each.
+
+    The server itself responds to ``/health``, ``/ready``, static files and the listing, behind the
+    layers that the settings configure. With ``SWML_METRICS`` it also responds to ``/metrics`` with
+    the figures of all agents, if ``SWML_BASIC_AUTH_USER`` and ``SWML_BASIC_AUTH_PASSWORD`` are set,
+    which this endpoint requires.
 
     Args:
         listing: whether ``GET /`` returns the names and routes of the agents, to anyone.
@@ -101,8 +104,10 @@ class AgentServer:
         self._check_paths_free(self._callbacks, [agent])
         agents = {**self._agents, key: agent}
         self._check_endpoints(agents, self._directories, self._callbacks)
-        if key != agent.route:
-            agent._move(key or "/")
+        # Without a URL, a store may be in memory, one for each agent.
+        shares = agent.settings.storage_url == self._settings.storage_url
+        agent._failure_store = self._store if shares else agent.store
+        agent._move(key or "/")
         for path, callback in self._callbacks.items():
             agent.register_routing_callback(callback, path)
         agent._is_hidden = lambda path: key + path in (self._agents.keys() | self._directories)
@@ -121,7 +126,9 @@ class AgentServer:
         self._agents = {each: agent for each, agent in self._agents.items() if each != key}
         for path in self._callbacks:
             removed.unregister_routing_callback(path)
+        removed._failure_store = None
         removed._is_hidden = None
+        removed._build()
         if self._usernames is not None:
             names = self._usernames.items()
             self._usernames = {name: target for name, target in names if target != key}

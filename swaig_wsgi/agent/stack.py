@@ -56,6 +56,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         lambda: unshared_state(agent),
         auth=AgentAuthenticator(basic, auth, lambda: agent._credential_validator),
         store=agent._own_store,
+        failure_store=agent._failure_store,
         endpoints={**dict.fromkeys(agent._routing_callbacks, ROUTING), **AGENT_ENDPOINTS},
     )
 
@@ -69,6 +70,7 @@ def stack_with_health(
     *,
     auth: AgentAuthenticator | None = None,
     store: Store,
+    failure_store: Store | None = None,
     endpoints: Mapping[str, str],
 ) -> WSGIApplication:
     """Return `app` in the layers of `settings`, with ``/health`` and ``/ready`` below `route`.
@@ -84,6 +86,7 @@ def stack_with_health(
         auth=auth,
         headers=AGENT_HEADERS,
         store=store,
+        failure_store=failure_store,
         public=lambda inner: PerProcessGuard(
             HealthEndpoints(inner, path, failures, details=auth is not None),
             find_unshared,

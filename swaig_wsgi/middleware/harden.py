@@ -76,6 +76,7 @@ def stack(
     auth: Authenticator | None = None,
     headers: Mapping[str, str | None] | None = None,
     store: Store | None = None,
+    failure_store: Store | None = None,
     public: Callable[[WSGIApplication], WSGIApplication] | None = None,
     allow_per_process: bool | None = None,
 ) -> WSGIApplication:
@@ -89,6 +90,7 @@ def stack(
     Args:
         headers: as for :class:`SecurityHeadersMiddleware`.
         store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
+        failure_store: where failed authentications are counted; by default `store`.
         public: wraps the layers inside the headers with endpoints that need no credentials.
         allow_per_process: as for :class:`RateLimitMiddleware`; by default as in the settings.
     """
@@ -108,7 +110,7 @@ def stack(
         app = AuthFailureLimitMiddleware(
             app,
             settings.auth_failure_limit,
-            store=store,
+            store=store if failure_store is None else failure_store,
             exempt_clients=settings.allowed_clients or (),
             allow_per_process=allow_per_process,
         )

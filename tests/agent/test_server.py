@@ -10,7 +10,7 @@ import pytest
 from support.waiting import fastest
 from support.wsgi import Client
 
-from swaig_wsgi import AgentApp, AgentServer, Settings
+from swaig_wsgi import AgentApp, AgentServer, Settings, harden
 
 SECRET = "a secret that all agents share"
 
@@ -34,6 +34,41 @@ def server() -> AgentServer:
 @pytest.fixture
 def client(server: AgentServer) -> Client:
     return Client(server)
+
+
+def test_attack_guesses_spread_over_all_agents_are_limited_together() -> None:
+    settings = Settings(
+        auth_failure_limit=5, basic_auth_user="admin", basic_auth_password="a password"
+    )
+    server = AgentServer(settings=settings)
+    for number in range(4):
+        server.register(AgentApp(f"a{number}", route=f"/a{number}", settings=settings))
+    client = Client(server)
+
+    def status(path: str, password: str = "guess") -> int:
+        return int(client.get(path, auth=("admin", password)).status)
+
+    assert [status(f"/a{number % 4}") for number in range(12)] == [401] * 5 + [429] * 7
+    assert [status(f"/a{number}", "a password") for number in range(4)] == [429] * 4
+    # An agent that is served alone counts alone.
+    alone = server.get_agent("/a3")
+    assert alone is not None
+    assert server.unregister("/a3")
+    client = Client(alone)
+    assert [status("/a3") for _ in range(6)] == [401] * 5 + [429]
+
+
+def test_guesses_at_a_server_inside_of_harden_count_once() -> None:
+    settings = Settings(
+        auth_failure_limit=5, basic_auth_user="admin", basic_auth_password="a password"
+    )
+    server = AgentServer(settings=settings)
+    for number in range(2):
+        server.register(AgentApp(f"h{number}", route=f"/h{number}", settings=settings))
+    client = Client(harden(server, settings))
+    paths = [f"/h{number % 2}" for number in range(8)]
+    statuses = [client.get(path, auth=("admin", "guess")).status for path in paths]
+    assert statuses == [401] * 5 + [429] * 3
 
 
 def get(client: Client, path: str, **options: Any) -> Any:
