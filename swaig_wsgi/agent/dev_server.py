@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from werkzeug.serving import WSGIRequestHandler, run_simple
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from ..config import Settings
 from ..core.redaction import redact_url
@@ -14,9 +17,24 @@ from ..tls import SslConfig
 from ..wsgi import configure_logging
 from ..wsgi._types import WSGIApplication
 
-__all__ = ["serve"]
+__all__ = ["calling_when_listening", "serve"]
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+# An application serves itself, so what its caller wants to do cannot be an argument.
+_listening: ContextVar[Callable[[str, int], None]] = ContextVar(
+    "listening", default=lambda host, port: None
+)
+
+
+@contextmanager
+def calling_when_listening(callback: Callable[[str, int], None]) -> Iterator[None]:
+    """Within the context, call `callback` with host and port of each server once it listens."""
+    token = _listening.set(callback)
+    try:
+        yield
+    finally:
+        _listening.reset(token)
 
 
 def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> None:
@@ -30,7 +48,12 @@ def serve(app: WSGIApplication, settings: Settings, host: str, port: int) -> Non
     context = SslConfig(settings=settings).create_context() if settings.ssl_enabled else None
     logging.getLogger("werkzeug").addFilter(_one_plain_line)
     configure_logging(settings.log_format, settings.log_level)
-    run_simple(host, port, app, threaded=True, ssl_context=context, request_handler=_RequestHandler)
+    server = make_server(
+        host, port, app, threaded=True, ssl_context=context, request_handler=_RequestHandler
+    )
+    server.log_startup()
+    _listening.get()(host, server.port)
+    server.serve_forever()
 
 
 def _one_plain_line(record: logging.LogRecord) -> bool:

@@ -1,9 +1,10 @@
-"""Importing the application that a command names."""
+"""Importing the application that a command names: to ask it, or to serve it."""
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -33,3 +34,18 @@ def import_application(application: str) -> Any:
         # The message may quote anything.
         why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
         raise CommandError(f"{application} cannot be imported: {why}") from None
+
+
+def load_to_serve(application: str) -> Any:
+    """Return the application ``MODULE:APP``; what its module prints is printed.
+
+    Raises:
+        CommandError: it cannot be loaded; if its module raised an exception, with the traceback.
+    """
+    try:
+        return load_application(application)
+    except (ConfigurationError, LoadingError) as error:
+        raise CommandError(error) from None
+    except (Exception, SystemExit):
+        trace = scrub(traceback.format_exc(), secret_values(os.environ))
+        raise CommandError(f"{application} cannot be imported:\n{trace}") from None

@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("application", metavar="MODULE:APP", help="as gunicorn takes it")
     command.add_argument("--host", help="address to listen on")
     command.add_argument("--port", type=_port, help="0 for any free port")
+    command.add_argument("--workers", type=_workers, metavar="N", help="processes of gunicorn")
+    command.add_argument("--reload", action="store_true", help="when a module is changed")
     command.set_defaults(run=serve)
 
     command = _add_client_command(commands, "swml", "print the document of an agent")
@@ -107,6 +109,12 @@ def _port(text: str) -> int:
     # int() itself raises ValueError for a number of too many digits.
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 999, not {text!r}")
     return int(text)
 
 

@@ -6,16 +6,28 @@ import os
 import sys
 
 from ..config import ConfigurationError, Settings
-from ..loading import LoadingError, load_application
+from ._banner import facts_of, show_banner
 from ._errors import CommandError
+from ._loading import load_to_serve
+from ._workers import serve_with_gunicorn
 
 
-def serve(application: str, host: str | None = None, port: int | None = None) -> int:
-    """Serve ``MODULE:APP`` for development until interrupted; Werkzeug prints the address.
+def serve(
+    application: str,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    reload: bool = False,
+) -> int:
+    """Serve ``MODULE:APP`` for development until interrupted.
 
     An agent serves itself, by :meth:`AgentApp.run`. Any other application is served with the
-    settings of the environment, TLS included, on 127.0.0.1 and ``PORT``, by default 3000.
+    settings of the environment, TLS included, on 127.0.0.1 and ``PORT``, by default 3000. With
+    `workers` or `reload`, gunicorn serves it.
     """
+    sys.path.insert(0, os.getcwd())
+    if workers is not None or reload:
+        return serve_with_gunicorn(application, host, port, workers or 1, reload)
     try:
         # Imported here, so that the other commands need nothing installed.
         from ..agent import dev_server
@@ -24,17 +36,24 @@ def serve(application: str, host: str | None = None, port: int | None = None) ->
         if error.name is None or error.name.partition(".")[0] != "werkzeug":
             raise
         raise CommandError("serve needs Werkzeug: pip install 'swaig-wsgi[app]'") from None
-    sys.path.insert(0, os.getcwd())
+    app = load_to_serve(application)
     try:
-        app = load_application(application)
-        if isinstance(app, AgentApp):
-            app.run(host, port)
-        else:
-            settings = Settings.from_env()
-            if port is None:
-                port = settings.port or 3000
-            dev_server.serve(app, settings, host or "127.0.0.1", port)
-    except (ConfigurationError, LoadingError) as error:
+        settings = app.settings if isinstance(app, AgentApp) else Settings.from_env()
+        scheme = "https" if settings.ssl_enabled else "http"
+        facts = facts_of(app)
+        with dev_server.calling_when_listening(
+            lambda host, port: show_banner(facts, scheme, host, port, sys.stderr)
+        ):
+            if isinstance(app, AgentApp):
+                app.run(host, port)
+            else:
+                dev_server.serve(
+                    app,
+                    settings,
+                    host or "127.0.0.1",
+                    (settings.port or 3000) if port is None else port,
+                )
+    except ConfigurationError as error:
         raise CommandError(error) from None
     except KeyboardInterrupt:
         pass

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swaig_wsgi import __version__
+from swaig_wsgi import SessionManager, __version__
 from swaig_wsgi.cli._main import main
 from swaig_wsgi.config import Settings
 
@@ -135,13 +135,24 @@ def test_a_usage_error_is_reported(command, site, arguments, words):
 
 
 def test_without_werkzeug_the_extra_is_named(command, site):
-    result = run(command, "serve", "served_site:app", flags=("-S", "-E", "-I"), cwd=site)
-    check_failure(result, 2, "pip install 'swaig-wsgi[app]'")
+    bare = {"flags": ("-S", "-E", "-I"), "cwd": site}
+    check_failure(run(command, "serve", "served_site:app", **bare), 2, "'swaig-wsgi[app]'")
+    check_failure(run(command, "swml", "served_site:app", **bare), 2, "'swaig-wsgi[app]'")
+    for option in ("--workers=2", "--reload"):
+        result = run(command, "serve", "served_site:app", option, **bare)
+        check_failure(result, 2, "'swaig-wsgi[serve]'")
 
 
 def test_the_other_commands_need_nothing_installed(command, tmp_path):
     bare = {"flags": ("-S", "-E", "-I", "-W", "error"), "cwd": str(tmp_path)}
-    for arguments in (["check"], ["secret"], ["vendor", "copied"], ["vendor", "copied", "--check"]):
+    token = SessionManager().generate_token("pay", "call-1")
+    for arguments in (
+        ["check"],
+        ["secret"],
+        ["token", "inspect", token],
+        ["vendor", "copied"],
+        ["vendor", "copied", "--check"],
+    ):
         result = run(command, *arguments, **bare)
         assert (result.returncode, result.stderr) == (0, "")
 

@@ -17,10 +17,11 @@ from swaig_wsgi.cli._serve import serve
 def served(monkeypatch):
     calls = []
 
-    def run_simple(host, port, app, **options):
+    def make_server(host, port, app, **options):
         calls.append((host, port, app, options["ssl_context"]))
+        return SimpleNamespace(port=port, log_startup=lambda: None, serve_forever=lambda: None)
 
-    monkeypatch.setattr(dev_server, "run_simple", run_simple)
+    monkeypatch.setattr(dev_server, "make_server", make_server)
     monkeypatch.setattr(sys, "path", [*sys.path])
     return calls
 
