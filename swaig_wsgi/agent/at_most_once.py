@@ -45,6 +45,7 @@ from typing import Any
 from ..core._validation import ArgumentTypeError
 from ..core.tokens import ToolToken
 from ..stores._base import Store, StoreError
+from ..stores._failure_log import FailureLog
 from ..swaig._arguments import canonical
 from ..wsgi import encode_json, log
 from ..wsgi._observer import observe_store_failure
@@ -67,8 +68,6 @@ GRACE = 60.0
 UNCONFIRMED = 5.0
 
 _POLL_INTERVAL = 0.05
-#: Seconds between log records about the same failure of the store, as for rate limits.
-_LOG_INTERVAL = 60.0
 #: The TTL that ends a claim: it is replaced, because `delete` does not look at the owner.
 _AT_ONCE = sys.float_info.min
 
@@ -107,7 +106,7 @@ class Once:
             kind = type(getattr(store, "base", store)).__name__
             raise ArgumentTypeError(f"tools with once= need a store with replace_if, not {kind}")
         self._store = store
-        self._logged_at: dict[str, float] = {}
+        self._failure_log = FailureLog()
 
     def run(
         self,
@@ -215,12 +214,10 @@ class Once:
             time.sleep(_POLL_INTERVAL)
 
     def _report(self, problem: str, error: Exception) -> None:
-        """Log a failure, each kind at most once a minute: one outage fails every call."""
+        """Log a failure, each kind and cause at most once a minute."""
         if isinstance(error, StoreError):
             observe_store_failure()
-        now = time.monotonic()
-        if now - self._logged_at.get(problem, float("-inf")) >= _LOG_INTERVAL:
-            self._logged_at[problem] = now
+        if self._failure_log.is_due(error, time.monotonic(), problem):
             log.error("at most once: %s: %s", problem, error)
 
 

@@ -21,6 +21,7 @@ from ..concurrency import CALLBACK_ERRORS, renew_in_children, resolve
 from ..core.refusals import method_not_allowed
 from ..processes import is_draining
 from ..stores import MemoryStore, Store, StoreError
+from ..stores._failure_log import FailureLog
 from ..wsgi import log, refuse, respond_json
 from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -36,8 +37,6 @@ FIRST_WAIT = 0.1
 
 #: TTL of the value that a check of the store writes, in seconds.
 PROBE_TTL = 10.0
-#: Seconds between records of a store that fails.
-LOG_INTERVAL = 60.0
 
 #: The failure that is reported before the first result.
 STARTING = "starting"
@@ -207,7 +206,8 @@ class _Probe:
         """Begin anew, in a forked child with a key of its own; see :func:`renew_in_children`."""
         self._lock = threading.Lock()
         self._key = f"ready:{secrets.token_hex(8)}"
-        self._started_at = self._logged_at = float("-inf")
+        self._started_at = float("-inf")
+        self._failure_log = FailureLog()
         self._succeeded = False
 
     def succeeds(self, store: Store) -> bool:
@@ -220,8 +220,7 @@ class _Probe:
                     self._succeeded = True
                 except StoreError as error:
                     observe_store_failure()
-                    if now - self._logged_at >= LOG_INTERVAL:
-                        self._logged_at = now
+                    if self._failure_log.is_due(error, now):
                         log.error("the store does not accept writes: %s", error)
             return self._succeeded
 

@@ -18,6 +18,7 @@ from ..core.rate_limit import bounded_key, client_key
 from ..core.refusals import Refusal
 from ..processes import default_store, unshared_variables
 from ..stores._base import Count, Store, StoreBusyError, StoreError
+from ..stores._failure_log import FailureLog
 from ..stores.memory import MemoryStore
 from ..wsgi import log_security
 from ..wsgi._observer import observe_store_failure
@@ -32,7 +33,6 @@ _FAILURE_MODES = ("local", "allow", "deny")
 #: `_RETRY_AFTER` seconds, so that timeouts do not occupy every worker.
 _SLOW = 0.05
 _RETRY_AFTER = 1.0
-_LOG_INTERVAL = 60.0
 #: Fields in which a proxy passes the client's address.
 _FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED")
 #: In ``environ``, if a middleware for trusted proxies has run: ours, or Werkzeug's ``ProxyFix``.
@@ -100,7 +100,7 @@ class Counting:
         self._identity = (identity, self._key, place)
         self._counted_key = f"swaig_wsgi.{kind}s"
         self._store_disabled_until = float("-inf")
-        self._failure_logged_at = float("-inf")
+        self._failure_log = FailureLog()
         self._empty_key_logged = self._forwarding_logged = False
         log_unshared(self._find_unshared, allowed=allow_per_process)
 
@@ -196,8 +196,7 @@ class Counting:
             # suspended while they held it.
             if now - started > _SLOW and not isinstance(error, StoreBusyError):
                 self._store_disabled_until = now + _RETRY_AFTER
-            if now - self._failure_logged_at >= _LOG_INTERVAL:
-                self._failure_logged_at = now
+            if self._failure_log.is_due(error, now):
                 mode = self.on_store_failure
                 problem = f"the store failed, on_store_failure={mode}: {error}"
                 self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)

@@ -23,7 +23,15 @@ class StoreError(Exception):
     """A store is unreachable or cannot complete an operation.
 
     Whether anything was changed is unknown: a server may execute an operation whose reply is lost.
+
+    Args:
+        message: for the log.
+        cause: tells causes apart, such as ``ReadOnlyError``: each is logged once a minute.
     """
+
+    def __init__(self, message: str = "", *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class StoreBusyError(StoreError):

@@ -132,7 +132,8 @@ class Cluster:
                 elif not isinstance(error, redis.ResponseError):  # no connection, or no reply
                     self._stale = True
                 raise
-        raise StoreError("the Redis store failed: the servers of the cluster disagree")
+        problem = "the servers of the cluster disagree"
+        raise StoreError(f"the Redis store failed: {problem}", cause=problem)
 
     def close(self) -> None:
         for client in tuple(self._clients.values()):
@@ -143,7 +144,8 @@ class Cluster:
             if first <= slot <= last:
                 return address
         self._stale = True
-        raise StoreError("the Redis store failed: no server of the cluster has the slot of the key")
+        problem = "no server of the cluster has the slot of the key"
+        raise StoreError(f"the Redis store failed: {problem}", cause=problem)
 
     def _client(self, address: tuple[str, int]) -> Any:
         client = self._clients.get(address)

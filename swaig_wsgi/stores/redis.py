@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -270,7 +271,8 @@ class RedisStore:
             # Any exception: the arguments are valid by now, and for a malformed reply, or in a
             # child forked at a bad moment, the client does not always raise a RedisError. Not
             # chained: the original still contains everything that the server sent.
-            raise StoreError(f"the Redis store failed: {self._describe(error)}") from None
+            message = f"the Redis store failed: {self._describe(error)}"
+            raise StoreError(message, cause=_cause(error)) from None
 
     def _describe(self, error: BaseException) -> str:
         # A server without AUTH echoes the arguments, truncated, so that a password in them could
@@ -279,6 +281,12 @@ class RedisStore:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return escape_control(text)
+
+
+def _cause(error: Exception) -> str:
+    # Servers send a code first, such as MISCONF; not every redis-py has a class for each.
+    code = re.match("[A-Z]{3,32}(?= )", str(error))
+    return f"{type(error).__name__} {code[0]}" if code else type(error).__name__
 
 
 def _secrets(url: str) -> list[str]:

@@ -277,7 +277,8 @@ class SQLiteStore:
             # The last three are raised for a damaged file: a row contains another type, or sqlite3
             # cannot decode its own message, which quotes a name from the schema.
             failure = StoreBusyError if is_locked(error) else StoreError
-            raise failure(f"the SQLite store {self.path} failed: {error}") from error
+            message = f"the SQLite store {self.path} failed: {error}"
+            raise failure(message, cause=str(error)) from error
         finally:
             # After any interruption, even by the server's own timeout, release the locks of the
             # file and let the next call open it again.

@@ -23,7 +23,7 @@ from swaig_wsgi.agent import health
 from swaig_wsgi.agent.at_most_once import UNKNOWN
 from swaig_wsgi.agent.health import accepts_writes
 from swaig_wsgi.config import Settings
-from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError
+from swaig_wsgi.stores import MemoryStore, SQLiteStore, StoreError, _failure_log
 
 AUTH = ("admin", "p@ss:w/ö")
 
@@ -96,6 +96,19 @@ def test_after_a_failover_behind_one_address_the_agent_is_ready_without_a_restar
     assert agent.store.add("claim", {}, 60)
     agent.store.close()
     address.close()
+
+
+def test_the_log_names_the_cause_of_a_second_failure_at_once(
+    server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    valkey, client = server
+    agent = new_agent(valkey.url)
+    valkey.stop()
+    refuses(agent, "Connection refused", caplog)
+    valkey.start()
+    wait_until(lambda: ready(agent) == READY)
+    client.replicaof("127.0.0.1", 1)
+    refuses(agent, "read only replica", caplog)
 
 
 def test_a_full_server_is_not_ready(server: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -291,7 +304,7 @@ def test_a_failing_store_is_logged_once_a_minute(
     for _ in range(5):
         assert not accepts_writes(store)
     assert caplog.text.count("the store does not accept writes: full") == 1
-    monkeypatch.setattr(health, "LOG_INTERVAL", 0)
+    monkeypatch.setattr(_failure_log, "INTERVAL", 0)
     assert not accepts_writes(store)
     assert caplog.text.count("the store does not accept writes: full") == 2
 

@@ -104,6 +104,27 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     assert record.client == "192.0.2.7"
 
 
+def test_another_cause_is_logged_at_once(clock, caplog):
+    store = Flaky(clock)
+    limited = limiter(10**6, store, clock)
+    causes = ["ConnectionError", "ReadOnlyError", "ConnectionError", "ReadOnlyError", ""]
+    for cause in causes:
+
+        def hit(key, window, cause=cause):
+            raise StoreError(f"it failed: {cause}", cause=cause)
+
+        store.hit = hit
+        for _ in range(3):
+            fetch(limited)
+        clock.now += 1
+    logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [text.rpartition("it failed: ")[2].rstrip(")") for text in logged] == [
+        "ConnectionError",
+        "ReadOnlyError",
+        "",
+    ]
+
+
 def test_on_store_failure_allow_admits_all_requests(clock):
     store = Flaky(clock)
     limited = limiter(1, store, clock, mode="allow")
