@@ -132,6 +132,8 @@ def parse_target(url: str, credentials: tuple[str, str] | None, timeout: float) 
         user, _, password = userinfo.partition(":")
         credentials = (unquote(user), unquote(password))
     try:
+        if "@" in path:
+            raise ValueError("this may be the rest of a password")
         base = parse_base_url(f"{scheme}{separator}{authority}{slash}{path}")
         scheme, _, rest = base.partition("://")
         authority, slash, path = rest.partition("/")

@@ -86,8 +86,8 @@ def origin_findings(settings: Settings) -> Iterator[Finding]:
         yield finding("W010", text)
     plain = [each for each in origins or () if each.startswith("http://")]
     if plain:
-        text = f"SWML_CORS_ORIGINS has origins on plain HTTP ({', '.join(plain)}): anyone on the "
-        yield finding("W011", text + "network of such a page can replace it.")
+        text = f"SWML_CORS_ORIGINS has {len(plain)} of {len(origins or ())} origins on plain HTTP: "
+        yield finding("W011", text + "anyone on the network of such a page can replace it.")
 
 
 def host_findings(settings: Settings) -> Iterator[Finding]:

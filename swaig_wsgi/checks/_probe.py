@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.headers import SECURITY_HEADERS
+from ..core.hosts import HostError, parse_host
+from ..core.redaction import MASK, redact_url
 from ._agents import endpoint_paths
 from ._connection import ProbeError, Reply, Target, parse_target, reason, secured
 from ._findings import Finding, finding
@@ -143,7 +145,9 @@ def _open_findings(
         if status not in _REFUSED and not (status == control >= 400):
             open_paths.append(path)
     if open_paths:
-        text = f"Clients without credentials are served at {', '.join(open_paths)}."
+        # The paths of webhooks are the document's, and may contain a part of a password.
+        shown = ", ".join(MASK if "@" in each else redact_url(each) for each in open_paths)
+        text = f"Clients without credentials are served at {shown}."
         yield finding("E101", text)
 
 
@@ -200,12 +204,25 @@ def _webhook_urls(value: Any) -> Iterator[Any]:
 def _document_findings(target: Target, reply: Reply) -> Iterator[Finding]:
     urls = list(_webhook_urls(_document(reply)))
     here = [url for url in urls if url.path.startswith(f"{target.path}/")]
-    hosts = {url.netloc.rpartition("@")[2] for url in here} - {target.authority}
+    hosts = {_shown_host(url) for url in here} - {target.authority}
     if hosts:
-        names = ", ".join(sorted(ascii(each) for each in hosts))
+        names = ", ".join(sorted(hosts))
         yield finding("W108", f"The document's webhook URLs have another host: {names}.")
     elif target.scheme == "https" and any(url.scheme == "http" for url in here):
         yield finding("W108", "The document's webhook URLs are plain HTTP.")
+
+
+def _shown_host(url: Any) -> str:
+    """Return the host of a parsed URL, unless it may be a part of a password."""
+    host = url.netloc.rpartition("@")[2]
+    # A password with a bare "/", "?" or "#" ends the authority: "user:1" of "user:1/2@host".
+    if "@" in f"{url.path}{url.query}{url.fragment}":
+        return "a malformed one"
+    try:
+        parse_host(host)
+    except HostError:
+        return "a malformed one"
+    return str(host)
 
 
 def _host_findings(target: Target, root: str, first: Reply) -> Iterator[Finding]:

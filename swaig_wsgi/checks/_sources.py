@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
+from urllib.parse import quote
 
 from ..config import ConfigurationError, Settings, known_variables
+from ..core.redaction import filter_sensitive_headers, redact_text
 from ._findings import Finding, finding
 
 #: The variables of `Settings`, each with whether it is a secret.
@@ -101,11 +103,30 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` without `secrets`, as they are and as ``repr`` shows them."""
+    """Return `text` without `secrets`, as they are, as ``repr`` shows them, and quoted for URLs."""
     for secret in sorted(secrets, key=len, reverse=True):
-        for shown in {secret, repr(secret)[1:-1]}:
+        for shown in {secret, repr(secret)[1:-1], quote(secret, safe="")}:
             text = text.replace(shown, "****")
     return text
+
+
+def hidden_values(environ: Mapping[str, str]) -> set[str]:
+    """Return the secrets of our variables, and of others with the name of a secret.
+
+    Such names are ``DB_PASSWORD`` and ``MYSQL_PWD``.
+    """
+    hidden = secret_values(environ)
+    for name, value in environ.items():
+        # A header with such a name would be dropped. Some are known only alone: KEY, PWD, PASS.
+        names = dict.fromkeys((name, name.rpartition("_")[2]), value)
+        if len(value) > 3 and len(filter_sensitive_headers(names)) < len(names):
+            hidden.add(value)
+    return hidden
+
+
+def safe_reason(error: BaseException, environ: Mapping[str, str]) -> str:
+    """Return type and message of an exception, which may quote anything, without secrets."""
+    return redact_text(scrub(f"{type(error).__name__}: {error}", hidden_values(environ)))
 
 
 def _without_values(text: str, value: Any) -> str:

@@ -16,8 +16,9 @@ from ..checks import (
     find_agents,
 )
 from ..checks._findings import SEVERITIES, finding
-from ..checks._sources import environ_credentials, scrub, secret_values
+from ..checks._sources import environ_credentials, safe_reason
 from ..config import ConfigurationError, known_variables
+from ..core.redaction import redact_text
 from ._errors import CommandError
 from ._loading import import_application
 
@@ -73,8 +74,8 @@ def _load(application: str) -> Any:
     except ConfigurationError as error:
         if any(each.id == "swaig.E001" for each in check_environ()):
             return None
-        why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
-        raise CommandError(f"{application} cannot be imported: {why}") from None
+        why = safe_reason(error, os.environ)
+        raise CommandError(f"{redact_text(application)} cannot be imported: {why}") from None
 
 
 def _points(found: list[Finding]) -> list[list[str]]:

@@ -8,8 +8,9 @@ import traceback
 from contextlib import redirect_stdout
 from typing import Any
 
-from ..checks._sources import scrub, secret_values
+from ..checks._sources import hidden_values, safe_reason, scrub
 from ..config import ConfigurationError
+from ..core.redaction import redact_text
 from ..loading import LoadingError, load_application
 from ._errors import CommandError
 
@@ -27,13 +28,13 @@ def import_application(application: str) -> Any:
         with redirect_stdout(sys.stderr):
             return load_application(application)
     except LoadingError as error:
-        raise CommandError(error) from None
+        raise CommandError(redact_text(str(error))) from None
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        # The message may quote anything.
-        why = scrub(f"{type(error).__name__}: {error}", secret_values(os.environ))
-        raise CommandError(f"{application} cannot be imported: {why}") from None
+        shown = redact_text(application)  # it may have arguments
+        why = safe_reason(error, os.environ)
+        raise CommandError(f"{shown} cannot be imported: {why}") from None
 
 
 def load_to_serve(application: str) -> Any:
@@ -47,5 +48,5 @@ def load_to_serve(application: str) -> Any:
     except (ConfigurationError, LoadingError) as error:
         raise CommandError(error) from None
     except (Exception, SystemExit):
-        trace = scrub(traceback.format_exc(), secret_values(os.environ))
+        trace = scrub(traceback.format_exc(), hidden_values(os.environ))
         raise CommandError(f"{application} cannot be imported:\n{trace}") from None

@@ -102,7 +102,7 @@ FOUND = [
     ("W106", agent(cors_origins=["*"]), "Pages of any origin"),
     ("W106", changed(agent(), CORS), "Pages of any origin"),
     ("W107", agent(max_request_size=2**25), "is announced"),
-    ("W108", agent(proxy_url_base="https://other.example.org"), "'other.example.org'"),
+    ("W108", agent(proxy_url_base="https://other.example.org"), "host: other.example.org."),
     ("I101", agent(rate_limit=None), "no rate-limit headers"),
     ("I102", changed(agent(), routes={"/health": ("404 Not Found", {})}), "There is no /health"),
 ]
@@ -232,6 +232,7 @@ def test_every_finding_of_the_probe_is_tested():
         "ftp://localhost/",
         "https://u:s3cret-word@ho st/",
         "https://u:s3cret/word@localhost:x/",
+        "https://localhost:443/s3cret@localhost/",
         "https://localhost/?a=s3cret",
         "https://127.0.0.1:1",
         "http://u:s3cret-word@127.0.0.1:1",
@@ -287,6 +288,28 @@ def test_attack_credentials_are_not_sent_where_others_could_read_them(serve_app,
     assert {"E104", "I103"} <= set(ids(found))
     assert len(seen) > 5
     assert basic(*PAIR) not in seen
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://demo:RealPass/word@{}/swaig",
+        "http://demo:12345/RealPass@{}/swaig",
+        "http://demo:12345?RealPass/x@{}/swaig",
+        "http://RealPass:word@elsewhere.example/swaig?__token=RealPass",
+        "http://{}/RealPass@x/swaig?password=RealPass",
+        "http://{}/hook;token=RealPass",
+    ],
+)
+def test_attack_a_secret_in_a_webhook_url_is_not_shown(serve_app, url):
+    site = {}
+    origin = serve_app(changed(agent(), routes=site), tls=False)
+    hook = url.format(origin.rpartition("/")[2])
+    site.update({"/": ("200 OK", document(pay=hook))})
+    site.update({"/hook;token=RealPass": ("200 OK", {}), "/RealPass@x/swaig": ("200 OK", {})})
+    found = check_url(origin)
+    assert "RealPass" not in str(found)
+    assert "12345" not in str(found)
 
 
 def test_attack_a_redirect_does_not_carry_credentials_elsewhere(serve_app):

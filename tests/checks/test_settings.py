@@ -80,7 +80,7 @@ FOUND = [
     ("W009", {"SIGNALWIRE_SIGNING_KEY": "", "SIGNALWIRE_SIGNING_KEY_FILE": "FILE"}, "mode 0644"),
     ("W010", {"SWML_CORS_ORIGINS": "*"}, "is '*'"),
     ("W010", {"SWML_CORS_ORIGINS": ""}, "is not set"),
-    ("W011", {"SWML_CORS_ORIGINS": "https://a.example,http://b.example"}, "(http://b.example)"),
+    ("W011", {"SWML_CORS_ORIGINS": "https://a.example,http://b.example"}, "1 of 2 origins"),
     ("W012", {"SWML_AUTH_FAILURE_LIMIT": ""}, "5,000 times a minute"),
     ("W012", {"SWML_AUTH_FAILURE_LIMIT": "0", "SWML_RATE_LIMIT": "0"}, "without limit"),
     ("W013", {"SWML_AUTH_FAILURE_LIMIT": "101"}, "101 wrong passwords"),

@@ -154,6 +154,42 @@ def test_attack_an_application_that_fails_prints_no_secret(tmp_path):
     assert SECRET not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "could not connect postgres://u:hunter2SECRETpw@h/db",
+        "login with {DB_PASSWORD} failed",
+        "login({DB_PASSWORD!r}) failed",
+        "connect(auth=('demo', {MYSQL_PWD!r}))",
+        "no such key: {STRIPE_KEY}",
+        "https://api.example/?password=hunter2SECRETpw",
+        "Authorization: Bearer hunter2SECRETpw",
+        "mysql%3A%2F%2Fu%3A{QUOTED}%40h",
+    ],
+)
+@pytest.mark.parametrize("kind", ["RuntimeError", "ConfigurationError", "SystemExit"])
+def test_attack_the_reason_of_a_failure_has_no_secret(
+    capsys, monkeypatch, tmp_path, variables, kind, message
+):
+    from urllib.parse import quote
+
+    secret = "hunter2SECRETpw/'\\+"
+    values = {"DB_PASSWORD": secret, "MYSQL_PWD": secret, "STRIPE_KEY": secret}
+    variables(values)
+    text = message.format(**values, QUOTED=quote(secret, safe=""))
+    name = f"failing_{abs(hash((kind, message)))}"
+    (tmp_path / f"{name}.py").write_text(
+        f"from swaig_wsgi import ConfigurationError\nraise {kind}({text!r})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["check", f"{name}:make_app(password='hunter2SECRETpw')"]) == 2
+    captured = capsys.readouterr()
+    assert "cannot be imported: " in captured.err
+    assert kind in captured.err
+    assert "hunter2SECRETpw" not in captured.out + captured.err
+
+
 @pytest.mark.parametrize("ending", ["raise SystemExit(0)", "1 / 0"])
 def test_an_application_that_ends_cannot_be_checked(tmp_path, ending):
     (tmp_path / "ending.py").write_text(f"print('hello')\n{ending}\n")
