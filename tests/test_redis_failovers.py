@@ -1,23 +1,27 @@
-"""Limits while the primary of a Redis store is killed under load and replaced by its replica."""
+"""Limits and claims while the primary of a Redis store is killed and replaced by its replica."""
 
 from __future__ import annotations
 
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.valkeys import Sentinels, make_cluster, replicate
+from support.valkeys import Sentinels, client, make_cluster, replicate
 from support.waiting import wait_until
 from support.wsgi import Client
 
 from swaig_wsgi import AgentApp
 from swaig_wsgi.agent import health
+from swaig_wsgi.agent.at_most_once import IN_PROGRESS, UNKNOWN
 from swaig_wsgi.config import Settings
 from swaig_wsgi.stores import RedisStore, StoreError
+from swaig_wsgi.testing import AgentClient
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +42,29 @@ app = RateLimitMiddleware(
     store=open_store(Settings.from_env().storage_url),
     key=lambda environ: environ["HTTP_X_KEY"],
 )
+"""
+
+PAYING = """
+import os
+import time
+
+from swaig_wsgi import AgentApp
+
+app = AgentApp("bank")
+
+
+@app.tool(secure=True, once=600)
+def pay(number: int) -> str:
+    '''Pay a bill.
+
+    Args:
+        number: Number of the bill
+    '''
+    with open("runs", "a") as runs:
+        runs.write(f"{number}\\n")
+    while number == 0 and not os.path.exists("released"):
+        time.sleep(0.02)
+    return f"Paid {number}."
 """
 
 
@@ -157,6 +184,78 @@ def test_an_agent_is_unready_until_the_replica_is_the_primary(
     wait_until(lambda: ready() == 200)
     assert agent.store.add("claim", {}, 60)
     agent.store.close()
+
+
+def test_attack_no_repeat_runs_twice_while_a_primary_is_killed(
+    sentinels: Any, gunicorn: Any, tmp_path: Path
+) -> None:
+    url, primary = sentinels
+    (tmp_path / "paying.py").write_text(PAYING)
+    runs = tmp_path / "runs"
+    runs.touch()
+    options = ("--config=python:swaig_wsgi.gunicorn", f"--workers={WORKERS}", "--threads=8")
+    server = gunicorn(
+        "paying:app",
+        *options,
+        cwd=str(tmp_path),
+        SWML_STORAGE_URL=url,
+        SWML_BASIC_AUTH_USER="platform",
+        SWML_BASIC_AUTH_PASSWORD="the-password",
+    )
+    platform = AgentClient(f"http://platform:the-password@127.0.0.1:{server.port}/")
+    platform.fetch_swml("call-1")
+    heard: set[tuple[int, str]] = set()
+
+    def pay(number: int) -> str:
+        result = platform.call_tool("pay", {"number": number}, call_id="call-1")
+        heard.add((number, result["response"]))
+        return str(result["response"])
+
+    def ran() -> Counter[int]:
+        return Counter(map(int, runs.read_text().split()))
+
+    running, earlier, later = 0, range(1, 11), range(100, 10**6)
+    over = threading.Event()
+
+    def call_until_over(numbers: Iterable[int], times: int) -> None:
+        """Make each call so many times."""
+        for number in numbers:
+            if over.is_set():
+                break
+            for _ in range(times):
+                pay(number)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(pay, running)
+        assert [pay(number) for number in earlier] == [f"Paid {number}." for number in earlier]
+        wait_until(lambda: ran()[running] == 1)
+        # A failover loses what the replica has not received: see docs/stores.md.
+        with client(primary.port) as connected:
+            connected.set("last", "written")
+            assert connected.wait(1, 0) == 1
+        primary.stop()
+        calls = [
+            pool.submit(call_until_over, later, 3),
+            pool.submit(call_until_over, repeat(running), 1),
+        ]
+        for number in earlier:
+            wait_until(lambda number=number: pay(number) == f"Paid {number}.")  # type: ignore[misc]
+        # From now on new calls run, too.
+        seen = ran().keys()
+        wait_until(lambda: len(ran().keys() - seen) > 10)
+        (tmp_path / "released").touch()
+        assert first.result() == f"Paid {running}."
+        pay(running)
+        over.set()
+        for call in calls:
+            call.result()
+
+    counts = ran()
+    assert max(counts.values()) == 1
+    assert any(message == UNKNOWN for _, message in heard)
+    for number, message in heard:
+        assert message in (f"Paid {number}.", UNKNOWN, IN_PROGRESS)
+        assert counts[number] or message != f"Paid {number}."
 
 
 def works(store: RedisStore) -> bool:
