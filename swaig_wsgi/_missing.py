@@ -74,6 +74,11 @@ _MODULE = {
     "SwaigFunctionResult": "use FunctionResult",
     "SWAIGResponse": "use FunctionResult",
     "SWAIG": "use AgentApp, and its decorator tool",
+    **dict.fromkeys(
+        ("SWAIGArgument", "SWAIGArgumentItems"),
+        "annotate the handler's parameters, or give the tool a JSON schema as parameters=",
+    ),
+    "SWAIGFunctionProperties": "give tool its members as options",
     "SWMLService": "use AgentApp",
     "SWMLBuilder": "use AgentApp",
     "SWAIGFunction": "use AgentApp.define_tool()",

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import builtins
+import enum
 import inspect
 import operator
 import re
+import typing
 
 import pytest
-from support.sdk_pages import PAGES, Row, rows
+from support.sdk_pages import PAGES, SDK, SWAIG, Row, rows
 
 import swaig_wsgi
-from swaig_wsgi import AgentApp, AgentServer, FunctionResult, SessionManager, Settings
+from swaig_wsgi import (
+    AgentApp,
+    AgentServer,
+    AuthHandler,
+    FunctionResult,
+    SessionManager,
+    Settings,
+    SslConfig,
+    middleware,
+)
 from swaig_wsgi._missing import _AGENT, _MODULE, _SERVER
 from swaig_wsgi.config import known_variables
 
 AGENT = AgentApp("bank", basic_auth=("a", "b"))
-PYTHON = "from-signalwire-sdk.md"
 #: What the names in the first column of a table belong to, and the errors for those not here.
 TABLES = {
     "AgentBase": (AGENT, _AGENT),
     "AgentServer": (AgentServer(), _SERVER),
     "signalwire": (swaig_wsgi, _MODULE),
+    "signalwire_swaig": (swaig_wsgi, _MODULE),
 }
 METHODS = [value for _, value in inspect.getmembers(AgentApp, inspect.isfunction)]
+OWNERS = (
+    *(AGENT, AgentServer, FunctionResult, SessionManager, SslConfig, swaig_wsgi, middleware),
+    *(builtins, typing, enum),
+)
 ALL = [row for page in PAGES for row in rows(page)]
 
 
@@ -31,7 +47,8 @@ def plain(text: str) -> str:
 
 
 def of_methods(owner: str) -> list[Row]:
-    found = [row for row in rows(PYTHON) if row.owner == owner and "constructor" not in row.section]
+    pages = [*rows(SDK), *rows(SWAIG)]
+    found = [row for row in pages if row.owner == owner and "constructor" not in row.section]
     assert found
     return found
 
@@ -39,8 +56,8 @@ def of_methods(owner: str) -> list[Row]:
 def resolves(path: str) -> bool:
     """Return whether `path` is an attribute of something public."""
     if path.startswith("swaig_wsgi."):
-        return path in ("swaig_wsgi.testing.AgentClient", "swaig_wsgi.gunicorn")
-    for value in (AGENT, AgentServer, FunctionResult, SessionManager, swaig_wsgi):
+        return path in ("swaig_wsgi.testing.AgentClient", "swaig_wsgi.middleware")
+    for value in OWNERS:
         try:
             operator.attrgetter(path)(value)
         except AttributeError:
@@ -72,7 +89,7 @@ def test_every_name_that_is_not_here_is_in_a_table() -> None:
 def test_what_the_pages_tell_to_use_exists() -> None:
     parameters = {
         name
-        for each in (AgentApp, Settings, AgentServer, *METHODS)
+        for each in (AgentApp, Settings, AgentServer, AuthHandler, SslConfig, *METHODS)
         for name in inspect.signature(each).parameters
     }
     checked = 0
@@ -84,7 +101,7 @@ def test_what_the_pages_tell_to_use_exists() -> None:
                 assert code in known_variables(), row
             elif keyword is not None:
                 assert keyword[1] in parameters, (keyword[1], row)
-            elif call is not None and code not in row.theirs:
+            elif call is not None and code not in row.cells[0]:
                 assert resolves(call[1]) or call[1] in KNOWN_WORDS | parameters, (code, row)
             else:
                 continue
@@ -94,7 +111,8 @@ def test_what_the_pages_tell_to_use_exists() -> None:
 
 #: Code in the tables that is no name of ours: parameters, members, names of Python.
 KNOWN_WORDS = {
-    *("handler", "raw_data", "request_data", "body", "ai", "verb_name", "callback_fn", "callback"),
-    *("TypeError", "ValueError", "AttributeError", "Host", "HEAD", "startup_hook", "hangup_hook"),
-    *("call_id", "function_name", "expiry", "nonce", "signature", "expired", "app.tool"),
+    *("raw_data", "request_data", "ai", "verb_name", "callback_fn", "callback", "async", "X"),
+    *("startup_hook", "hangup_hook", "Host", "HEAD", "list", "app.tool", "swaig_wsgi"),
+    *("call_id", "function_name", "expiry", "nonce", "signature", "expired"),
+    *("DispatcherMiddleware", "conversation_id", "action"),
 }

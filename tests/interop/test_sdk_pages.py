@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import pytest
 import signalwire
+import signalwire_swaig
 from signalwire import AgentBase, AgentServer, FunctionResult
 from signalwire.core.security.session_manager import SessionManager
-from support.sdk_pages import rows
+from support.sdk_pages import SDK, SWAIG, rows
 
 import swaig_wsgi
 from swaig_wsgi import AgentApp
 
-PAGE = "from-signalwire-sdk.md"
 CONSTRUCTOR = "Parameters of the constructor"
 
 
 def public(target):
     return {name for name in dir(target) if not name.startswith("_")}
+
+
+def fields(*classes):
+    return {each.name for owner in classes for each in dataclasses.fields(owner)}
 
 
 def parameters(function):
@@ -30,7 +35,7 @@ def parameters(function):
 def listed(owner, constructor=False):
     return [
         (name, row.here)
-        for row in rows(PAGE)
+        for row in [*rows(SDK), *rows(SWAIG)]
         if row.owner == owner and (row.section == CONSTRUCTOR) == constructor
         for name in row.names
     ]
@@ -47,6 +52,14 @@ ATTRIBUTES = {"AgentBase": {"pom"}, "AgentServer": {"app", "agents"}}
         ("AgentServer", public(AgentServer)),
         ("SessionManager", public(SessionManager)),
         ("signalwire", set(signalwire.__all__)),
+        ("signalwire_swaig", set(signalwire_swaig.__all__)),
+        ("SWAIG", public(signalwire_swaig.SWAIG) | {"app", "auth"}),
+        (
+            "SWAIGArgument",
+            fields(signalwire_swaig.SWAIGArgument, signalwire_swaig.SWAIGArgumentItems),
+        ),
+        ("SWAIGFunctionProperties", fields(signalwire_swaig.SWAIGFunctionProperties)),
+        ("SWAIGResponse", public(signalwire_swaig.SWAIGResponse())),
         ("define_tool", parameters(AgentBase.define_tool).keys()),
     ],
 )

@@ -8,23 +8,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-PAGES = ("from-signalwire-sdk.md",)
+SDK, SWAIG, TYPESCRIPT = PAGES = (
+    "from-signalwire-sdk.md",
+    "from-signalwire-swaig.md",
+    "from-typescript-sdk.md",
+)
 
 
 class Row(NamedTuple):
     section: str
     #: The head of the first column: what its names belong to.
     owner: str
-    theirs: str
-    here: str
+    cells: list[str]
 
     @property
     def names(self) -> list[str]:
-        return re.findall(r"`(\w+)`", self.theirs)
+        """The names in the first column."""
+        return re.findall(r"`(\w+)`", self.cells[0])
+
+    @property
+    def here(self) -> str:
+        """The last column."""
+        return self.cells[-1]
 
 
 def rows(page: str) -> Iterator[Row]:
-    """Yield the rows of all tables; `here` is the last column."""
+    """Yield the rows of all tables."""
     section, head = "", None
     for line in (DOCS / page).read_text().splitlines():
         if line.startswith("#"):
@@ -36,4 +45,4 @@ def rows(page: str) -> Iterator[Row]:
         if head is None:
             head = cells[0].strip("`")
         elif set(cells[0]) != {"-"}:
-            yield Row(section, head, cells[0], cells[-1])
+            yield Row(section, head, cells)
