@@ -40,8 +40,10 @@ class AgentAuthenticator:
             other = self._other.decide(request)
             # "none" is the result of a handler without methods, and no identity.
             authenticated = other.result is not None and other.result.method != "none"
-            # Without a result, the handler that found credentials of its kind has the reason.
-            if authenticated or (other.result is None and decision.anonymous):
+            # Without a result, the handler that found credentials of its kind has the reason. An
+            # empty field must not hide the wrong credentials in another one.
+            nothing = decision.anonymous or (decision.empty and not other.anonymous)
+            if authenticated or (other.result is None and nothing):
                 decision = other
         if decision.result is not None and decision.result.method == "basic":
             validate = self._validate()

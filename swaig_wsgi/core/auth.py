@@ -261,6 +261,9 @@ class Decision:
     wrong: bool = field(default=False, compare=False)
     #: Whether the credential is a fallback: an earlier one, which is still accepted.
     fallback: bool = False
+    #: Whether it was refused although all its fields of configured kinds were empty: it guessed
+    #: nothing, so a limit on failures does not count it.
+    empty: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -285,9 +288,11 @@ class CredentialPolicy:
         """
         reason = None
         pair = None
+        sent = ""
         scheme = None if authorization is None else authorization_scheme(authorization)
         if authorization is not None and self._expects(scheme):
             reason = "bad_credentials"
+            sent = authorization
             parsed = parse_authorization(authorization)
             if parsed is None:
                 reason = "malformed_credentials"
@@ -299,11 +304,14 @@ class CredentialPolicy:
                 reason = "bad_credentials" if pair else "malformed_credentials"
         if self.api_key is not None and api_key is not None:
             reason = reason or "bad_credentials"
+            sent += api_key
             if self.api_key(api_key) is True:
                 return self._accept(AuthResult("api_key"), api_key)
         if self.basic is not None and pair is not None and self.basic(*pair) is True:
             return self._accept(AuthResult("basic", pair[0]), *pair)
-        return Decision(None, reason or "missing_credentials", anonymous=reason is None)
+        if reason is None:
+            return Decision(None, "missing_credentials", anonymous=True)
+        return Decision(None, reason, empty=not sent.strip(" \t"))
 
     def _accept(self, result: AuthResult, *credential: str) -> Decision:
         is_fallback = self.is_fallback

@@ -227,7 +227,7 @@ class AuthHandler:
             decision = self._policy.decide(authorization, api_key)
             if decision.result is not None or self._validator is None:
                 return decision
-            wrong = not decision.anonymous
+            wrong = not (decision.anonymous or decision.empty)
             try:
                 request.url  # noqa: B018 - computed now, so that a malformed Host has its reason
             except (KeyError, ValueError):
@@ -425,10 +425,14 @@ class AuthMiddleware:
 def _report_failure(environ: WSGIEnvironment, decision: Decision) -> None:
     """Tell the layers outside, which limit failures, that the credentials were wrong.
 
-    They learn nothing of a request without credentials, and of one whose credentials could not be
-    checked.
+    They learn nothing of a request without credentials, be it that their fields are empty, and of
+    one whose credentials could not be checked.
     """
-    if decision.anonymous or (decision.reason in _UNCHECKED and not decision.wrong):
+    if (
+        decision.anonymous
+        or decision.empty
+        or (decision.reason in _UNCHECKED and not decision.wrong)
+    ):
         return
     for report in environ.get(AUTH_FAILURE, ()):
         report(environ, decision.reason)

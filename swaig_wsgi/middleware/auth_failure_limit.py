@@ -27,9 +27,9 @@ class AuthFailureLimitMiddleware:
 
     This limits guessing without limiting the platform: requests with valid credentials never
     count. Counted are the failures of an :class:`AuthMiddleware`, or of an agent, inside this
-    layer: credentials that are wrong or malformed. A request without credentials does not count,
-    nor does a 401 of the application itself, nor one whose credentials could not be checked because
-    a validator raised.
+    layer: credentials that are wrong or malformed. A request without credentials, or with an empty
+    field for them, does not count, nor does a 401 of the application itself, nor one whose
+    credentials could not be checked because a validator raised.
 
     Once a client has reached the limit, its requests are refused before their credentials are read,
     until the window ends that started with its first failure. Valid credentials make no difference:

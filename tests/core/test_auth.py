@@ -243,6 +243,23 @@ def test_a_decision_has_a_reason(authorization, api_key, reason):
 
 
 @pytest.mark.parametrize(
+    ("authorization", "api_key", "empty"),
+    [
+        ("", None, True),
+        (" \t", "", True),
+        (None, "", True),
+        ("Digest a=b", "", True),
+        (None, None, False),
+        ("Bearer", None, False),
+        ("", "wrong", False),
+        ("Bearer wrong", "", False),
+    ],
+)
+def test_a_decision_tells_whether_the_fields_were_empty(authorization, api_key, empty):
+    assert policy().decide(authorization, api_key).empty is empty
+
+
+@pytest.mark.parametrize(
     ("accepted", "authorization", "api_key", "anonymous"),
     [
         ({"bearer": "token"}, BASIC, "key", True),

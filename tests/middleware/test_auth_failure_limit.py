@@ -132,6 +132,50 @@ def test_attack_every_kind_of_wrong_credentials_counts(site, wrong):
     assert [client.get("/", **wrong).status for _ in range(4)] == [401, 401, 401, 429]
 
 
+EMPTY = [
+    {"HTTP_AUTHORIZATION": ""},
+    {"HTTP_AUTHORIZATION": " "},
+    {"HTTP_X_API_KEY": ""},
+    {"HTTP_AUTHORIZATION": "", "HTTP_X_API_KEY": ""},
+]
+
+
+@pytest.mark.parametrize("fields", EMPTY)
+@pytest.mark.parametrize("optional", [False, True])
+def test_an_empty_field_is_refused_and_does_not_count(site, fields, optional):
+    client = limiter(site, 2, auth={"optional": optional})
+    assert statuses(client, 5, None, **fields) == [401] * 5
+    assert statuses(client, 3) == [401, 401, 429]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"HTTP_AUTHORIZATION": "", "HTTP_X_API_KEY": "wrong"},
+        {"HTTP_AUTHORIZATION": basic(*WRONG), "HTTP_X_API_KEY": ""},
+        {"HTTP_AUTHORIZATION": "Basic"},
+        {"HTTP_AUTHORIZATION": "Bearer "},
+    ],
+)
+@pytest.mark.parametrize("of_agent", [False, True])
+def test_attack_an_empty_field_beside_wrong_credentials_hides_no_failure(site, fields, of_agent):
+    handler = HANDLER
+    if of_agent:
+        other = AuthHandler(bearer_token="token", api_key="key")
+        handler = AgentAuthenticator(AuthHandler(basic_auth=GOOD), other, lambda: None)
+    client = limiter(site, 2, handler)
+    assert statuses(client, 4, None, **fields) == [401, 401, 429, 429]
+
+
+def test_attack_a_validator_hides_no_wrong_credentials_but_empty_ones(site):
+    def fails(request):
+        raise RuntimeError("down")
+
+    client = limiter(site, 2, AuthHandler(api_key="key", custom_validator=fails))
+    assert statuses(client, 3, None, HTTP_X_API_KEY="") == [401] * 3
+    assert statuses(client, 3, None, HTTP_X_API_KEY="wrong") == [401, 401, 429]
+
+
 def test_a_401_of_the_application_does_not_count():
     def own(environ, start_response):
         start_response(
