@@ -1,4 +1,4 @@
-"""Checked by test_typing.py: mypy rejects the lines marked "wrong", and no others."""
+"""Checked by mypy and pyright, which reject the lines marked "wrong", and no others."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def misspelled(amount: float) -> str:
     return "Done."
 
 
+@app.tool(secure=True, onec=60)  # wrong
+def also_misspelled(amount: float) -> str:
+    return "Done."
+
+
 @app.tool(once="60")  # wrong
 def mistyped(amount: float) -> str:
     return "Done."
@@ -49,7 +54,7 @@ def mistyped(amount: float) -> str:
 class Bank(AgentApp):
     @AgentApp.tool(secure=True)
     def transfer(self, amount: float) -> str:
-        assert_type(self.add_hint("IBAN"), Bank)
+        assert_type(self.add_hint("IBAN").name, str)
         return "Done."
 
     @AgentApp.tool(secured=True)  # wrong
