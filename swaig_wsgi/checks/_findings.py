@@ -276,6 +276,9 @@ W108 8 network.md#trusted-proxies
 W109 5 network.md#allowed-hosts
     the service refuses the probe, for its host or as a client
     SWML_ALLOWED_HOSTS=agent.example.com
+W110 1 authentication.md
+    it was not seen whether an endpoint serves requests without credentials
+    AuthMiddleware(app, handler, protect=("/swaig",))
 I101 4 limits.md#rate-limit
     responses have no rate-limit headers
     SWML_RATE_LIMIT=5000

@@ -1,7 +1,7 @@
 """A running service, seen from outside: as a client without credentials, and with them.
 
 No request can have an effect: bodies are empty, so that no tool is named, and only the document is
-fetched with credentials. The probe makes about 15 requests, one of them with a wrong password.
+fetched with credentials. The probe makes about 20 requests, up to five with a wrong password.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ _ORIGIN = f"https://{_OTHER_HOST}"
 #: With these, an endpoint does nothing for a client: redirects (to a login), 404 and 405 (there is
 #: no such endpoint), 429 and 503 (for no client at the moment).
 _REFUSED = frozenset({0, 301, 302, 303, 307, 308, 401, 403, 404, 405, 410, 421, 429, 503})
+
+#: With these, there is no such endpoint, or the request itself is refused and not its credentials.
+_ABSENT = frozenset({404, 405, 410})
+
+#: Wrong passwords of a run: a limit on failures, such as 10, must not lock out the operator.
+_MAX_GUESSES = 5
 
 #: With these, a site has no health endpoint.
 _NO_HEALTH = frozenset({301, 302, 307, 308, 404, 405})
@@ -77,11 +83,11 @@ def check_url(
     authenticated = first
     if known is not None:
         authenticated = target.try_request(*guarded[0], credentials=known)
+    open_found, refusing = _open_findings(target, first, authenticated, agents)
     found += [
         *_failure_findings(first),
         *_header_findings(target, first),
-        *_open_findings(target, first, authenticated, endpoint_paths(agents, target.path)),
-        *_password_findings(target, guarded),
+        *open_found,
         *_credential_findings(target, guarded, authenticated),
         *_document_findings(target, authenticated),
         *_host_findings(target, root, first),
@@ -89,6 +95,8 @@ def check_url(
         *_size_findings(target, root, known),
         *_rate_findings(first, authenticated),
         *_health_findings(target),
+        # The last, because a limit on failures may then refuse every request.
+        *_password_findings(target, refusing),
     ]
     name = target.host.name
     return [replace(each, line=each.line.replace("agent.example.com", name)) for each in found]
@@ -125,38 +133,79 @@ def _header_findings(target: Target, reply: Reply) -> Iterator[Finding]:
 
 
 def _open_findings(
-    target: Target, first: Reply, authenticated: Reply, paths: Iterable[str]
-) -> Iterator[Finding]:
-    """Yield findings on endpoints that serve clients without credentials."""
-    open_paths = [target.path or "/"] if _document(first) is not None else []
-    endpoints = [("POST", f"{target.path}/{each}") for each in _ENDPOINTS]
+    target: Target, first: Reply, authenticated: Reply, agents: Iterable[Any]
+) -> tuple[list[Finding], list[tuple[str, str]]]:
+    """Return findings on requests without credentials, and the endpoints that refuse them."""
+    root, tools = target.path or "/", f"{target.path}/swaig"
+    urls = list(_webhook_urls(_document(authenticated)))
+    # Requests go to this host only: a document may name others.
+    named = {url.path or "/": None for url in urls if _authority(url) == target.authority}
+    elsewhere = {url.path for url in urls} - named.keys()
+    endpoints = [("GET", root), ("POST", tools), *(("POST", path) for path in named)]
+    endpoints += [("POST", f"{target.path}/{each}") for each in _ENDPOINTS]
     endpoints.append(("GET", f"{target.path}/metrics"))
-    endpoints += [("POST", path) for path in paths]
-    # Only on this host: a document may name others.
-    for url in _webhook_urls(_document(authenticated)):
-        if url.netloc.rpartition("@")[2] == target.authority:
-            endpoints.append(("POST", url.path or "/"))
+    endpoints += [("POST", path) for path in (root, *endpoint_paths(agents, target.path))]
     control = target.try_request("POST", f"{target.path}/{secrets.token_hex(8)}").status
+    refusing, served, absent, unclear = [], {}, {}, {}
     for method, path in dict.fromkeys(endpoints):
-        if path in open_paths:
-            continue
-        status = target.try_request(method, path).status
+        asked = method, path
+        reply = first if asked == ("GET", root) else target.try_request(method, path)
+        status = reply.status
+        if status == 401:
+            refusing.append(asked)
+        elif path == root:
+            # Only a document must not be public, or what GET refuses.
+            guarded = first.status == 401 and status not in {*_REFUSED, control}
+            if guarded or _document(reply) is not None:
+                served[path] = status
+        elif path in named and status in _ABSENT:
+            absent[path] = status
+        elif (path in named or (path == tools and path in elsewhere)) and (
+            status in _ABSENT or (status == 403 != control)
+        ):
+            unclear[path] = status
         # A site may refuse every path alike, for instance for its host.
-        if status not in _REFUSED and not (status == control >= 400):
-            open_paths.append(path)
-    if open_paths:
-        # The paths of webhooks are the document's, and may contain a part of a password.
-        shown = ", ".join(MASK if "@" in each else redact_url(each) for each in open_paths)
-        text = f"Clients without credentials are served at {shown}."
-        yield finding("E101", text)
+        elif status not in _REFUSED and not (status == control >= 400):
+            served[path] = status
+    found = []
+    if served:
+        text = f"Clients without credentials are served at {_shown(served)}."
+        found.append(finding("E101", text))
+    if absent:
+        text = f"The document names {_shown(absent)}, but a client without credentials gets "
+        text += f"{_statuses(absent)}, not 401: requests are read before credentials are checked."
+        found.append(finding("E101", text))
+    if unclear:
+        text = f"A client without credentials gets {_statuses(unclear)} at {_shown(unclear)}, not "
+        text += "401: it was not seen whether another request would be served."
+        found.append(finding("W110", text))
+    return found, refusing
 
 
-def _password_findings(target: Target, guarded: list[tuple[str, str]]) -> Iterator[Finding]:
-    for method, path in guarded:
-        user = (target.credentials or ("platform", ""))[0]
+def _shown(paths: Iterable[str]) -> str:
+    # The paths of webhooks are the document's, and may contain a part of a password.
+    return ", ".join(MASK if "@" in path else redact_url(path) for path in paths)
+
+
+def _statuses(statuses: dict[str, int]) -> str:
+    return " or ".join(sorted({str(status) for status in statuses.values()}))
+
+
+def _password_findings(target: Target, refusing: list[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield a finding if a random password is accepted by endpoints that refuse requests without.
+
+    Then even 404 is the response to a client who knows the password.
+    """
+    user = (target.credentials or ("platform", ""))[0]
+    accepting = []
+    for method, path in refusing[:_MAX_GUESSES]:
         wrong = (user, secrets.token_urlsafe(32))
-        if target.try_request(method, path, credentials=wrong).status not in _REFUSED:
-            yield finding("E102", f"A random password is accepted at {path}.")
+        status = target.try_request(method, path, credentials=wrong).status
+        if status not in _REFUSED - _ABSENT:
+            accepting.append(path)
+    if accepting:
+        shown = _shown(dict.fromkeys(accepting))
+        yield finding("E102", f"A random password is accepted at {shown}.")
 
 
 def _credential_findings(
@@ -212,9 +261,13 @@ def _document_findings(target: Target, reply: Reply) -> Iterator[Finding]:
         yield finding("W108", "The document's webhook URLs are plain HTTP.")
 
 
+def _authority(url: Any) -> str:
+    return str(url.netloc.rpartition("@")[2])
+
+
 def _shown_host(url: Any) -> str:
     """Return the host of a parsed URL, unless it may be a part of a password."""
-    host = url.netloc.rpartition("@")[2]
+    host = _authority(url)
     # A password with a bare "/", "?" or "#" ends the authority: "user:1" of "user:1/2@host".
     if "@" in f"{url.path}{url.query}{url.fragment}":
         return "a malformed one"
@@ -222,7 +275,7 @@ def _shown_host(url: Any) -> str:
         parse_host(host)
     except HostError:
         return "a malformed one"
-    return str(host)
+    return host
 
 
 def _host_findings(target: Target, root: str, first: Reply) -> Iterator[Finding]:

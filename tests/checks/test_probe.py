@@ -55,11 +55,24 @@ def changed(app, headers=None, drop=(), routes=None):
     return application
 
 
-def accepting_any_password(app):
+def at(method, path, status, body, *, password=False, **options):
+    """Return an agent with another response to requests without, or with, a password."""
+    app = agent(**options)
+    other = changed(app, routes={path: (status, body)})
+
+    def application(environ, start_response):
+        same = environ["REQUEST_METHOD"] == method and environ["PATH_INFO"] == path
+        chosen = other if same and ("HTTP_AUTHORIZATION" in environ) is password else app
+        return chosen(environ, start_response)
+
+    return application
+
+
+def accepting_any_password(app, path=None):
     def application(environ, start_response):
         from support.wsgi import basic
 
-        if "HTTP_AUTHORIZATION" in environ:
+        if "HTTP_AUTHORIZATION" in environ and path in (None, environ["PATH_INFO"]):
             environ["HTTP_AUTHORIZATION"] = basic(*PAIR)
         return app(environ, start_response)
 
@@ -89,7 +102,23 @@ FOUND = [
     ("E101", changed(agent(), routes={"/debug_events": ("500 Oops", {})}), "at /debug_events."),
     ("E101", changed(agent(), routes={"/metrics": ("200 OK", {})}), "served at /metrics."),
     ("E101", changed(agent(), routes={"/": ("200 OK", document())}), "served at /."),
-    ("E102", accepting_any_password(agent()), "A random password is accepted at /."),
+    ("E101", at("POST", "/", "200 OK", document()), "served at /."),
+    ("E101", at("POST", "/", "400 Bad Request", {}), "served at /."),
+    ("E101", at("POST", "/swaig", "404 Not Found", {}), "names /swaig, but a client without cred"),
+    ("E101", at("POST", "/swaig", "405 Oops", {}), "gets 405, not 401"),
+    ("E102", accepting_any_password(agent()), "A random password is accepted at /, /swaig,"),
+    ("E102", accepting_any_password(agent(), "/swaig"), "A random password is accepted at /swaig."),
+    (
+        "E102",
+        accepting_any_password(at("POST", "/swaig", "404 Oops", {}, password=True), "/swaig"),
+        "at /swaig.",
+    ),
+    ("W110", at("POST", "/swaig", "403 Forbidden", {}), "gets 403 at /swaig, not 401"),
+    (
+        "W110",
+        at("POST", "/swaig", "404 Oops", {}, proxy_url_base="https://other.example.org"),
+        "gets 404 at /swaig, not 401",
+    ),
     ("E106", changed(agent(), {**CORS, "Access-Control-Allow-Credentials": "true"}), "cookies"),
     ("E107", NOT_READY, "/ready is 503"),
     ("E107", changed(agent(), routes={"/health": ("500 Oops", {})}), "/health is 500"),
@@ -310,6 +339,35 @@ def test_attack_a_secret_in_a_webhook_url_is_not_shown(serve_app, url):
     found = check_url(origin)
     assert "RealPass" not in str(found)
     assert "12345" not in str(found)
+
+
+def test_attack_open_tools_are_found_although_an_empty_request_is_refused(
+    serve_app,
+):
+    ran = []
+
+    def wrong(status):
+        app = agent()
+
+        def application(environ, start_response):
+            if environ["PATH_INFO"] != "/swaig":
+                return app(environ, start_response)
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            ran.extend(name for name in ("hours",) if name.encode() in body)
+            start_response("200 OK" if b"hours" in body else status, [])
+            return [b"{}"]
+
+        return application
+
+    for status, number in (("404 Not Found", "E101"), ("403 Forbidden", "W110")):
+        assert number in ids(check_url(serve_app(wrong(status)), credentials=PAIR))
+    assert ran == []
+
+
+def test_attack_wrong_passwords_of_the_probe_do_not_lock_its_operator_out(serve_app):
+    url = serve_app(agent(auth_failure_limit=10))
+    assert check_url(url, credentials=PAIR) == []
+    assert check_url(url, credentials=PAIR) == []
 
 
 def test_attack_a_redirect_does_not_carry_credentials_elsewhere(serve_app):
