@@ -154,7 +154,19 @@ def _secrets(value: Any) -> tuple[str, ...]:
 
 
 def _passwords(value: Any) -> tuple[str, ...]:
-    return tuple(_text(item) for item in _lines_and_items(value))
+    lines = _several_lines(value)
+    # Unlike a secret, a password or signing key may contain commas, and was chosen elsewhere. No
+    # part of it may become a credential, so several lines are not split any further.
+    items = _lines_and_items(value) if lines is None else lines
+    return tuple(_text(item) for item in items)
+
+
+def _several_lines(value: Any) -> tuple[str, ...] | None:
+    """Return the lines of text that has more than one, without separators at their ends."""
+    if not isinstance(value, str) or len(value.strip().splitlines()) < 2:
+        return None
+    lines = (line.strip(" \t,") for line in value.splitlines())
+    return tuple(line for line in lines if line)
 
 
 def _lines_and_items(value: Any) -> tuple[str, ...]:
@@ -170,15 +182,21 @@ def _check_fallbacks(values: Mapping[str, Any], name: str) -> None:
     current, given = values[name], values[f"{name}_fallbacks"]
     if not current or not given:
         return
+    listed = _several_lines(given)
     variables = {each.name: each.metadata["variable"] for each in fields(Settings)}
     variable = variables[f"{name}_fallbacks"]
-    if set(_lines_and_items(given)) == {current}:
+    if set(_lines_and_items(given) if listed is None else listed) == {current}:
         expected = f"expected at least one value other than that of {variables[name]}"
         raise ConfigurationError(f"{variable}: {expected}")
     # A part of it would become a credential, and may be short.
-    if isinstance(given, str) and _lines_and_items(current) != (current,):
-        problem = f"{variables[name]} contains a comma, or white space at an end, so it cannot"
-        raise ConfigurationError(f"{variable}: {problem} be listed; pass a list in code")
+    if not isinstance(given, str) or _lines_and_items(current) == (current,):
+        return
+    if current.strip(" \t,") != current:
+        problem = f"{variables[name]} has a comma or white space at an end, so it cannot be listed"
+        raise ConfigurationError(f"{variable}: {problem}; pass a list in code")
+    if listed is None:
+        problem = f"{variables[name]} contains a comma, so it cannot be listed with commas"
+        raise ConfigurationError(f"{variable}: {problem}; write each value on a line of its own")
 
 
 def _variable(

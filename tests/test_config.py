@@ -386,7 +386,7 @@ def test_fallbacks_must_contain_another_value(variable: str, current: str, older
         assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("password", ["hunter2,x", " hunter2", "hunter2 "])
+@pytest.mark.parametrize("password", [" hunter2", "hunter2 ", "hunter2,", ",hunter2", "hunter2, "])
 def test_attack_no_part_of_a_password_becomes_a_fallback(password: str) -> None:
     variables = {"SWML_BASIC_AUTH_USER": "admin", "SWML_BASIC_AUTH_PASSWORD": password}
     assert Settings.from_env(variables).basic_auth_password == password
@@ -400,6 +400,39 @@ def test_attack_no_part_of_a_password_becomes_a_fallback(password: str) -> None:
         basic_auth_password_fallbacks=[password],  # type: ignore[arg-type]
     )
     assert given.basic_auth_password_fallbacks == (password,)
+
+
+@pytest.mark.parametrize("password", ["hunter2,x", "a, b", ",".join("hunter2")])
+def test_a_password_with_commas_can_become_a_fallback_on_a_line_of_its_own(
+    tmp_path: Path, password: str
+) -> None:
+    path = tmp_path / "fallbacks"
+    before = {"SWML_BASIC_AUTH_USER": "admin", "SWML_BASIC_AUTH_PASSWORD": password}
+    after = {**before, "SWML_BASIC_AUTH_PASSWORD": "hunter1"}
+    path.touch(0o600)
+    for text in (
+        f"{password}\nhunter1",
+        f"hunter1\r\n\r\n{password}\r\n",
+        f"{password},\nhunter1,",
+    ):
+        path.write_text(text)
+        # In both steps of a rotation the file has both.
+        for variables in (before, after):
+            from_file = {"SWML_BASIC_AUTH_PASSWORD_FALLBACKS_FILE": str(path)}
+            settings = Settings.from_env({**variables, **from_file})
+            assert set(settings.basic_auth_password_fallbacks) == {password, "hunter1"}
+            assert len(settings.basic_auth_password_fallbacks) == 2
+            given = {"SWML_BASIC_AUTH_PASSWORD_FALLBACKS": text}
+            assert Settings.from_env({**variables, **given}) == settings
+
+
+@pytest.mark.parametrize("fallbacks", ["hunter1", "hunter2,x,hunter1", "hunter2,x\n"])
+def test_attack_no_part_of_a_password_with_a_comma_becomes_a_fallback(fallbacks: str) -> None:
+    variables = {"SWML_BASIC_AUTH_USER": "admin", "SWML_BASIC_AUTH_PASSWORD": "hunter2,x"}
+    expected = r"FALLBACKS: .* cannot be listed with commas; write each value on a line of its own$"
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        Settings.from_env({**variables, "SWML_BASIC_AUTH_PASSWORD_FALLBACKS": fallbacks})
+    assert "hunter" not in str(caught.value)
 
 
 def test_signing_keys_are_the_key_and_its_fallbacks() -> None:
