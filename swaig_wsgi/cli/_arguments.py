@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.redaction import escape_control
 from ._errors import CommandError
 
 _TYPES: Mapping[str, Any] = {
@@ -44,7 +45,7 @@ def parse_arguments(texts: Iterable[str], schema: object) -> dict[str, Any]:
         if name in arguments:
             raise CommandError(f"--arg {name}: given twice")
         if not is_json and name not in properties:
-            known = ", ".join(properties) or "no arguments"
+            known = escape_control(", ".join(properties)) or "no arguments"
             raise CommandError(f"--arg {name}: unknown; the tool takes {known}")
         if not is_json and value.startswith("@"):
             value = _read(name, value[1:])

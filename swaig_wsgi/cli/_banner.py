@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
-from ..checks import find_agents
 from ._output import paint, printable
 
 _SAMPLES = {"array": "[]", "boolean": "true", "integer": "1", "null": "null", "number": "1"}
@@ -37,9 +36,23 @@ class Facts(NamedTuple):
 
 
 def facts_of(application: Any) -> list[Facts]:
-    """Return the facts about the agents that `application` serves."""
+    """Return the facts about the agents that `application` serves, below layers around them.
+
+    The URLs of agents that are mounted in another application are not known.
+    """
+    from ..agent.app import AgentApp
+    from ..agent.server import AgentServer
+
+    # Every middleware keeps the application inside as `app`.
+    while not isinstance(application, (AgentApp, AgentServer)) and hasattr(application, "app"):
+        application = application.app
+    agents = {}
+    if isinstance(application, AgentApp):
+        agents = {application.route: application}
+    elif isinstance(application, AgentServer):
+        agents = application.get_agents()
     found = []
-    for agent in find_agents(application):
+    for route, agent in agents.items():
         user, password = agent.get_basic_auth_credentials()
         is_generated = agent._password_made_by is not None
         base = agent.settings.proxy_url_base
@@ -47,7 +60,7 @@ def facts_of(application: Any) -> list[Facts]:
         found.append(
             Facts(
                 agent.name,
-                agent.route or "/",
+                route or "/",
                 user,
                 password if is_generated else None,
                 None if base is None else str(base).rstrip("/"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
 from ..checks import (
@@ -21,9 +22,12 @@ from ..config import ConfigurationError, known_variables
 from ..core.redaction import redact_text
 from ._errors import CommandError
 from ._loading import import_application
+from ._output import paint
 
 #: Of the objects that ``--json`` prints.
 SCHEMA_VERSION = 1
+
+_STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
 def check(
@@ -89,7 +93,8 @@ def _points(found: list[Finding]) -> list[list[str]]:
 def _as_text(found: list[Finding]) -> str:
     lines = []
     for each in found:
-        lines += [f"{each.severity:<7}  {each.id}  {each.message}"]
+        severity = paint(f"{each.severity:<7}", _STYLES[each.severity], sys.stdout)
+        lines += [f"{severity}  {each.id}  {each.message}"]
         lines += [f"         {each.line}", f"         {each.link}", ""]
     for number, (title, ids) in enumerate(zip(POINTS, _points(found)), 1):
         lines.append(f"{number:>2}. {title}: {', '.join(ids) or 'no finding'}")

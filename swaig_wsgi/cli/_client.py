@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.redaction import MASK, filter_sensitive_headers, redact_url
+from ..core.redaction import MASK, escape_control, filter_sensitive_headers, redact_url
 from ._arguments import parse_arguments
 from ._errors import CommandError
 from ._output import paint, pretty_json, printable
@@ -65,7 +65,7 @@ def call(
     agent = Target(target, route)
     found = {each.name: each for each in agent.tools(agent.fetch(call_id))}
     if tool not in found:
-        names = ", ".join(found) or "no tools"
+        names = escape_control(", ".join(found)) or "no tools"
         raise CommandError(f"the document has no tool {tool!r}; it has {names}")
     args = parse_arguments(arg, found[tool].definition.get("parameters"))
     result = agent.call(found[tool], args)

@@ -47,6 +47,6 @@ def load_to_serve(application: str) -> Any:
         return load_application(application)
     except (ConfigurationError, LoadingError) as error:
         raise CommandError(error) from None
-    except (Exception, SystemExit):
+    except Exception:
         trace = scrub(traceback.format_exc(), hidden_values(os.environ))
         raise CommandError(f"{application} cannot be imported:\n{trace}") from None

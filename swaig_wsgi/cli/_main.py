@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +14,7 @@ from .._version import __version__
 from ._check import check
 from ._client import call, swml, tools
 from ._errors import CommandError
+from ._output import printable
 from ._serve import serve
 from ._token import inspect, verify
 from ._vendor import vendor
@@ -23,9 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = arguments.pop("run")
     try:
         status: int = run(**arguments)
+        sys.stdout.flush()
     except CommandError as error:
-        print(f"swaig-wsgi: {error}", file=sys.stderr)
+        print(printable(f"swaig-wsgi: {error}", sys.stderr), file=sys.stderr)
         return error.status
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader has what it wanted, as in "| head". Python would fail again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # SIGPIPE, which Windows does not have
     return status
 
 

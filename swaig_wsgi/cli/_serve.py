@@ -26,8 +26,27 @@ def serve(
     `workers` or `reload`, gunicorn serves it.
     """
     sys.path.insert(0, os.getcwd())
-    if workers is not None or reload:
-        return serve_with_gunicorn(application, host, port, workers or 1, reload)
+    pid = os.getpid()
+    try:
+        if workers is not None or reload:
+            serve_with_gunicorn(application, host, port, workers or 1, reload)
+        else:
+            _serve_with_werkzeug(application, host, port)
+    except ConfigurationError as error:
+        raise CommandError(error) from None
+    except KeyboardInterrupt:
+        pass
+    except SystemExit as error:
+        if os.getpid() != pid:
+            raise  # a worker of gunicorn, whose master reads its status
+        # The server has printed why it does not start, for instance that the port is in use.
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        return 2 if error.code else 0
+    return 0
+
+
+def _serve_with_werkzeug(application: str, host: str | None, port: int | None) -> None:
     try:
         # Imported here, so that the other commands need nothing installed.
         from ..agent import dev_server
@@ -37,24 +56,14 @@ def serve(
             raise
         raise CommandError("serve needs Werkzeug: pip install 'swaig-wsgi[app]'") from None
     app = load_to_serve(application)
-    try:
-        settings = app.settings if isinstance(app, AgentApp) else Settings.from_env()
-        scheme = "https" if settings.ssl_enabled else "http"
-        facts = facts_of(app)
-        with dev_server.calling_when_listening(
-            lambda host, port: show_banner(facts, scheme, host, port, sys.stderr)
-        ):
-            if isinstance(app, AgentApp):
-                app.run(host, port)
-            else:
-                dev_server.serve(
-                    app,
-                    settings,
-                    host or "127.0.0.1",
-                    (settings.port or 3000) if port is None else port,
-                )
-    except ConfigurationError as error:
-        raise CommandError(error) from None
-    except KeyboardInterrupt:
-        pass
-    return 0
+    settings = app.settings if isinstance(app, AgentApp) else Settings.from_env()
+    scheme = "https" if settings.ssl_enabled else "http"
+    facts = facts_of(app)
+    with dev_server.calling_when_listening(
+        lambda host, port: show_banner(facts, scheme, host, port, sys.stderr)
+    ):
+        if isinstance(app, AgentApp):
+            app.run(host, port)
+        else:
+            port = (settings.port or 3000) if port is None else port
+            dev_server.serve(app, settings, host or "127.0.0.1", port)

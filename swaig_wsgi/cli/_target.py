@@ -18,7 +18,7 @@ from ..checks import find_agents
 from ..checks._connection import reason
 from ..checks._sources import environ_credentials, read_settings, scrub
 from ..config import ConfigurationError
-from ..core.redaction import redact_text, redact_url
+from ..core.redaction import escape_control, redact_text, redact_url
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import parse_authority, parse_base_url
 from ..testing import AgentClient, ResponseError, _ai_of
@@ -28,6 +28,15 @@ from ._loading import import_application
 #: Scheme, userinfo, authority, path and query. A bare "@", "/" or "?" in a password would make
 #: part of it a host name, which is looked up and printed: it has to be percent-encoded.
 _URL = re.compile(r"(https?)://(?:([!-~]*)@)?([^/?#@]+)(/[!-~]*?)?(?:\?([!-~]*))?", re.IGNORECASE)
+
+#: A module, a name in it, and literal arguments. Anything else may be a URL without its scheme, but
+#: with a password, and is not printed.
+_MODULE_APP = re.compile(r"[\w.]+(?::\w*(?:\(.*\))?)?", re.DOTALL)
+
+_EXPECTED = (
+    "TARGET: expected MODULE:APP or a URL such as https://agent.example.com/route, in whose user "
+    "and password the characters / ? # @ : are percent-encoded"
+)
 
 _SIGNING_KEY = "SIGNALWIRE_SIGNING_KEY"
 
@@ -69,6 +78,8 @@ class Target:
             if route is not None:
                 raise CommandError("--route is for MODULE:APP: write the path into the URL")
             self._client, self._password = self._at_url(text)
+        elif not _MODULE_APP.fullmatch(text) or re.search(r":\d", text.partition("(")[0]):
+            raise CommandError(_EXPECTED)
         else:
             self._client, self._password = _in_process(text, route)
 
@@ -78,6 +89,8 @@ class Target:
         Raises:
             CommandError: the agent cannot be reached (2), or does not return a document (1).
         """
+        if call_id == "":
+            raise CommandError("--call-id: expected the id of a call, not an empty text")
         with self._reporting():
             document: Any = self._client.fetch_swml(call_id)
         if not isinstance(document, dict):
@@ -113,7 +126,8 @@ class Target:
             raise CommandError(f"the platform itself runs {tool.name}: it has no URL to call")
         host = urlsplit(tool.url).netloc.rpartition("@")[2]
         if self._host and host.lower() != self._host.lower():
-            print(f"{tool.name} runs on another host: {redact_url(tool.url)}", file=sys.stderr)
+            where = f"{escape_control(tool.name)} runs on another host: {redact_url(tool.url)}"
+            print(where, file=sys.stderr)
         with self._reporting():
             result: Any = self._client.call_tool(tool.name, args)
         if not isinstance(result, dict):
@@ -127,10 +141,7 @@ class Target:
                 raise ValueError
             parse_base_url(f"{match[1]}://{match[3]}{match[4] or ''}")
         except ValueError:
-            raise CommandError(
-                "TARGET: expected MODULE:APP or a URL such as https://agent.example.com/route, "
-                "in whose user and password the characters / ? # @ : are percent-encoded"
-            ) from None
+            raise CommandError(_EXPECTED) from None
         scheme, userinfo, self._host = match[1].lower(), match[2], match[3]
         auth: tuple[str, str] | None
         if userinfo is not None:
@@ -160,10 +171,18 @@ class Target:
                 yield
         except ResponseError as error:
             text = scrub(_explanation(error), {self._password} - {""})
+            if error.status == 404 and not self._host:
+                text += "; name its path with --route"
             raise CommandError(f"{self.shown}: {text}", 1) from None
+        except RecursionError:
+            raise CommandError(f"{self.shown}: the response is nested too deeply", 1) from None
         except (OSError, http.client.HTTPException) as error:
+            if not self._host:  # an error of the application in this process
+                raise
             raise CommandError(f"{self.shown}: no response: {reason(error)}") from None
         except LookupError as error:
+            if type(error) is not LookupError:
+                raise
             raise CommandError(f"{self.shown}: {error}", 1) from None
         except UnicodeError:
             raise CommandError(f"{self.shown}: the host is malformed") from None

@@ -37,7 +37,7 @@ class _Description(NamedTuple):
 
 def serve_with_gunicorn(
     application: str, host: str | None, port: int | None, workers: int, reload: bool
-) -> int:
+) -> None:
     """Serve ``MODULE:APP`` with `workers` processes until interrupted.
 
     Raises:
@@ -77,12 +77,10 @@ def serve_with_gunicorn(
         {
             "bind": address if address.startswith("unix:") else f"{_bracketed(address)}:{port}",
             "workers": workers,
-            "reload": reload,
-            "reload_extra_files": list(known.files),
             "when_ready": when_ready,
         },
+        known.files if reload else None,
     ).run()
-    return 0
 
 
 def _describe(application: str) -> _Description:

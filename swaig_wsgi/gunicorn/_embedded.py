@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,13 +27,21 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
 
     Args:
         load: returns the application; called in each worker.
-        options: settings of gunicorn, beside or in place of ours. With `reload`, a worker in which
-            `load` raises an exception logs it and refuses all requests, until a file is changed.
+        options: settings of gunicorn, beside or in place of ours.
+        watched: None, or files to watch in addition to those of imported modules. Each worker
+            stops gracefully after one of them is changed, and its successor imports them again. A
+            worker in which `load` raises an exception logs it and refuses all requests until then.
     """
 
-    def __init__(self, load: Callable[[], WSGIApplication], options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], WSGIApplication],
+        options: dict[str, Any],
+        watched: Iterable[str] | None = None,
+    ) -> None:
         self._load = load
         self._options = options
+        self._watched = None if watched is None else {*watched}
         self._worker: Any = None
         super().__init__()
 
@@ -40,23 +53,50 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
 
     def load(self) -> WSGIApplication:
         """Return the application. Called by gunicorn in each worker."""
-        try:
+        if self._watched is None:
             return self._load()
-        except Exception as error:
-            if not self.cfg.reload:
-                raise
-            logging.getLogger("gunicorn.error").error("not reloaded: %s", error)
-            # gunicorn watches the modules that were imported; this one was not.
-            for path in _files_of(error) | _files_of(error.__context__):
-                self._worker.reloader.add_extra_file(path)
-            return _refuse_all
+        # The clock of a file system is some milliseconds behind.
+        started = time.time() - 0.05
+        try:
+            application = self._load()
+        except (Exception, SystemExit) as error:
+            if not self._worker.alive:
+                raise  # told to stop while it was loading
+            logging.getLogger("gunicorn.error").error("not loaded: %s", error)
+            self._watched |= _files_of(error) | _files_of(error.__context__)
+            application = _refuse_all
+        watch = threading.Thread(target=self._stop_after_change, args=(started,), daemon=True)
+        watch.start()
+        return application
 
     def _keep(self, server: Any, worker: Any) -> None:
         self._worker = worker
 
+    def _stop_after_change(self, started: float) -> None:
+        # Not gunicorn's own reloader: what is changed before its first look, it never notices, and
+        # it sends the traceback of a SyntaxError to every client.
+        seen: dict[str, float] = {}
+        while True:
+            for path in {*(self._watched or ()), *_module_files()}:
+                try:
+                    modified = os.stat(path).st_mtime
+                except OSError:
+                    continue  # an editor is replacing it
+                since = seen.setdefault(path, modified)
+                if modified != since or started < modified <= time.time():
+                    logging.getLogger("gunicorn.error").info("reloading: %s was changed", path)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+            time.sleep(0.5)
+
 
 def _refuse_all(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     return refuse(environ, start_response, internal_error())
+
+
+def _module_files() -> set[str]:
+    files = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+    return {path for path in files if path}
 
 
 def _files_of(error: BaseException | None) -> set[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -284,6 +286,11 @@ def test_attack_the_password_of_the_environment_is_not_sent_in_the_clear(run, cr
         "http://demo:secret@agent.invalid:port/",
         "http://demo:secret@/",
         "http://demo:secret@agent.invalid/a b",
+        "demo:secret@agent.invalid",
+        "demo:secret@agent.invalid/route",
+        "agent.invalid:3000/secret",
+        "localhost:3000",
+        "demo:sec(ret@agent.invalid",
     ],
 )
 def test_attack_a_malformed_url_is_not_printed(run, url):
@@ -304,6 +311,9 @@ def test_attack_a_response_cannot_control_the_terminal(run, endpoint, site, opti
         status, out, _ = run(command, url, *option)
         assert status == 0
         assert not set("\x1b\x9b\u202e\x07") & set(out)
+    _, _, err = run("call", url, "unknown\x1b[2J", *option)
+    assert "it has look\\x1b[2J" in err
+    assert "\x1b" not in err
     error = json.dumps({"error": "no\x1b[2J \x9b"}).encode()
     url, _ = endpoint(500, error)
     status, out, err = run("swml", url, *option)
@@ -342,7 +352,8 @@ def test_an_unknown_tool_lists_those_of_the_agent(run, site):
         (["swml", "no_such_site:app"], 2, "no module 'no_such_site'"),
         (["swml", "broken_site:app"], 2, "RuntimeError: no database"),
         (["swml", "called_site:make('x', '/x')", "--route=x"], 2, "such as /bank"),
-        (["swml", "called_site:app", "--route=/nowhere"], 1, "404 Not Found"),
+        (["swml", "called_site:app", "--route=/nowhere"], 1, "name its path with --route"),
+        (["swml", "called_site:app", "--call-id="], 2, "expected the id of a call"),
         (["swml", "http://127.0.0.1:1/"], 2, "no response: Connection refused"),
         (["swml", "http://127.0.0.1:1/", "--route=/x"], 2, "write the path into the URL"),
         (["call", "called_site:app", "pay", "--arg=amount=x"], 2, "expected number, not 'x'"),
@@ -371,6 +382,7 @@ def test_an_invalid_setting_is_named(run, site, monkeypatch):
         (b'{"sections": []}', "malformed"),
         (b'{"sections": {"main": [{"ai": {"SWAIG": []}}]}}', "malformed"),
         (document("f"), "malformed"),
+        (b"[" * 100_000, "nested too deeply"),
         (document({"name": "f"}), "malformed"),
     ],
 )
@@ -394,3 +406,22 @@ def test_a_result_without_a_response_is_printed_whole(run, endpoint):
     url, _ = endpoint(body=document({"function": "f", "web_hook_url": other}))
     status, out, _ = run("call", url, "f")
     assert (status, json.loads(out)) == (0, {"error": "no such call"})
+
+
+def test_a_reader_may_close_the_output(site):
+    command = [sys.executable, "-m", "swaig_wsgi.cli", "swml", "called_site:app"]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environ, timeout=60
+    )
+    os.close(writer)
+    assert result.returncode == 141
+    assert "BrokenPipe" not in result.stderr
+
+
+def test_errors_of_another_application_are_not_hidden(run, site):
+    (site / "failing_site.py").write_text("def app(environ, start_response):\n    return {}['x']\n")
+    with pytest.raises(KeyError):
+        main(["swml", "failing_site:app"])

@@ -8,6 +8,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -213,9 +214,8 @@ def test_changed_modules_are_reloaded_and_the_password_stays(terminal, environ, 
         return all(text in run(line, environ) for _ in range(times))
 
     def change(content):
+        # Each content has another size: otherwise, bytecode of the same second would be used.
         site.write_text(content)
-        # Bytecode of the same second and size would count as compiled from it.
-        os.utime(site, ns=(site.stat().st_atime_ns, site.stat().st_mtime_ns + 1))
 
     assert responds("one ", 2)
     change(AGENT.replace("{RESULT}", "number two"))
@@ -225,9 +225,11 @@ def test_changed_modules_are_reloaded_and_the_password_stays(terminal, environ, 
     assert "NameError" in server.text
     change(AGENT.replace("{RESULT}", "number four"))
     wait_until(lambda: responds("number four ", 4))
+    change("raise SystemExit\n")
+    wait_until(lambda: responds("500 Internal Server Error", 4))
     change("def broken(:\n")
     wait_until(lambda: responds("500 Internal Server Error", 4))
-    # Of a traceback, nothing reaches a client.
+    # No part of a traceback reaches a client.
     assert "Traceback" not in run(line, environ)
     change(AGENT.replace("{RESULT}", "the fifth"))
     wait_until(lambda: responds("the fifth ", 4))
@@ -263,7 +265,7 @@ def test_two_workers_share_what_was_generated(serve_command, site, environ):
         ("app = 1\n", "not a WSGI application"),
         ("", "has no 'app'"),
         ("import missing_module_of_the_site\n", "missing_module_of_the_site"),
-        ("raise SystemExit\n", "SystemExit"),
+        ("raise SystemExit\n", "ends its process"),
         ("import os\nos._exit(3)\n", "ends its process"),
     ],
 )
@@ -304,6 +306,85 @@ def test_an_application_without_agents_is_served_without_a_banner(serve_command,
     )
     assert server.request("GET", "/").body == b"plain"
     assert "call a tool" not in server.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [[], ["--workers=1"]])
+def test_a_port_in_use_is_reported(site, environ, option):
+    command = [sys.executable, "-m", "swaig_wsgi.cli", "serve", "reloaded_site:app"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = subprocess.run(
+            [*command, f"--port={port}", *option],
+            cwd=site.parent,
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert result.returncode == 2
+    assert "in use" in result.stderr
+    assert "call a tool" not in result.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--workers=2",)])
+def test_interrupting_is_success(terminal, options):
+    server = terminal(*options)
+    server.wait_for("call a tool")
+    # Also while the second worker imports the application.
+    server.wait_for("generated credentials")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(PATIENCE) == 0
+
+
+def test_workers_serve_tls(serve_command, site, environ):
+    certs = ROOT / "tests" / "certs"
+    variables = {
+        "SWML_SSL_ENABLED": "true",
+        "SWML_SSL_CERT_PATH": str(certs / "cert.pem"),
+        "SWML_SSL_KEY_PATH": str(certs / "key.pem"),
+        "SWML_BASIC_AUTH_USER": USER,
+        "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
+    }
+    command = [sys.executable, "-m", "swaig_wsgi.cli", "serve", "reloaded_site:app", "--port=0"]
+    server = serve_command(
+        [*command, "--workers=1"],
+        {**environ, **variables},
+        listening=LISTENING.replace("http:", "https:"),
+        cwd=str(site.parent),
+    )
+    server.wait_for_log("call a tool")
+    url = f"https://127.0.0.1:{server.port}/bank"
+    assert f"swaig-wsgi call {url} pay" in server.log
+    line = f"swaig-wsgi call {url} pay --arg amount=1 --arg to=x"
+    trusted = {**environ, **variables, "SSL_CERT_FILE": str(certs / "cert.pem")}
+    assert run(line, trusted).startswith("one ")
+    assert "CERTIFICATE_VERIFY_FAILED" in run(line, {**environ, **variables})
+
+
+@pytest.mark.parametrize(
+    ("code", "routes"),
+    [
+        ("app = harden(make('a', '/a'))", ["/a"]),
+        (
+            "app = AgentServer()\napp.register(make('a', '/a'))\napp.register(make('b', '/b'))",
+            ["/a", "/b"],
+        ),
+        ("app = DispatcherMiddleware(make('a', '/a'), {'/x': make('b', '/b')})", ["/a"]),
+    ],
+)
+def test_the_banner_shows_the_agents_whose_urls_are_known(terminal, site, code, routes):
+    site.write_text(
+        "from swaig_wsgi import AgentApp, AgentServer, harden\n"
+        "from werkzeug.middleware.dispatcher import DispatcherMiddleware\n"
+        f"make = lambda name, route: AgentApp(name, route=route)\n{code}\n"
+    )
+    server = terminal("--workers=1")
+    server.wait_for("Booting worker")
+    found = re.findall(
+        r"URL for the platform  http://[ab]:\w+@127\.0\.0\.1:\d+(/\S+)", plain(server.text)
+    )
+    assert found == routes
 
 
 def test_the_banner_shows_the_public_url(serve_command, site, environ):
