@@ -37,6 +37,22 @@ _RETRY_AFTER = 1.0
 _FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED")
 #: In ``environ``, if a middleware for trusted proxies has run: ours, or Werkzeug's ``ProxyFix``.
 _TRUST = (PROXY_POLICY, "werkzeug.proxy_fix.orig")
+#: In ``environ``: the causes of shared keys that a limit outside has reported.
+_REPORTED = "swaig_wsgi.shared_limits_reported"
+
+
+#: The errors by their reasons.
+_SHARED = {
+    "empty_key": (
+        "empty key (no IP address in REMOTE_ADDR); all such requests share one limit."
+        " Behind a proxy on a Unix socket, set SWML_TRUSTED_PROXIES{}."
+    ),
+    "untrusted_forwarding": (
+        "this peer sends X-Forwarded-For or Forwarded, but no proxy is trusted, so everyone"
+        " behind it shares one limit, and one client can lock out all others. If it is your"
+        " proxy, set SWML_TRUSTED_PROXIES{}."
+    ),
+}
 
 
 def client_address_key(environ: WSGIEnvironment) -> str:
@@ -101,7 +117,7 @@ class Counting:
         self._counted_key = f"swaig_wsgi.{kind}s"
         self._store_disabled_until = float("-inf")
         self._failure_log = FailureLog()
-        self._empty_key_logged = self._forwarding_logged = False
+        self._reported: set[str] = set()
         log_unshared(self._find_unshared, allowed=allow_per_process)
 
     def refuse_unshared(self, environ: WSGIEnvironment) -> Refusal | None:
@@ -124,16 +140,8 @@ class Counting:
             return None
         if not isinstance(client, str):
             raise TypeError(f"key must return a string or None, not {type(client).__name__}")
-        if not client and not self._empty_key_logged:
-            self._empty_key_logged = True
-            self._log_shared(
-                environ,
-                "empty_key",
-                "empty key (no IP address in REMOTE_ADDR); all such requests share one limit."
-                " Behind a proxy on a unix socket, trust the proxy.",
-            )
-        if not self._forwarding_logged and any(field in environ for field in _FORWARDING):
-            self._log_forwarding(environ)
+        if not client or any(field in environ for field in _FORWARDING):
+            self._report_shared(environ, client)
         return bounded_key(client)
 
     def was_counted(self, environ: WSGIEnvironment, client: str) -> bool:
@@ -202,20 +210,30 @@ class Counting:
                 self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
             return None
 
-    def _log_forwarding(self, environ: WSGIEnvironment) -> None:
-        if any(key in environ for key in _TRUST):
+    def _report_shared(self, environ: WSGIEnvironment, client: str) -> None:
+        # Each cause has one error: of the outermost limit that counts the request, and for a proxy
+        # on a Unix socket, of either kind.
+        forwards = any(field in environ for field in _FORWARDING)
+        untrusted = forwards and not any(key in environ for key in _TRUST)
+        if not client and self._key is client_address_key:
+            reason = "untrusted_forwarding" if untrusted else "empty_key"
+            self._report_once(environ, "no_address", reason, " to unix")
             return
-        self._forwarding_logged = True
-        self._log_shared(
-            environ,
-            "untrusted_forwarding",
-            "this peer sends X-Forwarded-For or Forwarded, but no proxy is trusted, so everyone"
-            " behind it shares one limit, and one client can lock out all others. If it is your"
-            " proxy, set SWML_TRUSTED_PROXIES.",
-        )
+        if untrusted:
+            self._report_once(environ, "peer", "untrusted_forwarding")
+        if not client:
+            self._report_once(environ, "key", "empty_key")
 
-    def _log_shared(self, environ: WSGIEnvironment, reason: str, problem: str) -> None:
-        self._log(environ, f"{self.kind}_shared", reason, problem)
+    def _report_once(
+        self, environ: WSGIEnvironment, cause: str, reason: str, value: str = ""
+    ) -> None:
+        outer = environ.get(_REPORTED, ())
+        if cause in outer:
+            return
+        environ[_REPORTED] = (*outer, cause)
+        if cause not in self._reported:
+            self._reported.add(cause)
+            self._log(environ, f"{self.kind}_shared", reason, _SHARED[reason].format(value))
 
     def _log(self, environ: WSGIEnvironment, event: str, reason: str, problem: str) -> None:
         detail = f"{self.kind.replace('_', ' ')}: {problem}"
