@@ -14,6 +14,7 @@ from support.wsgi import Client
 
 from swaig_wsgi import AgentApp, Settings
 from swaig_wsgi.agent.server import AgentServer
+from swaig_wsgi.testing import AgentClient
 
 # In two workers, "bank" and "pizza" keep metadata of the same call.
 APP = """
@@ -91,9 +92,7 @@ def test_every_key_of_an_agent_contains_its_name(tmp_path: Path) -> None:
     bank.sessions.set_session_metadata("call-1", {"identity": "alice"})
     client = Client(bank, auth=("admin", "secret"))
     assert client.get("/ready").status == 200
-    token = bank.sessions.generate_token("pay", "call-1")
-    body = {"function": "pay", "call_id": "call-1"}
-    assert client.post(f"/swaig?__token={token}", body).json == {"response": "Paid."}
+    assert AgentClient(bank).call_tool("pay", call_id="call-1") == {"response": "Paid."}
     bank.store.close()
     with sqlite3.connect(tmp_path / "store.db") as connection:
         keys = {

@@ -10,7 +10,7 @@ from support.wsgi import Client
 from swaig_wsgi import AgentApp, FunctionResult
 
 
-class AgentClient(Client):
+class CredentialsClient(Client):
     """A client of an agent, with the agent's credentials."""
 
     def __init__(self, app: AgentApp) -> None:
@@ -65,10 +65,10 @@ def agent(make_agent: Any) -> AgentApp:
 
 
 @pytest.fixture
-def client(agent: AgentApp) -> AgentClient:
-    return AgentClient(agent)
+def client(agent: AgentApp) -> CredentialsClient:
+    return CredentialsClient(agent)
 
 
 @pytest.fixture
-def client_of() -> type[AgentClient]:
-    return AgentClient
+def client_of() -> type[CredentialsClient]:
+    return CredentialsClient

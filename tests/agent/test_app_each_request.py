@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from swaig_wsgi import AgentApp, AuthHandler
+from swaig_wsgi.testing import AgentClient
 
 
 def ai_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def test_an_exception_in_a_callback_is_500(
     assert "s3cret detail" in caplog.text
 
 
-def test_concurrent_requests_do_not_share_data(make_agent: Any, client_of: Any) -> None:
+def test_concurrent_requests_do_not_share_data(make_agent: Any) -> None:
     def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
         agent.set_global_data({"caller": query["caller"]}).prompt_add_section(query["caller"])
         agent.set_param("caller", query["caller"])
@@ -190,21 +191,18 @@ def test_concurrent_requests_do_not_share_data(make_agent: Any, client_of: Any) 
     failures: list[Any] = []
 
     def work(thread: int) -> None:
-        client = client_of(agent)
+        client = AgentClient(agent)
         for number in range(625):
             caller = f"{thread}-{number}"
-            response = client.post(f"/?caller={caller}", body={"call_id": caller})
-            ai = ai_of(response.json)
-            url = ai["SWAIG"]["functions"][2]["web_hook_url"]
-            call = {"function": "echo", "call_id": caller, "argument": {"caller": caller}}
-            result = client.post("/swaig?" + url.partition("?")[2], body=call)
+            ai = ai_of(client.fetch_swml(caller, query={"caller": caller}))
+            result = client.call_tool("echo", {"caller": caller})
             if (
                 ai["global_data"] != {"caller": caller}
                 or ai["params"] != {"caller": caller}
                 or [section["title"] for section in ai["prompt"]["pom"]] != [caller]
-                or result.json != {"response": f"{caller} {caller}"}
+                or result != {"response": f"{caller} {caller}"}
             ):
-                failures.append((ai, result.json))
+                failures.append((ai, result))
 
     threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
     for thread in threads:

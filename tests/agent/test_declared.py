@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from swaig_wsgi import AgentApp, AgentServer
+from swaig_wsgi.testing import AgentClient
 
 AUTH = ("a", "b")
 
@@ -31,18 +32,13 @@ class Bank(AgentApp):
         return f"{args['city']} near {self.branch}"
 
 
-def call(client: Any, name: str, **arguments: Any) -> str:
-    url = client.tools()[name].get("web_hook_url", "/swaig?")
-    body = {"function": name, "argument": {"parsed": [arguments]}, "call_id": "call-1"}
-    response = client.post(f"/swaig?{url.partition('?')[2]}", body)
-    assert response.status == 200
-    return response.json["response"]
+def call(agent: AgentApp, name: str, **arguments: Any) -> str:
+    return AgentClient(agent).call_tool(name, arguments)["response"]
 
 
 def test_methods_are_tools_of_the_agent(client_of: Any) -> None:
     agent = Bank("bank", basic_auth=AUTH)
-    client = client_of(agent)
-    tools = client.tools()
+    tools = client_of(agent).tools()
     assert list(tools) == ["transfer", "hours", "find"]
     assert "__token" in tools["transfer"]["web_hook_url"]
     assert agent.tools.get("transfer").once == 60
@@ -53,9 +49,9 @@ def test_methods_are_tools_of_the_agent(client_of: Any) -> None:
         "Find a branch",
     ]
     agent.branch = "Shelbyville"
-    assert call(client, "transfer", amount=5) == "5.0 from Shelbyville"
-    assert call(client, "hours") == "Shelbyville is open."
-    assert call(client, "find", city="Ogdenville") == "Ogdenville near Shelbyville"
+    assert call(agent, "transfer", amount=5) == "5.0 from Shelbyville"
+    assert call(agent, "hours") == "Shelbyville is open."
+    assert call(agent, "find", city="Ogdenville") == "Ogdenville near Shelbyville"
 
 
 def test_decorated_methods_remain_methods() -> None:
@@ -63,11 +59,11 @@ def test_decorated_methods_remain_methods() -> None:
     assert list(inspect.signature(Bank.transfer).parameters) == ["self", "amount"]
 
 
-def test_each_agent_calls_its_own_method(client_of: Any) -> None:
+def test_each_agent_calls_its_own_method() -> None:
     first, second = (Bank(name, basic_auth=AUTH) for name in ("first", "second"))
     second.branch = "Shelbyville"
-    assert call(client_of(first), "hours") == "Springfield is open."
-    assert call(client_of(second), "hours") == "Shelbyville is open."
+    assert call(first, "hours") == "Springfield is open."
+    assert call(second, "hours") == "Shelbyville is open."
     AgentApp("other", basic_auth=AUTH).tool(first.hours)
     assert len(first.tools) == 3
 
@@ -87,10 +83,9 @@ def test_attack_an_override_stays_secure(client_of: Any) -> None:
         tool = agent.tools.get("transfer")
         assert (tool.secure, tool.once) == (True, 60)
         assert list(tool.definition["parameters"]["properties"]) == ["amount", "note"]
-        client = client_of(agent)
-        assert call(client, "transfer", amount=1, note="rent") == "1.0 from Springfield, rent"
+        assert call(agent, "transfer", amount=1, note="rent") == "1.0 from Springfield, rent"
         body = {"function": "transfer", "argument": {"parsed": [{"amount": 1}]}}
-        assert "Nothing was done" in client.post("/swaig", body).json["response"]
+        assert "Nothing was done" in client_of(agent).post("/swaig", body).json["response"]
     assert tool.max_runs == 2
     assert tool.definition["description"] == "Move money"
     # Tools stay in the order in which the base class defines them.
@@ -154,8 +149,8 @@ def test_static_methods_class_methods_and_wrapped_methods_are_tools(client_of: A
             """Loud."""
             return f"loud {n}"
 
-    client = client_of(Agent("a", basic_auth=AUTH))
-    results = [call(client, name, n=1) for name in ("outer", "inner", "of_class", "loud")]
+    agent = Agent("a", basic_auth=AUTH)
+    results = [call(agent, name, n=1) for name in ("outer", "inner", "of_class", "loud")]
     assert results == ["outer 1", "inner 1", "Agent 1", "LOUD 1"]
 
 

@@ -17,6 +17,7 @@ from swaig_wsgi.agent.run_limit import LIMITED, UNCOUNTED
 from swaig_wsgi.agent.tool_calls import FAILED
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores import MemoryStore, StoreError
+from swaig_wsgi.testing import AgentClient
 
 
 def path_of(client: Any, tool: str = "charge", call_id: str = "c") -> str:
@@ -166,15 +167,14 @@ def test_a_count_outlasts_a_long_call_and_its_last_token(
     assert tool.charge(path=path_of(tool.client)) == "Run 2."
 
 
-def test_tokens_of_any_lifetime_can_be_counted(limited: Any, client_of: Any) -> None:
+def test_tokens_of_any_lifetime_can_be_counted() -> None:
     agent = AgentApp("bank", basic_auth=("admin", "hunter2"), token_expiry_secs=10**9)
     sessions = SessionManager(10**10)
     assert sessions.token_expiry_secs == 10**10
     agent.define_tool("charge", "x", {}, lambda args, raw: "Run.", secure=True, max_runs=1)
-    client = client_of(agent)
-    path = path_of(client)
-    assert client.post(path, body=body_of()).json == {"response": "Run."}
-    assert client.post(path, body=body_of()).json == {"response": LIMITED}
+    client = AgentClient(agent)
+    assert client.call_tool("charge") == {"response": "Run."}
+    assert client.call_tool("charge") == {"response": LIMITED}
 
 
 def test_the_count_is_one_decision_of_the_store(

@@ -20,6 +20,7 @@ from swaig_wsgi.agent.at_most_once import UNKNOWN
 from swaig_wsgi.agent.tool_calls import FAILED
 from swaig_wsgi.config import Settings
 from swaig_wsgi.stores import StoreError
+from swaig_wsgi.testing import AgentClient
 
 SECRET = "a secret that all workers share"
 
@@ -39,28 +40,33 @@ def call(amount: int, call_id: str = "c", **members: Any) -> dict[str, Any]:
     return {"function": "pay_once", "call_id": call_id, "argument": argument, **members}
 
 
-def test_a_repeated_call_gets_the_first_result(make_agent: Any, client_of: Any) -> None:
+def test_a_repeated_call_gets_the_first_result(make_agent: Any) -> None:
     runs: list[Any] = []
-    client = client_of(pay_once(make_agent(), runs=runs))
+    agent = pay_once(make_agent(), runs=runs)
+    # Two documents of one call have different tokens.
+    first, second = AgentClient(agent), AgentClient(agent)
 
-    def url(call_id: str = "c") -> str:
-        hook = client.tools(call_id=call_id)["pay_once"]["web_hook_url"]
-        return "/swaig?" + str(hook).partition("?")[2]
+    def pay(client: AgentClient, amount: int, call_id: str = "c", **members: Any) -> str:
+        arguments = {"amount": amount}
+        return client.call_tool("pay_once", arguments, call_id=call_id, **members)["response"]
 
-    first, second = url(), url()
-
-    def pay(path: str, body: Any) -> str:
-        return str(client.post(path, body=body).json["response"])
-
-    assert pay(first, call(5)) == "Paid 5, number 1."
-    assert pay(first, call(5, caller_id_num="+1")) == "Paid 5, number 1."
-    assert pay(first, call(6)) == "Paid 6, number 2."
-    assert pay(second, call(5)) == "Paid 5, number 3."
-    assert pay(url("d"), call(5, "d")) == "Paid 5, number 4."
-    assert pay(first, call(5)) == "Paid 5, number 1."
-    by_conversation = call(5, "elsewhere", conversation_id="c")
-    assert pay(first, by_conversation) == "Paid 5, number 1."
+    assert pay(first, 5) == "Paid 5, number 1."
+    assert pay(first, 5, caller_id_num="+1") == "Paid 5, number 1."
+    assert pay(first, 6) == "Paid 6, number 2."
+    assert pay(second, 5) == "Paid 5, number 3."
+    assert pay(second, 5, "d") == "Paid 5, number 4."
+    assert pay(first, 5) == "Paid 5, number 1."
     assert len(runs) == 4
+
+
+def test_a_repeat_that_names_the_conversation_gets_the_first_result(
+    make_agent: Any, client_of: Any
+) -> None:
+    client = client_of(pay_once(make_agent(), runs=[]))
+    query = client.tools(call_id="c")["pay_once"]["web_hook_url"].partition("?")[2]
+    for body in (call(5), call(5, "elsewhere", conversation_id="c")):
+        response = client.post(f"/swaig?{query}", body=body)
+        assert response.json == {"response": "Paid 5, number 1."}
 
 
 def test_attack_an_ai_that_writes_a_payment_in_another_way_runs_it_once(
