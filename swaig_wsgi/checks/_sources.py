@@ -117,6 +117,8 @@ def hidden_values(environ: Mapping[str, str]) -> set[str]:
     """
     hidden = secret_values(environ)
     for name, value in environ.items():
+        if name in ("PWD", "OLDPWD"):
+            continue  # the shell's directories, which tracebacks show
         # A header with such a name would be dropped. Some are known only alone: KEY, PWD, PASS.
         names = dict.fromkeys((name, name.rpartition("_")[2]), value)
         if len(value) > 3 and len(filter_sensitive_headers(names)) < len(names):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from .. import processes
 from ..config import ConfigurationError, keep_secret_files
+from ..loading import load_application
 from ._banner import Facts, facts_of, show_banner
 from ._errors import CommandError
 from ._loading import load_to_serve
@@ -73,7 +74,7 @@ def serve_with_gunicorn(
         show_banner(known.agents, scheme, address, number, sys.stderr)
 
     Server(
-        lambda: load_to_serve(application),
+        lambda: load_application(application),
         {
             "bind": address if address.startswith("unix:") else f"{_bracketed(address)}:{port}",
             "workers": workers,

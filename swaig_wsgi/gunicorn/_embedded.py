@@ -62,8 +62,9 @@ class Server(BaseApplication):  # type: ignore[misc, unused-ignore]
         except (Exception, SystemExit) as error:
             if not self._worker.alive:
                 raise  # told to stop while it was loading
-            logging.getLogger("gunicorn.error").error("not loaded: %s", error)
-            self._watched |= _files_of(error) | _files_of(error.__context__)
+            message = "not loaded; requests are refused until a file is changed"
+            logging.getLogger("gunicorn.error").error(message, exc_info=error)
+            self._watched |= _files_of(error)
             application = _refuse_all
         watch = threading.Thread(target=self._stop_after_change, args=(started,), daemon=True)
         watch.start()
@@ -99,10 +100,10 @@ def _module_files() -> set[str]:
     return {path for path in files if path}
 
 
-def _files_of(error: BaseException | None) -> set[str]:
+def _files_of(error: BaseException) -> set[str]:
     """Return the files that an exception passed through: one of them has to be changed."""
-    trace = None if error is None else error.__traceback__
-    found = {frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)}
+    trace = traceback.walk_tb(error.__traceback__)
+    found = {frame.f_code.co_filename for frame, _ in trace}
     if isinstance(error, SyntaxError) and error.filename:
         found.add(error.filename)
     return found

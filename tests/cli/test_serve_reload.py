@@ -277,6 +277,8 @@ def test_nothing_is_served_if_the_application_cannot_be_loaded(
     text = run(f"cd {where} && swaig-wsgi serve reloaded_site:app --port=0 {option}", environ)
     assert text.startswith("status 2: ")
     assert words in text
+    # The directory of the shell is no secret.
+    assert f'File "{site}", line 1' in text or content != "import missing_module_of_the_site\n"
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "1000", "two"])
