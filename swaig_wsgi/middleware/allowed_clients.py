@@ -26,7 +26,9 @@ class AllowedClientsMiddleware:
 
     The client is ``REMOTE_ADDR``. Behind a proxy, place ``TrustedProxyMiddleware`` outside this
     layer; otherwise every client has the proxy's address. An IPv4-mapped IPv6 address counts as the
-    IPv4 address, and the zone identifier of an IPv6 address is ignored. A client without an IP
+    IPv4 address, and the zone identifier of an IPv6 address is ignored. An address of NAT64
+    (``64:ff9b::/96``) is admitted only if it is listed as such, unlike in the keys of limits: what
+    grants access must not be read into an address. A client without an IP
     address is refused: a peer on a Unix socket, and one whose address does not parse.
 
     Args:

@@ -34,6 +34,14 @@ def test_listed_clients_reach_the_application(peer):
     assert guarded(peer).body == b"inner"
 
 
+def test_attack_an_address_of_nat64_is_not_its_ipv4_address(caplog):
+    peer = "64:ff9b::192.0.2.1"
+    assert guarded(peer).status == 403
+    assert guarded(peer, ["64:ff9b::192.0.2.0/120"]).body == b"inner"
+    assert guarded("64:ff9b::192.0.3.1", ["64:ff9b::192.0.2.0/120"]).status == 403
+    assert guarded("192.0.2.1", ["64:ff9b::192.0.2.0/120"]).status == 403
+
+
 @pytest.mark.parametrize(
     "peer", ["192.0.3.0", "198.51.100.8", "2001:db9::1", "::ffff:192.0.3.1", "::1", "127.0.0.1"]
 )
