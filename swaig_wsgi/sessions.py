@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .core._strength import is_guessable
 from .core._validation import ArgumentTypeError, check_int, check_str
 from .core.tokens import (
     MIN_SECRET_BYTES,
@@ -92,12 +93,15 @@ class SessionManager:
         self.key_made_by = self.key_made_at = None
         if isinstance(secret_key, GeneratedKey):
             secret_key, self.key_made_by, self.key_made_at = secret_key
+        fallback_keys = tuple(fallback_keys)
         self.keeps_metadata = False
         self._signature_length = check_signature_length(signature_length)
         self._keys = (
             _signing_key(secret_key, "secret_key"),
             *(_signing_key(key, "each of fallback_keys") for key in fallback_keys),
         )
+        #: For `swaig-wsgi check`: whether one of the keys can be guessed.
+        self._guessable = any(map(is_guessable, (secret_key, *fallback_keys)))
         self._store: Store = default_store() if store is None else store
 
     @property

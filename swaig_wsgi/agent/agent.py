@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from .._missing import missing_in_agent
 from ..concurrency import resolve
 from ..config import Settings
+from ..core._strength import is_guessable
 from ..core._validation import ArgumentTypeError, check_int
 from ..core.auth import resolve_credentials
 from ..core.signatures import signing_keys
@@ -111,6 +112,8 @@ class Agent:
         self.sessions = _session_manager(
             name, settings, secret_key, token_expiry_secs, metadata, signature_length
         )
+        #: For `swaig-wsgi check`: only keys that are derived from the secret are kept.
+        self._secret_is_guessable = secret_key is not None and is_guessable(secret_key)
         #: The key or keys of the platform's webhook signatures; None to not require them.
         self._signing_keys = (
             settings.signing_keys if signing_key is None else signing_keys(signing_key)

@@ -14,7 +14,14 @@ from typing import Any
 
 from ..config import Settings, known_variables
 from ..middleware._variables import unknown_variables
-from ._agents import agent_findings, effective_settings, find_agents, uses_store
+from ._agents import (
+    Parts,
+    agent_findings,
+    code_findings,
+    effective_settings,
+    find_agents,
+    uses_store,
+)
 from ._certificates import certificate_findings, file_findings
 from ._credentials import credential_findings, secret_findings
 from ._findings import CATALOG, POINTS, SEVERITIES, Finding, Kind, finding
@@ -65,7 +72,8 @@ def check_application(
 ) -> list[Finding]:
     """Return the findings on `environ` and on the agents in `application`.
 
-    Agents are judged by their own settings, those of their constructors included.
+    Agents and ``harden`` are judged by their own settings, and by the credentials, secrets and keys
+    that they have in code.
 
     Args:
         application: a WSGI application, such as an agent, a server of agents, a Flask application,
@@ -74,9 +82,19 @@ def check_application(
         module: the name of a module whose global variables may be further agents.
     """
     environ = os.environ if environ is None else environ
-    agents = find_agents(application, module)
+    parts = Parts.of(application, module)
+    agents = parts.agents
     found = check_environ(environ)
     settings = read_settings(_known(environ))[0]
+    if parts.hardened:
+        judged = {each.id for each in _judge_layers(settings)}
+        found = [each for each in found if each.id not in judged]
+        found += chain.from_iterable(map(_judge_layers, parts.hardened))
+    if parts.authenticated:
+        found = [each for each in found if each.id != "swaig.W001"]
+    if parts.signed:
+        found = [each for each in found if each.id != "swaig.W023"]
+    found += code_findings(parts)
     if agents:
         judged = {each.id for each in _judge(settings)}
         found = [each for each in found if each.id not in judged]
@@ -87,7 +105,7 @@ def check_application(
         settings = agents[0].settings
         if not any(each.id == "swaig.W031" for each in found):
             found += worker_findings(settings, environ, uses_store=uses_store(agents))
-    return _sorted([*found, *agent_findings(agents)], settings)
+    return _sorted(dict.fromkeys([*found, *agent_findings(agents)]), settings)
 
 
 def check_mapping(mapping: Mapping[str, Any]) -> list[Finding]:
@@ -130,6 +148,16 @@ def _judge_agents(agents: list[Any]) -> Iterator[Finding]:
             yield each
         else:
             yield replace(each, message=f"Agent {', '.join(having)}: {each.message}")
+
+
+def _judge_layers(settings: Settings) -> Iterable[Finding]:
+    """Return the findings on what ``harden`` configures."""
+    return chain(
+        origin_findings(settings),
+        limit_findings(settings),
+        host_findings(settings),
+        proxy_findings(settings),
+    )
 
 
 def _judge(settings: Settings) -> Iterable[Finding]:

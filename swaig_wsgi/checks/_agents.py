@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from ..config import ConfigurationError, Settings
+from ..core._strength import is_guessable
+from ..middleware.auth import AuthHandler, AuthMiddleware
+from ..middleware.request_id import RequestIDMiddleware
+from ..middleware.signatures import WebhookSignatureMiddleware
+from ..sessions import SessionManager
+from ._credentials import guessable_finding, handler_findings
 from ._findings import Finding, finding
 
-#: Where middleware, dispatchers, servers and frameworks keep the applications inside.
-_INNER = ("app", "_app", "wsgi_app", "application", "_application", "_wsgi_app", "_agents")
-_DISPATCHED = "mounts"
+#: Objects that a search looks at: those nearest to the application first.
+_MAX_SEARCHED = 20_000
+_LEAVES = (type, ModuleType, str, bytes, int, float, Settings)
 
 
 def find_agents(application: Any, module: str = "") -> list[Any]:
@@ -23,40 +32,79 @@ def find_agents(application: Any, module: str = "") -> list[Any]:
         application: a WSGI application, or middleware, a dispatcher or a framework's around one.
         module: the module of the application, whose global variables are searched, too.
     """
-    # An agent exists only if this module is loaded; imported here, it would need Werkzeug.
-    agents = sys.modules.get(f"{__package__.rpartition('.')[0]}.agent.app")
-    if agents is None:
-        return []
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
-    waiting = [application, *vars(sys.modules.get(module, object)).values()]
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen:
+    return Parts.of(application, module).agents
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is found in an application."""
+
+    #: Every ``AgentApp``, by route.
+    agents: list[Any]
+    #: Outside of agents, the settings of ``harden``, and the layers that authenticate.
+    hardened: list[Settings]
+    handlers: list[AuthHandler]
+    authenticated: list[AuthMiddleware]
+    signed: list[WebhookSignatureMiddleware]
+    sessions: list[SessionManager]
+
+    @staticmethod
+    def of(application: Any, module: str = "") -> Parts:
+        """Search `application`, and the global variables of `module`."""
+        # An agent exists only if this module is loaded; imported here, it would need Werkzeug.
+        agents = sys.modules.get(f"{__package__.rpartition('.')[0]}.agent.app")
+        agent_class = () if agents is None else agents.AgentApp
+        found = list(_search(application, vars(sys.modules.get(module, object)), agent_class))
+
+        def chosen(kind: Any) -> list[Any]:
+            # Not isinstance(): of a proxy, that asks the object behind it.
+            return [each for each in found if issubclass(type(each), kind)]
+
+        return Parts(
+            sorted(chosen(agent_class), key=lambda agent: (agent.route, agent.name)),
+            [each.settings for each in chosen(RequestIDMiddleware) if each.settings is not None],
+            chosen(AuthHandler),
+            chosen(AuthMiddleware),
+            chosen(WebhookSignatureMiddleware),
+            chosen(SessionManager),
+        )
+
+
+def _search(application: Any, variables: Mapping[str, Any], leaf: Any) -> Iterator[Any]:
+    """Yield what `application` and `variables` refer to, without what a `leaf` does."""
+    seen: dict[int, Any] = {}
+    waiting = deque([application, *variables.values()])
+    while waiting and len(seen) < _MAX_SEARCHED:
+        each = waiting.popleft()
+        if id(each) in seen or issubclass(type(each), _LEAVES):
             continue
-        seen.add(id(each))
-        if isinstance(each, agents.AgentApp):
-            found[id(each)] = each
-        else:
-            waiting += _inside(each)
-    return sorted(found.values(), key=lambda agent: (agent.route, agent.name))
+        seen[id(each)] = each  # kept, so that no other object gets its id
+        yield each
+        if not issubclass(type(each), leaf):
+            waiting.extend(_inside(each))
 
 
 def _inside(value: Any) -> Iterator[Any]:
-    if isinstance(value, (type, str, bytes)):
-        return
-    # Of a function, its closure; of a bound method, its object.
-    for cell in getattr(value, "__closure__", None) or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:
-            continue  # not assigned yet
-    members = getattr(value, "__dict__", None)
-    if isinstance(members, dict):
-        for name in (*_INNER, _DISPATCHED):
-            inner = members.get(name)
-            yield from inner.values() if isinstance(inner, dict) else [inner]
-    yield getattr(value, "__self__", None)
+    kind = type(value)
+    if issubclass(kind, dict):
+        yield from list(value.values())
+    elif issubclass(kind, (list, tuple, set, frozenset)):
+        yield from list(value)
+    elif kind is partial:
+        yield from (value.func, value.args, value.keywords)
+    elif kind is MethodType:
+        yield from (value.__self__, value.__func__)
+    elif kind is FunctionType:
+        for cell in value.__closure__ or ():
+            with contextlib.suppress(ValueError):  # not assigned yet
+                yield cell.cell_contents
+        yield from (value.__defaults__, value.__kwdefaults__)
+        for name in value.__code__.co_names:
+            yield value.__globals__.get(name)
+    else:
+        # Not getattr(): a proxy, such as Flask's, may fail outside of a request.
+        with contextlib.suppress(AttributeError):
+            yield from list(object.__getattribute__(value, "__dict__").values())
 
 
 def agent_findings(agents: Iterable[Any]) -> Iterator[Finding]:
@@ -99,6 +147,25 @@ def effective_settings(agent: Any) -> tuple[Settings, set[str]]:
     if agent._signing_keys is not None:
         excluded.add("swaig.W023")
     return settings, excluded
+
+
+def code_findings(parts: Parts) -> Iterator[Finding]:
+    """Yield findings on credentials, secrets and keys that an application has in code."""
+    handlers = [agent._auth for agent in parts.agents if agent._auth is not None]
+    for handler in (*handlers, *parts.handlers):
+        yield from handler_findings(handler)
+    line = 'secret_key=os.environ["SIGNALWIRE_SWAIG_SECRET"]'
+    for agent in parts.agents:
+        if agent._secret_is_guessable:
+            yield guessable_finding(f"secret_key of the agent {agent.name!r}", line)
+    if any(sessions._guessable for sessions in parts.sessions):
+        yield guessable_finding("A key of a SessionManager", line)
+    owners = [(agent._signing_keys, f" of the agent {agent.name!r}") for agent in parts.agents]
+    owners += [(layer._keys, " of a WebhookSignatureMiddleware") for layer in parts.signed]
+    for keys, owner in owners:
+        if any(map(is_guessable, keys or ())):
+            line = 'signing_key=os.environ["SIGNALWIRE_SIGNING_KEY"]'
+            yield guessable_finding(f"signing_key{owner}", line)
 
 
 def endpoint_paths(agents: Iterable[Any], url_path: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Protocol
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
+from ..core._strength import password_weakness
 from ..core._validation import ArgumentTypeError, check_bool
 from ..core.auth import (
     AuthResult,
@@ -147,14 +148,21 @@ class AuthHandler:
         check_bool("allow_unauthenticated", allow_unauthenticated)
         self._api_key_header = check_field_name(api_key_header, "api_key_header")
         self._bearer = self._api_key = self._basic = self._user = None
+        #: For `swaig-wsgi check`: only digests are kept of the credentials, and what is weak.
+        self._weak: list[tuple[str, str]] = []
         if bearer_token is not None:
             tokens = check_one_or_several(bearer_token, check_bearer_token, "bearer_token")
             self._bearer = Secret(*tokens)
+            self._keep_weakness("bearer_token", *(("", each) for each in tokens))
         if api_key is not None:
-            self._api_key = Secret(*check_one_or_several(api_key, check_api_key, "api_key"))
+            keys = check_one_or_several(api_key, check_api_key, "api_key")
+            self._api_key = Secret(*keys)
+            self._keep_weakness("api_key", *(("", each) for each in keys))
         if basic_auth is not None:
-            (self._user, password), *fallbacks = check_basic_pairs(basic_auth, "basic_auth")
+            pairs = check_basic_pairs(basic_auth, "basic_auth")
+            (self._user, password), *fallbacks = pairs
             self._basic = BasicSecret(self._user, password, *fallbacks)
+            self._keep_weakness("basic_auth", *pairs)
         self._policy = CredentialPolicy(
             _verification(self, "verify_bearer_token", self._bearer),
             _verification(self, "verify_api_key", self._api_key),
@@ -171,6 +179,13 @@ class AuthHandler:
         self.is_open = self._admits_all and not is_overridden(self, AuthHandler, "decide")
         if self._admits_all:
             log.warning("AuthHandler: no method is configured, so every request passes")
+
+    def _keep_weakness(self, parameter: str, *pairs: tuple[str, str | bytes]) -> None:
+        for user, value in pairs:
+            text = value.decode("latin-1") if isinstance(value, bytes) else value
+            weakness = password_weakness(user, text)
+            if weakness is not None:
+                self._weak.append((parameter, weakness))
 
     def validate(self, headers: Mapping[str, str], *, method: str = "", url: str = "") -> bool:
         """Return whether a request may pass. Never raises."""

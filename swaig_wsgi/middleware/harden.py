@@ -136,7 +136,8 @@ def stack(
     if settings.sends_hsts:
         age = PRELOAD_MIN_AGE if settings.hsts_max_age is None else settings.hsts_max_age
         app = HSTSMiddleware(app, age, host=settings.ssl_domain)
-    app = RequestIDMiddleware(SecurityHeadersMiddleware(app, headers))
+    app = named = RequestIDMiddleware(SecurityHeadersMiddleware(app, headers))
+    named.settings = settings
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
     return app

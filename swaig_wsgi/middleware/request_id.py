@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..config import Settings
 from ..wsgi import request_id
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -25,6 +26,9 @@ class RequestIDMiddleware:
     Args:
         app: the wrapped application.
     """
+
+    #: For `swaig-wsgi check`: the settings of all layers, if this is one of :func:`harden`'s.
+    settings: Settings | None = None
 
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app

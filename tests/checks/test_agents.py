@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import SimpleNamespace
 
 import pytest
-from flask import Flask
+from flask import Flask, request
+from support.good_settings import GOOD
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from swaig_wsgi import AgentApp, AgentServer, Settings, harden
 from swaig_wsgi.checks import check_application
 from swaig_wsgi.checks._agents import find_agents
-from swaig_wsgi.middleware import RequestIDMiddleware
+from swaig_wsgi.middleware import (
+    AuthHandler,
+    AuthMiddleware,
+    RequestIDMiddleware,
+    WebhookSignatureMiddleware,
+)
+from swaig_wsgi.sessions import SessionManager
 
 STRONG = "Zk3vQ8-nYt1xW6bLs0dHc9Jf"
 
@@ -24,6 +32,17 @@ def agent(name="shop", **options):
     app.define_tool("pay", "Pay", {}, lambda args, raw: "paid", secure=True, once=60)
     app.define_tool("other", "Elsewhere", {}, None, webhook_url="https://tools.example/other")
     return app
+
+
+TABLE = {}
+
+
+def by_table(environ, start_response):
+    return TABLE[environ["PATH_INFO"]](environ, start_response)
+
+
+def dispatch(apps, environ, start_response):
+    return apps[0](environ, start_response)
 
 
 def ids(found):
@@ -84,6 +103,13 @@ def test_agents_are_found_in_every_kind_of_application(monkeypatch):
         Wrapper(one).call,
     ):
         assert find_agents(app) == [one], app
+    assert find_agents(functools.partial(function, x=1)) == [one]
+    assert find_agents(functools.partial(dispatch, [one])) == [one]
+    module = SimpleNamespace(table={"/": [one]}, app=by_table, request=request)
+    monkeypatch.setitem(sys.modules, "module_of_agents", module)
+    assert find_agents(by_table, "module_of_agents") == [one]
+    monkeypatch.setitem(TABLE, "/", one)
+    assert find_agents(by_table) == [one]
     module = SimpleNamespace(hidden=one, number=1)
     monkeypatch.setitem(sys.modules, "module_of_agents", module)
     assert find_agents(len) == []
@@ -100,6 +126,60 @@ def test_what_an_agent_got_in_code_is_judged():
     assert ids(check_application(strong, {})) >= {"W021", "W023"}
     # Not even a variable could hold this one.
     assert "W001" not in ids(check_application(agent(basic_auth=("platform", "\u200b" * 20)), {}))
+
+
+WEAK_HANDLERS = [
+    ({"basic_auth": ("admin", "admin")}, "E003", "basic_auth of an AuthHandler is the name"),
+    ({"basic_auth": [("platform", STRONG), ("admin", "admin")]}, "E003", "basic_auth"),
+    ({"bearer_token": "test"}, "E002", "bearer_token of an AuthHandler is one of the most common"),
+    ({"bearer_token": [STRONG, b"k9Vt2x"]}, "W002", "bearer_token"),
+    ({"api_key": "abc"}, "E002", "api_key of an AuthHandler"),
+    ({"api_key": "vktwqzbnmpl4"}, "W003", "api_key"),
+]
+
+
+@pytest.mark.parametrize(("options", "number", "words"), WEAK_HANDLERS)
+def test_attack_weak_credentials_in_code_are_found(options, number, words):
+    handler = AuthHandler(**options)
+    site = Flask("site")
+    site.wsgi_app = harden(AuthMiddleware(site.wsgi_app, handler), Settings())
+    for app in (agent(auth=handler), site, harden(site.wsgi_app, auth=handler)):
+        (text,) = [each for each in messages(check_application(app, {}), number) if words in each]
+        assert "admin" not in text
+    assert "W001" not in ids(check_application(site, {}))
+    strong = AuthHandler(**dict.fromkeys(options.keys() - {"basic_auth"}, STRONG))
+    assert number not in ids(check_application(agent(auth=strong), {}))
+
+
+def test_attack_weak_secrets_and_keys_in_code_are_found():
+    variables = {"SIGNALWIRE_SWAIG_SECRET": STRONG, "SIGNALWIRE_SIGNING_KEY": STRONG}
+    for environ in ({}, variables):
+        settings = Settings.from_env(environ)
+        weak = agent(secret_key="a" * 16, signing_key="aaaa", settings=settings)
+        texts = messages(check_application(weak, environ), "W004")
+        assert any("secret_key of the agent 'shop' can be guessed" in each for each in texts)
+        assert any("signing_key of the agent 'shop' can be guessed" in each for each in texts)
+    site = Flask("site")
+    site.sessions = SessionManager(secret_key=STRONG, fallback_keys=["a" * 16])
+    assert "A key of a SessionManager" in str(messages(check_application(site, {}), "W004"))
+    strong = agent(secret_key=STRONG, signing_key=STRONG[::-1])
+    assert "W004" not in ids(check_application(strong, {}))
+    signed = WebhookSignatureMiddleware(Flask("site").wsgi_app, "aaaa")
+    found = check_application(signed, {})
+    assert "of a WebhookSignatureMiddleware can be guessed" in str(messages(found, "W004"))
+    assert "W023" not in ids(found)
+
+
+def test_the_settings_of_harden_are_judged():
+    mapping = {"cors_origins": "*", "allowed_hosts": "*", "rate_limit": 1_000_000}
+    site = Flask("site")
+    site.wsgi_app = harden(
+        site.wsgi_app, Settings.from_mapping({**mapping, "storage_url": "memory://"})
+    )
+    assert ids(check_application(site, GOOD)) == {"W010", "W012", "W014", "W017"}
+    site = Flask("site")
+    site.wsgi_app = harden(site.wsgi_app, Settings.from_env(GOOD), storage_url="memory://")
+    assert ids(check_application(site, {**GOOD, "SWML_ALLOWED_HOSTS": "*"})) == set()
 
 
 def test_agents_are_judged_by_their_own_settings():
