@@ -1,8 +1,8 @@
 """The statuses in the tables of differences are those of the installed releases, and ours."""
 
+import contextlib
 import http.client
 import json
-import logging
 import re
 import threading
 import time
@@ -16,9 +16,12 @@ import signalwire
 import signalwire_swaig
 import uvicorn
 import werkzeug.test
+from signalwire.core.security.session_manager import SessionManager
 from support.sdk_pages import SDK, SWAIG, rows
 
+import swaig_wsgi
 from swaig_wsgi import AgentApp
+from swaig_wsgi.testing import AgentClient
 
 AUTH = ("user", "password")
 BASIC = {"Authorization": "Basic " + b64encode(b"user:password").decode()}
@@ -53,36 +56,54 @@ def flask_application():
     return application
 
 
+def rendered(agent):
+    """Return the document as text."""
+    with served(agent) as port:
+        user, password, *_ = agent.get_basic_auth_credentials()
+        basic = b64encode(f"{user}:{password}".encode()).decode()
+        return send(port, "GET", "/", headers={"Authorization": f"Basic {basic}"})[1]
+
+
+@contextlib.contextmanager
+def served(application):
+    """Serve an agent of the SDK with uvicorn, and any other application with wsgiref."""
+    if isinstance(application, signalwire.AgentBase):
+        config = uvicorn.Config(application.get_app(), port=0, log_level="error")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        (listening,) = server.servers[0].sockets
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+    else:
+        with wsgiref.simple_server.make_server(
+            "127.0.0.1", 0, application, handler_class=Quiet
+        ) as wsgi:
+            thread = threading.Thread(target=wsgi.serve_forever)
+            thread.start()
+            try:
+                yield wsgi.server_port
+            finally:
+                wsgi.shutdown()
+                thread.join()
+
+
 @pytest.fixture(scope="module")
 def ports():
     """Serve one agent of each package, and return their ports."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    agent = filled(signalwire.AgentBase("bank", basic_auth=AUTH), secure=False)
-    server = uvicorn.Server(uvicorn.Config(agent.get_app(), port=0, log_level="error"))
-    threads = [threading.Thread(target=server.run)]
-    wsgi = {
-        "here": wsgiref.simple_server.make_server(
-            "127.0.0.1", 0, filled(AgentApp("bank", basic_auth=AUTH)), handler_class=Quiet
-        ),
-        SWAIG: wsgiref.simple_server.make_server(
-            "127.0.0.1", 0, flask_application(), handler_class=Quiet
-        ),
+    agents = {
+        SDK: filled(signalwire.AgentBase("bank", basic_auth=AUTH), secure=False),
+        SWAIG: flask_application(),
+        "here": filled(AgentApp("bank", basic_auth=AUTH)),
     }
-    threads += [threading.Thread(target=each.serve_forever) for each in wsgi.values()]
-    for thread in threads:
-        thread.start()
-    while not server.started:
-        assert threads[0].is_alive()
-        time.sleep(0.01)
-    (listening,) = server.servers[0].sockets
-    found = {name: each.server_port for name, each in wsgi.items()}
-    yield {**found, SDK: listening.getsockname()[1]}
-    server.should_exit = True
-    for each in wsgi.values():
-        each.shutdown()
-        each.server_close()
-    for thread in threads:
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(served(agent)) for name, agent in agents.items()}
 
 
 class Quiet(wsgiref.simple_server.WSGIRequestHandler):
@@ -185,3 +206,55 @@ def test_a_token_for_a_conversation_is_as_listed(ports):
         body = {"function": "pay", "call_id": "c", "conversation_id": "conversation"}
         _, text = send(ports[name], "POST", f"{url.path}?{url.query}", body)
         assert json.loads(text)["response"] == call_id
+
+
+def test_defaults_are_as_listed(monkeypatch):
+    for name in ("SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD", "SIGNALWIRE_SWAIG_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    theirs, ours = signalwire.AgentBase("bank"), AgentApp("bank")
+    assert theirs.get_basic_auth_credentials()[0] == "signalwire"
+    assert ours.get_basic_auth_credentials()[0] == "bank"
+    for agent, secure in ((theirs, True), (ours, False)):
+        agent.define_tool("look", "Look", {}, lambda args, raw_data: "Seen.")
+        assert ("__token" in rendered(agent)) == secure
+    theirs.define_tool("typo", "x", {}, lambda args, raw_data: "", secured=True)
+    assert '"secured": true' in rendered(theirs)
+    with pytest.raises(TypeError, match="no option 'secured'"):
+        ours.define_tool("typo", "x", {}, lambda args, raw_data: "", secured=True)
+    assert '"pom": []' in rendered(theirs)
+    assert '"You are bank, a helpful AI assistant."' in rendered(ours)
+    assert SessionManager().token_expiry_secs == 900
+    assert swaig_wsgi.SessionManager().token_expiry_secs == 3600
+
+
+@pytest.mark.parametrize(("library", "times"), [(signalwire.AgentBase, 2), (AgentApp, 1)])
+def test_how_often_a_dynamic_configuration_is_called_is_as_listed(library, times):
+    calls = []
+    agent = library("bank", basic_auth=AUTH)
+    agent.define_tool("count", "Count", {}, lambda args, raw_data: "ran", secure=False)
+    agent.set_dynamic_config_callback(lambda *arguments: calls.append(arguments))
+    with served(agent) as port:
+        assert send(port, "GET", "/")[0] == 200
+        assert "ran" in send(port, "POST", "/swaig", CALL)[1]
+    assert len(calls) == times
+
+
+def test_responses_to_summaries_are_as_listed(ports):
+    for name, expected in ((SDK, {"success": True}), ("here", {"status": "ok"})):
+        _, text = send(ports[name], "POST", "/", {"call_id": "c"})
+        (ai,) = [verb["ai"] for verb in json.loads(text)["sections"]["main"] if "ai" in verb]
+        url = urlsplit(ai["post_prompt_url"])
+        body = {"call_id": "c", "post_prompt_data": {"raw": "Done."}}
+        status, text = send(ports[name], "POST", f"{url.path}?{url.query}", body)
+        assert (status, json.loads(text)) == (200, expected)
+
+
+def test_a_finished_data_map_of_the_sdk_becomes_a_tool():
+    weather = signalwire.DataMap("weather").description("Tell the weather")
+    weather = weather.parameter("city", "string", "Where", required=True)
+    weather = weather.webhook("GET", "https://weather.example/${args.city}")
+    definition = weather.output(signalwire.FunctionResult("It rains.")).to_swaig_function()
+    agent = AgentApp("bank", basic_auth=AUTH).register_swaig_function(definition)
+    (tool,) = AgentClient(agent).tools
+    assert tool["data_map"] == definition["data_map"]
+    assert tool["parameters"]["required"] == ["city"]
