@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.redaction import escape_control, redact_url
+from ..core.redaction import redact_text, redact_url
 from ..core.refusals import Refusal
 from ._observer import is_observed, observe
 from ._repeats import Repeats
@@ -169,7 +169,10 @@ atexit.register(write_repeats, all_open=True)
 
 def _write(logger: logging.Logger, fields: Mapping[str, Any]) -> None:
     extra = {name: value for name, value in fields.items() if name != "level"}
-    logger.log(fields["level"], "%s", format_message(extra), extra=extra)
+    # Every field is safe by itself. Redacting the message would escape it a second time, and where
+    # `"` is escaped with two backslashes, it ends the quoted value.
+    safe = {**extra, "_redacted": True}
+    logger.log(fields["level"], "%s", format_message(extra), extra=safe)
 
 
 def format_message(fields: Mapping[str, Any]) -> str:
@@ -179,7 +182,10 @@ def format_message(fields: Mapping[str, Any]) -> str:
         for name, value in fields.items()
         if name not in ("event", "detail")
     ]
-    detail = f" ({fields['detail']})" if "detail" in fields else ""
+    detail = ""
+    if "detail" in fields:
+        # In parentheses, spaces alone forge nothing.
+        detail = f" ({_quoted(fields['detail'], _UNSAFE.replace(' ', ''))})"
     return f"{fields['event']}{''.join(pairs)}{detail}"
 
 
@@ -198,11 +204,14 @@ def _escape(value: object, max_length: int = _MAX_NAME) -> str:
     text = str(value or "-")
     if len(text) > max_length:
         text = text[:max_length] + "..."
-    return escape_control(text)
+    return redact_text(text)
 
 
-def _quoted(value: str) -> str:
-    # A value must not be able to forge another field.
-    if not value or any(char in value for char in ' "='):
+#: A value with one of these could forge another field.
+_UNSAFE = " \"'="
+
+
+def _quoted(value: str, unsafe: str = _UNSAFE) -> str:
+    if not value or any(char in value for char in unsafe):
         return '"' + value.replace('"', '\\"') + '"'
     return value

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import ssl
 import sys
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,6 +191,32 @@ def test_syslog_lines_keep_their_prefix() -> None:
     assert len(results) == 2
     assert any(each.startswith("gunicorn.bank.error: ") for each in results)
     assert all(each.endswith("a\\nb") for each in results)
+
+
+def test_attack_no_header_ends_a_quoted_value_of_the_access_log(tmp_path: Any) -> None:
+    logger = set_up(accesslog=str(tmp_path / "access"))
+    forged = 'x\\" 200 "admin\x1b /?pin=s3cret'
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "RAW_URI": '/x"?__token=s3cret',
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_USER_AGENT": forged,
+    }
+    response = SimpleNamespace(status="401 Unauthorized", sent=3, headers=[])
+    logger.access(response, SimpleNamespace(headers=[]), environ, timedelta(0))
+    written = (tmp_path / "access").read_text()
+    *_, request, status, size, referer, agent = shlex.split(written)
+    assert request == 'GET /x"?__token=**** HTTP/1.1'
+    assert (status, size, referer) == ("401", "3", "-")
+    assert agent == 'x\\" 200 "admin\\x1b /?pin=****'
+
+
+def test_an_unusable_format_of_the_access_log_is_reported(tmp_path: Any) -> None:
+    logger = set_up(accesslog=str(tmp_path / "access"), access_log_format="%(a)d")
+    response = SimpleNamespace(status="200 OK", sent=3, headers=[])
+    environ = {"REQUEST_METHOD": "GET", "RAW_URI": "/", "SERVER_PROTOCOL": "HTTP/1.1"}
+    logger.access(response, SimpleNamespace(headers=[]), environ, timedelta(0))
+    assert "cannot be formatted" in (tmp_path / "access").read_text()
 
 
 @pytest.fixture

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 
 import pytest
 from support.wsgi import environ, request
 
 from swaig_wsgi.core.auth import AuthResult
 from swaig_wsgi.middleware import AllowedHostsMiddleware
-from swaig_wsgi.wsgi import log_security
+from swaig_wsgi.wsgi import JSONFormatter, LineFormatter, log_security
 
 ALWAYS = ("event", "reason", "client", "request_id", "agent", "method", "path")
 
@@ -50,6 +52,33 @@ def test_attack_values_cannot_forge_fields(caplog):
         'agent="front desk" method=GET '
         'path="/x reason=ok client=1.2.3.4 \\"quoted\\" agent=x"'
     )
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JSONFormatter()])
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        '/x" user=admin tool=pay outcome=ran z="',
+        '/x\\" user=admin z="',
+        "/x' user=admin z='",
+        "/x user=admin",
+        "/x\\",
+        '/cookie: "pin": /?pin=',
+    ],
+)
+def test_attack_no_formatter_lets_a_value_forge_a_field(caplog, formatter, forgery):
+    request = environ(path=forgery)
+    request.update({"swaig_wsgi.tool": forgery, "swaig_wsgi.call_id": forgery})
+    log_security(request, "event", "reason", forgery)
+    line = formatter.format(caplog.records[0])
+    if line.startswith("{"):
+        line = json.loads(line)["message"]
+    fields = [each.partition("=")[0] for each in shlex.split(line.partition("event ")[2])]
+    known = ["reason", "client", "request_id", "agent", "method", "path", "tool", "call_id"]
+    assert fields[: len(known)] == known
+    assert not {"user", "outcome", "z"} & {*fields}
+    # Escaped once, so that a reader gets the value back.
+    assert caplog.records[0].getMessage() in line
 
 
 def test_percent_signs_are_not_formatted(caplog):
