@@ -8,6 +8,7 @@ import json
 import select
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from swaig_wsgi.core.signatures import sign_body
 USER = "platform"
 BASE = "https://agent.example.com"
 CLIENTS = 6
+#: Seconds; a worker that stops closes idle connections after 2.
+IDLE = 1.0
 #: Turns of each client in each phase: a document, and a call of each tool that it has a URL of.
 TURNS = 5
 
@@ -153,20 +156,24 @@ class Client:
     def __init__(self, port: int, context: ssl.SSLContext | None, *, keep: bool) -> None:
         self._port, self._context, self._keep = port, context, keep
         self._connection: Any = None
+        self._used = 0.0
 
     def post(self, target: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         connection = self._open()
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
         raw = response.read()
+        self._used = time.monotonic()
         if not self._keep:
             self.close()
         return response.status, raw
 
     def _open(self) -> Any:
-        # As connection pools do: a connection that the server has closed is not used again.
+        # As connection pools do: a connection that the server has closed, or may be about to close
+        # because it was idle, is not used again.
         if self._connection is not None and self._connection.sock is not None:
-            if not select.select([self._connection.sock], [], [], 0)[0]:
+            idle = time.monotonic() - self._used
+            if idle < IDLE and not select.select([self._connection.sock], [], [], 0)[0]:
                 return self._connection
             self.close()
         if self._context is None:
