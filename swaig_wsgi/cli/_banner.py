@@ -74,7 +74,8 @@ def show_banner(agents: Iterable[Facts], scheme: str, host: str, port: int, stre
     """Print the banner of a server that listens on `host` and `port`."""
     shown = _LOCAL.get(host, host)
     local = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    if host.startswith("unix:"):
+    on_socket = host.startswith("unix:")  # only a proxy on this machine reaches it
+    if on_socket:
         local = "http://localhost"
     lines = []
     for agent in agents:
@@ -93,7 +94,7 @@ def show_banner(agents: Iterable[Facts], scheme: str, host: str, port: int, stre
             hint = "shown on a terminal only; " if visible is None else ""
             names = "SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD"
             lines.append(f"  password              generated; {hint}set {names} to choose it")
-        if agent.call:
+        if agent.call and not on_socket:
             command = f"swaig-wsgi call {local}{agent.route} {shlex.join(agent.call)}"
             if visible is not None:
                 # In the environment, other users of the machine do not see it.
