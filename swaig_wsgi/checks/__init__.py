@@ -26,6 +26,7 @@ from ._certificates import certificate_findings, file_findings
 from ._credentials import credential_findings, secret_findings
 from ._findings import CATALOG, POINTS, SEVERITIES, Finding, Kind, finding
 from ._network import (
+    client_findings,
     host_findings,
     limit_findings,
     origin_findings,
@@ -156,6 +157,7 @@ def _judge_layers(settings: Settings) -> Iterable[Finding]:
         origin_findings(settings),
         limit_findings(settings),
         host_findings(settings),
+        client_findings(settings),
         proxy_findings(settings),
     )
 
@@ -168,6 +170,7 @@ def _judge(settings: Settings) -> Iterable[Finding]:
         origin_findings(settings),
         limit_findings(settings),
         host_findings(settings),
+        client_findings(settings),
         proxy_findings(settings),
         log_findings(settings),
         secret_findings(settings),

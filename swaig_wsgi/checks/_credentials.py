@@ -5,7 +5,7 @@ No message contains a value, nor its length: a log of findings must not narrow d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..config import Settings
 from ..core._strength import MIN_BITS, is_guessable, password_weakness
@@ -16,6 +16,7 @@ from ._findings import Finding, finding
 _WEAK = {
     "user": ("E003", "is the name of its user, which anyone tries first."),
     "common": ("E002", "is one of the most common passwords, or a variant of one."),
+    "pattern": ("E002", "is a pattern: repeated characters, or neighbors on the keyboard."),
     "short": ("W002", "has fewer than 12 characters."),
     "simple": (
         "W003",
@@ -86,14 +87,25 @@ def secret_findings(settings: Settings) -> Iterator[Finding]:
             yield guessable_finding(variable, f'{variable}="$(swaig-wsgi secret)"')
         if any(map(is_guessable, fallbacks)):
             yield guessable_finding(f"{variable}_FALLBACKS", f"unset {variable}_FALLBACKS")
-    by_value: dict[str, list[str]] = {}
-    for variable, (value, _) in current.items():
+    yield from _shared_findings(current)
+
+
+def _shared_findings(
+    secrets: Mapping[str, tuple[str | None, Iterable[str]]],
+) -> Iterator[Finding]:
+    """Yield findings on values that are in several variables, or in their fallbacks."""
+    by_value: dict[str, dict[str, str]] = {}
+    for variable, (value, fallbacks) in secrets.items():
+        for each in fallbacks:
+            by_value.setdefault(each, {})[variable] = f"{variable}_FALLBACKS"
         if value is not None:
-            by_value.setdefault(value, []).append(variable)
-    for variables in by_value.values():
-        if len(variables) > 1:
-            text = f"{' and '.join(variables)} have the same value, so that one reveals the other."
-            yield finding("W006", text, f'{variables[0]}="$(swaig-wsgi secret)"')
+            by_value.setdefault(value, {})[variable] = variable
+    for shared in dict.fromkeys(tuple(each.values()) for each in by_value.values()):
+        if len(shared) > 1:
+            text = f"{' and '.join(shared)} have the same value, so that one reveals the other."
+            earlier = [name for name in shared if name.endswith("_FALLBACKS")]
+            line = f"unset {earlier[0]}" if earlier else f'{shared[0]}="$(swaig-wsgi secret)"'
+            yield finding("W006", text, line)
 
 
 def guessable_finding(variable: str, line: str) -> Finding:

@@ -88,7 +88,7 @@ E001 - configuration.md
     a setting is invalid, so the service does not start
     unset SWML_RATE_LIMIT
 E002 1 authentication.md
-    a password is one of the most common ones, or the default of an example
+    a password is one of the most common ones, a pattern, or the default of an example
     SWML_BASIC_AUTH_PASSWORD="$(swaig-wsgi secret)"
 E003 1 authentication.md
     a password is the user's name
@@ -169,7 +169,7 @@ W018 6 limits.md#body-size
     request bodies may be over 16 MiB
     SWML_MAX_REQUEST_SIZE=1048576
 W019 8 network.md#trusted-proxies
-    no setting names the public URL, so webhook URLs may have the wrong host
+    no setting names a public URL, so webhook URLs may have the wrong host
     SWML_PROXY_URL_BASE=https://agent.example.com
 W020 9 events.md#loggers
     the log level is more verbose than WARNING, or not set
@@ -207,6 +207,9 @@ W030 - configuration.md#misspelt-variables
 W031 10 workers.md#503-service-misconfigured
     several workers each have their own state
     SWML_STORAGE_URL=sqlite:////var/lib/agent/store.db
+W032 5 network.md#allowed-clients
+    allowed clients are a network wider than an IPv4 /8 or an IPv6 /16
+    SWML_ALLOWED_CLIENTS=192.0.2.0/24
 I001 9 events.md#loggers
     the log level hides warnings, except those of the security log
     SIGNALWIRE_LOG_LEVEL=warn

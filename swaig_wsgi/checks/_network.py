@@ -18,6 +18,8 @@ _MANY_GUESSES = 100
 _MAX_SIZE = 16 * 2**20
 #: By version of IP, the shortest prefix of a network of proxies; in IPv6 that of one network.
 _SHORTEST = {4: 16, 6: 64}
+#: Of a network of clients; the largest blocks that registries assign are an IPv4 /8, an IPv6 /16.
+_NO_ALLOWLIST = {4: 8, 6: 16}
 
 
 def own_domain(settings: Settings) -> str | None:
@@ -28,6 +30,11 @@ def own_domain(settings: Settings) -> str | None:
         return parse_host(split_url(settings.proxy_url_base, DEFAULT_PORTS)[1]).name
     names = [each for each in settings.allowed_hosts or () if each[0] not in "*."]
     return names[0] if names else None
+
+
+def _is_local(url: str) -> bool:
+    host = parse_host(split_url(url, DEFAULT_PORTS)[1])
+    return host.name == "localhost" or (host.address is not None and host.address.is_loopback)
 
 
 def tls_findings(settings: Settings) -> Iterator[Finding]:
@@ -42,6 +49,9 @@ def tls_findings(settings: Settings) -> Iterator[Finding]:
     if base is None and settings.trusted is None and not settings.ssl_enabled:
         text = "No setting names the public URL: behind a proxy, webhook URLs have the wrong host."
         yield finding("W019", text)
+    elif base is not None and _is_local(base):
+        text = "SWML_PROXY_URL_BASE names this machine: the platform cannot reach webhook URLs."
+        yield finding("W019", text)
     if settings.requires_https and not settings.ssl_enabled and settings.trusted is None:
         text = "SWML_ENFORCE_HTTPS is set, but neither SWML_SSL_ENABLED nor SWML_TRUSTED_PROXIES: "
         text += "unless the server has a certificate of its own, every request is refused."
@@ -50,6 +60,9 @@ def tls_findings(settings: Settings) -> Iterator[Finding]:
         yield finding("W028", "SWML_ENFORCE_HTTPS=false admits passwords over plain HTTP.")
     if settings.hsts_max_age is not None and not settings.sends_hsts:
         yield finding("W029", "SWML_HSTS_MAX_AGE is set, but no HSTS is sent.")
+    if settings.hsts_max_age == 0 and settings.sends_hsts:
+        text = "SWML_HSTS_MAX_AGE=0 makes browsers forget HSTS."
+        yield finding("W029", text, "unset SWML_HSTS_MAX_AGE")
 
 
 def proxy_findings(settings: Settings) -> Iterator[Finding]:
@@ -95,6 +108,20 @@ def host_findings(settings: Settings) -> Iterator[Finding]:
     if hosts is None or "*" in hosts:
         what = "SWML_ALLOWED_HOSTS contains '*'" if hosts else "SWML_ALLOWED_HOSTS is not set"
         yield finding("W017", f"{what}: any Host is accepted, also in webhook URLs.")
+        return
+    # Not the names that a registry delegates: the list of its suffixes would be needed.
+    wide = [each for each in hosts if each[0] in "*." and "." not in each.lstrip("*.")]
+    if wide:
+        text = f"SWML_ALLOWED_HOSTS contains {', '.join(wide)}: any Host of a top-level domain is "
+        yield finding("W017", text + "accepted, also in webhook URLs.")
+
+
+def client_findings(settings: Settings) -> Iterator[Finding]:
+    networks = [ip_network(each) for each in settings.allowed_clients or ()]
+    wide = [str(each) for each in networks if each.prefixlen < _NO_ALLOWLIST[each.version]]
+    if wide:
+        text = "SWML_ALLOWED_CLIENTS has networks of a large part of all addresses: "
+        yield finding("W032", f"{text}{', '.join(wide)}.")
 
 
 def limit_findings(settings: Settings) -> Iterator[Finding]:
