@@ -12,6 +12,7 @@ from .core.cors import parse_origin
 from .core.hosts import host_patterns, parse_host
 from .core.networks import client_networks
 from .core.proxies import MAX_HOPS, trusted_proxies
+from .core.redaction import hide_values
 from .core.store_urls import check_store_url
 from .core.tokens import MIN_SECRET_BYTES
 from .core.urls import BaseUrl
@@ -284,6 +285,9 @@ class Settings:
                 except ValueError as error:
                     raise ConfigurationError(f"{each.metadata['variable']}: {error}") from None
             object.__setattr__(self, each.name, value)
+            # Of a store's URL, redaction masks the password.
+            if each.metadata["secret"] and each.name not in ("basic_auth_user", "storage_url"):
+                hide_values(value if isinstance(value, tuple) else (value,))
         for name in ("basic_auth_password", "swaig_secret", "signing_key"):
             _check_fallbacks(raw, name)
         for limit in ("rate_limit", "auth_failure_limit"):

@@ -19,6 +19,7 @@ from typing import Any
 
 from .core._strength import is_guessable
 from .core._validation import ArgumentTypeError, check_int, check_str
+from .core.redaction import hide_values
 from .core.tokens import (
     MIN_SECRET_BYTES,
     SigningKey,
@@ -228,4 +229,5 @@ def _signing_key(secret: object, what: str) -> SigningKey:
         secret = secret.encode("utf-8", "surrogatepass")
     if not isinstance(secret, bytes) or len(secret) < MIN_SECRET_BYTES:
         raise ValueError(f"{what} must be a string or bytes of at least {MIN_SECRET_BYTES} bytes")
+    hide_values((secret,))
     return SigningKey(secret)

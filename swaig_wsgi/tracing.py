@@ -30,8 +30,8 @@ _T = TypeVar("_T")
 
 #: Attributes whose values are URLs, or parts of them.
 _URL_PREFIXES = ("client.", "http.", "net.", "server.", "url.")
-#: Text in which nothing could be masked; most attributes are like this.
-_PLAIN = re.compile(r"[\w./-]*")
+#: Text in which nothing could be masked; most attributes are like this. Secrets are longer.
+_PLAIN = re.compile(r"[\w./-]{0,7}")
 _HEADER_PREFIXES = ("http.request.header.", "http.response.header.")
 
 

@@ -32,6 +32,7 @@ from support.servers import SERVERS, ServerKind  # noqa: E402
 from support.waiting import PATIENCE  # noqa: E402
 from support.wsgi import Response, basic, response_observers  # noqa: E402
 
+from swaig_wsgi.core import redaction  # noqa: E402
 from swaig_wsgi.wsgi import _logging, add_observer, remove_observer  # noqa: E402
 from swaig_wsgi.wsgi._repeats import Repeats  # noqa: E402
 
@@ -73,6 +74,13 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_earlier_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start each test without the records of others: equal ones would be summed."""
     monkeypatch.setattr(_logging, "_repeats", Repeats())
+
+
+@pytest.fixture(autouse=True)
+def _no_hidden_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test without the secrets of others."""
+    monkeypatch.setattr(redaction, "_configured", {})
+    monkeypatch.setattr(redaction, "_hidden", ())
 
 
 @pytest.fixture(autouse=True)

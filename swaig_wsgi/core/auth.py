@@ -24,6 +24,7 @@ from ._credential_checks import (
     check_one_or_several,
 )
 from ._validation import check_match
+from .redaction import hide_values
 
 __all__ = [
     "AuthResult",
@@ -97,6 +98,7 @@ class Secret:
 
     def __init__(self, value: str | bytes, *fallbacks: str | bytes) -> None:
         self._expected = tuple(_digest(each) for each in (value, *fallbacks))
+        hide_values((value, *fallbacks))
 
     def __repr__(self) -> str:
         return "<Secret>"
@@ -146,6 +148,7 @@ class BasicSecret:
     def __init__(self, user: str, password: str, *fallbacks: tuple[str, str]) -> None:
         pairs = ((user, password), *fallbacks)
         self._expected = tuple(_digest(name) + _digest(secret) for name, secret in pairs)
+        hide_values(secret for _, secret in pairs)
 
     def __repr__(self) -> str:
         return "<BasicSecret>"

@@ -1,16 +1,23 @@
-"""Removal of secrets from headers, URLs and log lines."""
+"""Removal of secrets from headers, URLs and log lines.
+
+Secrets are recognized by their place, such as a parameter with a secret name; by their form, as
+tool tokens and PEM blocks are; and by their value: :func:`hide_values` is told what is configured.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
+
+from .tokens import TokenError, decode_token
 
 __all__ = [
     "MASK",
     "escape_control",
     "filter_sensitive_headers",
+    "hide_values",
     "mask_credentials",
     "redact_text",
     "redact_url",
@@ -47,13 +54,14 @@ _OPAQUE_USERINFO = re.compile(r"(\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]?)[^/?#\\]*@")
 _AUTHORITY = re.compile(r"[^/?#]*//([^/?#]*)")
 _SEPARATOR = re.compile(r"([?&;#])")
 _IN_A_URL = re.compile(r"[/\\:]")
+_SLASH = re.compile(r"([/\\])")
 _NESTED_DEPTH = 3
 
 # In free text. Tokens are looked for everywhere, other secrets in what may be a URL or a query, in
 # pairs of JSON and of Python's repr(), in header fields and after an authentication scheme.
 _TOKEN = re.compile(r"((?:_|%5f){2}token(?:=|%3d))[^&#;\s\"']*", re.IGNORECASE)
 _WORD = re.compile(r"\S+")
-_URL_SIGNS = re.compile(r"[/?&@]")
+_URL_SIGNS = re.compile(r"[/?&@]|%(?:2f|3f|26|40)", re.IGNORECASE)
 _SECRET_SIGNS = re.compile(r"[=@%]")
 # What may follow a URL in a sentence.
 _AFTER_URL = "'\"`)]}>.,:"
@@ -77,6 +85,24 @@ _CREDENTIALS = re.compile(
     r"[^\s\"',;]+",
     re.IGNORECASE,
 )
+# name=value without quotation marks, in a DSN, a command line or a repr. After a colon, letters
+# alone are prose ("password: expected"), and None is a default.
+_ASSIGNMENT = re.compile(
+    r"(?<!\w)([A-Za-z_][\w.-]{0,63})"
+    r"([ \t]{0,4}(?:=[ \t]{0,4}|:[ \t]{1,4}(?![A-Za-z]+[.,:;)]?(?:\s|$))))"
+    r"(?!(?:None|True|False)\b|\*{4}(?:\W|$))[^\s,;&\"'()\[\]{}=][^\s,;&\"']*"
+)
+_PAIR_OF_CREDENTIALS = re.compile(r"\b([a-z_]{0,32}auth[ ]?=[ ]?)[(\[][^)\]]*")
+# Not only of private keys: a certificate is of no use in a log.
+_PEM = re.compile(r"-----BEGIN [^-]{1,64}-----.*?(?:-----END [^-]{1,64}-----|\Z)", re.DOTALL)
+_TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{40,}")
+
+#: What is configured, in the order of configuration, and the same, longest first.
+_configured: dict[str, None] = {}
+_hidden: tuple[str, ...] = ()
+#: Bounds of the values to hide: shorter ones are words, and of more values only the first are kept.
+_MIN_HIDDEN = 8
+_MAX_HIDDEN = 256
 #: What takes longest is looking into URLs: parameters in one text, all others are masked.
 _MAX_PARAMETERS = 128
 
@@ -105,6 +131,38 @@ def escape_control(text: str) -> str:
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return text.translate(_ESCAPES)
+
+
+def hide_values(values: Iterable[str | bytes | None]) -> None:
+    """Mask `values` from now on, whatever text or URL contains them.
+
+    Credentials and keys of this package's own settings and classes are hidden without this call;
+    call it for those of the rest of the program. They are found as they are, and quoted for URLs.
+    Values shorter than 8 characters and bytes that are not UTF-8 are ignored, as are all after 256.
+    """
+    global _hidden
+    for value in values:
+        text = value.decode("utf-8", "ignore") if isinstance(value, bytes) else value or ""
+        for form in (text, quote(text, safe="", errors="surrogatepass")):
+            if len(text) >= _MIN_HIDDEN and len(_configured) < _MAX_HIDDEN:
+                _configured[form] = None
+    # A value may contain another one.
+    _hidden = tuple(sorted(_configured, key=len, reverse=True))
+
+
+def _mask_known(text: str) -> str:
+    """Mask what is a secret wherever it stands."""
+    for value in _hidden:
+        text = text.replace(value, MASK)
+    return _TOKEN_FORM.sub(_mask_token, _PEM.sub(MASK, text))
+
+
+def _mask_token(match: re.Match[str]) -> str:
+    try:
+        decode_token(match[0])
+    except TokenError:
+        return match[0]
+    return MASK
 
 
 def _plain(name: str) -> str:
@@ -156,14 +214,15 @@ def redact_url(url: Any) -> str:
     """Return `url` for the log: without secrets, on one line.
 
     User name and password are masked, as are the values of ``__token`` and of every other
-    parameter with a secret name, in query, fragment and path parameters, however the name is
-    percent-encoded and however often it occurs. A value that is itself a URL with secrets is
-    masked completely. Never raises for any text or bytes; malformed input is masked too much
+    parameter with a secret name, in query, fragment, path segments and their parameters, however
+    the name is percent-encoded and however often it occurs. So are ``user:password@`` in a segment,
+    tool tokens, and values given to :func:`hide_values`. A value that is itself a URL with secrets
+    is masked completely. Never raises for any text or bytes; malformed input is masked too much
     rather than too little.
     """
     if isinstance(url, (bytes, bytearray)):
         url = bytes(url).decode("utf-8", "backslashreplace")
-    return escape_control(_redact(str(url), _NESTED_DEPTH))
+    return escape_control(_redact(_mask_known(str(url)), _NESTED_DEPTH))
 
 
 def redact_text(text: str, max_length: int = 8192) -> str:
@@ -171,13 +230,14 @@ def redact_text(text: str, max_length: int = 8192) -> str:
 
     Masked are tokens and secret parameters of URLs and queries, as by :func:`redact_url`;
     ``Basic`` and ``Bearer`` credentials; the values of secret names in JSON, in Python's
-    :func:`repr` and in header fields. The work is linear in the length and bounded: what is longer
+    :func:`repr`, in header fields, and after ``=``; PEM blocks, tool tokens, and values given to
+    :func:`hide_values`. The work is linear in the length and bounded: what is longer
     than `max_length` characters is cut, and of very many parameters the last are masked.
     """
     rest = len(text) - max_length
     if rest > 0:
         text = text[:max_length]
-    text = _mask_pairs(text)
+    text = _PAIR_OF_CREDENTIALS.sub(rf"\1{MASK}", _mask_pairs(_mask_known(text)))
     text = _FIELD.sub(_mask_field, text)
     text = _CREDENTIALS.sub(rf"\1{MASK}", text)
     text = _TOKEN.sub(rf"\1{MASK}", text)
@@ -187,10 +247,10 @@ def redact_text(text: str, max_length: int = 8192) -> str:
         if not (_URL_SIGNS.search(word) and _SECRET_SIGNS.search(word)):
             continue
         left -= len(_SEPARATOR.findall(word)) + 1
-        safe.append(escape_control(text[end : match.start()]))
+        safe.append(_redact_prose(text[end : match.start()]))
         safe.append(_redact_word(word) if left >= 0 else MASK)
         end = match.end()
-    safe.append(escape_control(text[end:]))
+    safe.append(_redact_prose(text[end:]))
     if rest > 0:
         safe.append(f"... ({rest} more characters)")
     return "".join(safe)
@@ -228,6 +288,14 @@ def _mask_field(match: re.Match[str]) -> str:
     return f"{match[1]}{match[2]} {MASK}" if _is_secret(_plain(match[1])) else match[0]
 
 
+def _redact_prose(text: str) -> str:
+    return escape_control(_ASSIGNMENT.sub(_mask_assignment, text))
+
+
+def _mask_assignment(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}{MASK}" if _is_secret(_plain(match[1])) else match[0]
+
+
 def _redact_word(word: str) -> str:
     url = word.rstrip(_AFTER_URL)
     after = escape_control(word[len(url) :])
@@ -241,7 +309,7 @@ def _redact_word(word: str) -> str:
 def _redact(text: str, depth: int) -> str:
     head, *rest = _SEPARATOR.split(_mask_userinfo(text))
     if _IN_A_URL.search(head.partition("=")[0]):
-        pieces = [MASK if _hides_secret(head, depth) else head]
+        pieces = [MASK if _hides_secret(head, depth) else _mask_segments(head)]
     else:  # A query string without a URL.
         pieces, rest = [], ["", head, *rest]
     masking = False
@@ -255,6 +323,19 @@ def _redact(text: str, depth: int) -> str:
             piece = MASK if _hides_secret(name, depth) else f"{name}={MASK}"
         pieces.append(separator + piece)
     return "".join(pieces)
+
+
+def _mask_segments(path: str) -> str:
+    """Mask secrets in path segments: ``password=...``, and ``user:...@host`` of a mistyped URL."""
+    segments = _SLASH.split(path)
+    for number, segment in enumerate(segments):
+        name, equals, _ = segment.partition("=")
+        userinfo, at, host = segment.rpartition("@")
+        if equals and _is_secret_parameter(name):
+            segments[number] = f"{name}={MASK}"
+        elif at and ":" in userinfo and number:
+            segments[number] = f"{MASK}@{host}"
+    return "".join(segments)
 
 
 def _mask_userinfo(text: str) -> str:

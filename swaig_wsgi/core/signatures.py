@@ -22,6 +22,7 @@ from typing import Union
 from urllib.parse import unquote_to_bytes
 
 from ._validation import ArgumentTypeError
+from .redaction import hide_values
 from .urls import DEFAULT_PORTS
 
 __all__ = [
@@ -108,6 +109,7 @@ def signing_keys(keys: _Keys) -> tuple[bytes, ...]:
         encoded.append(key)
     if not encoded:
         raise ValueError("expected at least one signing key")
+    hide_values(encoded)
     return tuple(encoded)
 
 

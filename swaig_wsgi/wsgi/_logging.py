@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,6 +33,8 @@ CLAIMED_CALL_ID = "swaig_wsgi.claimed_call_id"
 _MAX_NAME = 128
 _MAX_PATH = 512
 _MAX_DETAIL = 1024
+#: Characters that are searched for secrets; longer than any token.
+_MAX_REDACTED = 8192
 
 _repeats = Repeats()
 
@@ -191,20 +194,22 @@ def format_message(fields: Mapping[str, Any]) -> str:
 
 def _path(environ: WSGIEnvironment) -> str:
     path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
-    rest = "..." if len(path) > _MAX_PATH else ""
-    path = path[:_MAX_PATH]
     # Readable also if the server did not decode it as WSGI requires.
     with suppress(UnicodeEncodeError):
         path = path.encode("latin-1").decode("utf-8", "surrogateescape")
     # A client may have quoted the question mark before a token.
-    return redact_url(path) + rest or "-"
+    return _cut(redact_url(path[:_MAX_REDACTED]), _MAX_PATH) or "-"
 
 
 def _escape(value: object, max_length: int = _MAX_NAME) -> str:
-    text = str(value or "-")
-    if len(text) > max_length:
-        text = text[:max_length] + "..."
-    return redact_text(text)
+    return _cut(redact_text(str(value or "-"), _MAX_REDACTED), max_length)
+
+
+def _cut(safe: str, max_length: int) -> str:
+    # After redaction: half a token is not recognized as one. Not in the middle of an escape.
+    if len(safe) <= max_length:
+        return safe
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\?\Z", r"\1", safe[:max_length]) + "..."
 
 
 #: A value with one of these could forge another field.

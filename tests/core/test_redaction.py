@@ -12,10 +12,12 @@ from support.waiting import fastest
 from swaig_wsgi.core.redaction import (
     escape_control,
     filter_sensitive_headers,
+    hide_values,
     mask_credentials,
     redact_text,
     redact_url,
 )
+from swaig_wsgi.core.tokens import SigningKey, sign_token
 
 SECRET = "hunter2"
 
@@ -159,7 +161,7 @@ def test_filtering_never_raises_and_adds_nothing(headers: dict[str, str]) -> Non
         ("%5F_token=hunter2?hunter2&a=1", "%5F_token=****&a=1"),
         ("a=1&__token=hunter2", "a=1&__token=****"),
         ("token", None),
-        ("/token=1", None),
+        ("/token=1", "/token=****"),
         ("https://token.example/x=1", None),
         ("https://agent.example.com:3000/a@b?c=d@e#f", None),
         ("https://[::1]:3000/x@y", None),
@@ -385,6 +387,19 @@ def test_the_work_is_linear_in_the_length(unit: str) -> None:
         ("GET /?pin=1234&a=1 HTTP/1.1", "GET /?pin=****&a=1 HTTP/1.1"),
         ("a=1&password=s3cret", "a=1&password=****"),
         ("__token=s3cret", "__token=****"),
+        ("host=db password=s3cret port=1", "host=db password=**** port=1"),
+        ("DRIVER=x;PWD=s3cret;UID=y", "DRIVER=x;PWD=****;UID=y"),
+        ("password: s3cret, user: x", "password: ****, user: x"),
+        ("SWML_BASIC_AUTH_PASSWORD: expected text", None),
+        ("SWML_BASIC_AUTH_PASSWORD=s3cret", "SWML_BASIC_AUTH_PASSWORD=****"),
+        ("['mysql', '--password=s3cret']", "['mysql', '--password=****']"),
+        ("mysql --password=s3cret x", "mysql --password=**** x"),
+        ("get(u, auth=('demo','s3cret'))", "get(u, auth=****))"),
+        ("Login(user=demo, password=s3cret)", "Login(user=demo, password=****"),
+        ("url=https%3A%2F%2Fu%3As3cret%40h", "url=****"),
+        ("zip=1 country: D7", None),
+        ("-----BEGIN KEY-----\nMIIs3cret\n-----END KEY----- x", "**** x"),
+        ("-----BEGIN KEY-----\nMIIs3cret", "****"),
     ],
 )
 def test_secrets_in_text_are_masked(text: str, expected: str | None) -> None:
@@ -404,6 +419,45 @@ def test_no_surroundings_reveal_a_secret_in_json(junk: str) -> None:
         redacted = redact_text(text)
         assert "s3cret" not in redacted
         assert redacted.isprintable()
+
+
+def test_attack_a_configured_value_is_masked_wherever_it_stands() -> None:
+    hide_values(["correct horse/battery", b"bytes-as-key", None, "short", b"\xff", "\ud800" * 9])
+    hide_values(["correct horse/battery staple"])
+    for text in ("it said correct horse/battery staple", "/a/correct%20horse%2Fbattery%20staple"):
+        assert redact_text(text).endswith(" ****" if " " in text else "/****")
+        assert redact_url(text).endswith(" ****" if " " in text else "/****")
+    assert redact_text("correct horse/battery bytes-as-key short") == "**** **** short"
+
+
+def test_the_number_of_hidden_values_is_bounded() -> None:
+    hide_values(f"value-{number:05}" for number in range(1000))
+    assert redact_text("value-00000 value-00999") == "**** value-00999"
+    text = "value-" * 100_000
+    assert fastest(lambda: redact_text(text), enough=0.05) < 0.2
+
+
+def test_attack_a_tool_token_is_masked_wherever_it_stands() -> None:
+    key = SigningKey(b"0123456789abcdef")
+    token = sign_token(key, "pay", "call-1", 1_800_000_000, "0a" * 8)
+    for mask in redact_text, redact_url:
+        assert mask(f"/bank/swaig/{token}") == "/bank/swaig/****"
+        assert mask(f"/bank/{'x' * 60}/{token[:-8]}") == f"/bank/{'x' * 60}/{token[:-8]}"
+    assert redact_text(f"no function {token}!") == "no function ****!"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/bank/password=s3cret", "/bank/password=****"),
+        ("/bank/token=s3cret/x", "/bank/token=****/x"),
+        ("/bank/pass%77ord=s3cret", "****"),
+        ("/demo:s3cret@h/bank", "/****@h/bank"),
+        ("/a=1/b:2/c@d:3", "/a=1/b:2/c@d:3"),
+    ],
+)
+def test_attack_secrets_in_path_segments_are_masked(path: str, expected: str) -> None:
+    assert redact_url(path) == expected
 
 
 def test_long_text_is_cut() -> None:
@@ -443,6 +497,12 @@ def test_the_last_of_many_parameters_are_masked() -> None:
         "a-",
         "x(a=1&b=2) ",
         "\\'",
+        "auth=(",
+        "password: ",
+        "a.",
+        "-----BEGIN a-----",
+        "----",
+        "a" * 40 + " ",
     ],
 )
 def test_the_work_on_text_is_bounded(unit: str) -> None:

@@ -118,7 +118,7 @@ def test_another_cause_is_logged_at_once(clock, caplog):
             fetch(limited)
         clock.now += 1
     logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [text.rpartition("it failed: ")[2].rstrip(")") for text in logged] == [
+    assert [text.rpartition("it failed: ")[2].rstrip('")') for text in logged] == [
         "ConnectionError",
         "ReadOnlyError",
         "",

@@ -129,6 +129,12 @@ def test_an_exception_is_one_member() -> None:
     assert lines[-2:] == ["ValueError: two", "lines \\x1b[2J /x?__token=****"]
 
 
+def test_attack_a_private_key_over_several_lines_is_masked_in_a_traceback() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIs3cret\n-----END PRIVATE KEY-----"
+    value = as_json(exc_info=raised('{"private_key": "' + key + '"}'))
+    assert "MIIs3cret" not in json.dumps(value)
+
+
 def test_attack_secrets_are_masked_in_every_member() -> None:
     value = as_json(
         "at /x?__token=s3cret",

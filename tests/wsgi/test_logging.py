@@ -9,7 +9,8 @@ import shlex
 import pytest
 from support.wsgi import environ, request
 
-from swaig_wsgi.core.auth import AuthResult
+from swaig_wsgi.core.auth import AuthResult, BasicSecret
+from swaig_wsgi.core.tokens import SigningKey, sign_token
 from swaig_wsgi.middleware import AllowedHostsMiddleware
 from swaig_wsgi.wsgi import JSONFormatter, LineFormatter, log_security
 
@@ -79,6 +80,32 @@ def test_attack_no_formatter_lets_a_value_forge_a_field(caplog, formatter, forge
     assert not {"user", "outcome", "z"} & {*fields}
     # Escaped once, so that a reader gets the value back.
     assert caplog.records[0].getMessage() in line
+
+
+def test_attack_secrets_are_masked_in_the_path_and_in_names(caplog):
+    password = "correct-horse-battery"
+    BasicSecret("demo", password)
+    token = sign_token(SigningKey(b"k" * 16), "pay", "call-1", 1_800_000_000, "0a" * 8)
+    for secret in (password, token):
+        path = f"/{secret}/token={secret}/demo:{secret}@h/swaig/__token/{secret}"
+        names = ("tool", "call_id", "agent")
+        request = {**environ(path=path), **{f"swaig_wsgi.{name}": secret for name in names}}
+        log_security(request, "event", secret[:4], f"no function {secret}")
+        assert caplog.records[-1].path == "/****/token=****/****@h/swaig/__token/****"
+        assert caplog.records[-1].detail == "no function ****"
+        assert (caplog.records[-1].tool, caplog.records[-1].call_id) == ("****", "****")
+    for each in caplog.records:
+        assert password not in str(vars(each))
+        assert token not in str(vars(each))
+
+
+def test_attack_no_part_of_a_token_is_left_where_a_value_is_cut(caplog):
+    token = sign_token(SigningKey(b"k" * 16), "pay", "call-1", 1_800_000_000, "0a" * 8)
+    log_security({"swaig_wsgi.tool": "x" * 100 + " " + token}, "event", "reason")
+    log_security({"PATH_INFO": "/" + "x" * 500 + "/" + token}, "event", "other")
+    assert token[:20] not in caplog.text
+    log_security({"swaig_wsgi.tool": "x" * 127 + "\\"}, "event", "third")
+    assert caplog.records[-1].tool == "x" * 127 + "..."
 
 
 def test_percent_signs_are_not_formatted(caplog):
