@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import random
 import re
@@ -285,15 +286,32 @@ def count_statuses(servers: list[Any], requests: int, threads: int = 20) -> Coun
     return statuses
 
 
+def count_with_store(begin: Callable[[], list[Any]], requests: int) -> Counter[int]:
+    """Count the statuses of requests to new servers.
+
+    On a machine so busy that the store does not reply in time, workers log that and count alone.
+    Nothing is said about such servers here; others are started instead.
+    """
+    for _ in range(5):
+        servers = begin()
+        statuses = count_statuses(servers, requests)
+        if not any("store_failed" in server.log for server in servers):
+            break
+    return statuses
+
+
 @pytest.mark.parametrize("kind", ["private file", "file", "valkey"])
 def test_a_limit_is_exact_across_workers(
     kind: str, start: Any, directory: Path, request: Any
 ) -> None:
-    url = {"private file": "", "file": f"sqlite:///{directory}/store.db"}.get(kind)
-    if url is None:
-        url = request.getfixturevalue("own_valkey")().url
-    server = start(*CONFIG, SWML_RATE_LIMIT="100", SWML_STORAGE_URL=url)
-    assert count_statuses([server], 1000) == {200: 100, 429: 900}
+    urls = {"private file": lambda: "", "file": lambda: f"sqlite:///{directory}/{next(numbers)}.db"}
+    numbers = itertools.count()
+
+    def begin() -> list[Any]:
+        url = urls[kind]() if kind in urls else request.getfixturevalue("own_valkey")().url
+        return [start(*CONFIG, SWML_RATE_LIMIT="100", SWML_STORAGE_URL=url)]
+
+    assert count_with_store(begin, 1000) == {200: 100, 429: 900}
 
 
 def test_a_limit_is_exact_without_the_configuration_module(start: Any, directory: Path) -> None:
@@ -307,11 +325,11 @@ def test_a_limit_is_exact_without_the_configuration_module(start: Any, directory
 
 
 def test_a_limit_is_exact_across_two_servers(start: Any, own_valkey: Any) -> None:
-    url = own_valkey().url
-    servers = [
-        start(*CONFIG, workers=2, SWML_RATE_LIMIT="100", SWML_STORAGE_URL=url) for _ in range(2)
-    ]
-    assert count_statuses(servers, 1000) == {200: 100, 429: 900}
+    def begin() -> list[Any]:
+        env = {"SWML_RATE_LIMIT": "100", "SWML_STORAGE_URL": own_valkey().url}
+        return [start(*CONFIG, workers=2, **env) for _ in range(2)]
+
+    assert count_with_store(begin, 1000) == {200: 100, 429: 900}
 
 
 def test_a_limit_survives_killed_workers(start: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
+from ..config import Settings
 from ._output import paint, printable
 
 _SAMPLES = {"array": "[]", "boolean": "true", "integer": "1", "null": "null", "number": "1"}
@@ -68,6 +69,11 @@ def facts_of(application: Any) -> list[Facts]:
             )
         )
     return found
+
+
+def is_shown(settings: Settings, stream: TextIO) -> bool:
+    """Return whether the banner may be printed: not into a log that is read as JSON."""
+    return settings.log_format != "json" or stream.isatty()
 
 
 def show_banner(agents: Iterable[Facts], scheme: str, host: str, port: int, stream: TextIO) -> None:

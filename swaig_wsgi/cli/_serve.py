@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..config import ConfigurationError, Settings
-from ._banner import facts_of, show_banner
+from ._banner import facts_of, is_shown, show_banner
 from ._errors import CommandError
 from ._loading import load_to_serve
 from ._workers import serve_with_gunicorn
@@ -58,7 +58,7 @@ def _serve_with_werkzeug(application: str, host: str | None, port: int | None) -
     app = load_to_serve(application)
     settings = app.settings if isinstance(app, AgentApp) else Settings.from_env()
     scheme = "https" if settings.ssl_enabled else "http"
-    facts = facts_of(app)
+    facts = facts_of(app) if is_shown(settings, sys.stderr) else []
     with dev_server.calling_when_listening(
         lambda host, port: show_banner(facts, scheme, host, port, sys.stderr)
     ):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .. import processes
 from ..config import ConfigurationError, keep_secret_files
 from ..loading import load_application
-from ._banner import Facts, facts_of, show_banner
+from ._banner import Facts, facts_of, is_shown, show_banner
 from ._errors import CommandError
 from ._loading import load_to_serve
 
@@ -71,7 +71,8 @@ def serve_with_gunicorn(
     def when_ready(server: Any) -> None:
         found = server.LISTENERS[0].sock.getsockname()
         number = found[1] if isinstance(found, tuple) else 0
-        show_banner(known.agents, scheme, address, number, sys.stderr)
+        if is_shown(settings, sys.stderr):
+            show_banner(known.agents, scheme, address, number, sys.stderr)
 
     Server(
         lambda: load_application(application),

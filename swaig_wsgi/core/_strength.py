@@ -107,10 +107,13 @@ def _consists_of(words: list[str], text: str) -> bool:
 
 def _is_digest(text: str) -> bool:
     name = _DIGESTS.get(len(text))
-    return name is not None and any(
-        hashlib.new(name, word.encode(), usedforsecurity=False).hexdigest() == text
-        for word in _COMMON
-    )
+    if name is None:
+        return False
+    try:
+        digests = [hashlib.new(name, word.encode(), usedforsecurity=False) for word in _COMMON]
+    except ValueError:  # FIPS 140: the library has no MD5
+        return False
+    return any(each.hexdigest() == text for each in digests)
 
 
 def _unit(text: str) -> str:

@@ -114,6 +114,16 @@ def test_the_secrets_are_read_from_files(run, monkeypatch, tmp_path):
         (token_of(), ("--agent=bank", "--call-id=call-2"), "wrong_call"),
         ("https://h/?__token=a&__token=b", ("--agent=bank",), "repeated"),
     ],
+    ids=[
+        "nonsense",
+        "another secret",
+        "another agent",
+        "no agent",
+        "expired",
+        "another function",
+        "another call",
+        "two tokens",
+    ],
 )
 def test_an_invalid_token_is_refused_with_the_reason(run, token, options, reason):
     status, out, err = run("verify", token, *options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import string
 
@@ -87,3 +88,13 @@ def test_attack_long_passwords_take_no_time():
     for text in ("admin" * 20_000 + "x", "a" * 100_000, "test" * 20_000 + "!"):
         password_weakness("admin", text)
         assert is_guessable(text)
+
+
+def test_a_digest_that_the_library_refuses_is_not_compared(monkeypatch):
+    def refuse(name, *args, **options):
+        raise ValueError("disabled for FIPS")
+
+    digest = hashlib.sha256(b"password").hexdigest()
+    assert is_guessable(digest)
+    monkeypatch.setattr(hashlib, "new", refuse)
+    assert not is_guessable(digest)
