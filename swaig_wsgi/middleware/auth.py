@@ -31,11 +31,11 @@ from ..wsgi import (
     EnvironHeaders,
     FoldedHeaders,
     log,
-    log_exception,
     log_security,
     public_request_url,
     refuse,
 )
+from ..wsgi._logging import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._scope import in_scope
 
@@ -170,6 +170,9 @@ class AuthHandler:
             self._is_fallback,
         )
         self._validator = custom_validator
+        self._validator_errors = CallbackErrors(
+            "the custom validator raised; the request is refused"
+        )
         methods = self._policy.bearer, self._policy.api_key, self._policy.basic
         unconfigured = not any(methods) and custom_validator is None
         self._refuses_all = unconfigured and not allow_unauthenticated
@@ -249,7 +252,7 @@ class AuthHandler:
                 return Decision(None, "bad_url")
             passed = resolve(self._validator(request))
         except CALLBACK_ERRORS_AND_EXIT:
-            log.exception("the custom validator raised; the request is refused")
+            self._validator_errors.log()
             return Decision(None, "validator_error", wrong=wrong)
         if passed is True:
             return Decision(AuthResult("custom"))
@@ -400,6 +403,7 @@ class AuthMiddleware:
             raise ValueError("handler.challenges() must return a list of at least one challenge")
         self.app = app
         self._handler = handler
+        self._errors = CallbackErrors("the authenticator raised; the request is refused")
         self._challenges = [("WWW-Authenticate", challenge) for challenge in challenges]
         self._scope = request_scope(protect, exempt, methods)
         self._optional = check_bool("optional", optional)
@@ -429,7 +433,7 @@ class AuthMiddleware:
         try:
             decision = resolve(self._handler.decide(request))
         except CALLBACK_ERRORS_AND_EXIT:
-            log_exception(environ, "the authenticator raised; the request is refused")
+            self._errors.log(environ)
             return Decision(None, "validator_error")
         if isinstance(decision, Decision) and isinstance(decision.result, (AuthResult, type(None))):
             return decision

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import Settings
 from ..wsgi import request_id
+from ..wsgi._logging import log_security, write_repeats
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["RequestIDMiddleware"]
@@ -19,6 +20,10 @@ class RequestIDMiddleware:
     characters of ``._~:+-``, else a random one. It is in ``environ["swaig_wsgi.request_id"]``, in
     ``environ["HTTP_X_REQUEST_ID"]`` and in every record of the security log. It replaces an
     ``X-Request-Id`` that the application sends, so that response and log name the same id.
+
+    An exception of the application is recorded in the security log, with the event
+    ``request_failed``, and raised again. Each request writes the sums of repeated records that are
+    due.
 
     Place it outside every layer that may refuse, inside ``TrustedProxyMiddleware``. Where several
     are stacked, they agree on one id.
@@ -41,4 +46,10 @@ class RequestIDMiddleware:
             others = [field for field in headers if field[0].lower() != "x-request-id"]
             return start_response(status, [*others, own], exc_info)
 
-        return self.app(environ, start)
+        write_repeats()
+        try:
+            return self.app(environ, start)
+        except Exception:
+            # The server sends the response, and logs the traceback without the request's id.
+            log_security(environ, "request_failed", "exception")
+            raise

@@ -10,8 +10,8 @@ An IPv6 client is a /64, as for rate limits. Only so many windows are kept; whil
 open, the records of further clients share one window for each event, reason and agent, whose sums
 have the client ``*``.
 
-There is no timer: a window that is over is found by the next record, whatever its kind, or when the
-process exits.
+There is no timer: a window that is over is found by the next record, whatever its kind, by the next
+request to a layer that gives requests their ids, or when the process exits.
 """
 
 from __future__ import annotations

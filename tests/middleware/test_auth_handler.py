@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.authentication import basic, everything
+from support.wsgi import pass_through, request
 
 from swaig_wsgi.core.auth import AuthResult, Decision
-from swaig_wsgi.middleware.auth import AuthHandler
+from swaig_wsgi.middleware.auth import AuthHandler, AuthMiddleware
 from swaig_wsgi.wsgi import EnvironHeaders
 
 
@@ -416,3 +417,15 @@ def test_the_handler_keeps_no_secret_in_plain_text():
 )
 def test_challenges_are_never_empty(handler, expected):
     assert handler.challenges("r") == expected
+
+
+def test_attack_requests_that_make_a_validator_raise_do_not_flood_the_log(caplog):
+    def validator(request):
+        raise ConnectionError("the database is down")
+
+    app = AuthMiddleware(pass_through, AuthHandler(custom_validator=validator))
+    for _ in range(200):
+        assert request(app).status == 401
+    tracebacks = [record for record in caplog.records if record.exc_info]
+    assert len(tracebacks) == 10
+    assert "no more tracebacks are logged" in caplog.text

@@ -84,3 +84,15 @@ def test_pages_of_other_origins_may_read_the_id():
     response = request(app, HTTP_ORIGIN="https://a.example")
     exposed = response.headers["Access-Control-Expose-Headers"]
     assert exposed == "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
+
+
+def test_an_exception_of_the_application_is_recorded_with_the_id(caplog):
+    def fail(environ, start_response):
+        raise LookupError("no such page")
+
+    app = RequestIDMiddleware(fail)
+    with pytest.raises(LookupError, match="no such page"):
+        app(environ(headers={"X-Request-Id": "f81d4fae7dec11d0"}), lambda *_: None)
+    (record,) = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
+    assert (record.event, record.reason) == ("request_failed", "exception")
+    assert record.request_id == "f81d4fae7dec11d0"

@@ -8,6 +8,7 @@ import tracemalloc
 
 import pytest
 
+from swaig_wsgi.middleware import RequestIDMiddleware
 from swaig_wsgi.wsgi import _logging, log_security, remove_observer
 from swaig_wsgi.wsgi._repeats import ALLOWANCE, MAX_WINDOWS, WINDOW, Repeats
 
@@ -118,6 +119,17 @@ def test_other_kinds_of_records_write_what_is_due(clock, caplog):
     assert repeats(caplog.records) == [10]
     _logging.write_repeats()
     _logging.write_repeats(all_open=True)
+    assert repeats(caplog.records) == [10]
+
+
+def test_the_next_request_writes_what_is_due(clock, caplog):
+    refuse(20)
+    caplog.clear()
+    app = RequestIDMiddleware(lambda environ, start_response: [])
+    app({}, lambda *_: None)
+    assert repeats(caplog.records) == []
+    clock.now += WINDOW
+    app({}, lambda *_: None)
     assert repeats(caplog.records) == [10]
 
 
