@@ -66,6 +66,8 @@ class Terminal:
             cwd=cwd,
             env={**os.environ, **environ},
             start_new_session=True,
+            # A shell ignores SIGINT in what it runs in the background, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(slave)
         threading.Thread(target=self._read, daemon=True).start()
