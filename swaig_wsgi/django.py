@@ -6,14 +6,20 @@ that ``SILENCED_SYSTEM_CHECKS`` can silence them. This is the only module that i
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 from django import conf
 from django.core import checks
 
-from .checks import check_environ, check_mapping
+from .checks import Finding, check_environ, check_mapping
+from .checks._sources import VARIABLES_OF_FIELDS
 
 __all__ = ["check_service"]
+
+#: The fields of `Settings`, by variable.
+_FIELDS = {variable: name for name, variable in VARIABLES_OF_FIELDS.items()}
 
 _MESSAGES = {"error": checks.Error, "warning": checks.Warning, "info": checks.Info}
 
@@ -25,11 +31,31 @@ def check_service(app_configs: Any = None, **kwargs: Any) -> list[checks.CheckMe
         app_configs: ignored, as are further arguments: the findings are on the whole service.
     """
     mapping = getattr(conf.settings, "SWAIG_WSGI", None)
-    found = check_environ() if mapping is None else check_mapping(mapping)
+    found = check_environ() if mapping is None else check_mapping(mapping, os.environ)
     return [
-        _MESSAGES[each.severity](each.message, hint=f"{each.line}  See {each.link}.", id=each.id)
+        _MESSAGES[each.severity](
+            each.message, hint=f"{_line(each, mapping)}  See {each.link}.", id=each.id
+        )
         for each in found
     ]
+
+
+def _line(each: Finding, mapping: Any) -> str:
+    """Return the line to paste: with the setting, a key of it and not a variable."""
+    if mapping is None or each.id == "swaig.W030":
+        return each.line
+    pair = r"((?:SWML|SIGNALWIRE)_[A-Z_]+)=(\S.*?)(?= (?:SWML|SIGNALWIRE)_|$)"
+    line = re.sub(pair, lambda match: _member(match[1], match[2]), each.line)
+    removed = re.fullmatch(r"unset (\w+)", line)
+    return line if removed is None else f"Remove {_FIELDS.get(removed[1], removed[1])}"
+
+
+def _member(variable: str, value: str) -> str:
+    # A field, because a setting that is given as field and as variable is invalid.
+    member = f"SWAIG_WSGI[{_FIELDS.get(variable, variable)!r}]"
+    if value.startswith(('"$(', "...")):
+        return f"{member} = os.environ[{variable!r}]"
+    return f"{member} = {value!r}"
 
 
 checks.register(check_service, checks.Tags.security, deploy=True)

@@ -66,11 +66,20 @@ def test_a_deployment_check_shows_findings_on_the_setting(check: Any) -> None:
     status, output = check(settings % "changeme-changeme", "--deploy")
     assert status == 0
     assert "(swaig.W017) SWML_ALLOWED_HOSTS contains '*'" in output
-    assert (
-        "HINT: SWML_ALLOWED_HOSTS=agent.example.com  See docs/network.md#allowed-hosts." in output
-    )
+    line = "SWAIG_WSGI['allowed_hosts'] = 'agent.example.com'"
+    assert f"HINT: {line}  See docs/network.md#allowed-hosts." in output
+    assert "SWAIG_WSGI['swaig_secret'] = os.environ['SIGNALWIRE_SWAIG_SECRET']" in output
+    pasted = f"{settings % 'changeme-changeme'}\n{line}\nSWAIG_WSGI['rate_limit'] = '5000'"
+    assert not {"swaig.E001", "swaig.W015", "swaig.W017"} & ids(check(pasted, "--deploy")[1])
     assert {"swaig.W004", "swaig.W012", "swaig.W015", "swaig.W017"} <= ids(output)
     assert check(settings % "changeme-changeme", "--deploy", "--fail-level=WARNING")[0] == 1
+
+
+def test_workers_and_unknown_variables_are_found_beside_the_setting(check: Any) -> None:
+    env = {"WEB_CONCURRENCY": "4", "SWML_RATELIMIT": "5"}
+    settings = "SWAIG_WSGI = {'rate_limit': 5000}"
+    assert {"swaig.W030", "swaig.W031"} <= ids(check(settings, "--deploy", **env)[1])
+    assert not {"swaig.W030", "swaig.W031"} & ids(check(settings, "--deploy")[1])
 
 
 def test_errors_fail_a_deployment_check(check: Any) -> None:
@@ -117,7 +126,7 @@ def test_the_documented_lines_give_flask_a_command(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(application + command)
     status, output = run(["flask", "check"], tmp_path, **GOOD)
     assert status == 0, output
-    assert ids(output) == {"swaig.I005"}
+    assert ids(output) == {"swaig.I005", "swaig.I007"}
     status, output = run(["flask", "check"], tmp_path, **{**GOOD, "SWML_ALLOWED_HOSTS": "*"})
     assert status == 1
-    assert ids(output) == {"swaig.W017", "swaig.I005"}
+    assert ids(output) == {"swaig.W017", "swaig.I005", "swaig.I007"}

@@ -20,6 +20,7 @@ from ._agents import (
     code_findings,
     effective_settings,
     find_agents,
+    found_findings,
     uses_store,
 )
 from ._certificates import certificate_findings, file_findings
@@ -106,12 +107,21 @@ def check_application(
         settings = agents[0].settings
         if not any(each.id == "swaig.W031" for each in found):
             found += worker_findings(settings, environ, uses_store=uses_store(agents))
-    return _sorted(dict.fromkeys([*found, *agent_findings(agents)]), settings)
+    found += [*found_findings(agents), *agent_findings(agents)]
+    return _sorted(dict.fromkeys(found), settings)
 
 
-def check_mapping(mapping: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings on settings as for :meth:`~swaig_wsgi.Settings.from_mapping`."""
+def check_mapping(
+    mapping: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """Return the findings on settings as for :meth:`~swaig_wsgi.Settings.from_mapping`.
+
+    Args:
+        environ: if given, unknown variables and several workers in it are found, too.
+    """
     settings, found = _check(mapping)
+    if environ is not None:
+        found += [*worker_findings(settings, environ), *check_variables(environ)]
     return _sorted(found, settings)
 
 
@@ -123,7 +133,10 @@ def check_settings(settings: Settings) -> list[Finding]:
 def check_variables(environ: Mapping[str, str]) -> list[Finding]:
     """Return a warning for each variable in `environ` that looks like a setting, but is not."""
     found = unknown_variables(environ).items()
-    return [finding("W030", f"{text}.", f"unset {name}") for name, text in found]
+    return [
+        finding("W030", text if text.endswith("?") else f"{text}.", f"unset {name}")
+        for name, text in found
+    ]
 
 
 def _check(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:

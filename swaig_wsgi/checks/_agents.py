@@ -149,6 +149,12 @@ def effective_settings(agent: Any) -> tuple[Settings, set[str]]:
     return settings, excluded
 
 
+def found_findings(agents: Iterable[Any]) -> Iterator[Finding]:
+    """Yield how many agents were found: others would not be judged."""
+    names = [f"{agent.name!r} at {agent.route or '/'}" for agent in agents]
+    yield finding("I007", f"Agents found: {len(names)}{': ' if names else ''}{', '.join(names)}.")
+
+
 def code_findings(parts: Parts) -> Iterator[Finding]:
     """Yield findings on credentials, secrets and keys that an application has in code."""
     handlers = [agent._auth for agent in parts.agents if agent._auth is not None]

@@ -228,6 +228,9 @@ I005 11 cli.md#check
 I006 4 limits.md#rate-limit
     requests are not limited, only failed authentications
     SWML_RATE_LIMIT=5000
+I007 7 cli.md#check
+    the agents that were found in the application
+    swaig-wsgi check MODULE:APP
 E101 1 authentication.md
     an endpoint serves requests without credentials
     AuthMiddleware(app, handler, protect=("/swaig",))

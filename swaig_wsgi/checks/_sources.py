@@ -17,7 +17,7 @@ from ._findings import Finding, finding
 VARIABLES: dict[str, bool] = {
     each.metadata["variable"]: each.metadata["secret"] for each in fields(Settings)
 }
-_FIELDS = {each.name: each.metadata["variable"] for each in fields(Settings)}
+VARIABLES_OF_FIELDS = {each.name: each.metadata["variable"] for each in fields(Settings)}
 _NAME = re.compile(r"[A-Z][A-Z_]+")
 
 
@@ -29,7 +29,9 @@ def read_settings(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
     """
     left = {
         # A setting that is given twice stays so, and is invalid.
-        name if _FIELDS.get(name) in source else _FIELDS.get(name, name): value
+        name
+        if VARIABLES_OF_FIELDS.get(name) in source
+        else VARIABLES_OF_FIELDS.get(name, name): value
         for name, value in source.items()
     }
     given = dict(left)

@@ -61,7 +61,7 @@ def check(
     found.sort(key=lambda each: SEVERITIES.index(each.severity))
     weighty = ("error", "warning") if strict else ("error",)
     status = int(any(each.severity in weighty for each in found))
-    print(_as_json(found, status) if as_json else _as_text(found))
+    print(_as_json(found, status, agents) if as_json else _as_text(found))
     return status
 
 
@@ -105,7 +105,7 @@ def _as_text(found: list[Finding]) -> str:
     return "\n".join([*lines, "", ", ".join(counts)])
 
 
-def _as_json(found: list[Finding], status: int) -> str:
+def _as_json(found: list[Finding], status: int, agents: list[Any]) -> str:
     points = [
         {"point": number, "title": title, "findings": ids}
         for number, (title, ids) in enumerate(zip(POINTS, _points(found)), 1)
@@ -115,5 +115,6 @@ def _as_json(found: list[Finding], status: int) -> str:
         "status": status,
         "findings": [each.to_dict() for each in found],
         "checklist": points,
+        "agents": [{"name": agent.name, "route": agent.route or "/"} for agent in agents],
     }
     return json.dumps(document, indent=2)

@@ -176,10 +176,10 @@ def test_the_settings_of_harden_are_judged():
     site.wsgi_app = harden(
         site.wsgi_app, Settings.from_mapping({**mapping, "storage_url": "memory://"})
     )
-    assert ids(check_application(site, GOOD)) == {"W010", "W012", "W014", "W017"}
+    assert ids(check_application(site, GOOD)) == {"W010", "W012", "W014", "W017", "I007"}
     site = Flask("site")
     site.wsgi_app = harden(site.wsgi_app, Settings.from_env(GOOD), storage_url="memory://")
-    assert ids(check_application(site, {**GOOD, "SWML_ALLOWED_HOSTS": "*"})) == set()
+    assert ids(check_application(site, {**GOOD, "SWML_ALLOWED_HOSTS": "*"})) == {"I007"}
 
 
 def test_agents_are_judged_by_their_own_settings():

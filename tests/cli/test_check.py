@@ -76,7 +76,7 @@ def test_json_has_the_documented_members(capsys, variables):
     variables({**GOOD, "SWML_ALLOWED_HOSTS": "*", "SWML_BASIC_AUTH_PASSWORD": "hunter2"})
     assert main(["check", "--json", "--strict"]) == 1
     document = json.loads(capsys.readouterr().out)
-    assert list(document) == ["version", "status", "findings", "checklist"]
+    assert list(document) == ["version", "status", "findings", "checklist", "agents"]
     assert (document["version"], document["status"]) == (1, 1)
     assert [each["id"] for each in document["findings"]] == [
         "swaig.E002",
@@ -104,6 +104,9 @@ def test_an_application_is_judged(capsys, application):
     assert "swaig.E002" in out
     assert "swaig.I002  The agent 'shop' has tools that are not secure: hours." in out
     assert "swaig.I004" not in out
+    assert "swaig.I007  Agents found: 1: 'shop' at /." in out
+    main(["check", application(app), "--json"])
+    assert json.loads(capsys.readouterr().out)["agents"] == [{"name": "shop", "route": "/"}]
 
 
 @pytest.mark.parametrize(
