@@ -18,6 +18,7 @@ from test_events import LISTED
 from swaig_wsgi import AgentApp, AuthHandler, ConfigurationError, Settings, harden
 from swaig_wsgi.agent.metrics import AGENT_ENDPOINTS
 from swaig_wsgi.core.auth import Decision
+from swaig_wsgi.middleware.harden import stack
 from swaig_wsgi.stores import MemoryStore, StoreError
 from swaig_wsgi.wsgi import log_security
 
@@ -296,7 +297,7 @@ def test_a_directory_that_cannot_work_is_refused(program: str, error: str) -> No
 
 
 def test_counting_twice_counts_once(figures: Any) -> None:
-    app = harden(harden(agent(), Settings(metrics=True)), Settings(metrics=True))
+    app = harden(stack(agent(), Settings(metrics=True)), Settings(metrics=True))
     request(app, auth=("platform", "wrong"))
     request(app, "POST", "/", body=io.BytesIO(b""), auth=AUTH)
     assert figures("swaig_refusals_total") == {("bank", "auth_refused", "bad_credentials"): 1}

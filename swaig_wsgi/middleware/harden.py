@@ -12,6 +12,8 @@ from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
 from ._agent_name import AgentNameMiddleware
+from ._application import check_application
+from ._application import hardened as _hardened
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
@@ -55,9 +57,11 @@ def harden(
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
+        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already.
         ConfigurationError: a setting is invalid, or an override is not a field of
             :class:`Settings`; the message names it.
     """
+    check_application(app)
     settings = Settings.from_env() if settings is None else settings
     unknown = set(overrides) - {each.name for each in fields(Settings)}
     if unknown:
@@ -65,8 +69,11 @@ def harden(
     if overrides:
         settings = replace(settings, **overrides)
     hardened = stack(app, settings, auth=auth)
-    # An AgentApp names itself in records, but its own layers are inside of these.
-    return AgentNameMiddleware(hardened, app) if hasattr(app, "agent_name") else hardened
+    if hasattr(app, "agent_name"):
+        # An AgentApp names itself in records, but its own layers are inside of these.
+        hardened = AgentNameMiddleware(hardened, app)
+    _hardened.add(hardened)
+    return hardened
 
 
 def stack(

@@ -143,7 +143,7 @@ def test_attack_weak_credentials_in_code_are_found(options, number, words):
     handler = AuthHandler(**options)
     site = Flask("site")
     site.wsgi_app = harden(AuthMiddleware(site.wsgi_app, handler), Settings())
-    for app in (agent(auth=handler), site, harden(site.wsgi_app, auth=handler)):
+    for app in (agent(auth=handler), site, harden(Flask("bare"), Settings(), auth=handler)):
         (text,) = [each for each in messages(check_application(app, {}), number) if words in each]
         assert "admin" not in text
     assert "W001" not in ids(check_application(site, {}))

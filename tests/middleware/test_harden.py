@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 from wsgiref.validate import validator
 
 import pytest
@@ -236,6 +237,65 @@ def test_overrides_replace_settings_and_are_validated():
         harden(site, settings, no_such_setting=1)
 
 
+# Applications
+
+
+class Asynchronous:
+    async def __call__(self, scope, receive, send):
+        raise NotImplementedError
+
+
+async def asynchronous(scope, receive, send):
+    raise NotImplementedError
+
+
+async def generates(environ, start_response):
+    yield b""
+
+
+class Flasklike:
+    def __init__(self, wsgi_app):
+        self.wsgi_app = wsgi_app
+
+    def __call__(self, environ, start_response):
+        return self.wsgi_app(environ, start_response)
+
+
+@pytest.mark.parametrize(
+    ("app", "message"),
+    [
+        (None, "a callable, not None"),
+        ("site:app", "a callable, not 'site:app'"),
+        (itertools, "a callable, not <module 'itertools'"),
+        (Recorder, "not the class Recorder: pass an instance"),
+        (asynchronous, "ASGI"),
+        (generates, "ASGI"),
+        (Asynchronous(), "ASGI"),
+        (Asynchronous().__call__, "ASGI"),
+        (partial(asynchronous, {}), "ASGI"),
+    ],
+)
+def test_what_is_no_wsgi_application_is_a_type_error(app, message):
+    with pytest.raises(TypeError, match=message):
+        harden(app, Settings())
+
+
+class AgentLike:
+    agent_name = "desk"
+    __call__ = site.__call__
+
+
+@pytest.mark.parametrize("app", [site, AgentLike()])
+@pytest.mark.parametrize("settings", [Settings(), Settings(trusted_proxies=[PROXY])])
+def test_an_application_is_hardened_once(app, settings):
+    once = harden(app, settings)
+    for again in (once, Flasklike(once)):
+        with pytest.raises(TypeError, match="hardened already"):
+            harden(again, settings)
+    # The application itself is unchanged, and may be served with other settings, too.
+    assert fetch(harden(app, settings)).status == 200
+
+
 # Order
 
 
@@ -386,7 +446,7 @@ def test_nested_stacks_count_a_request_once():
 def test_a_forwarded_host_outside_the_allowlist_is_not_the_same_origin():
     settings = Settings(trusted_proxies=[PROXY], csrf_protection=True)
     inner = harden(validator(site), settings)
-    app = harden(inner, Settings(allowed_hosts=["good.example"]))
+    app = stack(inner, Settings(allowed_hosts=["good.example"]))
     request = {"REMOTE_ADDR": PROXY, "HTTP_HOST": "good.example"}
     assert fetch(app, "POST", HTTP_ORIGIN="http://good.example", **request).status == 200
     request["HTTP_X_FORWARDED_HOST"] = "evil.example"
