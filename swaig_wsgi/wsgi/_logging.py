@@ -57,7 +57,7 @@ def log_exception(environ: WSGIEnvironment, text: str, *args: object) -> None:
 
 
 class CallbackErrors:
-    """Log the exceptions of a callback that strangers can make raise: ten tracebacks a minute.
+    """Log what a callback raises for requests without credentials: ten tracebacks a minute.
 
     The refusals that follow are in the security log, which sums them.
     """
