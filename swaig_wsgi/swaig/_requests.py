@@ -106,7 +106,8 @@ def summary_of(body: Mapping[str, Any]) -> Any:
         parsed = data.get("parsed")
         candidates = [parsed[0] if isinstance(parsed, list) and parsed else parsed]
         candidates += [_parsed_text(data.get("raw")), data.get("substituted")]
-        candidates.append({name: data[name] for name in data if name not in ("parsed", "raw")})
+        known = ("parsed", "raw", "substituted")
+        candidates.append({name: data[name] for name in data if name not in known})
     else:
         candidates = [data]
     candidates.append(body.get("summary"))

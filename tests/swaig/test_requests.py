@@ -190,6 +190,9 @@ def test_requested_functions() -> None:
         ({"raw": " \n", "substituted": "s"}, "s"),
         ({"raw": None, "substituted": "s"}, "s"),
         ({"substituted": "s", "goal": "g"}, "s"),
+        # The AI wrote nothing.
+        ({"parsed": [], "raw": "", "substituted": ""}, None),
+        ({"raw": "", "substituted": "", "goal": "g"}, {"goal": "g"}),
         # Flat.
         ({"summary": "s", "goal": "g"}, {"summary": "s", "goal": "g"}),
         ({"parsed": [], "raw": "", "goal": "g"}, {"goal": "g"}),
