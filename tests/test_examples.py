@@ -1,6 +1,6 @@
 """The programs and deployment files in examples/ work as their READMEs describe.
 
-The Flask and Django projects and the deployment with nginx have separate test modules.
+The clinic, the Flask and Django projects and the deployment with nginx have separate test modules.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def test_each_example_has_a_short_readme_and_a_test() -> None:
         (ROOT / "tests" / name).read_text()
         for name in (
             "test_examples.py",
+            "test_clinic.py",
             "test_flask.py",
             "test_django.py",
             "test_deploy_nginx.py",
