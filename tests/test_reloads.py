@@ -135,7 +135,11 @@ def test_an_application_that_cannot_be_loaded_changes_nothing(
         (old, "import sys; sys.exit(3)", "SystemExit: 3"),
         (old, "import os; os._exit(3)", "the application ends its process"),
         (old, "import time; time.sleep(60)", "the application was not loaded within 8 s"),
-        (old, PROGRAM + "\nAgentApp('x', basic_auth=('a:b', 'c'))", "a:b"),
+        (
+            old,
+            PROGRAM + "\nAgentApp('x', basic_auth=('a:b', 'c'))",
+            "the user name must not contain a colon",
+        ),
     ):
         deployment.write("bearer-tokens", content)
         deployment.write("program.py", program)
