@@ -6,6 +6,7 @@ Needs only the standard library of Python 3.9 or later.
 from __future__ import annotations
 
 import builtins
+import functools
 import hashlib
 import hmac
 import importlib.util
@@ -42,6 +43,8 @@ def hold_to_standard_library(package: str) -> None:
     builtins.__import__ = guarded
 
 
+# Until Python 3.12, re.sub() with a template imports `re` at each call.
+@functools.cache
 def is_standard(name: str) -> bool:
     top = name.partition(".")[0]
     if top in sys.builtin_module_names:
