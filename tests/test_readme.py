@@ -88,7 +88,8 @@ def start(serve_command: Any, command: str, directory: Path, workers: int = 2) -
         "GUNICORN_CMD_ARGS": f"--bind=127.0.0.1:0 --workers={workers}",
     }
     server = serve_command(["bash", "-c", command], env, cwd=str(directory))
-    wait_until(lambda: server.log.count("Booting worker") == workers)
+    # A command of a page may start more.
+    wait_until(lambda: server.log.count("Booting worker") >= workers)
     return server
 
 

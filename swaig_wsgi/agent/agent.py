@@ -133,9 +133,9 @@ class Agent:
         #: The agent that tool calls go to, or None for this one.
         self._original: Agent | None = None
         self._routing_callbacks: dict[str, Callable[..., Any]] = {}
-        #: Returns whether another route of the server is at a path below this agent's.
         #: Where an AgentServer counts the failed authentications of all its agents, or None.
         self._failure_store: Store | None = None
+        #: Returns whether another route of the server is at a path below this agent's.
         self._is_hidden: Callable[[str], bool] | None = None
         self._dynamic_config: Callable[..., Any] | None = None
         self._auth = auth

@@ -83,8 +83,12 @@ def check_application(
         environ: by default ``os.environ``.
         module: the name of a module whose global variables may be further agents.
     """
+    return check_parts(Parts.of(application, module), environ)
+
+
+def check_parts(parts: Parts, environ: Mapping[str, str] | None = None) -> list[Finding]:
+    """Return the findings on `environ`, and on what was found in an application."""
     environ = os.environ if environ is None else environ
-    parts = Parts.of(application, module)
     agents = parts.agents
     found = check_environ(environ)
     settings = read_settings(_known(environ))[0]
@@ -180,11 +184,7 @@ def _judge(settings: Settings) -> Iterable[Finding]:
         credential_findings(settings),
         tls_findings(settings),
         certificate_findings(settings),
-        origin_findings(settings),
-        limit_findings(settings),
-        host_findings(settings),
-        client_findings(settings),
-        proxy_findings(settings),
+        _judge_layers(settings),
         log_findings(settings),
         secret_findings(settings),
         state_findings(settings),

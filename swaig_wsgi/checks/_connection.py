@@ -70,8 +70,7 @@ class Target:
         """Whether only the service can read what is sent to it."""
         if self.context is not None:
             return self.context.verify_mode is ssl.CERT_REQUIRED
-        address = self.host.address
-        return self.host.name == "localhost" or (address is not None and address.is_loopback)
+        return self.host.is_local
 
     def request(
         self,

@@ -32,11 +32,6 @@ def own_domain(settings: Settings) -> str | None:
     return names[0] if names else None
 
 
-def _is_local(url: str) -> bool:
-    host = parse_host(split_url(url, DEFAULT_PORTS)[1])
-    return host.name == "localhost" or (host.address is not None and host.address.is_loopback)
-
-
 def tls_findings(settings: Settings) -> Iterator[Finding]:
     base = settings.proxy_url_base
     if base is not None and base.startswith("http://"):
@@ -49,7 +44,7 @@ def tls_findings(settings: Settings) -> Iterator[Finding]:
     if base is None and settings.trusted is None and not settings.ssl_enabled:
         text = "No setting names the public URL: behind a proxy, webhook URLs have the wrong host."
         yield finding("W019", text)
-    elif base is not None and _is_local(base):
+    elif base is not None and parse_host(split_url(base, DEFAULT_PORTS)[1]).is_local:
         text = "SWML_PROXY_URL_BASE names this machine: the platform cannot reach webhook URLs."
         yield finding("W019", text)
     if settings.requires_https and not settings.ssl_enabled and settings.trusted is None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
 from ..config import Settings
+from ..core.redaction import MASK
 from ._output import paint, printable
 
 _SAMPLES = {"array": "[]", "boolean": "true", "integer": "1", "null": "null", "number": "1"}
@@ -71,13 +72,16 @@ def facts_of(application: Any) -> list[Facts]:
     return found
 
 
-def is_shown(settings: Settings, stream: TextIO) -> bool:
-    """Return whether the banner may be printed: not into a log that is read as JSON."""
-    return settings.log_format != "json" or stream.isatty()
+def show_banner(
+    agents: Iterable[Facts], settings: Settings, host: str, port: int, stream: TextIO
+) -> None:
+    """Print the banner of a server that listens on `host` and `port`.
 
-
-def show_banner(agents: Iterable[Facts], scheme: str, host: str, port: int, stream: TextIO) -> None:
-    """Print the banner of a server that listens on `host` and `port`."""
+    Nothing is printed into a log that is read as JSON.
+    """
+    if settings.log_format == "json" and not stream.isatty():
+        return
+    scheme = "https" if settings.ssl_enabled else "http"
     shown = _LOCAL.get(host, host)
     local = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}"
     on_socket = host.startswith("unix:")  # only a proxy on this machine reaches it
@@ -87,7 +91,7 @@ def show_banner(agents: Iterable[Facts], scheme: str, host: str, port: int, stre
     for agent in agents:
         url = f"{agent.base or local}{agent.route}"
         visible = agent.password if stream.isatty() else None
-        password = "****" if visible is None else quote(visible, safe="")
+        password = MASK if visible is None else quote(visible, safe="")
         origin, separator, rest = url.partition("://")
         full = f"{origin}{separator}{quote(agent.user, safe='')}:{password}@{rest}"
         lines += ["", paint(agent.name, "bold", stream)]

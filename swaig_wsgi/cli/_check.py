@@ -11,17 +11,16 @@ from ..checks import (
     POINTS,
     Finding,
     ProbeError,
-    check_application,
     check_environ,
+    check_parts,
     check_url,
-    find_agents,
 )
+from ..checks._agents import Parts
 from ..checks._findings import SEVERITIES, finding
-from ..checks._sources import environ_credentials, safe_reason
+from ..checks._sources import environ_credentials
 from ..config import ConfigurationError, known_variables
-from ..core.redaction import redact_text
 from ._errors import CommandError
-from ._loading import import_application
+from ._loading import import_application, import_failure
 from ._output import paint
 
 #: Of the objects that ``--json`` prints.
@@ -45,7 +44,8 @@ def check(
     app = None if application is None else _load(application)
     if app is not None:
         module = str(application).partition(":")[0]
-        found, agents = check_application(app, module=module), find_agents(app, module)
+        parts = Parts.of(app, module)
+        found, agents = check_parts(parts), parts.agents
     elif application is not None or url is None or _is_deployment():
         found = check_environ()
     if application is None:
@@ -78,8 +78,7 @@ def _load(application: str) -> Any:
     except ConfigurationError as error:
         if any(each.id == "swaig.E001" for each in check_environ()):
             return None
-        why = safe_reason(error, os.environ)
-        raise CommandError(f"{redact_text(application)} cannot be imported: {why}") from None
+        raise import_failure(application, error) from None
 
 
 def _points(found: list[Finding]) -> list[list[str]]:

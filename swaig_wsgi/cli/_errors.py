@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CommandError(Exception):
     """A command failed; the message is for its user.
@@ -12,3 +15,14 @@ class CommandError(Exception):
     def __init__(self, message: object, status: int = 2) -> None:
         super().__init__(str(message))
         self.status = status
+
+
+@contextmanager
+def needing(*packages: str, message: str) -> Iterator[None]:
+    """Raise CommandError with `message` if one of `packages` is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in packages:
+            raise
+        raise CommandError(message) from None

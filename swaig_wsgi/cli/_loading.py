@@ -32,9 +32,13 @@ def import_application(application: str) -> Any:
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        shown = redact_text(application)  # it may have arguments
-        why = safe_reason(error, os.environ)
-        raise CommandError(f"{shown} cannot be imported: {why}") from None
+        raise import_failure(application, error) from None
+
+
+def import_failure(application: str, error: BaseException) -> CommandError:
+    """Return the error of a command whose application's module raised `error`."""
+    shown = redact_text(application)  # it may have arguments
+    return CommandError(f"{shown} cannot be imported: {safe_reason(error, os.environ)}")
 
 
 def load_to_serve(application: str) -> Any:

@@ -6,8 +6,8 @@ import os
 import sys
 
 from ..config import ConfigurationError, Settings
-from ._banner import facts_of, is_shown, show_banner
-from ._errors import CommandError
+from ._banner import facts_of, show_banner
+from ._errors import CommandError, needing
 from ._loading import load_to_serve
 from ._workers import serve_with_gunicorn
 
@@ -47,20 +47,15 @@ def serve(
 
 
 def _serve_with_werkzeug(application: str, host: str | None, port: int | None) -> None:
-    try:
+    with needing("werkzeug", message="serve needs Werkzeug: pip install 'swaig-wsgi[app]'"):
         # Imported here, so that the other commands need nothing installed.
         from ..agent import dev_server
         from ..agent.app import AgentApp
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "werkzeug":
-            raise
-        raise CommandError("serve needs Werkzeug: pip install 'swaig-wsgi[app]'") from None
     app = load_to_serve(application)
     settings = app.settings if isinstance(app, AgentApp) else Settings.from_env()
-    scheme = "https" if settings.ssl_enabled else "http"
-    facts = facts_of(app) if is_shown(settings, sys.stderr) else []
+    facts = facts_of(app)
     with dev_server.calling_when_listening(
-        lambda host, port: show_banner(facts, scheme, host, port, sys.stderr)
+        lambda host, port: show_banner(facts, settings, host, port, sys.stderr)
     ):
         if isinstance(app, AgentApp):
             app.run(host, port)

@@ -22,7 +22,7 @@ from ..core.redaction import escape_control, redact_text, redact_url
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import parse_authority, parse_base_url
 from ..testing import AgentClient, ResponseError, _ai_of
-from ._errors import CommandError
+from ._errors import CommandError, needing
 from ._loading import import_application
 
 #: Scheme, userinfo, authority, path and query. A bare "@", "/" or "?" in a password would make
@@ -149,7 +149,7 @@ class Target:
             auth = unquote(user), unquote(password)
         else:
             auth = environ_credentials(os.environ)
-            if auth is not None and scheme == "http" and not _is_local(self._host):
+            if auth is not None and scheme == "http" and not parse_authority(self._host).is_local:
                 raise CommandError(
                     f"the password in the environment is not sent to {self._host} over plain HTTP:"
                     " use https"
@@ -203,18 +203,9 @@ def _in_process(text: str, route: str | None) -> tuple[AgentClient, str]:
         route = agents[0].route or "/"
     chosen = [each for each in agents if len(agents) == 1 or (each.route or "/") == route]
     auth = chosen[0].get_basic_auth_credentials() if chosen else environ_credentials(os.environ)
-    try:
+    with needing("werkzeug", message="MODULE:APP needs Werkzeug: pip install 'swaig-wsgi[app]'"):
         client = AgentClient(app, url=route, auth=auth)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "werkzeug":
-            raise
-        raise CommandError("MODULE:APP needs Werkzeug: pip install 'swaig-wsgi[app]'") from None
     return client, "" if auth is None else auth[1]
-
-
-def _is_local(authority: str) -> bool:
-    host = parse_authority(authority)
-    return host.name == "localhost" or (host.address is not None and host.address.is_loopback)
 
 
 def _explanation(error: ResponseError) -> str:

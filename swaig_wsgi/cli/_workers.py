@@ -18,9 +18,14 @@ from typing import Any, NamedTuple
 from .. import processes
 from ..config import ConfigurationError, keep_secret_files
 from ..loading import load_application
-from ._banner import Facts, facts_of, is_shown, show_banner
-from ._errors import CommandError
+from ._banner import Facts, facts_of, show_banner
+from ._errors import CommandError, needing
 from ._loading import load_to_serve
+
+_NEEDED = (
+    "--workers and --reload need gunicorn, which Windows does not have: "
+    "pip install 'swaig-wsgi[serve]'"
+)
 
 
 class _Description(NamedTuple):
@@ -46,17 +51,10 @@ def serve_with_gunicorn(
             be loaded.
     """
     try:
-        # Imported here, so that the other commands need nothing installed.
-        from ..gunicorn._embedded import Server
-
+        with needing("gunicorn", "fcntl", message=_NEEDED):
+            # Imported here, so that the other commands need nothing installed.
+            from ..gunicorn._embedded import Server
         settings = keep_secret_files()
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("gunicorn", "fcntl"):
-            raise
-        raise CommandError(
-            "--workers and --reload need gunicorn, which Windows does not have: "
-            "pip install 'swaig-wsgi[serve]'"
-        ) from None
     except ConfigurationError as error:
         raise CommandError(error) from None
     processes.install(processes.SharedState())
@@ -66,13 +64,11 @@ def serve_with_gunicorn(
     address = host or known.host or "127.0.0.1"
     if port is None:
         port = known.port or settings.port or 3000
-    scheme = "https" if settings.ssl_enabled else "http"
 
     def when_ready(server: Any) -> None:
         found = server.LISTENERS[0].sock.getsockname()
         number = found[1] if isinstance(found, tuple) else 0
-        if is_shown(settings, sys.stderr):
-            show_banner(known.agents, scheme, address, number, sys.stderr)
+        show_banner(known.agents, settings, address, number, sys.stderr)
 
     Server(
         lambda: load_application(application),

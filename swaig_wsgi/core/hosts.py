@@ -50,6 +50,11 @@ class Host:
     port: int | None = None
     address: Address | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine: ``localhost``, or a loopback address."""
+        return self.name == "localhost" or (self.address is not None and self.address.is_loopback)
+
 
 def parse_host(value: str) -> Host:
     """Parse a ``Host`` field, or another ``host[:port]`` (RFC 9110 section 7.2, RFC 3986 3.2.2).

@@ -22,7 +22,6 @@ from typing import Union
 from urllib.parse import unquote_to_bytes
 
 from ._validation import ArgumentTypeError
-from .redaction import hide_values
 from .urls import DEFAULT_PORTS
 
 __all__ = [
@@ -109,7 +108,6 @@ def signing_keys(keys: _Keys) -> tuple[bytes, ...]:
         encoded.append(key)
     if not encoded:
         raise ValueError("expected at least one signing key")
-    hide_values(encoded)
     return tuple(encoded)
 
 

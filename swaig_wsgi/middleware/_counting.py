@@ -40,7 +40,6 @@ _TRUST = (PROXY_POLICY, "werkzeug.proxy_fix.orig")
 #: In ``environ``: the causes of shared keys that a limit outside has reported.
 _REPORTED = "swaig_wsgi.shared_limits_reported"
 
-
 #: The errors by their reasons.
 _SHARED = {
     "empty_key": (
@@ -140,8 +139,9 @@ class Counting:
             return None
         if not isinstance(client, str):
             raise TypeError(f"key must return a string or None, not {type(client).__name__}")
-        if not client or any(field in environ for field in _FORWARDING):
-            self._report_shared(environ, client)
+        forwards = any(field in environ for field in _FORWARDING)
+        if forwards or not client:
+            self._report_shared(environ, client, forwards)
         return bounded_key(client)
 
     def was_counted(self, environ: WSGIEnvironment, client: str) -> bool:
@@ -210,10 +210,9 @@ class Counting:
                 self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
             return None
 
-    def _report_shared(self, environ: WSGIEnvironment, client: str) -> None:
+    def _report_shared(self, environ: WSGIEnvironment, client: str, forwards: bool) -> None:
         # Each cause has one error: of the outermost limit that counts the request, and for a proxy
         # on a Unix socket, of either kind.
-        forwards = any(field in environ for field in _FORWARDING)
         untrusted = forwards and not any(key in environ for key in _TRUST)
         if not client and self._key is client_address_key:
             reason = "untrusted_forwarding" if untrusted else "empty_key"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ..core.body_size import check_max_bytes
 from ..core.paths import request_scope
+from ..core.redaction import hide_values
 from ..core.refusals import Refusal, invalid_signature
 from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import as_configured, parse_base_url
@@ -66,6 +67,7 @@ class WebhookSignatureMiddleware:
         self._spelled_base = None if base_url is None else as_configured(base_url)
         self.max_bytes = check_max_bytes(max_bytes)
         self._keys = signing_keys(signing_key)
+        hide_values(self._keys)
         self._scope = request_scope(protect, exempt, methods)
         self._unsigned_methods = _UNSIGNED_METHODS if methods is None else frozenset()
         self._warned = False

@@ -147,7 +147,6 @@ def recording_call(environ: WSGIEnvironment, event: str) -> Iterator[CallRecord]
 
 
 def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds: float) -> None:
-    write_repeats()
     level = logging.WARNING if record.outcome == "unknown" else logging.INFO
     enabled = call_log.isEnabledFor(level)
     if not enabled and not is_observed():

@@ -13,6 +13,7 @@ from support.wsgi import Client
 from swaig_wsgi import AgentApp, AgentServer, Settings, harden
 
 SECRET = "a secret that all agents share"
+LIMITED = Settings(auth_failure_limit=5, basic_auth_user="admin", basic_auth_password="a password")
 
 
 def agent(name: str, route: str = "/", **options: Any) -> AgentApp:
@@ -37,12 +38,9 @@ def client(server: AgentServer) -> Client:
 
 
 def test_attack_guesses_spread_over_all_agents_are_limited_together() -> None:
-    settings = Settings(
-        auth_failure_limit=5, basic_auth_user="admin", basic_auth_password="a password"
-    )
-    server = AgentServer(settings=settings)
+    server = AgentServer(settings=LIMITED)
     for number in range(4):
-        server.register(AgentApp(f"a{number}", route=f"/a{number}", settings=settings))
+        server.register(AgentApp(f"a{number}", route=f"/a{number}", settings=LIMITED))
     client = Client(server)
 
     def status(path: str, password: str = "guess") -> int:
@@ -59,13 +57,10 @@ def test_attack_guesses_spread_over_all_agents_are_limited_together() -> None:
 
 
 def test_guesses_at_a_server_inside_of_harden_count_once() -> None:
-    settings = Settings(
-        auth_failure_limit=5, basic_auth_user="admin", basic_auth_password="a password"
-    )
-    server = AgentServer(settings=settings)
+    server = AgentServer(settings=LIMITED)
     for number in range(2):
-        server.register(AgentApp(f"h{number}", route=f"/h{number}", settings=settings))
-    client = Client(harden(server, settings))
+        server.register(AgentApp(f"h{number}", route=f"/h{number}", settings=LIMITED))
+    client = Client(harden(server, LIMITED))
     paths = [f"/h{number % 2}" for number in range(8)]
     statuses = [client.get(path, auth=("admin", "guess")).status for path in paths]
     assert statuses == [401] * 5 + [429] * 3

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from swaig_wsgi import AgentApp
+from swaig_wsgi import AgentApp, Settings
 from swaig_wsgi.cli._banner import facts_of, show_banner
 
 SCHEMA = {
@@ -29,7 +29,7 @@ def banner(host, port=3000, scheme="http", **options):
     agent = AgentApp("bank", route="/bank", **options)
     agent.define_tool("pay", "Pay", SCHEMA, lambda args, raw: "paid")
     stream = io.StringIO()
-    show_banner(facts_of(agent), scheme, host, port, stream)
+    show_banner(facts_of(agent), Settings(ssl_enabled=scheme == "https"), host, port, stream)
     return stream.getvalue()
 
 

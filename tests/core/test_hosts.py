@@ -344,3 +344,15 @@ def test_a_decision_never_raises(host, target):
         "malformed_host",
         "host_not_allowed",
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost", "LOCALHOST.:80", "127.0.0.1", "127.9.9.9", "[::1]:80"]
+)
+def test_this_machine_is_local(text):
+    assert parse_host(text).is_local
+
+
+@pytest.mark.parametrize("text", ["localhost.example.com", "127.1", "10.0.0.1", "[::2]", "0.0.0.0"])
+def test_other_machines_are_not_local(text):
+    assert not parse_host(text).is_local
