@@ -56,8 +56,10 @@ HEAD_TIMEOUT = 10.0
 #: Seconds that a thread waits for a body, and bytes that extend them by a second.
 BODY_TIMEOUT = 30.0
 BODY_RATE = 65_536
-#: Seconds that a thread waits for the rest of a body that the application has not read.
+#: Seconds that a thread waits for the rest of a body that the application has not read, and bytes
+#: of it that are read.
 DRAIN_TIMEOUT = 0.01
+MAX_DRAINED = 65_536
 #: Seconds for which an ended connection lingers, and bytes that are read from it meanwhile.
 LINGER = 2.0
 MAX_LINGER_BYTES = 65_536
@@ -86,11 +88,14 @@ class _Unreader(SocketUnreader):  # type: ignore[misc, unused-ignore]
     """What a parser reads from: a head without blocking, a body until its time is over."""
 
     in_head = False
+    in_drain = False
     seconds = BODY_TIMEOUT
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         if self.in_head:
             raise _IncompleteHead
+        if self.in_drain:
+            return self._drained(size_hint)
         timeout = self.sock.gettimeout()
         if timeout == 0:
             return super().chunk(size_hint)  # type: ignore[no-any-return, unused-ignore]
@@ -110,6 +115,18 @@ class _Unreader(SocketUnreader):  # type: ignore[misc, unused-ignore]
                 self.sock.settimeout(timeout)
         self.seconds += len(data) / BODY_RATE
         return data
+
+    def _drained(self, size_hint: int | None) -> bytes:
+        # What has arrived is read even when the time is over: the thread may have had to wait for
+        # a processor. A timeout of 0 does not block.
+        started = time.monotonic()
+        self.sock.settimeout(max(self.seconds, 0.0))
+        try:
+            return super().chunk(size_hint)  # type: ignore[no-any-return, unused-ignore]
+        except (BlockingIOError, ssl.SSLWantReadError):
+            raise TimeoutError from None
+        finally:
+            self.seconds -= time.monotonic() - started
 
 
 class _Parser(RequestParser):  # type: ignore[misc, unused-ignore]
@@ -398,10 +415,18 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         return super().handle_request(req, conn)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Return whether the connection can be kept. gunicorn waits 5 seconds for unread bodies."""
+        """Return whether the connection can be kept. gunicorn waits 5 seconds for unread bodies.
+
+        The response has announced that it is kept, and the client may be sending its next request.
+        """
         if not keepalive:
             return False
-        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIMEOUT))
+        unreader = conn.parser.unreader
+        unreader.in_drain, unreader.seconds = True, DRAIN_TIMEOUT
+        try:
+            return bool(conn.parser.finish_body(max_bytes=MAX_DRAINED))
+        finally:
+            unreader.in_drain = False
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Decide what happens to a connection. Called on the main thread after `handle`."""

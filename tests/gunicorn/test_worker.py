@@ -140,6 +140,40 @@ def test_connections_are_kept_alive_and_closed_when_idle(gunicorn: Any, scheme: 
         assert closed_after(connection) < PATIENCE
 
 
+@pytest.mark.parametrize(("fields", "status"), [(AUTH, 200), (b"", 401)], ids=["read", "unread"])
+def test_a_thread_that_waits_for_a_processor_keeps_the_connection(
+    gunicorn: Any, settings: Any, scheme: str, fields: bytes, status: int
+) -> None:
+    # The thread has no time left to wait for the body when it looks for the rest of it.
+    config = settings(DRAIN_TIMEOUT=0)
+    server = gunicorn(APP, *config, "--keep-alive=30", **(TLS if scheme == "https" else {}))
+    fields += b"Content-Type: application/json\r\nContent-Length: 2\r\n"
+    request = b"POST / HTTP/1.1\r\nHost: localhost\r\n" + fields + b"\r\n{}"
+    with connect(server.port, scheme == "https") as connection:
+        for _ in range(5):
+            connection.sendall(request)
+            assert receive(connection, pause=0.2).status == status
+            assert is_open(connection)
+
+
+@pytest.mark.parametrize("arrives", [b"", b"{"], ids=["nothing", "a part"])
+def test_attack_the_rest_of_a_body_is_never_read_as_a_request(
+    gunicorn: Any, settings: Any, scheme: str, arrives: bytes
+) -> None:
+    server = gunicorn(
+        APP, *settings(DRAIN_TIMEOUT=0), "--keep-alive=30", **(TLS if scheme == "https" else {})
+    )
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    length = b"Content-Length: %d\r\n\r\n" % len(arrives + HEALTH)
+    with connect(server.port, scheme == "https") as connection:
+        connection.sendall(head + length + arrives)
+        response = receive(connection, pause=0.2)
+        assert response.status == 401
+        with contextlib.suppress(OSError):
+            connection.sendall(HEALTH)
+        assert statuses(connection) == []
+
+
 def test_max_requests_replaces_the_worker(gunicorn: Any) -> None:
     server = gunicorn(APP, *CONFIG, "-w1", "--max-requests=5")
     for _ in range(12):
