@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, Callable
 
 from ..config import ConfigurationError, Settings
+from ..core._validation import check_items
 from ..core.headers import PRELOAD_MIN_AGE
 from ..processes import default_store
 from ..stores import Store
@@ -14,6 +15,7 @@ from ..wsgi._types import WSGIApplication
 from ._agent_name import AgentNameMiddleware
 from ._application import check_application
 from ._application import hardened as _hardened
+from ._options import layer_options
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
@@ -40,6 +42,7 @@ def harden(
     settings: Settings | None = None,
     *,
     auth: Authenticator | None = None,
+    cors: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> WSGIApplication:
     """Return `app` wrapped in the layers that `settings` configure.
@@ -54,10 +57,15 @@ def harden(
         app: any WSGI application.
         settings: by default :meth:`Settings.from_env`, read now.
         auth: the authenticator, such as an ``AuthHandler``.
+        cors: keyword arguments of ``CORSMiddleware``. Without `origins` and `csrf_protection`
+            there, those of `settings` apply; `expose_headers` are exposed besides the fields that
+            these layers add.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
-        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already.
+        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already; an
+            option of a layer is unknown.
+        ValueError: an option of a layer is invalid; the message names it.
         ConfigurationError: a setting is invalid, or an override is not a field of
             :class:`Settings`; the message names it.
     """
@@ -68,7 +76,7 @@ def harden(
         raise ConfigurationError(f"{min(unknown)}: no such setting; expected a field of Settings")
     if overrides:
         settings = replace(settings, **overrides)
-    hardened = stack(app, settings, auth=auth)
+    hardened = stack(app, settings, auth=auth, cors=cors)
     if hasattr(app, "agent_name"):
         # An AgentApp names itself in records, but its own layers are inside of these.
         hardened = AgentNameMiddleware(hardened, app)
@@ -82,6 +90,7 @@ def stack(
     *,
     auth: Authenticator | None = None,
     headers: Mapping[str, str | None] | None = None,
+    cors: Mapping[str, Any] | None = None,
     store: Store | None = None,
     failure_store: Store | None = None,
     public: Callable[[WSGIApplication], WSGIApplication] | None = None,
@@ -96,6 +105,7 @@ def stack(
 
     Args:
         headers: as for :class:`SecurityHeadersMiddleware`.
+        cors: as for :func:`harden`.
         store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
         failure_store: where failed authentications are counted; by default `store`.
         public: wraps the layers inside the headers with endpoints that need no credentials.
@@ -125,13 +135,8 @@ def stack(
         app = RateLimitMiddleware(
             app, settings.rate_limit, store=store, allow_per_process=allow_per_process
         )
-    if settings.cors_origins is not None or settings.csrf_protection:
-        app = CORSMiddleware(
-            app,
-            settings.cors_origins,
-            csrf_protection=settings.csrf_protection,
-            expose_headers=_EXPOSED + (_RATE_HEADERS if settings.counts_requests else ()),
-        )
+    if cors or settings.cors_origins is not None or settings.csrf_protection:
+        app = CORSMiddleware(app, **_cors_options(cors, settings))
     if settings.allowed_clients is not None:
         app = AllowedClientsMiddleware(app, settings.allowed_clients)
     if settings.allowed_hosts is not None:
@@ -148,6 +153,19 @@ def stack(
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
     return app
+
+
+def _cors_options(given: Mapping[str, Any] | None, settings: Settings) -> dict[str, Any]:
+    options = {
+        "origins": settings.cors_origins,
+        "csrf_protection": settings.csrf_protection,
+        **layer_options("cors", given, CORSMiddleware),
+    }
+    if options["origins"] is None and not options.keys() <= {"origins", "csrf_protection"}:
+        raise ConfigurationError("SWML_CORS_ORIGINS: not set, and cors contains no 'origins'")
+    exposed = check_items("expose_headers", options.get("expose_headers", ()), "('X-Total',)")
+    added = _EXPOSED + (_RATE_HEADERS if settings.counts_requests else ())
+    return {**options, "expose_headers": (*added, *exposed)}
 
 
 def _count_for_prometheus() -> None:

@@ -492,3 +492,69 @@ def test_allowed_clients_are_exempt_from_the_limit_on_failures():
     )
     assert [fetch(app, auth=("user", "no")).status for _ in range(3)] == [401] * 3
     assert fetch(app, auth=("user", "password")).status == 200
+
+
+# Options of CORS
+
+
+def test_options_of_cors_replace_the_settings_and_the_defaults():
+    options = {
+        "origins": [ORIGIN],
+        "allow_credentials": False,
+        "allow_methods": ["PUT", "PATCH", "DELETE"],
+        "allow_headers": ["X-One"],
+        "expose_headers": ["X-Total"],
+        "max_age": 5,
+        "csrf_protection": True,
+    }
+    settings = Settings(cors_origins=["https://other.example"], rate_limit=100)
+    app = harden(validator(site), settings, cors=options)
+    asked = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PATCH"}
+    response = fetch(app, "OPTIONS", HTTP_ACCESS_CONTROL_REQUEST_HEADERS="x-one", **asked)
+    assert {name: value for name, value in response.fields if name.startswith("Access-")} == {
+        "Access-Control-Allow-Origin": ORIGIN,
+        "Access-Control-Allow-Methods": "PUT, PATCH, DELETE",
+        "Access-Control-Allow-Headers": "x-one",
+        "Access-Control-Max-Age": "5",
+    }
+    response = fetch(app, "PATCH", HTTP_ORIGIN=ORIGIN)
+    assert response.status == 200
+    assert response.headers["Access-Control-Expose-Headers"] == (
+        "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, X-Total"
+    )
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    response = fetch(app, HTTP_ORIGIN="https://other.example")
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert has_csrf(app)
+
+
+def test_without_origins_in_cors_those_of_the_settings_apply():
+    settings = Settings(cors_origins=[ORIGIN], csrf_protection=True)
+    for options in ({}, {"max_age": 5}):
+        app = harden(validator(site), settings, cors=options)
+        assert {probe for probe in PROBES if probe(app)} == {has_cors, has_csrf}
+    app = harden(validator(site), settings, cors={"csrf_protection": False})
+    assert {probe for probe in PROBES if probe(app)} == {has_cors}
+    assert has_csrf(hardened(cors={"csrf_protection": True}))
+    assert not [probe for probe in PROBES if probe(hardened(cors={}))]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"allow_method": ["PUT"]}, TypeError, "cors: 'allow_method' .* did you mean 'allow_met"),
+        ({"app": site}, TypeError, "cors: 'app' is not in a mapping of arguments of CORSMiddlew"),
+        ({"q": 1}, TypeError, "expected origins, "),
+        ({1: 1}, TypeError, "cors: 1 is not in"),
+        (["origins"], TypeError, "cors must be a mapping .* not \\['origins'\\]"),
+        ("*", TypeError, "cors must be a mapping"),
+        ({"origins": ORIGIN}, TypeError, "origins must be a sequence"),
+        ({"origins": [ORIGIN], "expose_headers": "X"}, TypeError, "expose_headers must be a seq"),
+        ({"origins": ["app.example"]}, ValueError, "no scheme"),
+        ({"origins": None}, ValueError, "origins"),
+        ({"max_age": 5}, ConfigurationError, "SWML_CORS_ORIGINS: not set, and cors contains no"),
+    ],
+)
+def test_invalid_options_of_cors_are_rejected_by_name(options, error, message):
+    with pytest.raises(error, match=message):
+        hardened(cors=options)

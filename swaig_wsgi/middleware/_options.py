@@ -1,0 +1,33 @@
+"""The options of a layer, as a mapping of keyword arguments of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any, Callable
+
+from ..core._validation import ArgumentTypeError, shorten
+
+
+def layer_options(
+    name: str, given: Mapping[str, Any] | None, layer: Callable[..., Any]
+) -> dict[str, Any]:
+    """Return the keyword arguments in `given`, which may be None, for the middleware class `layer`.
+
+    Raises:
+        TypeError: `given` is not a mapping, or contains what is not an argument of `layer`; the
+            message names the nearest argument, or all of them.
+    """
+    if given is None:
+        return {}
+    known = list(signature(layer).parameters)[1:]
+    expected = f"a mapping of arguments of {layer.__name__}"
+    if not isinstance(given, Mapping):
+        raise ArgumentTypeError(f"{name} must be {expected}, not {shorten(given)}")
+    for key in given:
+        if key not in known:
+            near = get_close_matches(str(key), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}"
+            raise ArgumentTypeError(f"{name}: {shorten(key)} is not in {expected}: {hint}")
+    return dict(given)
