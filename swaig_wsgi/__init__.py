@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .agent.app import AgentApp
     from .agent.server import AgentServer
     from .config import ConfigurationError, Settings
+    from .core.urls import tool_url
     from .middleware.auth import AuthHandler
     from .middleware.harden import harden
     from .sessions import SessionManager
@@ -34,6 +35,7 @@ __all__ = [
     "SslConfig",
     "__version__",
     "harden",
+    "tool_url",
 ]
 
 _HOMES = {
@@ -46,6 +48,7 @@ _HOMES = {
     "Settings": ".config",
     "SslConfig": ".tls",
     "harden": ".middleware.harden",
+    "tool_url": ".core.urls",
 }
 
 

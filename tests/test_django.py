@@ -12,20 +12,24 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.core.urls import with_credentials
+from swaig_wsgi.testing import AgentClient
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "django_project"
+PASSWORD = "p@ss:w/ö of the platform"
 ENV = {
     "DJANGO_SECRET_KEY": "a key for the sessions of a test",
-    "AGENT_BEARER_TOKEN": "a-bearer-token-of-the-platform",
+    "SWML_BASIC_AUTH_USER": "platform",
+    "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
     "SIGNALWIRE_SWAIG_SECRET": "a secret of some length",
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(EXAMPLE)]),
 }
-PLATFORM = {"Authorization": "Bearer a-bearer-token-of-the-platform"}
 FOUR = dict(SECURITY_HEADERS)
 #: The headers of a response of Django, which sets Referrer-Policy itself.
 DJANGO = {**FOUR, "Referrer-Policy": "same-origin"}
@@ -77,13 +81,13 @@ class Browser:
 def serve(gunicorn: Any, tmp_path: Path) -> Any:
     """Return a function that serves the example with more settings, by swaig_wsgi.gunicorn."""
 
-    def start(settings: str = "", app: str = "project.wsgi", **env: str) -> Any:
+    def start(settings: str = "", app: str = "project.wsgi", workers: int = 1, **env: str) -> Any:
         (tmp_path / "more_settings.py").write_text(
             f"from project.settings import *\nfrom project.settings import SWAIG_WSGI\n{settings}\n"
         )
         env = {**ENV, "DJANGO_SETTINGS_MODULE": "more_settings", **env}
         env["PYTHONPATH"] += os.pathsep + str(tmp_path)
-        config = ["-c", "python:swaig_wsgi.gunicorn", "--workers=1"]
+        config = ["-c", "python:swaig_wsgi.gunicorn", f"--workers={workers}"]
         return gunicorn(app, *config, cwd=str(tmp_path), **env)
 
     return start
@@ -275,27 +279,36 @@ def test_proxy_fix_inside_changes_nothing(serve: Any, tmp_path: Path) -> None:
     assert response.json == {"url": "https://www.example/shop/where", "client": "192.0.2.7"}
 
 
-def test_the_tool_endpoint_requires_both_tokens(serve: Any) -> None:
+def test_the_platform_follows_the_tool_url_with_nothing_else(serve: Any) -> None:
+    server = serve(workers=2)
+    site = with_credentials(f"http://127.0.0.1:{server.port}/swml", "platform", PASSWORD)
+    client = AgentClient(site)
+    client.fetch_swml("call-1")
+    (tool,) = client.tools
+    assert urlsplit(tool["web_hook_url"]).path == "/swaig"
+    result = client.call_tool("opening_hours", {"day": "Monday"})
+    assert result == {"response": "We are open 9 to 5."}
+
+
+def test_attack_the_tool_endpoint_requires_credentials_and_token(serve: Any) -> None:
     server = serve()
 
-    def post(url: str, body: Any, headers: dict[str, str] = PLATFORM) -> Any:
-        target = url.removeprefix(f"http://127.0.0.1:{server.port}")
-        return server.request("POST", target, body, headers, auth=None)
+    def post(url: str, body: Any, auth: Any = ("platform", PASSWORD)) -> Any:
+        return server.request("POST", url, body, auth=auth)
 
     call = {
         "function": "opening_hours",
         "argument": {"parsed": [{"day": "Monday"}], "raw": '{"day": "Monday"}'},
         "call_id": "call-1",
     }
-    document = post("/swml", {"call_id": "call-1"})
-    (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-    url = tool["web_hook_url"]
-    assert url.startswith(f"http://127.0.0.1:{server.port}/swaig?__token=")
-    response = post(url, call)
-    assert (response.status, response.json) == (200, {"response": "We are open 9 to 5."})
+    document = post("/swml", {"call_id": "call-1"}).json
+    (tool,) = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    url = urlsplit(tool["web_hook_url"])._replace(scheme="", netloc="").geturl()
+    assert post(url, call).status == 200
     for path in ("/swml", url, "/swaig", "//swaig", "/x/../swaig"):
-        refused = post(path, call, {"Authorization": "Bearer wrong"})
-        assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})
+        for auth in (None, ("platform", "wrong")):
+            refused = post(path, call, auth)
+            assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})
     for forged, body in (
         ("/swaig", call),
         (url[:-1] + ("A" if url[-1] != "A" else "Q"), call),

@@ -50,7 +50,6 @@ def check(tmp_path: Path) -> Any:
         )
         more = {
             "DJANGO_SECRET_KEY": "a key for the sessions of a test",
-            "AGENT_BEARER_TOKEN": "a-bearer-token-of-the-platform",
             "DJANGO_SETTINGS_MODULE": "more_settings",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(EXAMPLE), str(tmp_path)]),
         }

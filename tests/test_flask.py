@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import io
-import json
 import re
 import socket
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask, Response, request, url_for
@@ -18,15 +18,17 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from swaig_wsgi import Settings, harden
 from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.core.urls import with_credentials
+from swaig_wsgi.testing import AgentClient
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "flask_app"
-BEARER = "a-bearer-token-of-the-platform"
+PASSWORD = "p@ss:w/ö of the platform"
 ENV = {
     "FLASK_SECRET_KEY": "a key for the sessions of a test",
-    "AGENT_BEARER_TOKEN": BEARER,
+    "SWML_BASIC_AUTH_USER": "platform",
+    "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
     "SIGNALWIRE_SWAIG_SECRET": "a secret of some length",
 }
-PLATFORM = {"Authorization": f"Bearer {BEARER}"}
 FOUR = dict(SECURITY_HEADERS)
 
 
@@ -137,9 +139,9 @@ def test_trusted_forwarding_headers_apply_with_and_without_proxy_fix(fixed: bool
 
 @pytest.fixture(params=["sync", "gthread"])
 def serve(request: pytest.FixtureRequest, gunicorn: Any) -> Any:
-    def start(**env: str) -> Any:
+    def start(*options: str, **env: str) -> Any:
         worker = f"--worker-class={request.param}"
-        return gunicorn("app:app", worker, cwd=str(EXAMPLE), **{**ENV, **env})
+        return gunicorn("app:app", worker, *options, cwd=str(EXAMPLE), **{**ENV, **env})
 
     return start
 
@@ -197,22 +199,34 @@ def tool_call(call_id: str, function: str = "opening_hours") -> dict[str, Any]:
     return {"function": function, "argument": arguments, "call_id": call_id}
 
 
-def test_the_tool_endpoint_requires_both_tokens(serve: Any) -> None:
+def test_the_platform_follows_the_tool_url_with_nothing_else(serve: Any) -> None:
+    server = serve("--workers=2")
+    site = with_credentials(f"http://127.0.0.1:{server.port}/swml", "platform", PASSWORD)
+    client = AgentClient(site)
+    client.fetch_swml("call-1")
+    (tool,) = client.tools
+    assert urlsplit(tool["web_hook_url"]).path == "/swaig"
+    result = client.call_tool("opening_hours", {"day": "Monday"})
+    assert result == {"response": "We are open 9 to 5."}
+
+
+def test_attack_the_tool_endpoint_requires_credentials_and_token(serve: Any) -> None:
     server = serve()
 
-    def post(url: str, body: Any, headers: dict[str, str] = PLATFORM) -> Any:
-        target = url.removeprefix(f"http://127.0.0.1:{server.port}")
-        return server.request("POST", target, body, headers, auth=None)
+    def post(url: str, body: Any, auth: Any = ("platform", PASSWORD), **headers: str) -> Any:
+        return server.request("POST", url, body, headers, auth=auth)
 
-    document = post("/swml", {"call_id": "call-1"})
-    (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
-    url = tool["web_hook_url"]
-    assert url.startswith(f"http://127.0.0.1:{server.port}/swaig?__token=")
-    response = post(url, tool_call("call-1"))
-    assert (response.status, response.json) == (200, {"response": "We are open 9 to 5."})
+    document = post("/swml", {"call_id": "call-1"}).json
+    (tool,) = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    url = urlsplit(tool["web_hook_url"])._replace(scheme="", netloc="").geturl()
+    assert post(url, tool_call("call-1")).status == 200
     for path in ("/swml", url, "/swaig", "/swaig/", "//swaig", "/x/../swaig"):
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
-            refused = post(path, tool_call("call-1"), headers)
+        for auth, headers in (
+            (None, {}),
+            (("platform", "wrong"), {}),
+            (None, {"Authorization": f"Bearer {PASSWORD}".encode()}),
+        ):
+            refused = post(path, tool_call("call-1"), auth, **headers)
             assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})
             assert FOUR.items() <= refused.headers.items()
     for forged, body in (
@@ -225,6 +239,10 @@ def test_the_tool_endpoint_requires_both_tokens(serve: Any) -> None:
         refused = post(forged, body)
         assert refused.status == 403
         assert refused.json == {"error": "Forbidden: invalid tool token"}
-    assert "tool call in call-2" not in server.log
-    assert json.dumps(ENV["SIGNALWIRE_SWAIG_SECRET"])[1:-1] not in server.log
-    assert BEARER not in server.log
+
+
+def test_attack_without_configured_credentials_the_tool_is_closed(serve: Any) -> None:
+    server = serve(SWML_BASIC_AUTH_USER="", SWML_BASIC_AUTH_PASSWORD="")
+    for auth in (None, ("platform", PASSWORD), ("", "")):
+        response = server.request("POST", "/swml", {"call_id": "call-1"}, auth=auth)
+        assert (response.status, response.json) == (401, {"error": "Unauthorized"})

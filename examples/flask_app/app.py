@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 from flask import request, url_for
 from pages import app
 
-from swaig_wsgi import AuthHandler, FunctionResult, SessionManager, Settings, harden
+from swaig_wsgi import AuthHandler, FunctionResult, SessionManager, Settings, harden, tool_url
 from swaig_wsgi.middleware import AuthMiddleware, ToolTokenMiddleware
 
 settings = Settings.from_env()
 sessions = SessionManager(
     secret_key=settings.swaig_secret, fallback_keys=settings.swaig_secret_fallbacks
 )
-platform = AuthHandler(bearer_token=os.environ["AGENT_BEARER_TOKEN"])
+# Without SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD, nothing is admitted.
+platform = AuthHandler(basic_auth=settings.basic_auth, allow_unauthenticated=False)
 
 OPENING_HOURS = {"monday": "9 to 5", "saturday": "10 to 2"}
 
@@ -27,7 +26,8 @@ def swml() -> dict[str, object]:
         "function": "opening_hours",
         "description": "Say when the shop is open",
         "parameters": {"type": "object", "properties": {"day": {"type": "string"}}},
-        "web_hook_url": url_for("swaig", __token=token, _external=True),
+        # The platform calls this URL and sends no other credentials.
+        "web_hook_url": tool_url(url_for("swaig", _external=True), token, settings.basic_auth),
     }
     ai = {"prompt": {"text": "You answer for a shop."}, "SWAIG": {"functions": [tool]}}
     return {"version": "1.0.0", "sections": {"main": [{"answer": {}}, {"ai": ai}]}}
@@ -42,7 +42,7 @@ def swaig() -> dict[str, object]:
     return FunctionResult(f"We are open {OPENING_HOURS.get(day, 'never')}.").to_dict()
 
 
-# Innermost first: the tool token, the platform's bearer token, then the layers for all requests.
+# Innermost first: the tool token, the platform's credentials, then the layers for all requests.
 app.wsgi_app = ToolTokenMiddleware(app.wsgi_app, sessions, protect=("/swaig",))
 app.wsgi_app = AuthMiddleware(app.wsgi_app, platform, protect=("/swaig", "/swml"))
 app.wsgi_app = harden(app.wsgi_app, settings)

@@ -1,4 +1,4 @@
-"""Absolute URLs: parsing base URLs, and building public ones."""
+"""Absolute URLs: parsing base URLs, building public ones and those that the platform calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from .hosts import Host, HostError, parse_host
+from .tokens import TokenError, token_from_query
 
 __all__ = [
     "DEFAULT_PORTS",
@@ -20,6 +21,7 @@ __all__ = [
     "parse_authority",
     "parse_base_url",
     "split_url",
+    "tool_url",
     "with_credentials",
 ]
 
@@ -30,6 +32,7 @@ PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _NOT_IN_A_URI = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]|%(?![0-9A-Fa-f]{2})")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -172,3 +175,37 @@ def with_credentials(url: str, user: str, password: str) -> str:
         # The original error carries the password.
         raise UrlError("malformed", "user or password is not valid Unicode text") from None
     return f"{match[1]}://{userinfo}@{match[2]}{match[3]}{match[4]}"
+
+
+def tool_url(url: str, token: str, basic_auth: tuple[str, str] | None = None) -> str:
+    """Return the URL at which the platform calls a tool.
+
+    The platform sends no header of your choice, so the URL itself carries what admits the call:
+    the token in its query, user name and password before its host. Build it below
+    ``SWML_PROXY_URL_BASE`` or behind an allowlist of hosts: a client that can choose the host of
+    `url` would receive the call with these secrets.
+
+    Args:
+        url: absolute URL of the endpoint, with or without a query.
+        token: the token of this tool in this call, as ``SessionManager.generate_token`` returns it.
+        basic_auth: user name and password, as for :func:`with_credentials`; None if `url` has
+            credentials already.
+
+    Raises:
+        UrlError: `url` has a fragment or a token already, `token` is not base64url, or as for
+            :func:`with_credentials`. The message contains no secret.
+    """
+    base, _, query = url.partition("?")
+    if "#" in url:
+        raise UrlError("malformed", "a URL with a fragment cannot carry a token")
+    if _BASE64URL.fullmatch(token) is None:
+        raise UrlError("malformed", "expected a token in base64url, from generate_token()")
+    try:
+        present = token_from_query(query)
+    except TokenError:
+        present = ""
+    if present is not None:
+        raise UrlError("malformed", "the URL has a token already")
+    if basic_auth is not None:
+        base = with_credentials(base, *basic_auth)
+    return f"{base}?{query}{'&' if query else ''}__token={token}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from ..core.urls import tool_url
 from ..swaig import Tool
 from ._ai import AISettings
 from ._call_flow import CallFlow
@@ -52,7 +53,7 @@ def render_document(
     post_prompt = prompt.render_post_prompt()
     if post_prompt is not None:
         verb["post_prompt"] = post_prompt
-        verb["post_prompt_url"] = endpoints.post_prompt_elsewhere or with_token(
+        verb["post_prompt_url"] = endpoints.post_prompt_elsewhere or tool_url(
             endpoints.post_prompt, token_for("post_prompt")
         )
     swaig = ai.render_swaig()
@@ -118,13 +119,8 @@ def signature(tool: Tool, endpoints: Endpoints) -> dict[str, Any]:
     return {"web_hook_url": endpoints.default, **tool.signature}
 
 
-def with_token(url: str, token: str) -> str:
-    """Return `url` with a token, which is base64url."""
-    return f"{url}{'&' if '?' in url else '?'}__token={token}"
-
-
 def _function(tool: Tool, swaig_url: str, token_for: Callable[[str], str]) -> dict[str, Any]:
     definition = tool.definition
     if tool.secure:
-        definition["web_hook_url"] = with_token(swaig_url, token_for(tool.name))
+        definition["web_hook_url"] = tool_url(swaig_url, token_for(tool.name))
     return definition

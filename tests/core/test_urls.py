@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core.tokens import token_from_query
 from swaig_wsgi.core.urls import (
     BaseUrl,
     UrlError,
     as_configured,
     join_url,
     parse_base_url,
+    tool_url,
     with_credentials,
 )
 
@@ -180,6 +182,49 @@ def test_a_lone_surrogate_in_credentials_is_rejected_without_showing_them(
         with_credentials("https://h", user, password)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_a_tool_url_has_the_token_in_its_query_and_credentials_before_its_host() -> None:
+    url = tool_url("https://www.example.com:3000/swaig", "abc_-", ("bot", "p@ss:w/ö?#"))
+    assert url == ("https://bot:p%40ss%3Aw%2F%C3%B6%3F%23@www.example.com:3000/swaig?__token=abc_-")
+    assert tool_url(url.partition("?")[0], "abc_-") == url
+
+
+@pytest.mark.parametrize("query", ["?x=1", "?x=1&y=%26", "?token=2"])
+def test_a_tool_url_keeps_the_query(query: str) -> None:
+    url = tool_url(f"https://h/swaig{query}", "abc", ("u", "p"))
+    assert url == f"https://u:p@h/swaig{query}&__token=abc"
+    assert token_from_query(urlsplit(url).query) == "abc"
+    assert tool_url("https://h/swaig?", "abc==") == "https://h/swaig?__token=abc=="
+
+
+@pytest.mark.parametrize(
+    "query", ["__token=", "x=1&__token=a", "%5f_token=a", "__token=a&__token="]
+)
+def test_attack_a_tool_url_has_one_token(query: str) -> None:
+    with pytest.raises(UrlError, match="has a token already"):
+        tool_url(f"https://h/swaig?{query}", "abc", ("u", "p"))
+
+
+@pytest.mark.parametrize("token", ["", "a&b=1", "a#b", "a b", "a/b", "a+b", "a\n"])
+def test_attack_a_token_adds_nothing_else_to_a_url(token: str) -> None:
+    with pytest.raises(UrlError, match="expected a token in base64url") as caught:
+        tool_url("https://h/swaig", token, ("u", "p"))
+    assert caught.value.reason == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://h/swaig#x", "fragment"),
+        ("https://h/swaig?x#y", "fragment"),
+        ("https://a:b@h/swaig", "has credentials already"),
+        ("/swaig", "absolute"),
+    ],
+)
+def test_a_tool_url_needs_an_absolute_url_without_fragment(url: str, problem: str) -> None:
+    with pytest.raises(UrlError, match=problem):
+        tool_url(url, "abc", ("u", "p"))
 
 
 @pytest.mark.parametrize(

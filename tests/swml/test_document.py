@@ -6,7 +6,7 @@ from typing import Any
 
 from swaig_wsgi.swaig import ToolRegistry
 from swaig_wsgi.swml import AISettings, CallFlow, Prompt
-from swaig_wsgi.swml._document import Endpoints, render_document, signature, with_token
+from swaig_wsgi.swml._document import Endpoints, render_document, signature
 
 ENDPOINTS = Endpoints("https://x/swaig", "https://x/post_prompt", "https://x/debug_events")
 
@@ -73,7 +73,3 @@ def test_rendering_changes_no_part() -> None:
     first = render(ai=ai, tools=registry)
     assert render(ai=ai, tools=registry) == first
     assert ai.render_swaig() == {"native_functions": ["check_time"]}
-
-
-def test_a_token_is_the_only_query_parameter() -> None:
-    assert with_token("https://x/swaig", "abc_-") == "https://x/swaig?__token=abc_-"

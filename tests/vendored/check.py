@@ -215,6 +215,8 @@ def check_tokens(tokens):
 def check_urls(urls):
     url = urls.with_credentials("https://a.example", "ann", "p@ss:w/ö")
     equal(url, "https://ann:p%40ss%3Aw%2F%C3%B6@a.example")
+    url = urls.tool_url("https://a.example/x?y=1", "abc_-", ("ann", "p@ss"))
+    equal(url, "https://ann:p%40ss@a.example/x?y=1&__token=abc_-")
     equal(urls.join_url("https://a.example/x", "/swaig"), "https://a.example/x/swaig")
 
 

@@ -38,5 +38,7 @@ SWAIG_WSGI = {
     "rate_limit": os.environ.get("SWML_RATE_LIMIT"),
     "max_request_size": 5_000_000,
     "trusted_proxies": os.environ.get("SWML_TRUSTED_PROXIES"),
+    "basic_auth_user": os.environ.get("SWML_BASIC_AUTH_USER"),
+    "basic_auth_password": os.environ.get("SWML_BASIC_AUTH_PASSWORD"),
     "swaig_secret": os.environ.get("SIGNALWIRE_SWAIG_SECRET"),
 }

@@ -7,9 +7,9 @@ from django.utils.html import format_html
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from swaig_wsgi import FunctionResult
+from swaig_wsgi import FunctionResult, tool_url
 
-from .agent import sessions
+from .agent import sessions, settings
 
 OPENING_HOURS = {"monday": "9 to 5", "saturday": "10 to 2"}
 
@@ -51,11 +51,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def swml(request: HttpRequest) -> JsonResponse:
     """Return the SWML document, with the URL of this call's tool."""
     token = sessions.generate_token("opening_hours", json.loads(request.body)["call_id"])
+    url = request.build_absolute_uri(reverse("swaig"))
     tool = {
         "function": "opening_hours",
         "description": "Say when the shop is open",
         "parameters": {"type": "object", "properties": {"day": {"type": "string"}}},
-        "web_hook_url": request.build_absolute_uri(f"{reverse('swaig')}?__token={token}"),
+        # The platform calls this URL and sends no other credentials.
+        "web_hook_url": tool_url(url, token, settings.basic_auth),
     }
     ai = {"prompt": {"text": "You answer for a shop."}, "SWAIG": {"functions": [tool]}}
     document = {"version": "1.0.0", "sections": {"main": [{"answer": {}}, {"ai": ai}]}}

@@ -13,7 +13,7 @@ application = get_wsgi_application()
 
 from .agent import platform, sessions, settings  # noqa: E402 - needs Django's settings
 
-# Innermost first: the tool token, the platform's bearer token, then the layers for all requests.
+# Innermost first: the tool token, the platform's credentials, then the layers for all requests.
 application = ToolTokenMiddleware(application, sessions, protect=("/swaig",))
 application = AuthMiddleware(application, platform, protect=("/swaig", "/swml"))
 application = harden(application, settings)
