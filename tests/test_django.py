@@ -157,7 +157,7 @@ def test_the_development_server_serves_the_hardened_application() -> None:
         "assert get_internal_wsgi_application() is application\n"
         "print(type(application).__name__)\n"
     )
-    assert "RequestIDMiddleware" in run("-c", code)
+    assert "SecurityHeadersMiddleware" in run("-c", code)
 
 
 def test_sessions_forms_uploads_streams_and_errors_work(serve: Any) -> None:

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask, Response, request, url_for
+from werkzeug.debug import DebuggedApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import Client
 
 from swaig_wsgi import Settings, harden
 from swaig_wsgi.core.headers import SECURITY_HEADERS
@@ -106,6 +108,33 @@ def test_headers_of_the_site_are_kept_and_sent_once() -> None:
     assert len(response.headers.getlist("Set-Cookie")) == 2
     names = [name for name, _ in response.headers if name != "Set-Cookie"]
     assert len(names) == len(set(names))
+
+
+def failing_site() -> Flask:
+    app = Flask(__name__)
+
+    @app.get("/")
+    def fail() -> str:
+        raise LookupError("no such page")
+
+    app.wsgi_app = harden(app.wsgi_app, Settings())
+    return app
+
+
+def test_the_test_client_raises_what_a_view_raises_in_testing_mode() -> None:
+    app = failing_site()
+    assert app.test_client().get("/").status_code == 500
+    app.testing = True
+    with pytest.raises(LookupError, match="no such page"):
+        app.test_client().get("/")
+
+
+def test_the_debugger_shows_what_a_view_raises() -> None:
+    app = failing_site()
+    app.debug = True
+    response = Client(DebuggedApplication(app, evalex=True)).get("/")
+    assert response.status_code == 500
+    assert "LookupError: no such page" in response.text
 
 
 @pytest.mark.parametrize("fixed", [False, True])

@@ -145,11 +145,12 @@ def stack(
         app = HTTPSMiddleware(app)
     if public is not None:
         app = public(app)
+    app = named = RequestIDMiddleware(app)
+    named.settings = settings
     if settings.sends_hsts:
         age = PRELOAD_MIN_AGE if settings.hsts_max_age is None else settings.hsts_max_age
         app = HSTSMiddleware(app, age, host=settings.ssl_domain)
-    app = named = RequestIDMiddleware(SecurityHeadersMiddleware(app, headers))
-    named.settings = settings
+    app = SecurityHeadersMiddleware(app, headers)
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
     return app

@@ -1,16 +1,22 @@
-"""An id for every request."""
+"""An id for every request, and a response with it when the application raises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from ..config import Settings
-from ..wsgi import request_id
-from ..wsgi._logging import log_security, write_repeats
+from ..core.refusals import internal_error
+from ..wsgi import log_exception, log_security, refuse, request_id
+from ..wsgi._logging import write_repeats
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["RequestIDMiddleware"]
+
+#: In ``environ`` where Werkzeug's debugger is outside, which responds to exceptions itself.
+_DEBUGGER = "werkzeug.debug.preserve_context"
 
 
 class RequestIDMiddleware:
@@ -21,12 +27,16 @@ class RequestIDMiddleware:
     ``environ["HTTP_X_REQUEST_ID"]`` and in every record of the security log. It replaces an
     ``X-Request-Id`` that the application sends, so that response and log name the same id.
 
-    An exception of the application is recorded in the security log, with the event
-    ``request_failed``, and raised again. Each request writes the sums of repeated records that are
-    due.
+    If the application raises before it has sent anything, the response is 500, with the id; the
+    server's own would have none. The security log has the event ``request_failed``, the logger
+    ``swaig_wsgi`` the traceback. The exception is also passed as the `exc_info` of
+    ``start_response``, so that test clients raise it. It is raised again if the response has begun,
+    and inside of Werkzeug's debugger.
 
-    Place it outside every layer that may refuse, inside ``TrustedProxyMiddleware``. Where several
-    are stacked, they agree on one id.
+    Each request writes the sums of repeated records that are due.
+
+    Place it outside every layer that may refuse, inside those that trust proxies and add headers.
+    Where several are stacked, they agree on one id.
 
     Args:
         app: the wrapped application.
@@ -48,8 +58,34 @@ class RequestIDMiddleware:
 
         write_repeats()
         try:
-            return self.app(environ, start)
+            body = self.app(environ, start)
         except Exception:
-            # The server sends the response, and logs the traceback without the request's id.
-            log_security(environ, "request_failed", "exception")
-            raise
+            return _respond_to_exception(environ, start)
+        # A generator runs the application only now. Other iterables pass untouched: servers
+        # recognize those of `wsgi.file_wrapper`.
+        return _guarded(environ, start, body) if isinstance(body, Generator) else body
+
+
+def _guarded(
+    environ: WSGIEnvironment, start: StartResponse, body: Iterable[bytes]
+) -> Iterator[bytes]:
+    try:
+        yield from body
+    except Exception:
+        failed = _respond_to_exception(environ, start)
+        try:
+            yield from failed
+        finally:
+            if hasattr(failed, "close"):
+                failed.close()
+
+
+def _respond_to_exception(environ: WSGIEnvironment, start: Any) -> Iterable[bytes]:
+    """Respond to the exception that is being handled, or raise it again."""
+    if _DEBUGGER in environ:
+        log_security(environ, "request_failed", "exception")
+        raise
+    # PEP 3333: once headers have been sent, the server raises the exception instead.
+    body = refuse(environ, partial(start, exc_info=sys.exc_info()), internal_error())
+    log_exception(environ, "the application raised")
+    return body

@@ -387,8 +387,8 @@ def test_attack_malformed_requests_reach_no_log(kind: str, gunicorn: Any, direct
             while bad.recv(1000):
                 pass
     server.wait_for_log("Invalid request from ip=127.0.0.1: Invalid HTTP Header ")
-    assert server.request("GET", "/raise?last", auth=None).status == 500
-    server.wait_for_log("last")
+    assert server.request("GET", "/raise", auth=None).status == 500
+    server.wait_for_log("RuntimeError: first line")
     assert secret[:10].decode() not in server.log
 
 
@@ -413,6 +413,20 @@ def test_every_line_can_be_a_json_object(gunicorn: Any, directory: Path) -> None
     assert {"time", "level", "logger", "process", "message"} <= set.intersection(*map(set, records))
     assert [each for each in records if "RuntimeError: first line" in each.get("exception", "")]
     assert TOKEN not in server.log
+
+
+def test_a_500_has_the_id_of_its_records_and_the_security_headers(
+    gunicorn: Any, directory: Path
+) -> None:
+    server = gunicorn("echo:app", *CONFIG, "-w1", "--access-logfile=-", cwd=str(directory))
+    response = server.request("GET", "/raise", auth=None)
+    assert (response.status, response.json) == (500, {"error": "Internal server error"})
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    known = response.headers["X-Request-Id"]
+    server.wait_for_log(f'GET /raise HTTP/1.1" 500 .* {known}$')
+    assert f" request_failed reason=exception client=127.0.0.1 request_id={known} " in server.log
+    assert f" ERROR swaig_wsgi: the application raised request_id={known}\n" in server.log
+    assert "Error handling request" not in server.log
 
 
 def test_what_was_summed_is_logged_when_a_worker_stops(gunicorn: Any) -> None:

@@ -50,8 +50,8 @@ def test_without_settings_only_a_request_id_and_security_headers_are_added():
     plain = fetch(validator(site), "POST", **request)
     assert untouched.fields == [
         *plain.fields,
-        *SECURITY_HEADERS,
         ("X-Request-Id", "of-the-client"),
+        *SECURITY_HEADERS,
     ]
     assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.bodies[0])
     added = {key for key in seen if key not in site.environs[0]}

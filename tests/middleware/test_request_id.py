@@ -86,13 +86,117 @@ def test_pages_of_other_origins_may_read_the_id():
     assert exposed == "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
 
 
-def test_an_exception_of_the_application_is_recorded_with_the_id(caplog):
-    def fail(environ, start_response):
+ID = "f81d4fae7dec11d0"
+
+
+def fail(environ, start_response):
+    raise LookupError("no such page")
+
+
+def fail_after_starting(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=b")])
+    raise LookupError("no such page")
+
+
+def fail_in_a_generator(environ, start_response):
+    raise LookupError("no such page")
+    yield
+
+
+def fail_before_the_first_byte(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b""
+    raise LookupError("no such page")
+
+
+FAILING = (fail, fail_after_starting, fail_in_a_generator, fail_before_the_first_byte)
+
+
+def events(caplog):
+    found = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
+    return [(each.event, each.reason, each.request_id) for each in found]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("app", FAILING, ids=lambda app: app.__name__)
+def test_an_exception_is_a_response_and_a_record_with_the_id(app, method, caplog):
+    app = harden(app, Settings(ssl_domain="127.0.0.1"))
+    response = request(
+        app, method, headers={"X-Request-Id": ID}, wsgi_url_scheme="https", validate=False
+    )
+    assert response.status == 500
+    assert response.headers["X-Request-Id"] == ID
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Strict-Transport-Security" in response.headers
+    assert "Set-Cookie" not in response.headers
+    body = b'{"error": "Internal server error"}'
+    assert response.headers["Content-Length"] == str(len(body))
+    assert response.body == (b"" if method == "HEAD" else body)
+    assert response.exc_info[0] is LookupError
+    assert events(caplog) == [("request_failed", "exception", ID)]
+    (record,) = [each for each in caplog.records if each.name == "swaig_wsgi"]
+    assert (record.exc_info[0], record.request_id) == (LookupError, ID)
+
+
+def test_one_of_several_layers_responds_to_an_exception(caplog):
+    response = request(RequestIDMiddleware(harden(fail)), headers={"X-Request-Id": ID})
+    assert (response.status, response.headers.get_all("X-Request-Id")) == (500, [ID])
+    assert events(caplog) == [("request_failed", "exception", ID)]
+
+
+class Server:
+    """Like a server that has sent the headers, which raises the `exc_info` that it gets."""
+
+    def __init__(self):
+        self.sent = []
+
+    def start_response(self, status, headers, exc_info=None):
+        if exc_info and self.sent:
+            raise exc_info[1]
+        return self.sent.append
+
+    def serve(self, app):
+        request = environ(headers={"X-Request-Id": ID})
+        self.sent.extend(app(request, self.start_response))
+
+
+def test_an_exception_after_the_first_byte_is_raised_in_the_server(caplog):
+    def written(environ, start_response):
+        start_response("200 OK", [])(b"early")
         raise LookupError("no such page")
 
-    app = RequestIDMiddleware(fail)
+    def generated(environ, start_response):
+        start_response("200 OK", [])
+        yield b"early"
+        raise LookupError("no such page")
+
+    for app in (written, generated):
+        server = Server()
+        with pytest.raises(LookupError, match="no such page"):
+            server.serve(RequestIDMiddleware(app))
+        assert server.sent == [b"early"]
+    assert events(caplog) == [("request_failed", "exception", ID)] * 2
+
+
+def test_the_generator_of_an_application_is_closed():
+    closed = []
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        try:
+            yield b"one"
+            yield b"two"
+        finally:
+            closed.append(True)
+
+    body = RequestIDMiddleware(app)(environ(), lambda *_: None)
+    assert next(iter(body)) == b"one"
+    body.close()
+    assert closed == [True]
+
+
+def test_a_debugger_outside_gets_the_exception(caplog):
+    key = "werkzeug.debug.preserve_context"
     with pytest.raises(LookupError, match="no such page"):
-        app(environ(headers={"X-Request-Id": "f81d4fae7dec11d0"}), lambda *_: None)
-    (record,) = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
-    assert (record.event, record.reason) == ("request_failed", "exception")
-    assert record.request_id == "f81d4fae7dec11d0"
+        request(harden(fail), **{key: list}, validate=False)
+    assert [event for event, _, _ in events(caplog)] == ["request_failed"]
