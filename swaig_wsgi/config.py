@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable
 
-from .core.cors import parse_origin
+from .core.cors import parse_origin_pattern
 from .core.hosts import host_patterns, parse_host
 from .core.networks import client_networks
 from .core.proxies import MAX_HOPS, trusted_proxies
@@ -104,7 +104,7 @@ def _origins(value: Any) -> tuple[str, ...]:
         if len(origins) > 1:
             raise ValueError("'*' allows every origin and cannot be combined with others")
         return origins
-    return tuple(parse_origin(origin) for origin in origins)
+    return tuple(parse_origin_pattern(origin) for origin in origins)
 
 
 def _hosts(value: Any) -> tuple[str, ...]:

@@ -125,6 +125,8 @@ INVALID = [
     ("SWML_CORS_ORIGINS", "app.example.com"),
     ("SWML_CORS_ORIGINS", "*,https://app.example.com"),
     ("SWML_CORS_ORIGINS", ","),
+    ("SWML_CORS_ORIGINS", "https://*.com"),
+    ("SWML_CORS_ORIGINS", "https://a.*.example.com"),
     ("SWML_CSRF_PROTECTION", "maybe"),
     ("SWML_RATE_LIMIT", "abc"),
     ("SWML_RATE_LIMIT", "-1"),
@@ -178,6 +180,12 @@ def test_csrf_protection_with_any_origin_raises() -> None:
     with pytest.raises(ConfigurationError, match="^SWML_CSRF_PROTECTION: protects nothing"):
         Settings(csrf_protection=True, cors_origins="*")
     assert Settings(csrf_protection=True).cors_origins is None
+
+
+def test_origins_may_be_patterns() -> None:
+    origins = Settings.from_env({"SWML_CORS_ORIGINS": "https://*.Example.com:443,http://a.b"})
+    assert origins.cors_origins == ("https://*.example.com", "http://a.b")
+    assert replace(origins, csrf_protection=True).cors_origins == origins.cors_origins
 
 
 def test_a_limit_of_zero_is_unlimited() -> None:

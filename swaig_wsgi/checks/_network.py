@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 
@@ -20,6 +21,15 @@ _MAX_SIZE = 16 * 2**20
 _SHORTEST = {4: 16, 6: 64}
 #: Of a network of clients; the largest blocks that registries assign are an IPv4 /8, an IPv6 /16.
 _NO_ALLOWLIST = {4: 8, 6: 16}
+
+#: Below these anyone gets names, as below many that a list of all public suffixes would have.
+_SHARED = re.compile(
+    r"(ac|co|com|edu|gob|gov|ne|net|nom|or|org)\.[a-z]{2}"
+    r"|(blogspot|firebaseapp|herokuapp|myshopify|ngrok|onrender|webflow|weebly|wordpress)\.(com|io)"
+    r"|(bitbucket|github|gitlab|readthedocs)\.io|(netlify|ngrok(-free)?|replit|vercel|web)\.app"
+    r"|(deno|fly|pages|workers)\.dev|(azurewebsites|azurestaticapps|cloudfront)\.net"
+    r"|(.+\.)?(amazonaws|appspot)\.com|(.+\.)?(cloudapp\.azure\.com|run\.app)|trycloudflare\.com"
+)
 
 
 def own_domain(settings: Settings) -> str | None:
@@ -92,10 +102,19 @@ def origin_findings(settings: Settings) -> Iterator[Finding]:
         what = "SWML_CORS_ORIGINS is '*'" if origins else "SWML_CORS_ORIGINS is not set"
         text = f"{what}: pages of any origin may read responses that need no credentials."
         yield finding("W010", text)
+    shared = [each for each in origins or () if _is_shared(each)]
+    if shared:
+        text = f"SWML_CORS_ORIGINS has {', '.join(shared)}: anyone can get such an origin, whose "
+        yield finding("W010", text + "pages may read responses to a browser's own credentials.")
     plain = [each for each in origins or () if each.startswith("http://")]
     if plain:
         text = f"SWML_CORS_ORIGINS has {len(plain)} of {len(origins or ())} origins on plain HTTP: "
         yield finding("W011", text + "anyone on the network of such a page can replace it.")
+
+
+def _is_shared(origin: str) -> bool:
+    _, found, domain = origin.partition("://*.")
+    return bool(found) and _SHARED.fullmatch(domain.partition(":")[0].rstrip(".")) is not None
 
 
 def host_findings(settings: Settings) -> Iterator[Finding]:

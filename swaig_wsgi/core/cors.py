@@ -24,6 +24,7 @@ __all__ = [
     "Preflight",
     "cors_policy",
     "parse_origin",
+    "parse_origin_pattern",
     "preflight",
     "refuses_origin",
     "replace_cors_headers",
@@ -37,12 +38,15 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?"
 )
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+#: What `*` of a pattern stands for. Browsers send every host in this form.
+_LABELS = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 # Browsers send these in upper case, however a script spells them (Fetch, "normalize").
 _NORMALIZED_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"})
 # RFC 9110 section 9.2.1.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _EXPECTED = "expected scheme://host or scheme://host:port, such as 'https://app.example.com'"
+_EXPECTED_PATTERN = "expected scheme://*.domain, such as 'https://*.example.com'"
 
 
 def parse_origin(text: str) -> str:
@@ -68,6 +72,40 @@ def parse_origin(text: str) -> str:
         return _serialize(text)
     except ValueError as error:
         raise ValueError(f"origin {text!r}: {error}; {_EXPECTED}") from None
+
+
+def parse_origin_pattern(text: str) -> str:
+    """Return a configured origin, or a pattern of origins, in the form of :func:`parse_origin`.
+
+    In a pattern, ``https://*.example.com``, ``*`` stands for one or more whole labels: it matches
+    ``https://a.example.com`` and ``https://a.b.example.com``, but not ``https://example.com``.
+    Scheme and port are exact. At least two labels must follow ``*``; whether others can register
+    names below them, as below ``co.uk``, is not known here.
+
+    Raises:
+        TypeError, ValueError: as for :func:`parse_origin`; or ``*`` stands elsewhere, before an
+            address, or before fewer than two labels.
+    """
+    if not isinstance(text, str) or "*" not in text or "@" in text:
+        return parse_origin(text)
+    try:
+        return _serialize_pattern(text)
+    except ValueError as error:
+        raise ValueError(f"origin {text!r}: {error}; {_EXPECTED_PATTERN}") from None
+
+
+def _serialize_pattern(text: str) -> str:
+    scheme, separator, rest = text.partition("://*.")
+    if not separator or "*" in scheme + rest:
+        raise ValueError("'*' can only be the first label of a host")
+    origin = _serialize(f"{scheme}://{rest}")
+    scheme, _, rest = origin.partition("://")
+    host = rest.partition(":")[0].rstrip(".")
+    if rest.startswith("[") or ends_in_number(host):
+        raise ValueError("an address has no subdomains")
+    if "." not in host:
+        raise ValueError("at least two labels must follow '*'")
+    return f"{scheme}://*.{rest}"
 
 
 def _serialize(text: str) -> str:
@@ -138,14 +176,25 @@ class CORSPolicy:
     preflight_headers: Headers
     #: Request fields that every response depends on.
     vary: tuple[str, ...]
+    #: What the origins of each pattern start and end with: ``("https://", ".example.com")``.
+    patterns: tuple[tuple[str, str], ...] = ()
 
     def allows(self, origin: str | None) -> bool:
         """Return whether a page of `origin`, the value of ``Origin``, may read responses.
 
         The comparison is exact, as the Fetch standard requires: a prefix, a suffix, another case,
-        a list or a trailing dot is another origin.
+        a list or a trailing dot is another origin. The ``*`` of a pattern stands for whole labels.
         """
-        return self.any_origin or origin in self.origins
+        if self.any_origin or origin in self.origins:
+            return True
+        return origin is not None and any(_matches(origin, *pattern) for pattern in self.patterns)
+
+
+def _matches(origin: str, start: str, end: str) -> bool:
+    if not (origin.startswith(start) and origin.endswith(end)):
+        return False
+    # Without the labels between them, `start` and `end` may overlap; then nothing matches.
+    return _LABELS.fullmatch(origin, len(start), len(origin) - len(end)) is not None
 
 
 def cors_policy(
@@ -160,8 +209,8 @@ def cors_policy(
     """Compile a policy.
 
     Args:
-        origins: allowed origins, as :func:`parse_origin` accepts them; or ``("*",)`` for all;
-            empty for none.
+        origins: allowed origins and patterns, as :func:`parse_origin_pattern` accepts them; or
+            ``("*",)`` for all; empty for none.
         allow_credentials: let pages send cookies and passwords. Ignored with ``*``, since any
             website could then act as its visitor.
         allow_methods: methods that a preflight may ask for, case-sensitive.
@@ -183,6 +232,8 @@ def cors_policy(
     for method in methods:
         if method.upper() in _NORMALIZED_METHODS and not method.isupper():
             raise ValueError(f"allow_methods: browsers send {method!r} as {method.upper()!r}")
+    parsed = () if any_origin else tuple(dict.fromkeys(map(parse_origin_pattern, allowed)))
+    patterns = (each.split("*") for each in parsed if "*" in each)
     headers = None if allow_headers is None else _tokens("allow_headers", allow_headers)
     exposed = _tokens("expose_headers", expose_headers)
 
@@ -198,13 +249,14 @@ def cors_policy(
         ("Access-Control-Max-Age", str(max_age)),
     )
     return CORSPolicy(
-        origins=frozenset() if any_origin else frozenset(map(parse_origin, allowed)),
+        origins=frozenset(each for each in parsed if "*" not in each),
         any_origin=any_origin,
         allow_methods=frozenset(methods),
         allow_headers=None if headers is None else frozenset(map(str.lower, headers)),
         answer_headers=answer_headers,
         preflight_headers=preflight_headers,
         vary=() if any_origin else ("Origin",),
+        patterns=tuple((start, end) for start, end in patterns),
     )
 
 
@@ -313,13 +365,16 @@ def refuses_origin(
     and pages cannot choose them. Clients other than browsers send neither and pass: they have no
     ambient credentials that a page could abuse.
 
+    An origin that only a pattern allows is refused, too: one subdomain that was taken over could
+    act as every visitor.
+
     Args:
         host: the host of the service, or None if only the client vouches for it: a page whose
             name resolves to this service (DNS rebinding) sends a matching pair.
         fetch_site: the value of ``Sec-Fetch-Site`` (Fetch Metadata), None if missing. It only
             refuses: ``same-origin`` may also be the result of DNS rebinding.
     """
-    if method in _SAFE_METHODS or policy.allows(origin):
+    if method in _SAFE_METHODS or policy.any_origin or origin in policy.origins:
         return False
     if fetch_site not in (None, "same-origin", "none"):
         return True

@@ -13,7 +13,14 @@ from urllib.parse import unquote
 
 from ._validation import check_items, check_match, check_str
 
-__all__ = ["PathScope", "RequestScope", "path_scope", "remove_dot_segments", "request_scope"]
+__all__ = [
+    "PathScope",
+    "RequestScope",
+    "outside_scope",
+    "path_scope",
+    "remove_dot_segments",
+    "request_scope",
+]
 
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:")
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -109,7 +116,7 @@ class PathScope:
 
     def covers(self, path: str) -> bool:
         """Return whether the request path `path` (a WSGI ``PATH_INFO``) is protected."""
-        if path in self.exempt:
+        if path in self.exempt or "" in self.exempt_below:
             return False
         if "" in self.protect and not self.exempt_below:
             return True
@@ -146,10 +153,28 @@ def path_scope(protect: Iterable[str] = ("/*",), exempt: Iterable[str] = ()) -> 
     exempted = tuple(map(_wsgi_path, check_items("exempt", exempt, "('/health',)")))
     if "/*" in exempted:
         raise ValueError("exempt contains '/*', every path: nothing would be protected")
+    return _scope((path.removesuffix("*").rstrip("/") for path in protected), exempted)
+
+
+def outside_scope(paths: Iterable[str]) -> PathScope:
+    """Compile `paths` that grant something; the scope covers every other path.
+
+    They match as strictly as `exempt` in :func:`path_scope`. ``/*`` means every path.
+
+    Raises:
+        TypeError, ValueError: as for :func:`path_scope`; or `paths` is empty.
+    """
+    granted = tuple(map(_wsgi_path, check_items("paths", paths, "('/api/*',)")))
+    if not granted:
+        raise ValueError("paths is empty: it would grant nothing; ('/*',) means every path")
+    return _scope(("",), granted)
+
+
+def _scope(protect: Iterable[str], exempt: tuple[str, ...]) -> PathScope:
     return PathScope(
-        tuple(path.removesuffix("*").rstrip("/") for path in protected),
-        frozenset(path for path in exempted if not path.endswith("/*")),
-        tuple(path[:-2] for path in exempted if path.endswith("/*")),
+        tuple(protect),
+        frozenset(path for path in exempt if not path.endswith("/*")),
+        tuple(path[:-2] for path in exempt if path.endswith("/*")),
     )
 
 

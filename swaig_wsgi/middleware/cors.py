@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..core._validation import check_bool
@@ -14,6 +15,7 @@ from ..core.cors import (
     replace_cors_headers,
     response_headers,
 )
+from ..core.paths import outside_scope
 from ..core.refusals import origin_not_allowed, preflight_refused
 from ..wsgi import allowed_host, refuse, respond
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,7 +29,8 @@ class CORSMiddleware:
     """Let pages of other origins read responses, and respond to their preflights.
 
     Place it outside authentication: preflights carry no credentials, and pages must be able to
-    read refusals. It replaces the ``Access-Control-*`` headers of the application.
+    read refusals. It replaces the ``Access-Control-*`` headers of the application. Outside of
+    `paths` responses pass untouched, and preflights reach the application.
 
     The response to a preflight (``OPTIONS`` with ``Origin`` and
     ``Access-Control-Request-Method``) is 204, or 403 without any ``Access-Control-*`` header and
@@ -36,6 +39,8 @@ class CORSMiddleware:
 
     Args:
         app: the wrapped application.
+        paths: where pages may read responses, matched exactly unless they end in ``/*``, as
+            `exempt` in :func:`swaig_wsgi.core.paths.path_scope`.
         origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age: see
             :func:`swaig_wsgi.core.cors.cors_policy`. With None for the origins, preflights and
             headers are left to the application, and only `csrf_protection` applies.
@@ -43,11 +48,12 @@ class CORSMiddleware:
             the service's own, or if ``Sec-Fetch-Site`` says that another site sent them. The
             service's own origin is ``wsgi.url_scheme`` and ``Host``, but only after an
             ``AllowedHostsMiddleware`` outside found the host in its list; without one, add the
-            service's origin to `origins`. Behind a proxy, set up ``TrustedProxyMiddleware``. With
-            the origin ``*`` nothing is refused.
+            service's origin to `origins`. Behind a proxy, set up ``TrustedProxyMiddleware``. This
+            holds for every path, except that with the origin ``*`` nothing is refused in `paths`.
+            An origin that only a pattern allows is refused.
 
     Raises:
-        ValueError: an argument is malformed; the message names it.
+        TypeError, ValueError: an argument is malformed; the message names it.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class CORSMiddleware:
         app: WSGIApplication,
         origins: Iterable[str] | None,
         *,
+        paths: Iterable[str] = ("/*",),
         allow_credentials: bool = True,
         allow_methods: Iterable[str] = ("GET", "POST"),
         allow_headers: Iterable[str] | None = None,
@@ -67,6 +74,7 @@ class CORSMiddleware:
         if origins is None and not csrf_protection:
             raise ValueError("origins must not be None unless csrf_protection is True")
         self._sets_headers = origins is not None
+        self.outside = outside_scope(paths)
         self.policy = cors_policy(
             () if origins is None else origins,
             allow_credentials=allow_credentials,
@@ -75,33 +83,37 @@ class CORSMiddleware:
             expose_headers=expose_headers,
             max_age=max_age,
         )
+        self._policy_outside = replace(self.policy, any_origin=False)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        policy = self.policy
+        outside = self.outside.covers(environ.get("PATH_INFO", ""))
+        policy = self._policy_outside if outside else self.policy
         origin = environ.get("HTTP_ORIGIN")
         method = environ["REQUEST_METHOD"]
-        if (
-            self._sets_headers
-            and method == "OPTIONS"
-            and origin is not None
-            and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-        ):
-            return self._preflight(environ, start_response)
+        start = start_response
+        if self._sets_headers and not outside:
+            asks = origin is not None and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+            if method == "OPTIONS" and asks:
+                return self._preflight(environ, start_response)
+            start = self._replacing_headers(start_response, origin)
         if self.csrf_protection:
             # Only a host from an allowlist makes an origin the service's own.
             scheme, host = environ["wsgi.url_scheme"], allowed_host(environ)
             fetch_site = environ.get("HTTP_SEC_FETCH_SITE")
             if refuses_origin(policy, method, origin, scheme, host, fetch_site):
-                return refuse(environ, start_response, origin_not_allowed())
-        if not self._sets_headers:
-            return self.app(environ, start_response)
-        cors_headers = response_headers(policy, origin)
+                return refuse(environ, start, origin_not_allowed())
+        return self.app(environ, start)
+
+    def _replacing_headers(
+        self, start_response: StartResponse, origin: str | None
+    ) -> StartResponse:
+        vary, cors_headers = self.policy.vary, response_headers(self.policy, origin)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = replace_cors_headers(headers, cors_headers, policy.vary)
+            headers = replace_cors_headers(headers, cors_headers, vary)
             return start_response(status, headers, exc_info)
 
-        return self.app(environ, start)
+        return start
 
     def _preflight(
         self, environ: WSGIEnvironment, start_response: StartResponse

@@ -136,7 +136,8 @@ def stack(
             app, settings.rate_limit, store=store, allow_per_process=allow_per_process
         )
     if cors or settings.cors_origins is not None or settings.csrf_protection:
-        app = CORSMiddleware(app, **_cors_options(cors, settings))
+        app = layer = CORSMiddleware(app, **_cors_options(cors, settings))
+        settings = _with_cors(settings, layer) if cors else settings
     if settings.allowed_clients is not None:
         app = AllowedClientsMiddleware(app, settings.allowed_clients)
     if settings.allowed_hosts is not None:
@@ -167,6 +168,19 @@ def _cors_options(given: Mapping[str, Any] | None, settings: Settings) -> dict[s
     exposed = check_items("expose_headers", options.get("expose_headers", ()), "('X-Total',)")
     added = _EXPOSED + (_RATE_HEADERS if settings.counts_requests else ())
     return {**options, "expose_headers": (*added, *exposed)}
+
+
+def _with_cors(settings: Settings, layer: CORSMiddleware) -> Settings:
+    """Return `settings` with what `layer` does, for ``swaig-wsgi check``.
+
+    Raises:
+        ConfigurationError: CSRF protection would protect nothing.
+    """
+    policy, everywhere = layer.policy, "" in layer.outside.exempt_below
+    patterns = (f"{start}*{end}" for start, end in policy.patterns)
+    origins = ("*",) if policy.any_origin else (*sorted(policy.origins), *patterns)
+    protected = layer.csrf_protection and (everywhere or not policy.any_origin)
+    return replace(settings, cors_origins=origins or None, csrf_protection=protected)
 
 
 def _count_for_prometheus() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -180,6 +181,23 @@ def test_the_settings_of_harden_are_judged():
     site = Flask("site")
     site.wsgi_app = harden(site.wsgi_app, Settings.from_env(GOOD), storage_url="memory://")
     assert ids(check_application(site, {**GOOD, "SWML_ALLOWED_HOSTS": "*"})) == {"I007"}
+
+
+@pytest.mark.parametrize(
+    ("cors", "expected"),
+    [
+        ({"origins": ["https://*.example.org"], "paths": ["/api/*"]}, set()),
+        ({"origins": ["*"], "csrf_protection": True, "paths": ["/api/*"]}, {"W010"}),
+        ({"origins": ["https://*.github.io"]}, {"W010"}),
+        ({"origins": ["http://app.example.org"]}, {"W011"}),
+        ({"paths": ["/api/*"]}, set()),
+    ],
+)
+def test_the_cors_options_of_harden_are_judged(cors, expected):
+    site = Flask("site")
+    settings = replace(Settings.from_env(GOOD), storage_url="memory://")
+    site.wsgi_app = harden(site.wsgi_app, settings, cors=cors)
+    assert ids(check_application(site, GOOD)) == {"I007", *expected}
 
 
 def test_agents_are_judged_by_their_own_settings():

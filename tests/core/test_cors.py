@@ -234,7 +234,7 @@ def test_a_policy_is_frozen():
         ({"origins": None}, "origins must be a sequence"),
         ({"origins": b"*"}, "origins must be a sequence"),
         ({"origins": ["*", APP]}, "cannot be combined"),
-        ({"origins": ["https://*.example.com"]}, "'https://\\*.example.com'"),
+        ({"origins": ["https://*.com"]}, "'https://\\*.com'"),
         ({"origins": [None]}, "not a string"),
         ({"allow_credentials": "false"}, "allow_credentials"),
         ({"allow_methods": "GET"}, "allow_methods"),
