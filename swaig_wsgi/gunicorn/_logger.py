@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +15,10 @@ from ..config import Settings
 from ..core.redaction import redact_text
 from ..wsgi import JSONFormatter, LineFormatter, call_log, log, security_log, set_log_level
 from ..wsgi._log_format import TEXT_FORMAT, RedactingFilter
+from ..wsgi._repeats import Fields, Repeats
+
+#: gunicorn's records of what is not a request: malformed HTTP, and no TLS on a TLS port.
+_INVALID = re.compile(r"Invalid request from ip=(\S*): ")
 
 
 class Atoms(glogging.SafeAtoms):  # type: ignore[misc, unused-ignore]
@@ -38,8 +45,56 @@ class _AccessFilter(RedactingFilter):
         return super().filter(record)
 
 
+class _SummingFilter(logging.Filter):
+    """Sums records of invalid requests by client, as the security log sums refusals.
+
+    Sums that are due are written with the next such record, the next request, or at the exit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats()
+        atexit.register(lambda: self._write(self._repeats.flush()))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write the record now."""
+        message = record.getMessage()
+        found = _INVALID.match(message)
+        if found is None or hasattr(record, "repeated"):
+            return True
+        fields = {
+            "event": "invalid_request",
+            "reason": "",
+            "client": found[1],
+            "agent": "",
+            "level": record.levelno,
+            "what": message[found.end() :],
+            "logger": record.name,
+        }
+        due = self._repeats.add(fields)
+        self._write(each for each in due if each is not fields)
+        return any(each is fields for each in due)
+
+    def write_due(self) -> None:
+        """Write the sums that are due."""
+        self._write(self._repeats.due())
+
+    def _write(self, sums: Iterable[Fields]) -> None:
+        for each in sums:
+            logging.getLogger(each["logger"]).log(
+                each["level"],
+                "Invalid request from ip=%s: %s repeated=%d",
+                each["client"],
+                each["what"],
+                each["repeated"],
+                # What was redacted once must not be escaped again.
+                extra={"client": each["client"], "repeated": each["repeated"], "_redacted": True},
+            )
+
+
 _FILTER = RedactingFilter()
 _ACCESS_FILTER = _AccessFilter()
+_SUMMING_FILTER = _SummingFilter()
 
 
 class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
@@ -58,6 +113,7 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         self.access_log.addFilter(_ACCESS_FILTER)
         for logger in (self.error_log, log, security_log, call_log):
             logger.addFilter(_FILTER)
+        self.error_log.addFilter(_SUMMING_FILTER)
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
             return
         if cfg.accesslog == cfg.errorlog:
@@ -69,3 +125,8 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         log.handlers[:] = self.error_log.handlers
         log.propagate = False
         set_log_level(self.loglevel)
+
+    def access(self, *args: Any) -> None:
+        """Log a request, and the sums that are due. Called after each one."""
+        _SUMMING_FILTER.write_due()
+        super().access(*args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -439,6 +440,36 @@ def test_what_was_summed_is_logged_when_a_worker_stops(gunicorn: Any) -> None:
     assert lines[10].endswith(" repeated=20\n")
     # The access log has the ids, too.
     assert all(f'" {each}\n' in server.log for each in ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker", ["swaig_wsgi.gunicorn._worker.Worker", "gthread"])
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "tls"])
+def test_attack_invalid_requests_are_summed_by_client(
+    gunicorn: Any, worker: str, tls: bool
+) -> None:
+    env = {
+        "SWML_SSL_ENABLED": str(tls).lower(),
+        "SWML_SSL_CERT_PATH": str(CERTS / "cert.pem"),
+        "SWML_SSL_KEY_PATH": str(CERTS / "key.pem"),
+    }
+    server = gunicorn(APP, *CONFIG, "-w1", "--worker-class", worker, **env)
+    for _ in range(300):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as bad:
+            bad.sendall(b"GET / HTTP/9.9\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                while bad.recv(1000):
+                    pass
+    server.stop()
+    server.wait()
+    lines = [line for line in server.lines if "Invalid request from ip=127.0.0.1: " in line]
+    assert len(lines) == 11
+    assert lines[10].endswith(" repeated=290\n")
+    assert (
+        lines[10]
+        .split(" gunicorn.error: ")[1]
+        .startswith(lines[9].split(" gunicorn.error: ")[1].rstrip("\n"))
+    )
 
 
 def test_all_records_go_to_the_error_log(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.waiting import fastest
 
+from swaig_wsgi.gunicorn import _logger
 from swaig_wsgi.gunicorn._logger import LineFormatter, Logger, RedactingFilter
+from swaig_wsgi.wsgi._repeats import WINDOW, Repeats
 
 NAMES = ("gunicorn.error", "gunicorn.access", "swaig_wsgi", "swaig_wsgi.security")
 
@@ -320,3 +322,29 @@ def test_a_high_level_does_not_silence_the_security_log() -> None:
     set_up(loglevel="critical")
     assert not ours.isEnabledFor(logging.ERROR)
     assert security.isEnabledFor(logging.WARNING)
+
+
+def test_sums_of_invalid_requests_are_written_with_the_next_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(_logger._SUMMING_FILTER, "_repeats", Repeats(lambda: now[0]))
+    logger = set_up()
+    for client in ("192.0.2.7", "192.0.2.8"):
+        for number in range(15):
+            logger.warning("Invalid request from ip=%s: Invalid Method 'A\\%d'", client, number)
+    logger.warning("another one of ip=192.0.2.7")
+    now[0] += WINDOW
+    logger.access(None, None, None, None)
+    for _ in range(2):
+        logger.warning("Invalid request from ip=192.0.2.7: the next minute")
+    written = [
+        each.partition(" gunicorn.error: ")[2] for each in capsys.readouterr().err.splitlines()
+    ]
+    first = "Invalid request from ip=192.0.2.7: "
+    assert [each for each in written if each.startswith(first)] == [
+        *[f"{first}Invalid Method (4 characters)"] * 10,
+        f"{first}Invalid Method (5 characters) repeated=5",
+        *[f"{first}the next minute"] * 2,
+    ]
+    assert len(written) == 11 + 11 + 1 + 2
