@@ -19,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client
 
 from swaig_wsgi import Settings, harden
-from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.core.headers import SITE_HEADERS
 from swaig_wsgi.core.urls import with_credentials
 from swaig_wsgi.testing import AgentClient
 
@@ -31,7 +31,7 @@ ENV = {
     "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
     "SIGNALWIRE_SWAIG_SECRET": "a secret of some length",
 }
-FOUR = dict(SECURITY_HEADERS)
+SITE = dict(SITE_HEADERS)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_harden_adds_only_the_request_id_and_the_security_headers(modules: Any) 
     hardened = fetch_pages(modules("app").app.test_client())
     for (status, headers, body), (before, headers_before, body_before) in zip(hardened, bare):
         assert (status, body) == (before, body_before)
-        assert headers.keys() - headers_before.keys() == {*FOUR, "X-Request-Id"}
+        assert headers.keys() - headers_before.keys() == {*SITE, "X-Request-Id"}
         cookie = "Set-Cookie"
         kept = {name: headers[name] for name in headers_before if name != cookie}
         assert kept == {name: headers_before[name] for name in headers_before if name != cookie}
@@ -190,7 +190,7 @@ def test_pages_sessions_uploads_and_errors_work(serve: Any) -> None:
         response = server.request("GET", path, auth=None)
         assert response.status == status
         assert f"Error {status}".encode() in response.body
-        assert FOUR.items() <= response.headers.items()
+        assert SITE.items() <= response.headers.items()
     declared = {**headers, "Content-Length": "3000001"}
     assert server.request("POST", "/upload", b"", declared, auth=None).status == 413
     server.wait_for_log("RuntimeError: this view is broken")
@@ -216,10 +216,10 @@ def test_hosts_and_rates_are_limited_and_headers_added(serve: Any) -> None:
     server = serve(SWML_ALLOWED_HOSTS="localhost,127.0.0.1", SWML_RATE_LIMIT="3")
     refused = server.request("GET", "/", headers={"Host": "evil.example"}, auth=None)
     assert (refused.status, refused.json) == (403, {"error": "Forbidden: host not allowed"})
-    assert FOUR.items() <= refused.headers.items()
+    assert SITE.items() <= refused.headers.items()
     responses = [server.request("GET", "/", auth=None) for _ in range(4)]
     assert [response.status for response in responses] == [200, 200, 200, 429]
-    assert FOUR.items() <= responses[3].headers.items()
+    assert SITE.items() <= responses[3].headers.items()
     assert responses[3].json == {"error": "Rate limit exceeded"}
 
 
@@ -257,7 +257,7 @@ def test_attack_the_tool_endpoint_requires_credentials_and_token(serve: Any) -> 
         ):
             refused = post(path, tool_call("call-1"), auth, **headers)
             assert (refused.status, refused.json) == (401, {"error": "Unauthorized"})
-            assert FOUR.items() <= refused.headers.items()
+            assert SITE.items() <= refused.headers.items()
     for forged, body in (
         ("/swaig", tool_call("call-1")),
         (url[:-1] + ("A" if url[-1] != "A" else "Q"), tool_call("call-1")),

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..core.headers import SECURITY_HEADERS
+from ..core.headers import SECURITY_HEADERS, SITE_HEADERS
 from ..core.hosts import HostError, parse_host
 from ..core.redaction import MASK, redact_url
 from ._agents import endpoint_paths
@@ -86,7 +86,7 @@ def check_url(
     open_found, refusing = _open_findings(target, first, authenticated, agents)
     found += [
         *_failure_findings(first),
-        *_header_findings(target, first),
+        *_header_findings(target, first, authenticated),
         *open_found,
         *_credential_findings(target, guarded, authenticated),
         *_document_findings(target, authenticated),
@@ -119,9 +119,11 @@ def _guarded(target: Target, first: Reply) -> list[tuple[str, str]]:
     return [("POST", tools)] if target.try_request("POST", tools).status == 401 else []
 
 
-def _header_findings(target: Target, reply: Reply) -> Iterator[Finding]:
+def _header_findings(target: Target, reply: Reply, authenticated: Reply) -> Iterator[Finding]:
     headers = reply.headers
-    missing = [name for name, _ in SECURITY_HEADERS if name not in headers]
+    is_agent = _document(authenticated) is not None
+    expected = SECURITY_HEADERS if is_agent else SITE_HEADERS
+    missing = [name for name, _ in expected if name not in headers]
     if headers.get("X-Content-Type-Options", "nosniff").strip().lower() != "nosniff":
         missing.append("X-Content-Type-Options: nosniff")
     if "frame-ancestors" in headers.get("Content-Security-Policy", ""):

@@ -6,17 +6,21 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from ._validation import check_bool, check_int, check_match
+from ._validation import ArgumentTypeError, check_bool, check_int, check_match, shorten
 
 __all__ = [
     "AGENT_HEADERS",
     "PRELOAD_MIN_AGE",
     "SECURITY_HEADERS",
+    "SITE_HEADERS",
     "Headers",
     "hsts_value",
+    "insert_nonce",
+    "is_nonce",
     "is_token",
     "missing_headers",
     "security_headers",
+    "uses_nonce",
 ]
 
 Headers = tuple[tuple[str, str], ...]
@@ -28,6 +32,10 @@ SECURITY_HEADERS: Headers = (
     ("X-XSS-Protection", "1; mode=block"),
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
 )
+
+#: The headers of a site's responses. ``X-XSS-Protection`` is not one: it configures a filter that
+#: current browsers do not have, and with which other sites could disable a page's own scripts.
+SITE_HEADERS: Headers = tuple(field for field in SECURITY_HEADERS if field[0] != "X-XSS-Protection")
 
 #: Further headers of an agent's own responses, as overrides for :func:`security_headers`. These are
 #: machine-readable documents with credentials: browsers need not render them, caches must not
@@ -57,6 +65,11 @@ _SERVER_FIELD = re.compile(
     "|status|te|trailers?|transfer-encoding|upgrade",
     re.IGNORECASE,
 )
+# The source expression of a policy that stands for the nonce of each request, and what it is in.
+_NONCE_SOURCE = "'nonce-{nonce}'"
+_POLICIES = frozenset({"content-security-policy", "content-security-policy-report-only"})
+# 128 bits or more, in base64url.
+_NONCE = re.compile(r"[\w-]{22,128}", re.ASCII)
 
 
 def is_token(text: object) -> bool:
@@ -73,11 +86,16 @@ def security_headers(
     value is None, or adds a field.
 
     Raises:
-        TypeError: a name or value is not a string.
+        TypeError: `overrides` is not a mapping, or a name or value is not a string.
         ValueError: a name is not a token, is repeated, or is for the server to send; or a value is
             empty or contains a character that might end the line and inject a header or response:
             CR, LF, NUL, any other control character, anything outside Latin-1.
     """
+    if not isinstance(overrides, (Mapping, type(None))):
+        raise ArgumentTypeError(
+            f'headers must be a mapping, such as {{"X-Frame-Options": None}}, '
+            f"not {shorten(overrides)}"
+        )
     headers = {name.lower(): (name, value) for name, value in defaults}
     seen: set[str] = set()
     for name, value in (overrides or {}).items():
@@ -103,6 +121,44 @@ def _check_name(name: str) -> None:
     check_match("header name", name, _TOKEN, "a token (RFC 9110 section 5.1)")
     if _SERVER_FIELD.fullmatch(name):
         raise ValueError(f"header {name!r} is for the server to send")
+
+
+def uses_nonce(headers: Headers) -> bool:
+    """Return whether a policy in `headers` contains ``'nonce-{nonce}'``.
+
+    Raises:
+        ValueError: a Content-Security-Policy has another placeholder, another spelling of this one,
+            or a nonce that would be the same in every response; or another header contains
+            ``{nonce}``.
+    """
+    found = False
+    for name, value in headers:
+        if name.lower() not in _POLICIES:
+            if "{nonce}" in value:
+                raise ValueError(f"header {name!r}: a nonce is for Content-Security-Policy")
+            continue
+        for source in re.split("[ ;,]+", value):
+            if source == _NONCE_SOURCE:
+                found = True
+            elif re.search("[{}]|^[\"']nonce|^nonce-", source, re.IGNORECASE):
+                raise ValueError(
+                    f"header {name!r}: a nonce is written {_NONCE_SOURCE}, not {shorten(source)}; "
+                    "each request has its own"
+                )
+    return found
+
+
+def insert_nonce(headers: Headers, nonce: str) -> Headers:
+    """Return `headers` with `nonce` for each ``{nonce}``."""
+    return tuple((name, value.replace("{nonce}", nonce)) for name, value in headers)
+
+
+def is_nonce(value: object) -> bool:
+    """Return whether `value` may be a nonce: base64url, and long enough for 128 random bits.
+
+    Anything else could end the policy, or be guessed (CSP Level 3, section 7.1).
+    """
+    return isinstance(value, str) and _NONCE.fullmatch(value) is not None
 
 
 def hsts_value(

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 from ..config import ConfigurationError, Settings
 from ..core._validation import check_items
-from ..core.headers import PRELOAD_MIN_AGE
+from ..core.headers import PRELOAD_MIN_AGE, SECURITY_HEADERS, SITE_HEADERS, Headers
 from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
@@ -42,14 +42,16 @@ def harden(
     settings: Settings | None = None,
     *,
     auth: Authenticator | None = None,
+    headers: Mapping[str, str | None] | None = None,
     cors: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> WSGIApplication:
     """Return `app` wrapped in the layers that `settings` configure.
 
-    A request id and the four security headers of the SDK's guide are always added. Trusted
-    proxies, allowed hosts, CORS, and limits on rates, failed authentications and sizes are added
-    only if they are set, HSTS only with TLS or a TLS domain, authentication only with `auth`. No
+    A request id and the security headers are always added: the four of the SDK's guide to an
+    agent, :data:`~swaig_wsgi.core.headers.SITE_HEADERS` to any other application. Trusted proxies,
+    allowed hosts, CORS, and limits on rates, failed authentications and sizes are added only if
+    they are set, HSTS only with TLS or a TLS domain, authentication only with `auth`. No
     path is exempt. CSRF protection without origins leaves CORS to the application. With metrics,
     refusals are counted for Prometheus.
 
@@ -57,15 +59,17 @@ def harden(
         app: any WSGI application.
         settings: by default :meth:`Settings.from_env`, read now.
         auth: the authenticator, such as an ``AuthHandler``.
+        headers: as for :class:`SecurityHeadersMiddleware`: a value replaces or adds, None drops.
+            Refusals have what it drops, because the application does not see them.
         cors: keyword arguments of ``CORSMiddleware``. Without `origins` and `csrf_protection`
             there, those of `settings` apply; `expose_headers` are exposed besides the fields that
             these layers add.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
-        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already; an
-            option of a layer is unknown.
-        ValueError: an option of a layer is invalid; the message names it.
+        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already;
+            `headers` is not a mapping of strings, or an option of a layer is unknown.
+        ValueError: a header or an option of a layer is invalid; the message names it.
         ConfigurationError: a setting is invalid, or an override is not a field of
             :class:`Settings`; the message names it.
     """
@@ -76,8 +80,10 @@ def harden(
         raise ConfigurationError(f"{min(unknown)}: no such setting; expected a field of Settings")
     if overrides:
         settings = replace(settings, **overrides)
-    hardened = stack(app, settings, auth=auth, cors=cors)
-    if hasattr(app, "agent_name"):
+    is_agent = hasattr(app, "agent_name")
+    defaults = SECURITY_HEADERS if is_agent else SITE_HEADERS
+    hardened = stack(app, settings, auth=auth, headers=headers, default_headers=defaults, cors=cors)
+    if is_agent:
         # An AgentApp names itself in records, but its own layers are inside of these.
         hardened = AgentNameMiddleware(hardened, app)
     _hardened.add(hardened)
@@ -90,6 +96,7 @@ def stack(
     *,
     auth: Authenticator | None = None,
     headers: Mapping[str, str | None] | None = None,
+    default_headers: Headers = SECURITY_HEADERS,
     cors: Mapping[str, Any] | None = None,
     store: Store | None = None,
     failure_store: Store | None = None,
@@ -104,7 +111,7 @@ def stack(
     Nothing reads a body before authentication, so that an unknown client cannot stall a worker.
 
     Args:
-        headers: as for :class:`SecurityHeadersMiddleware`.
+        headers, default_headers: as for :class:`SecurityHeadersMiddleware`.
         cors: as for :func:`harden`.
         store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
         failure_store: where failed authentications are counted; by default `store`.
@@ -151,7 +158,7 @@ def stack(
     if settings.sends_hsts:
         age = PRELOAD_MIN_AGE if settings.hsts_max_age is None else settings.hsts_max_age
         app = HSTSMiddleware(app, age, host=settings.ssl_domain)
-    app = SecurityHeadersMiddleware(app, headers)
+    app = SecurityHeadersMiddleware(app, headers, defaults=default_headers, keep_on_refusals=True)
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
     return app

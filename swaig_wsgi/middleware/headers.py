@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..core.headers import PRELOAD_MIN_AGE, hsts_value, missing_headers, security_headers
+from ..core.headers import (
+    PRELOAD_MIN_AGE,
+    SECURITY_HEADERS,
+    Headers,
+    hsts_value,
+    insert_nonce,
+    is_nonce,
+    missing_headers,
+    security_headers,
+    uses_nonce,
+)
 from ..core.hosts import HostError, parse_host
+from ..wsgi import REFUSAL
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
+
+
+#: In the environ of a request, the nonce of its Content-Security-Policy.
+CSP_NONCE = "swaig_wsgi.csp_nonce"
 
 
 class SecurityHeadersMiddleware:
@@ -18,23 +34,56 @@ class SecurityHeadersMiddleware:
     Place it outside every layer that may refuse, so that refusals carry the headers too
     ("Security Headers" in the SDK's guide).
 
+    In a Content-Security-Policy, also a Report-Only one, ``'nonce-{nonce}'`` contains 128 random
+    bits that differ for each request (CSP Level 3, section 7.1). The application reads them from
+    ``environ["swaig_wsgi.csp_nonce"]``. An inner layer uses the nonce of an outer one. Responses of
+    status 304 have no such policy: it would replace the one that was stored with the page, which
+    contains an earlier nonce (RFC 9111 section 4.3.4).
+
     Args:
         app: the wrapped application.
-        headers: changes to :data:`swaig_wsgi.core.headers.SECURITY_HEADERS`. A value replaces a
-            default or adds a header, None drops a default.
+        headers: changes to `defaults`. A value replaces a default or adds a header, None drops a
+            default.
+        defaults: the headers to change.
+        keep_on_refusals: if True, refusals of this library have the defaults that `headers` drops:
+            an application that sends such a header itself does not see them.
 
     Raises:
-        ValueError: a header is malformed; the message names it.
+        TypeError: `headers` is not a mapping, or a name or value is not a string.
+        ValueError: a header is malformed, or a placeholder misspelt; the message names it.
     """
 
     def __init__(
-        self, app: WSGIApplication, headers: Mapping[str, str | None] | None = None
+        self,
+        app: WSGIApplication,
+        headers: Mapping[str, str | None] | None = None,
+        *,
+        defaults: Headers = SECURITY_HEADERS,
+        keep_on_refusals: bool = False,
     ) -> None:
         self.app = app
-        self.headers = security_headers(headers)
+        self.headers = security_headers(headers, defaults)
+        kept = defaults if keep_on_refusals else ()
+        self.refusal_headers = (*self.headers, *missing_headers(self.headers, kept))
+        self.uses_nonce = uses_nonce(self.headers)
+        self.not_modified_headers = tuple(
+            field for field in self.headers if not uses_nonce((field,))
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self.app(environ, _adding(self.headers, start_response))
+        nonce = _nonce(environ) if self.uses_nonce else ""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            added = self.headers
+            if REFUSAL in environ:
+                added = self.refusal_headers
+            elif status.startswith("304"):
+                added = self.not_modified_headers
+            if nonce:
+                added = insert_nonce(added, nonce)
+            return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
+
+        return self.app(environ, start)
 
 
 class HSTSMiddleware:
@@ -91,6 +140,15 @@ def _adding(added: tuple[tuple[str, str], ...], start_response: StartResponse) -
         return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
 
     return start
+
+
+def _nonce(environ: WSGIEnvironment) -> str:
+    """Return the nonce of a request, which it gets if no layer outside has set one."""
+    # No header field of a request can have this key: theirs begin with HTTP_.
+    given = environ.get(CSP_NONCE)
+    if not is_nonce(given):
+        given = environ[CSP_NONCE] = secrets.token_urlsafe(16)
+    return str(given)
 
 
 def _host_name(host: str) -> str:

@@ -27,7 +27,7 @@ from ._public_url import (
 )
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._request_id import request_id
-from ._responses import encode_json, refuse, respond, respond_json
+from ._responses import REFUSAL, encode_json, refuse, respond, respond_json
 from ._unread import (
     BODY_READ,
     SERVER_LINGERS,
@@ -42,6 +42,7 @@ __all__ = [
     "CALL_ID",
     "CLAIMED_CALL_ID",
     "HOST_ALLOWED",
+    "REFUSAL",
     "SERVER_LINGERS",
     "TOOL",
     "CallRecord",

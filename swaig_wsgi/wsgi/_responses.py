@@ -15,6 +15,9 @@ from ._unread import end_unread_body
 
 Headers = Iterable["tuple[str, str]"]
 
+#: The refusal of a request, in its environ, for the layers outside of the one that refuses.
+REFUSAL = "swaig_wsgi.refusal"
+
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 #: Responses without content (RFC 9110 sections 15.3.5 and 15.4.5): they end after their headers.
 _WITHOUT_CONTENT = frozenset({204, 304})
@@ -69,7 +72,11 @@ def refuse(
     refusal: Refusal,
     level: int = logging.WARNING,
 ) -> Iterable[bytes]:
-    """Respond with ``{"error": refusal.error}`` and leave one record in the security log."""
+    """Respond with ``{"error": refusal.error}`` and leave one record in the security log.
+
+    The refusal is in ``environ["swaig_wsgi.refusal"]``.
+    """
+    environ[REFUSAL] = refusal
     log_security(environ, refusal.event, refusal.reason, refusal.detail, level)
     body = {"error": refusal.error}
     return respond_json(environ, start_response, refusal.status, body, refusal.headers)

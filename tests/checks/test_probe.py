@@ -13,6 +13,7 @@ from support.waiting import PATIENCE
 from swaig_wsgi import AgentApp, AgentServer, Settings
 from swaig_wsgi.checks import CATALOG, ProbeError, _certificates
 from swaig_wsgi.checks import check_url as check_url_with_timeout
+from swaig_wsgi.core.headers import SITE_HEADERS
 
 # A timeout is a result, so none must pass by chance.
 check_url = functools.partial(check_url_with_timeout, timeout=PATIENCE)
@@ -125,6 +126,7 @@ FOUND = [
     ("E108", changed(agent(), routes={"/": ("503 Oops", {})}), "The service fails: 503."),
     ("W109", agent(allowed_hosts=["bot.example.org"]), "refuses the probe, 403,"),
     ("W101", changed(agent(), drop=["X-Frame-Options", "Content-Security-Policy"]), "X-Frame-Op"),
+    ("W101", changed(agent(), drop=["X-XSS-Protection"]), "lack X-XSS-Protection."),
     ("W101", changed(agent(), {"X-Content-Type-Options": "sniff"}), "nosniff"),
     ("W102", agent(use_hsts=False), "lack Strict-Transport-Security"),
     ("W105", agent(allowed_hosts=["*"]), "the host probe.invalid"),
@@ -152,6 +154,14 @@ def test_a_good_service_has_no_findings(serve_app):
     framed = {"Content-Security-Policy": "frame-ancestors 'self'"}
     app = changed(agent(), framed, drop=["X-Frame-Options"])
     assert check_url(serve_app(app), credentials=PAIR) == []
+
+
+def test_a_site_needs_no_xss_filter(serve_app):
+    def site(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/html"), *SITE_HEADERS])
+        return [b"a page"]
+
+    assert "W101" not in ids(check_url(serve_app(site)))
 
 
 def test_credentials_in_the_url_take_precedence(serve_app):

@@ -5,10 +5,14 @@ from hypothesis import strategies as st
 from swaig_wsgi.core.headers import (
     AGENT_HEADERS,
     SECURITY_HEADERS,
+    SITE_HEADERS,
     hsts_value,
+    insert_nonce,
+    is_nonce,
     is_token,
     missing_headers,
     security_headers,
+    uses_nonce,
 )
 
 
@@ -20,6 +24,11 @@ def test_the_defaults_are_the_four_of_the_sdk():
         "X-XSS-Protection": "1; mode=block",
         "Referrer-Policy": "strict-origin-when-cross-origin",
     }
+
+
+def test_the_headers_of_a_site_do_not_configure_the_xss_filter():
+    assert dict(SITE_HEADERS).keys() == dict(SECURITY_HEADERS).keys() - {"X-XSS-Protection"}
+    assert set(SITE_HEADERS) < set(SECURITY_HEADERS)
 
 
 def test_the_agents_own_headers():
@@ -102,6 +111,83 @@ def test_a_repeated_name_is_rejected():
 def test_hsts_is_not_for_every_response():
     with pytest.raises(ValueError, match="HSTSMiddleware"):
         security_headers({"strict-transport-security": "max-age=1"})
+
+
+@pytest.mark.parametrize("other", [[("X-A", "1")], "X-A", "", 5, ("X-A",), b""])
+def test_overrides_are_a_mapping(other):
+    with pytest.raises(TypeError, match="headers must be a mapping"):
+        security_headers(other)
+
+
+CSP = "Content-Security-Policy"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("default-src 'self'", False),
+        ("default-src 'self'; report-uri /csp-nonce", False),
+        ("script-src nonce.example.com https://x.example/nonce-1", False),
+        ("script-src 'nonce-{nonce}'", True),
+        ("script-src 'self' 'nonce-{nonce}';style-src 'nonce-{nonce}'", True),
+        ("script-src 'nonce-{nonce}', default-src 'none'", True),
+    ],
+)
+@pytest.mark.parametrize("name", [CSP, CSP.lower(), f"{CSP}-Report-Only"])
+def test_a_policy_uses_a_nonce_if_it_has_the_placeholder(name, value, expected):
+    assert uses_nonce((("X-A", "{}"), (name, value))) is expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{nonce}",
+        "'{nonce}'",
+        "nonce-{nonce}",
+        "'nonce-{nonce}",
+        "'nonce-{Nonce}'",
+        "'nonce-{nonse}'",
+        "'nonce-{csp_nonce}'",
+        "'nonce-{ nonce }'",
+        "'nonce-{{nonce}}'",
+        "'nonce-{nonce}''self'",
+        "'NONCE-{nonce}'",
+        "'nonce-%(nonce)s'",
+        "'nonce-$nonce'",
+        "'nonce-4AEemGb0xJptoIGFP3Nd'",
+        "'nonce-'",
+        "'nonce'",
+        "nonce-abc",
+        '"nonce-{nonce}"',
+    ],
+)
+def test_attack_no_misspelt_or_fixed_nonce_is_accepted(source):
+    for policy in (f"script-src {source}", f"style-src 'nonce-{{nonce}}';script-src {source}"):
+        with pytest.raises(ValueError, match=r"'Content-Security-Policy': a nonce is written"):
+            uses_nonce(((CSP, policy),))
+
+
+def test_a_nonce_is_for_policies_only():
+    with pytest.raises(ValueError, match="'Content-Security-Polizy'"):
+        uses_nonce((("Content-Security-Polizy", "script-src 'nonce-{nonce}'"),))
+
+
+def test_each_placeholder_becomes_the_nonce():
+    headers = (("X-A", "1"), (CSP, "script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"))
+    assert insert_nonce(headers, "abc") == (
+        ("X-A", "1"),
+        (CSP, "script-src 'nonce-abc'; style-src 'nonce-abc'"),
+    )
+
+
+@pytest.mark.parametrize("value", ["", "a" * 21, "a" * 129, "a" * 22 + "\n", "é" * 22, "'" * 22, 5])
+def test_other_values_are_no_nonce(value):
+    assert not is_nonce(value)
+
+
+@pytest.mark.parametrize("value", ["a" * 22, "Az09_-" * 4, "-" * 128])
+def test_long_base64url_is_a_nonce(value):
+    assert is_nonce(value)
 
 
 @given(st.text())

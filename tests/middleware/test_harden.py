@@ -12,7 +12,7 @@ from support.bodies import Unreadable
 from support.wsgi import Recorder, request
 
 from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
-from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.core.headers import SECURITY_HEADERS, SITE_HEADERS
 from swaig_wsgi.middleware import AuthMiddleware
 from swaig_wsgi.middleware.harden import stack
 from swaig_wsgi.stores import MemoryStore
@@ -51,7 +51,7 @@ def test_without_settings_only_a_request_id_and_security_headers_are_added():
     assert untouched.fields == [
         *plain.fields,
         ("X-Request-Id", "of-the-client"),
-        *SECURITY_HEADERS,
+        *SITE_HEADERS,
     ]
     assert (untouched.status, untouched.body, body) == (plain.status, plain.body, site.bodies[0])
     added = {key for key in seen if key not in site.environs[0]}
@@ -405,15 +405,73 @@ def test_no_path_is_exempt(everything, path):
 # Options of a stack
 
 
-def test_security_headers_can_be_replaced_and_dropped():
-    app = stack(
-        validator(site),
-        Settings.from_mapping({}),
-        headers={"X-XSS-Protection": None, "x-frame-options": "SAMEORIGIN"},
-    )
-    headers = fetch(app).headers
-    assert "X-XSS-Protection" not in headers
-    assert headers["x-frame-options"] == "SAMEORIGIN"
+DROP = {"X-Frame-Options": None, "referrer-policy": None}
+
+
+@pytest.mark.parametrize("name", ["X-Frame-Options", "x-frame-options", "X-FRAME-OPTIONS"])
+def test_security_headers_can_be_replaced_added_and_dropped(name):
+    changes = {name: "SAMEORIGIN", "Referrer-Policy": None, "Permissions-Policy": "camera=()"}
+    for app in (
+        harden(validator(site), Settings(), headers=changes),
+        stack(validator(site), Settings(), headers={**changes, "X-XSS-Protection": None}),
+    ):
+        headers = [field for field in fetch(app).fields if field[0] not in dict(site.headers)]
+        assert headers[1:] == [
+            ("X-Content-Type-Options", "nosniff"),
+            (name, "SAMEORIGIN"),
+            ("Permissions-Policy", "camera=()"),
+        ]
+
+
+def test_the_xss_filter_is_configured_only_for_agents_and_on_request():
+    assert "X-XSS-Protection" not in fetch(hardened()).headers
+    given = {"headers": {"X-XSS-Protection": "0"}}
+    assert fetch(hardened(**given)).headers["X-XSS-Protection"] == "0"
+    agent = harden(AgentLike(), Settings(), allowed_hosts=["a.example"])
+    for host, status in (("a.example", 200), ("evil.example", 403)):
+        response = fetch(agent, HTTP_HOST=host)
+        assert response.status == status
+        assert FOUR.items() <= response.headers.items()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
+def test_attack_refusals_have_the_headers_that_the_application_sends_itself(fault, everything):
+    store = MemoryStore()
+    app = stack(validator(site), Settings(**EVERYTHING), auth=HANDLER, store=store, headers=DROP)
+    for _ in range(1000):
+        store.hit('rate:1000:60:"default":203.0.113.1', 60)
+    response = fetch(app, "POST", **{**SAFE, **fault[3]})
+    assert response.status == fault[1]
+    assert FOUR.items() <= response.headers.items()
+    # The application is left to itself.
+    response = fetch(app, **SAFE)
+    assert response.status == 200
+    assert not {"X-Frame-Options", "Referrer-Policy"} & set(response.headers)
+
+
+def test_a_policy_may_contain_a_nonce():
+    policy = "script-src 'nonce-{nonce}'"
+    app = harden(validator(site), Settings(), headers={"Content-Security-Policy": policy})
+    sent = fetch(app).headers["Content-Security-Policy"]
+    assert sent == policy.format(nonce=site.environs[0]["swaig_wsgi.csp_nonce"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "error", "message"),
+    [
+        ({"X-A": "1\r\nSet-Cookie: b=1"}, ValueError, "'X-A'"),
+        ({"Content-Length": "1"}, ValueError, "for the server"),
+        ({"Strict-Transport-Security": "max-age=1"}, ValueError, "HSTSMiddleware"),
+        ({"Content-Security-Policy": "script-src 'nonce-{nonse}'"}, ValueError, "nonse"),
+        ({"Content-Security-Policy": {"default-src": "'self'"}}, TypeError, "Content-Security"),
+        ([("X-A", "1")], TypeError, "headers must be a mapping"),
+        ("X-A: 1", TypeError, "headers must be a mapping"),
+        ("", TypeError, "headers must be a mapping"),
+    ],
+)
+def test_invalid_headers_are_rejected(headers, error, message):
+    with pytest.raises(error, match=message):
+        harden(site, Settings(), headers=headers)
 
 
 def test_the_public_layer_gets_headers_but_skips_refusing_layers():

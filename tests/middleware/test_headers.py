@@ -1,9 +1,11 @@
+import re
 from wsgiref.validate import validator
 
 import pytest
 from support.wsgi import Recorder, environ, pass_through, request
 
-from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.core.headers import SECURITY_HEADERS, SITE_HEADERS
+from swaig_wsgi.middleware import AllowedHostsMiddleware
 from swaig_wsgi.middleware.headers import HSTSMiddleware, SecurityHeadersMiddleware
 
 HSTS = "Strict-Transport-Security"
@@ -50,6 +52,119 @@ def test_a_mapping_replaces_adds_and_drops_headers():
     assert "X-Frame-Options" not in headers
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-A"] == "1"
+
+
+def test_the_defaults_can_be_others():
+    app = SecurityHeadersMiddleware(application(), {"X-A": "1"}, defaults=SITE_HEADERS)
+    assert fields(app)[1:] == [*SITE_HEADERS, ("X-A", "1")]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_refusals_can_keep_the_headers_that_are_dropped(kept):
+    inner = AllowedHostsMiddleware(application(), ["a.example"])
+    drop = {"x-frame-options": None, "Referrer-Policy": "no-referrer"}
+    app = SecurityHeadersMiddleware(inner, drop, keep_on_refusals=kept)
+    refused = request(app, HTTP_HOST="evil.example").headers
+    assert refused.get_all("X-Frame-Options") == (["DENY"] if kept else [])
+    assert refused.get_all("Referrer-Policy") == ["no-referrer"]
+    assert "X-Frame-Options" not in request(app, HTTP_HOST="a.example").headers
+
+
+# Nonces
+
+CSP = "Content-Security-Policy"
+REPORT = "Content-Security-Policy-Report-Only"
+POLICY = "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+KEY = "swaig_wsgi.csp_nonce"
+
+
+def with_policy(app, policy=POLICY):
+    return SecurityHeadersMiddleware(app, {CSP: policy})
+
+
+def test_a_policy_has_the_nonce_of_its_request():
+    app = Recorder()
+    layer = SecurityHeadersMiddleware(app, {CSP: POLICY, REPORT: "img-src 'nonce-{nonce}'"})
+    nonces = set()
+    for _ in range(100):
+        headers = request(layer).headers
+        nonce = app.environs[-1][KEY]
+        assert headers[CSP] == POLICY.replace("{nonce}", nonce)
+        assert headers[REPORT] == f"img-src 'nonce-{nonce}'"
+        nonces.add(nonce)
+    assert len(nonces) == 100
+    # 128 bits in base64url, which needs no escaping in a header or in HTML.
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", nonce) for nonce in nonces)
+
+
+def test_without_a_placeholder_a_policy_is_static_and_there_is_no_nonce():
+    app = Recorder()
+    policy = "default-src 'self'"
+    assert request(with_policy(app, policy)).headers[CSP] == policy
+    assert KEY not in app.environs[0]
+
+
+def test_a_policy_of_the_application_is_kept():
+    app = with_policy(application([(CSP.lower(), "default-src *")]))
+    policies = [value for name, value in fields(app) if name.lower() == CSP.lower()]
+    assert policies == ["default-src *"]
+
+
+def test_nested_layers_agree_on_the_nonce():
+    app = Recorder()
+    other = {CSP: "script-src 'nonce-{nonce}'", REPORT: "style-src 'nonce-{nonce}'"}
+    headers = request(SecurityHeadersMiddleware(with_policy(app), other)).headers
+    nonce = app.environs[0][KEY]
+    assert headers.get_all(CSP) == [POLICY.replace("{nonce}", nonce)]
+    assert headers.get_all(REPORT) == [f"style-src 'nonce-{nonce}'"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HTTP_SWAIG_WSGI_CSP_NONCE": "a" * 22},
+        {"HTTP_SWAIG_WSGI.CSP_NONCE": "a" * 22},
+        {"QUERY_STRING": f"swaig_wsgi.csp_nonce={'a' * 22}"},
+        {"HTTP_COOKIE": f"swaig_wsgi.csp_nonce={'a' * 22}"},
+    ],
+)
+def test_attack_no_client_chooses_a_nonce(environ):
+    app = Recorder()
+    assert "aaaa" not in request(with_policy(app), **environ).headers[CSP]
+    assert "aaaa" not in app.environs[0][KEY]
+
+
+@pytest.mark.parametrize("given", ["", "short", "a" * 21, "a" * 21 + "'", "*" * 22, 5, None])
+def test_attack_a_nonce_that_could_be_guessed_or_end_the_policy_is_replaced(given):
+    app = Recorder()
+
+    def outer(environ, start_response):
+        environ[KEY] = given
+        return with_policy(app)(environ, start_response)
+
+    nonce = request(outer).headers[CSP].rpartition("'nonce-")[2][:-1]
+    assert re.fullmatch(r"[\w-]{22}", nonce)
+    assert app.environs[0][KEY] == nonce
+
+
+def test_attack_no_304_gives_a_stored_page_another_nonce():
+    app = SecurityHeadersMiddleware(
+        Recorder(b"", [("ETag", '"1"')], status="304 Not Modified"),
+        {CSP: POLICY, REPORT: POLICY, "Permissions-Policy": "camera=()"},
+    )
+    headers = request(app).headers
+    assert CSP not in headers
+    assert REPORT not in headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Permissions-Policy"] == "camera=()"
+    static = SecurityHeadersMiddleware(app.app, {CSP: "default-src 'self'"})
+    assert request(static).headers[CSP] == "default-src 'self'"
+
+
+def test_refusals_have_the_policy_too():
+    inner = AllowedHostsMiddleware(application(), ["a.example"])
+    sent = request(with_policy(inner), HTTP_HOST="evil.example").headers[CSP]
+    assert re.search(r"'nonce-[\w-]{22}'", sent)
 
 
 @pytest.mark.parametrize("value", ["1\r\nSet-Cookie: a=b", "1\n\n<html>", "\0", "\u010a"])
