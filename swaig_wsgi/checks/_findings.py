@@ -141,10 +141,10 @@ W008 2 headers.md#tls
 W009 2 configuration.md#secrets-in-files
     other users can read the file of a key or secret
     chmod 0400 "$SWML_SSL_KEY_PATH"
-W010 3 network.md#cors
+W010 3 cors.md
     pages of any origin may read responses
     SWML_CORS_ORIGINS=https://app.example.com
-W011 3 network.md#cors
+W011 3 cors.md
     an allowed origin is on plain HTTP, so anyone on its network can replace its pages
     SWML_CORS_ORIGINS=https://app.example.com
 W012 4 limits.md#failed-authentications
@@ -246,7 +246,7 @@ E104 2 headers.md#tls
 E105 2 headers.md#tls
     clients reject the service's certificate
     certbot certonly -d agent.example.com
-E106 3 network.md#cors
+E106 3 cors.md
     pages of any origin may read responses to a browser's own credentials
     SWML_CORS_ORIGINS=https://app.example.com
 E107 11 deployment.md#all-pods-unready
@@ -270,7 +270,7 @@ W104 2 headers.md#tls
 W105 5 network.md#allowed-hosts
     the service serves a host that is not its own
     SWML_ALLOWED_HOSTS=agent.example.com
-W106 3 network.md#cors
+W106 3 cors.md
     pages of any origin may read responses
     SWML_CORS_ORIGINS=https://app.example.com
 W107 6 limits.md#body-size
