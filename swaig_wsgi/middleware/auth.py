@@ -101,8 +101,9 @@ class AuthHandler:
     refused. See "Authentication" in the SDK's guide.
 
     To rotate a credential without refusing a request, give the new one and then the earlier ones
-    as a list or tuple. All are accepted. The first is current; requests with another one are
-    recorded in the security log, with the event ``fallback_credential``.
+    as a list or tuple. All are accepted. The first is current (of `basic_auth`, the first of each
+    user); requests with another one are recorded in the security log, with the event
+    ``fallback_credential``.
 
     A subclass may override :meth:`decide`, on which :meth:`validate` and :meth:`authenticate`
     build, or the ``verify_`` methods. An overridden ``verify_`` method counts as configured.
@@ -147,7 +148,7 @@ class AuthHandler:
             raise ArgumentTypeError("custom_validator must be callable")
         check_bool("allow_unauthenticated", allow_unauthenticated)
         self._api_key_header = check_field_name(api_key_header, "api_key_header")
-        self._bearer = self._api_key = self._basic = self._user = None
+        self._bearer = self._api_key = self._basic = self._current = self._user = None
         #: For `swaig-wsgi check`: only digests are kept of the credentials, and what is weak.
         self._weak: list[tuple[str, str]] = []
         if bearer_token is not None:
@@ -162,6 +163,10 @@ class AuthHandler:
             pairs = check_basic_pairs(basic_auth, "basic_auth")
             (self._user, password), *fallbacks = pairs
             self._basic = BasicSecret(self._user, password, *fallbacks)
+            # Of each user, the first pair: further ones of other users are no fallbacks.
+            (user, password), *others = dict(reversed(pairs)).items()
+            if len(others) < len(fallbacks):
+                self._current = BasicSecret(user, password, *others)
             self._keep_weakness("basic_auth", *pairs)
         self._policy = CredentialPolicy(
             _verification(self, "verify_bearer_token", self._bearer),
@@ -181,7 +186,10 @@ class AuthHandler:
         #: Whether every request passes, because nothing is configured and no subclass decides.
         self.is_open = self._admits_all and not is_overridden(self, AuthHandler, "decide")
         if self._admits_all:
-            log.warning("AuthHandler: no method is configured, so every request passes")
+            log.warning(
+                "AuthHandler: no method is configured, so it admits every request; "
+                "an AgentApp still requires its Basic credentials"
+            )
 
     def _keep_weakness(self, parameter: str, *pairs: tuple[str, str | bytes]) -> None:
         for user, value in pairs:
@@ -289,7 +297,9 @@ class AuthHandler:
 
     def _is_fallback(self, method: str, *credential: str) -> bool:
         if method == "basic":
-            return self._basic is not None and self._basic.is_fallback(*credential)
+            if self._current is None or self._basic is None:
+                return False
+            return self._basic.matches(*credential) and not self._current.matches(*credential)
         secret = self._bearer if method == "bearer" else self._api_key
         return secret is not None and secret.is_fallback(*credential)
 

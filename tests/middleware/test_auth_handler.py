@@ -319,7 +319,7 @@ def test_several_credentials_of_each_kind_are_accepted(several):
         ({"X-Api-Key": "older"}, AuthResult("api_key"), True),
         ({"Authorization": basic("admin:hunter2")}, AuthResult("basic", "admin"), False),
         ({"Authorization": basic("admin:hunter1")}, AuthResult("basic", "admin"), True),
-        ({"Authorization": basic("bob:b")}, AuthResult("basic", "bob"), True),
+        ({"Authorization": basic("bob:b")}, AuthResult("basic", "bob"), False),
     ):
         assert handler.decide(headers) == Decision(result, fallback=fallback)
         assert handler.validate(headers)
@@ -349,6 +349,27 @@ def test_attack_a_fallback_is_refused_with_another_user(user, password):
     assert not handler.validate({"Authorization": basic(f"{user}:{password}")})
 
 
+@pytest.mark.parametrize(
+    ("pairs", "fallbacks"),
+    [
+        ([("ann", "1"), ("bob", "2")], []),
+        ([("ann", "1"), ("ann", "2")], ["ann:2"]),
+        ([("ann", "1"), ("ann", "2"), ("ann", "3")], ["ann:2", "ann:3"]),
+        ([("ann", "1"), ("bob", "2"), ("ann", "2"), ("bob", "1")], ["ann:2", "bob:1"]),
+        ([("ann", "1"), ("bob", "1")], []),
+    ],
+)
+def test_a_fallback_is_a_later_password_of_the_same_user(pairs, fallbacks):
+    handler = AuthHandler(basic_auth=pairs)
+    found = []
+    for user, password in pairs:
+        decision = handler.decide({"Authorization": basic(f"{user}:{password}")})
+        assert decision.result == AuthResult("basic", user)
+        if decision.fallback:
+            found.append(f"{user}:{password}")
+    assert found == fallbacks
+
+
 def test_overridden_verify_methods_decide_about_fallbacks_too():
     class Revoked(AuthHandler):
         def verify_bearer_token(self, token):
@@ -357,12 +378,20 @@ def test_overridden_verify_methods_decide_about_fallbacks_too():
         def verify_api_key(self, key):
             return key == "from a database"
 
-    handler = Revoked(bearer_token=["new", "old", "revoked"])
+        def verify_basic_auth(self, user, password):
+            return user == "of a database" or super().verify_basic_auth(user, password)
+
+    handler = Revoked(bearer_token=["new", "old", "revoked"], basic_auth=[("a", "1"), ("a", "2")])
     for headers, expected in (
         ({"Authorization": "Bearer new"}, Decision(AuthResult("bearer"))),
         ({"Authorization": "Bearer old"}, Decision(AuthResult("bearer"), fallback=True)),
         ({"Authorization": "Bearer revoked"}, Decision(None, "bad_credentials")),
         ({"X-Api-Key": "from a database"}, Decision(AuthResult("api_key"))),
+        (
+            {"Authorization": basic("of a database:1")},
+            Decision(AuthResult("basic", "of a database")),
+        ),
+        ({"Authorization": basic("a:2")}, Decision(AuthResult("basic", "a"), fallback=True)),
     ):
         assert handler.decide(headers) == expected
 
@@ -429,3 +458,12 @@ def test_attack_requests_that_make_a_validator_raise_do_not_flood_the_log(caplog
     tracebacks = [record for record in caplog.records if record.exc_info]
     assert len(tracebacks) == 10
     assert "no more tracebacks are logged" in caplog.text
+
+
+def test_the_warning_of_an_open_handler_does_not_promise_that_an_agent_is_open(caplog):
+    AuthHandler(allow_unauthenticated=True)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "AuthHandler: no method is configured, so it admits every request; "
+        "an AgentApp still requires its Basic credentials"
+    )
