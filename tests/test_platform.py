@@ -11,6 +11,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 APP = '''
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
 from swaig_wsgi import AgentApp
 
 
@@ -46,6 +50,16 @@ app.define_tool("ask", "Ask", AMOUNT, pay)
 def look(args, raw_data):
     """Look."""
     return raw_data.get("caller_id_name", "nobody")
+
+
+@app.tool(secure=True)
+def deposit(
+    amount: Annotated[Decimal, {"minimum": 5, "maximum": 100, "multipleOf": 0.01}],
+    orders: Annotated[list[UUID], {"uniqueItems": True}],
+):
+    """Take a deposit for orders."""
+    print("TAKEN", amount, len(orders), flush=True)
+    return f"Took {amount}."
 '''
 
 
@@ -220,6 +234,33 @@ def test_badly_written_arguments_are_a_sentence_and_run_nothing(desk: Any, secur
     ):
         assert server.request("POST", url, {**call, **flat}).json == {"response": "Paid 5."}
     assert server.log.count("PAID {'amount': 5}") == 5
+
+
+def test_attack_bounds_hold_for_amounts_as_text_and_for_capital_letters(desk: Any) -> None:
+    server = desk()
+    order = "01234567-89ab-4cde-8f01-23456789abcd"
+    call = {"function": "deposit", "call_id": "call-1"}
+    url = urls_of(server)["deposit"]
+
+    def response_to(amount: Any, orders: list[str]) -> Any:
+        arguments = {"amount": amount, "orders": orders}
+        body = {**call, "argument": {"parsed": [arguments]}}
+        return server.request("POST", url, body).json["response"]
+
+    sentences = {
+        "must be at least 5": (2, "2", "-5", "-5.00", "4.999999999999999999999999999999"),
+        "must be at most 100": (100000, "100000", "100.01", "9" * 30),
+        "must be a multiple of 0.01": (5.001, "5.001", "5." + "0" * 29 + "1"),
+    }
+    for sentence, amounts in sentences.items():
+        for amount in amounts:
+            assert response_to(amount, [order]) == f"The argument 'amount' {sentence}.", amount
+    assert response_to("5", [order, order.upper()]) == (
+        "The argument 'orders' must not hold the same item twice."
+    )
+    assert "TAKEN" not in server.log
+    for amount in (5, "5", "100.00", "99.99"):
+        assert response_to(amount, [order]) == f"Took {amount}."
 
 
 def test_a_number_as_conversation_id_is_its_text(desk: Any) -> None:

@@ -17,20 +17,18 @@ from collections.abc import (
     MutableSequence,
     Sequence,
 )
-from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from ._arguments import CompiledSchema, canonical, find_fault
 from ._docstrings import parameter_descriptions
-from ._formats import FORMATS, CheckedFormat, as_json
+from ._effective import APPLIES_TO, check_effective
+from ._formats import FORMATS, CheckedFormat, as_json, comparable_number, comparable_text
 from ._keywords import check_schema
 from ._validation import json_object
 
 Convert = Callable[[Any], Any]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _UNIONS = (Union, getattr(types, "UnionType", Union))
 _LISTS = (list, Sequence, MutableSequence, Collection, Iterable)
 _DICTS = (dict, Mapping, MutableMapping)
@@ -170,9 +168,9 @@ def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
         return Described({"type": name}, convert, convert)
     for name, (type_, read, _) in FORMATS.items():
         if cls is type_:
-            simplify = functools.partial(_simplify_text, read)
+            simplify = functools.partial(comparable_text, name)
             text = Described({"type": "string", "format": CheckedFormat(name)}, read, simplify)
-            number = Described({"type": "number"}, _decimal, _simplify_decimal)
+            number = Described({"type": "number"}, _decimal, comparable_number)
             return _any_of([number, text]) if cls is Decimal else text
     if issubclass(cls, dict) and hasattr(cls, "__required_keys__"):
         return _typed_dict(cls, where, within)
@@ -188,21 +186,6 @@ def _decimal(value: float) -> Decimal:
     return Decimal(str(value))
 
 
-def _simplify_text(read: Convert, text: str) -> Any:
-    value = read(text)
-    if isinstance(value, Decimal):
-        return _simplify_decimal(value)
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        # The same moment, whichever time zone it is written in, is an equal value.
-        return ["moment", (value - _EPOCH) // timedelta(microseconds=1)]
-    return as_json(value)
-
-
-def _simplify_decimal(value: Any) -> Any:
-    # Exact, unlike Decimal.normalize(): 5, "5.0" and "5.00" are 5/1.
-    return ["decimal", *Fraction(str(value)).as_integer_ratio()]
-
-
 def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Described:
     inner, *notes = get_args(annotation)
     base = describe(inner, where, within)
@@ -213,14 +196,35 @@ def _annotated(annotation: Any, where: str, within: tuple[type, ...]) -> Describ
         elif isinstance(note, dict):
             keywords = json_object(f"{where}: the keywords", note)
             # Additional keywords only narrow; these may allow values that cannot be converted.
-            if "nullable" in keywords or keywords.keys() & base.schema.keys():
+            if "nullable" in keywords or keywords.keys() & _keywords_in(base.schema):
                 base = guarded(base, where)
-            schema.update(keywords)
             try:
+                schema = _narrowed(schema, keywords)
                 check_schema(schema)
+                check_effective(schema)
             except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
+                raise type(error)(f"{where}: {error}") from None
     return base._replace(schema=schema)
+
+
+def _narrowed(schema: dict[str, Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return `schema` with further keywords; what is for one type goes into each alternative.
+
+    There it holds for a :class:`CheckedFormat`, too, and is where the AI reads of the type.
+    """
+    if "anyOf" not in schema or "anyOf" in keywords:
+        return {**schema, **keywords}
+    for_a_type = {name: value for name, value in keywords.items() if name in APPLIES_TO}
+    branches = [
+        each if each.get("type") == "null" else _narrowed(each, for_a_type)
+        for each in schema["anyOf"]
+    ]
+    others = {name: value for name, value in keywords.items() if name not in for_a_type}
+    return {**schema, "anyOf": branches, **others}
+
+
+def _keywords_in(schema: Mapping[str, Any]) -> set[str]:
+    return {*schema, *(name for part in schema.get("anyOf", ()) for name in _keywords_in(part))}
 
 
 def _union(options: tuple[Any, ...], where: str, within: tuple[type, ...]) -> Described:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ._formats import FORMATS, CheckedFormat, is_text_of
+from ._formats import FORMATS, CheckedFormat, comparable_number, comparable_text, is_text_of
 from ._keywords import TYPES, compiled_pattern, is_type
 
 #: The longest text, in characters, to which a pattern is applied. The limit bounds the time that a
@@ -206,15 +206,19 @@ class CompiledSchema:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             fault = _at_value(self._wrong_number(value))
         elif isinstance(value, list):
-            fault = _at_value(self._wrong_length(value, steps)) or self._wrong_item(value, steps)
+            fault = _at_value(self._wrong_count(len(value), "Items", "item"))
+            fault = fault or self._wrong_item(value, steps) or self._equal_items(value, steps)
         elif isinstance(value, Mapping):
             fault = self._wrong_member(value, steps)
         return fault or self._wrong_combination(value, steps)
 
     def _wrong_text(self, value: str, steps: Steps) -> str | None:
         problem = self._wrong_count(len(value), "Length", "character")
-        if problem is None and self._format is not None and not is_text_of(self._format, value):
-            return f"must be {FORMATS[self._format][2]}"
+        if problem is None and self._format is not None:
+            if not is_text_of(self._format, value):
+                return f"must be {FORMATS[self._format][2]}"
+            if self._format == "decimal":
+                problem = self._wrong_number(Fraction(value))
         if problem is not None or self._pattern is None:
             return problem
         if len(value) > MAX_PATTERN_TEXT:
@@ -225,25 +229,21 @@ class CompiledSchema:
             return f"must match the pattern {_clipped(self._schema['pattern'], 200)}"
         return None
 
-    def _wrong_number(self, value: float) -> str | None:
+    def _wrong_number(self, value: Any) -> str | None:
         # Written so that NaN fails.
         if not abs(value) <= sys.float_info.max:
             return "must be a number of reasonable size"
         for keyword, fits, words in _BOUNDS:
-            if keyword in self._schema and not fits(value, self._schema[keyword]):
-                return f"must be {words} {self._schema[keyword]}"
+            if keyword in self._schema:
+                bound = self._schema[keyword]
+                # "0.1" is at least 0.1, but less than the binary number that is nearest to it.
+                exact = Fraction(str(bound)) if isinstance(value, Fraction) else bound
+                if not fits(value, exact):
+                    return f"must be {words} {bound}"
         # Exact decimals: 0.3 is a multiple of 0.1.
         if self._divisor is not None and (Fraction(str(value)) / self._divisor).denominator != 1:
             return f"must be a multiple of {self._schema['multipleOf']}"
         return None
-
-    def _wrong_length(self, value: list[Any], steps: Steps) -> str | None:
-        problem = self._wrong_count(len(value), "Items", "item")
-        if problem is None and self._schema.get("uniqueItems") is True:
-            different = {canonical(item, steps) for item in value}
-            if len(different) < len(value):
-                return "must not hold the same item twice"
-        return problem
 
     def _wrong_count(self, count: int, what: str, unit: str) -> str | None:
         least, most = self._schema.get(f"min{what}", 0), self._schema.get(f"max{what}", math.inf)
@@ -261,6 +261,26 @@ class CompiledSchema:
                 if fault is not None:
                     return _below(f"[{index}]", fault)
         return None
+
+    def _equal_items(self, value: list[Any], steps: Steps) -> Fault | None:
+        if self._schema.get("uniqueItems") is True:
+            items = self._items or CompiledSchema({})
+            different = {canonical(items._comparable(item), steps) for item in value}
+            if len(different) < len(value):
+                return Fault("", "must not hold the same item twice")
+        return None
+
+    def _comparable(self, value: Any) -> Any:
+        """Return a JSON value that is the same if a handler would get equal values.
+
+        A UUID may be written in capitals, and a moment in another time zone.
+        """
+        for part in (self, *self._any_of):
+            if isinstance(value, str) and part._format and is_text_of(part._format, value):
+                return comparable_text(part._format, value)
+            if part._format == "decimal" and is_type("number", value):
+                return comparable_number(value)
+        return value
 
     def _wrong_member(self, value: Mapping[str, Any], steps: Steps) -> Fault | None:
         steps.spend(len(self._required) + len(value))

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATETIME = re.compile(
     r"([0-9-]{10})[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:\.([0-9]{1,9}))?"
@@ -73,6 +75,23 @@ def is_text_of(name: str, text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def comparable_text(name: str, text: str) -> Any:
+    """Return a JSON value that is the same for all texts of a format that mean equal values."""
+    value = FORMATS[name][1](text)
+    if isinstance(value, Decimal):
+        return comparable_number(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # The same moment, whichever time zone it is written in, is an equal value.
+        return ["moment", (value - _EPOCH) // timedelta(microseconds=1)]
+    return as_json(value)
+
+
+def comparable_number(value: float | Decimal) -> Any:
+    """Like :func:`comparable_text`, for a number that becomes a Decimal."""
+    # Exact, unlike Decimal.normalize(): 5, "5.0" and "5.00" are 5/1.
+    return ["decimal", *Fraction(str(value)).as_integer_ratio()]
 
 
 def as_json(value: Any) -> Any:

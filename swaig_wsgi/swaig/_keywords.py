@@ -88,11 +88,12 @@ def _check_schema(schema: Any, path: str, depth: int) -> None:
         fits, expected = _KEYWORDS.get(keyword, (None, ""))
         if fits is not None and not fits(value):
             raise ValueError(f"{prefix}{keyword} must be {expected}, not {reprlib.repr(value)}")
-        for step, part in _parts(keyword, value):
+        for step, part in subschemas(keyword, value):
             _check_schema(part, f"{prefix}{keyword}{step}", depth + 1)
 
 
-def _parts(keyword: str, value: Any) -> list[tuple[str, Any]]:
+def subschemas(keyword: str, value: Any) -> list[tuple[str, Any]]:
+    """Return the schemas in the value of a keyword, each with the rest of its path."""
     if keyword == "items" or (keyword == "additionalProperties" and not isinstance(value, bool)):
         return [("", value)]
     if keyword == "properties":
@@ -142,3 +143,5 @@ _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "properties": (lambda value: isinstance(value, Mapping), "a dictionary of schemas"),
     **dict.fromkeys(("anyOf", "oneOf", "allOf"), _SCHEMAS),
 }
+#: All keywords against which values are validated.
+KEYWORDS = frozenset({*_KEYWORDS, "const", "items", "additionalProperties", "nullable"})

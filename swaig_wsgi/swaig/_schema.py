@@ -18,6 +18,7 @@ from ._annotations import (
     with_unchecked_default,
 )
 from ._docstrings import first_paragraph, parameter_descriptions
+from ._effective import check_effective
 from ._keywords import check_schema
 from ._validation import check_strings, json_object
 
@@ -104,7 +105,8 @@ def inspect_handler(
     if explicit is None:
         descriptions = parameter_descriptions(doc)
         schema, members = describe_parameters(described, resolve, descriptions, where)
-        object_schema(schema)  # checks it; the copy would lose each CheckedFormat
+        json_object("parameters", schema)
+        check_schema(schema)
     else:
         schema = explicit
         members = {
@@ -128,6 +130,7 @@ def object_schema(
         required: names of properties, in addition to those that the schema requires.
 
     Raises:
+        TypeError: a keyword is misspelled, or does not apply to all values; also a ValueError.
         ValueError: `parameters` are neither, are not JSON-serializable, have unsupported keywords,
             or require an unknown property.
     """
@@ -143,6 +146,7 @@ def object_schema(
     else:
         schema["properties"] = given
     check_schema(schema)
+    check_effective(schema)
     names = list(dict.fromkeys([*schema["required"], *check_strings("required", required or ())]))
     for name in names:
         if name not in schema["properties"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Optional, TypedDict
+from typing import Annotated, Any, Optional, TypedDict, Union
 from uuid import UUID
 
 import pytest
@@ -199,3 +199,95 @@ def test_formats_in_explicit_parameters_are_annotations() -> None:
     (tool,) = registry
     assert tool.schema is not None
     assert check_arguments(tool.schema, {"day": "tomorrow"}) is None
+
+
+CENTS = Annotated[Decimal, {"minimum": 0.1, "maximum": 100, "multipleOf": 0.01}]
+RANGE = Annotated[Optional[Decimal], {"exclusiveMinimum": 0}, {"exclusiveMaximum": 10}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "problem"),
+    [
+        (CENTS, "0.09", "must be at least 0.1"),
+        (CENTS, "-5", "must be at least 0.1"),
+        (CENTS, "100.01", "must be at most 100"),
+        (CENTS, "9" * 30, "must be at most 100"),
+        (CENTS, "1.001", "must be a multiple of 0.01"),
+        (CENTS, "5.000000000000000000000000000001", "must be a multiple of 0.01"),
+        (CENTS, 0.09, "must be at least 0.1"),
+        (CENTS, 100000, "must be at most 100"),
+        (RANGE, "0.0", "must be more than 0"),
+        (RANGE, "10.00", "must be less than 10"),
+        (RANGE, 10, "must be less than 10"),
+        (list[CENTS], ["1", "-5"], "must be at least 0.1"),
+        (dict[str, CENTS], {"a": "-5"}, "must be at least 0.1"),
+        (Annotated[Union[Decimal, int], {"minimum": 5}], "-5", "must be"),
+        (Annotated[date, {"pattern": "^2026-"}], "2025-11-29", "must match the pattern ^2026-"),
+        (Annotated[UUID, {"pattern": "^0"}], ID.replace("0", "1"), "must match the pattern ^0"),
+        (Annotated[Decimal, {"type": "string", "maxLength": 3}], "1.50", "at most 3 characters"),
+        (Annotated[Decimal, {"type": "string", "maxLength": 3}], 5, "must be a string"),
+        (Annotated[list[UUID], {"uniqueItems": True}], [ID, ID.upper()], "same item twice"),
+        (
+            Annotated[list[datetime], {"uniqueItems": True}],
+            ["2026-11-29T14:30Z", "2026-11-29T15:30+01:00"],
+            "must not hold the same item twice",
+        ),
+        (Annotated[list[Decimal], {"uniqueItems": True}], [5, "5.00"], "same item twice"),
+        (Annotated[list[Decimal], {"uniqueItems": True}], [5, "x"], "a decimal number"),
+    ],
+)
+def test_attack_keywords_hold_for_every_way_to_write_a_value(
+    kind: Any, value: Any, problem: str
+) -> None:
+    def book(value) -> Any:  # type: ignore[no-untyped-def]
+        raise AssertionError("the handler ran")
+
+    book.__annotations__["value"] = kind
+    sentence = call(book, value=value)
+    assert sentence.startswith("The argument 'value")
+    assert problem in sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (CENTS, "0.1", Decimal("0.1")),
+        (CENTS, "100.00", Decimal("100.00")),
+        (CENTS, 0.1, Decimal("0.1")),
+        (RANGE, "9.99", Decimal("9.99")),
+        (RANGE, None, None),
+        (Annotated[list[UUID], {"uniqueItems": True}], [ID], [UUID(ID)]),
+        (Annotated[list[Decimal], {"uniqueItems": True}], [5, "5.1"], [Decimal(5), Decimal("5.1")]),
+    ],
+)
+def test_values_within_the_keywords_are_converted(kind: Any, value: Any, expected: Any) -> None:
+    def book(value) -> Any:  # type: ignore[no-untyped-def]
+        return value
+
+    book.__annotations__["value"] = kind
+    assert call(book, value=value) == expected
+
+
+def test_the_bounds_of_a_decimal_are_published_for_numbers_and_for_text() -> None:
+    def book(amount: CENTS, tip: RANGE = None) -> Any:
+        """Book."""
+
+    properties = schema_of(book)["properties"]
+    bounds = {"minimum": 0.1, "maximum": 100, "multipleOf": 0.01}
+    assert properties["amount"] == {
+        "anyOf": [
+            {"type": "number", **bounds},
+            {"type": "string", "format": "decimal", **bounds},
+        ]
+    }
+    number, text, null = properties["tip"]["anyOf"]
+    assert number["exclusiveMaximum"] == text["exclusiveMaximum"] == 10
+    assert null == {"type": "null", "description": "No value"}
+
+
+def test_a_default_outside_the_bounds_is_rejected() -> None:
+    def book(amount: CENTS = Decimal("0.05")) -> Any:
+        """Book."""
+
+    with pytest.raises(ValueError, match=r"its default must be at least 0\.1"):
+        schema_of(book)
