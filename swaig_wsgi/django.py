@@ -1,5 +1,7 @@
 """Optional integration with Django: ``"swaig_wsgi.django"`` in ``INSTALLED_APPS``.
 
+The context processor ``"swaig_wsgi.django.csp_nonce"`` gives templates the nonce of the request.
+
 ``manage.py check --deploy`` then shows the findings of ``swaig-wsgi check``, under the same ids, so
 that ``SILENCED_SYSTEM_CHECKS`` can silence them. This is the only module that imports Django.
 """
@@ -16,7 +18,7 @@ from django.core import checks
 from .checks import Finding, check_environ, check_mapping
 from .checks._sources import VARIABLES_OF_FIELDS
 
-__all__ = ["check_service"]
+__all__ = ["check_service", "csp_nonce"]
 
 #: The fields of `Settings`, by variable.
 _FIELDS = {variable: name for name, variable in VARIABLES_OF_FIELDS.items()}
@@ -38,6 +40,14 @@ def check_service(app_configs: Any = None, **kwargs: Any) -> list[checks.CheckMe
         )
         for each in found
     ]
+
+
+def csp_nonce(request: Any) -> dict[str, str]:
+    """Return the nonce of the request as ``csp_nonce``, for ``<script nonce="{{ csp_nonce }}">``.
+
+    It is empty where ``harden`` has no policy with a nonce, and in ``django.test.Client``.
+    """
+    return {"csp_nonce": request.META.get("swaig_wsgi.csp_nonce", "")}
 
 
 def _line(each: Finding, mapping: Any) -> str:

@@ -11,7 +11,8 @@ Comments in the lines above the block change that:
     Append it to the previous block of the page.
 ``<!-- django: settings.py -->``
     Append it to that file of a new Django project, together with all such blocks of the page; run
-    the project's ``wsgi.py``, and request ``/`` from it.
+    the project's ``wsgi.py``, and request ``/`` from it. A block that opens with ``html`` is a
+    template: ``<!-- django: templates/home.html -->``.
 ``<!-- not run: why -->``
     Only compile it.
 
@@ -32,7 +33,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^(?P<comments>(?:<!-- [^\n]* -->\n)*)^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?P<comments>(?:<!-- [^\n]* -->\n)*)^```(?:python|html)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 _MARK = re.compile(r"<!-- (with|ask|continued|django|not run)(?:: (.+))? -->")
 
@@ -65,7 +67,9 @@ class Program:
 
     @property
     def text(self) -> str:
-        return self.code + "".join(self.files.values())
+        """The Python code, of all files."""
+        python = (code for name, code in self.files.items() if name.endswith(".py"))
+        return self.code + "".join(python)
 
 
 def programs(path: Path) -> list[Program]:
@@ -134,8 +138,10 @@ def _start_project(directory: Path, files: dict[str, str]) -> str:
     command = [sys.executable, "-m", "django", "startproject", "mysite", str(directory)]
     subprocess.run(command, check=True, timeout=60)
     for name, code in files.items():
-        with (directory / "mysite" / name).open("a", encoding="utf-8") as file:
-            file.write("\n" + code)
+        file = directory / "mysite" / name
+        file.parent.mkdir(exist_ok=True)
+        with file.open("a", encoding="utf-8") as appended:
+            appended.write(("\n" if file.suffix == ".py" else "") + code)
     return "from mysite.wsgi import application as app\n" + _ASK
 
 

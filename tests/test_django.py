@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ import pytest
 
 from swaig_wsgi.core.headers import SITE_HEADERS
 from swaig_wsgi.core.urls import with_credentials
+from swaig_wsgi.django import csp_nonce
 from swaig_wsgi.testing import AgentClient
 
 ROOT = Path(__file__).parent.parent
@@ -316,3 +318,9 @@ def test_attack_the_tool_endpoint_requires_credentials_and_token(serve: Any) -> 
     ):
         refused = post(forged, body)
         assert (refused.status, refused.json) == (403, {"error": "Forbidden: invalid tool token"})
+
+
+def test_templates_get_the_nonce_of_the_request() -> None:
+    request = SimpleNamespace(META={"swaig_wsgi.csp_nonce": "abc"})
+    assert csp_nonce(request) == {"csp_nonce": "abc"}
+    assert csp_nonce(SimpleNamespace(META={})) == {"csp_nonce": ""}

@@ -12,6 +12,7 @@ from support.wsgi import request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from swaig_wsgi import AgentApp, Settings, harden
+from swaig_wsgi.core.headers import AGENT_HEADERS, SECURITY_HEADERS, SITE_HEADERS
 
 ROOT = Path(__file__).parent.parent
 PROXY = "127.0.0.1"
@@ -172,3 +173,28 @@ def test_tools_can_be_called_by_the_urls_of_the_document(
         credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
         called = server.request("POST", f"/agent/swaig?{parts.query}", call, auth=credentials)
         assert called.json == {"response": "Transfer completed."}
+
+
+# Headers
+
+
+def test_an_agent_inside_of_harden_sends_what_the_guide_asks_for() -> None:
+    policy = "script-src 'nonce-{nonce}'"
+    changes = {"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"}
+    site = Flask(__name__)
+    site.add_url_rule("/", "home", lambda: "the site")
+    agent = AgentApp("bank", basic_auth=("user", "p@ss"), settings=Settings())
+    app = harden(
+        DispatcherMiddleware(site.wsgi_app, {"/agent": agent}), Settings(), headers=changes
+    )
+    sent = request(app, path="/").headers
+    assert sent.keys() & {*dict(SECURITY_HEADERS), *AGENT_HEADERS} == {
+        *dict(SITE_HEADERS),
+        "Content-Security-Policy",
+    }
+    assert sent["X-Frame-Options"] == "SAMEORIGIN"
+    for auth, status in ((("user", "p@ss"), 200), (None, 401)):
+        response = request(app, path="/agent/", auth=auth)
+        assert response.status == status
+        for name, value in {**dict(SECURITY_HEADERS), **AGENT_HEADERS}.items():
+            assert response.headers.get_all(name) == [value]
