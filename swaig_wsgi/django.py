@@ -16,6 +16,7 @@ from django import conf
 from django.core import checks
 
 from .checks import Finding, check_environ, check_mapping
+from .checks._in_code import ASSIGNMENT
 from .checks._sources import VARIABLES_OF_FIELDS
 
 __all__ = ["check_service", "csp_nonce"]
@@ -54,8 +55,7 @@ def _line(each: Finding, mapping: Any) -> str:
     """Return the line to paste: with the setting, a key of it and not a variable."""
     if mapping is None or each.id == "swaig.W030":
         return each.line
-    pair = r"((?:SWML|SIGNALWIRE)_[A-Z_]+)=(\S.*?)(?= (?:SWML|SIGNALWIRE)_|$)"
-    line = re.sub(pair, lambda match: _member(match[1], match[2]), each.line)
+    line = ASSIGNMENT.sub(lambda match: _member(match[1], match[2]), each.line)
     removed = re.fullmatch(r"unset (\w+)", line)
     return line if removed is None else f"Remove {_FIELDS.get(removed[1], removed[1])}"
 

@@ -26,6 +26,7 @@ from ._agents import (
 from ._certificates import certificate_findings, file_findings
 from ._credentials import credential_findings, secret_findings
 from ._findings import CATALOG, POINTS, SEVERITIES, Finding, Kind, finding
+from ._in_code import AGENT, HARDEN, with_lines_for_basic_auth, with_lines_for_code
 from ._network import (
     client_findings,
     host_findings,
@@ -95,7 +96,8 @@ def check_parts(parts: Parts, environ: Mapping[str, str] | None = None) -> list[
     if parts.hardened:
         judged = {each.id for each in _judge_layers(settings)}
         found = [each for each in found if each.id not in judged]
-        found += chain.from_iterable(map(_judge_layers, parts.hardened))
+        for each in parts.hardened:
+            found += with_lines_for_code(_judge_layers(each), each, settings, HARDEN)
     if parts.authenticated:
         found = [each for each in found if each.id != "swaig.W001"]
     if parts.signed:
@@ -104,13 +106,16 @@ def check_parts(parts: Parts, environ: Mapping[str, str] | None = None) -> list[
     if agents:
         judged = {each.id for each in _judge(settings)}
         found = [each for each in found if each.id not in judged]
-        found += _judge_agents(agents)
+        found += _judge_agents(agents, settings)
         others = {agent.settings.storage_url: agent.settings for agent in agents}
         others.pop(settings.storage_url, None)
-        found += chain.from_iterable(map(store_findings, others.values()))
-        settings = agents[0].settings
+        for each in others.values():
+            found += with_lines_for_code(store_findings(each), each, settings, AGENT)
+        own = agents[0].settings
         if not any(each.id == "swaig.W031" for each in found):
-            found += worker_findings(settings, environ, uses_store=uses_store(agents))
+            unshared = worker_findings(own, environ, uses_store=uses_store(agents))
+            found += with_lines_for_code(unshared, own, settings, AGENT)
+        settings = own
     found += [*found_findings(agents), *agent_findings(agents)]
     return _sorted(dict.fromkeys(found), settings)
 
@@ -153,12 +158,15 @@ def _known(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in known_variables() if environ.get(name)}
 
 
-def _judge_agents(agents: list[Any]) -> Iterator[Finding]:
+def _judge_agents(agents: list[Any], environ: Settings) -> Iterator[Finding]:
     """Yield the findings on the settings of agents, each once, with the agents' names."""
     names: dict[Finding, list[str]] = {}
     for agent in agents:
         settings, excluded = effective_settings(agent)
-        for each in _judge(settings):
+        found = _judge(settings)
+        if settings != agent.settings:
+            found = map(with_lines_for_basic_auth, found)
+        for each in with_lines_for_code(found, settings, environ, AGENT):
             if each.id not in excluded:
                 names.setdefault(each, []).append(repr(agent.name))
     for each, having in names.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import re
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +15,9 @@ from support.good_settings import GOOD
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from swaig_wsgi import AgentApp, AgentServer, Settings, harden
-from swaig_wsgi.checks import check_application
+from swaig_wsgi.checks import CATALOG, Finding, check_application
 from swaig_wsgi.checks._agents import find_agents
+from swaig_wsgi.checks._in_code import AGENT, HARDEN, with_lines_for_code
 from swaig_wsgi.middleware import (
     AuthHandler,
     AuthMiddleware,
@@ -209,6 +212,63 @@ def test_agents_are_judged_by_their_own_settings():
     (text,) = messages(found, "W014")
     assert text.startswith("Agent 'one': SWML_RATE_LIMIT admits 20,000")
     assert messages(found, "W021") == ["No secret signs tool tokens, so they end with the process."]
+
+
+def lines(found, number):
+    return [each.line for each in found if each.id == f"swaig.{number}"]
+
+
+def test_lines_for_what_is_in_code_are_code():
+    site = Flask("site")
+    changed = {"rate_limit": 20_000, "cors_origins": "*", "allow_per_process_state": True}
+    changed |= {"allowed_clients": ["0.0.0.0/0"], "storage_url": "memory://"}
+    site.wsgi_app = harden(site.wsgi_app, Settings.from_env({"SWML_ALLOWED_HOSTS": "*"}), **changed)
+    found = check_application(site, {"SWML_ALLOWED_HOSTS": "*"})
+    assert lines(found, "W014") == ["harden(app, rate_limit=5000)"]
+    assert lines(found, "W010") == ['harden(app, cors={"origins": ["https://app.example.com"]})']
+    assert lines(found, "W032") == ['harden(app, allowed_clients="192.0.2.0/24")']
+    # What the environment decides, a variable mends.
+    assert lines(found, "W017") == ["SWML_ALLOWED_HOSTS=agent.example.com"]
+    assert lines(found, "W012") == ["SWML_AUTH_FAILURE_LIMIT=10"]
+    ours = Settings(
+        rate_limit=10,
+        allow_per_process_state=True,
+        basic_auth_user="platform",
+        basic_auth_password="platform",
+    )
+    found = check_application(agent(settings=ours), {})
+    call = "AgentApp(..., settings=replace(settings, {}))"
+    expected = {
+        "W015": "rate_limit=5000, auth_failure_limit=10",
+        "W022": "allow_per_process_state=None",
+        "E003": 'basic_auth_password=os.environ["SWML_BASIC_AUTH_PASSWORD"]',
+    }
+    for number, arguments in expected.items():
+        assert lines(found, number) == [call.format(arguments)]
+    assert lines(found, "W020") == ["SIGNALWIRE_LOG_LEVEL=warn"]
+
+
+def test_a_weak_password_of_an_agent_is_named_as_in_code():
+    found = check_application(agent(basic_auth=("platform", "hunter2")), GOOD)
+    (text,) = messages(found, "E002")
+    assert text.startswith("basic_auth is one of the most common passwords")
+    assert lines(found, "E002") == [
+        'AgentApp(..., basic_auth=("platform", os.environ["SWML_BASIC_AUTH_PASSWORD"]))'
+    ]
+
+
+@pytest.mark.parametrize("call", [AGENT, HARDEN])
+@pytest.mark.parametrize("kind", CATALOG.values(), ids=lambda kind: kind.id)
+def test_every_line_for_code_is_python(kind, call):
+    one, other = (
+        SimpleNamespace(**{each.name: object() for each in fields(Settings)}) for _ in range(2)
+    )
+    (each,) = with_lines_for_code([Finding(kind.id, "", "", kind.line, "")], one, other, call)
+    if re.search("(SWML|SIGNALWIRE)_[A-Z_]+=|unset (?!SWML_RATELIMIT)", kind.line):
+        arguments = ast.parse(each.line).body[0].value
+        assert ast.unparse(arguments).startswith(call.partition("(")[0])
+    else:
+        assert each.line == kind.line
 
 
 def test_the_store_of_an_agent_is_tried():
