@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,17 +66,22 @@ def replacing(environ, start_response):
 def documented(serve_command: Any, tmp_path: Path) -> Any:
     """Start a site of the documentation with its command and two workers.
 
-    Lines that contain `without` are left out of the settings of Django.
+    For Django, lines that contain `without` are left out of the settings, and `more` precedes what
+    the page adds to files.
     """
 
-    def start(framework: str, without: str | None = None, **env: str) -> tuple[str, Any]:
-        programs = {"django" if each.files else "flask": each for each in snippets.programs(PAGE)}
+    def start(
+        name: str, without: str | None = None, more: dict[str, str] | None = None, **env: str
+    ) -> tuple[str, Any]:
+        names = ("static", "flask", "django")
+        program = dict(zip(names, snippets.programs(PAGE)))[name]
         text = PAGE.read_text()
         found = re.findall(r"<!-- serve with two workers -->\n```sh\n(.*?)```", text, re.DOTALL)
-        command = dict(zip(("flask", "django"), found))[framework]
-        program = programs[framework]
+        command = found[name == "django"]
         if program.files:
             files = dict(program.files)
+            for file, code in (more or {}).items():
+                files[file] = code + files[file]
             if without is not None:
                 settings = files["settings.py"].splitlines(keepends=True)
                 files["settings.py"] = "".join(line for line in settings if without not in line)
@@ -129,6 +135,21 @@ def test_attack_an_injected_script_does_not_run_and_the_pages_own_does(
         blocked = page.logged("Content Security Policy")
         assert "script-src 'self' 'nonce-" in blocked
         assert "injected" in page.run("() => document.documentElement.outerHTML")
+
+
+def test_a_static_policy_blocks_every_inline_script(documented: Any, page: Any) -> None:
+    at, server = documented("static")
+    policy = server.request("GET", "/nowhere").headers["Content-Security-Policy"]
+    assert policy == "default-src 'self'; object-src 'none'; base-uri 'none'"
+    page.open(f"{at}/nowhere")
+    add = """() => {
+        const script = document.createElement("script");
+        script.textContent = "document.title = 'injected'";
+        document.body.append(script);
+        return document.title;
+    }"""
+    assert page.run(add) == "404 Not Found"
+    page.logged("Content Security Policy")
 
 
 def test_without_the_policy_the_injected_script_runs(documented: Any, page: Any) -> None:
@@ -204,3 +225,33 @@ def test_attack_a_304_keeps_the_policy_of_the_stored_page(
         page.open("about:blank")
     assert server.request("GET", "/conditions").body == b"""[None, '"1"', '"1"']"""
     assert titles == ["ran", *(["ran", "ran"] if name == "app" else ["", ""])]
+
+
+@pytest.mark.slow
+def test_the_admin_of_django_works_with_the_policy(
+    documented: Any, page: Any, tmp_path: Path
+) -> None:
+    static = (
+        "from django.contrib.staticfiles.handlers import StaticFilesHandler\n"
+        "application = StaticFilesHandler(application)\n"
+    )
+    at, server = documented("django", more={"wsgi.py": static})
+    env = {**server.env, "DJANGO_SUPERUSER_PASSWORD": "only-for-a-test"}
+    user = ["createsuperuser", "--noinput", "--username=root", "--email=root@example.com"]
+    for command in (["migrate", "--verbosity=0"], user):
+        subprocess.run(
+            [sys.executable, "manage.py", *command], cwd=tmp_path, env=env, check=True, timeout=120
+        )
+    page.open(f"{at}/admin/login/?next=/admin/")
+    log_in = """() => {
+        document.getElementById("id_username").value = "root";
+        document.getElementById("id_password").value = "only-for-a-test";
+        document.querySelector("form").submit();
+    }"""
+    assert "Recent actions" in page.leave(log_in).text
+    for path in ("auth/user/", "auth/user/add/", "auth/user/1/change/", "auth/group/add/"):
+        page.open(f"{at}/admin/{path}")
+        assert page.run("() => typeof django.jQuery") == "function"
+        events = [event for event in page.tools.events if event["method"] == "Log.entryAdded"]
+        entries = [event["params"]["entry"] for event in events]
+        assert [each for each in entries if not each.get("url", "").endswith("/favicon.ico")] == []
