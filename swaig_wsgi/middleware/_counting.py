@@ -20,7 +20,7 @@ from ..processes import default_store, unshared_variables
 from ..stores._base import Count, Store, StoreBusyError, StoreError
 from ..stores._failure_log import FailureLog
 from ..stores.memory import MemoryStore
-from ..wsgi import log_security
+from ..wsgi import log, log_security
 from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
 from ._per_process import log_unshared, refuse_unshared
@@ -118,6 +118,12 @@ class Counting:
         self._failure_log = FailureLog()
         self._reported: set[str] = set()
         log_unshared(self._find_unshared, allowed=allow_per_process)
+
+    def log_disabled(self) -> None:
+        """Log once that this limit is off; production must not inherit that from a test suite."""
+        if "disabled" not in self._reported:
+            self._reported.add("disabled")
+            log.warning("%s: off, because `enabled` is False", self.kind.replace("_", " "))
 
     def refuse_unshared(self, environ: WSGIEnvironment) -> Refusal | None:
         """Return the refusal of a request that one of several processes counts alone, or None."""

@@ -70,6 +70,9 @@ class AuthFailureLimitMiddleware:
         TypeError, ValueError: an argument is invalid.
     """
 
+    #: Whether clients are refused, as for :class:`RateLimitMiddleware`.
+    enabled = True
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -107,6 +110,9 @@ class AuthFailureLimitMiddleware:
         self.store = self._counting.store
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self.enabled:
+            self._counting.log_disabled()
+            return self.app(environ, start_response)
         if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         unshared = self._counting.refuse_unshared(environ)

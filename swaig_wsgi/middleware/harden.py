@@ -35,6 +35,8 @@ __all__ = ["harden"]
 _EXPOSED = ("X-Request-Id",)
 #: A page over the limit must be able to read how long to wait.
 _RATE_HEADERS = ("RateLimit", "RateLimit-Policy", "Retry-After")
+#: The default of `rate_limit`, because None turns off the limit of the settings.
+_OF_SETTINGS: Any = ...
 
 
 def harden(
@@ -44,6 +46,7 @@ def harden(
     auth: Authenticator | None = None,
     headers: Mapping[str, str | None] | None = None,
     cors: Mapping[str, Any] | None = None,
+    rate_limit: Mapping[str, Any] | int | None = _OF_SETTINGS,
     **overrides: Any,
 ) -> WSGIApplication:
     """Return `app` wrapped in the layers that `settings` configure.
@@ -64,6 +67,9 @@ def harden(
         cors: keyword arguments of ``CORSMiddleware``. Without `origins` and `csrf_protection`
             there, those of `settings` apply; `expose_headers` are exposed besides the fields that
             these layers add.
+        rate_limit: keyword arguments of ``RateLimitMiddleware``, where the limit of `settings`
+            replaces a missing `limit`; or requests per minute and client. None or a limit of 0
+            turns the layer off. By default, as in `settings`.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
@@ -75,6 +81,14 @@ def harden(
     """
     check_application(app)
     settings = Settings.from_env() if settings is None else settings
+    limiter: dict[str, Any] = {}
+    if isinstance(rate_limit, Mapping):
+        limiter = layer_options("rate_limit", rate_limit, RateLimitMiddleware)
+        rate_limit = limiter.pop("limit", settings.rate_limit)
+        if rate_limit is None:
+            raise ConfigurationError("SWML_RATE_LIMIT: not set, and rate_limit contains no 'limit'")
+    if rate_limit is not _OF_SETTINGS:
+        overrides["rate_limit"] = rate_limit
     unknown = set(overrides) - {each.name for each in fields(Settings)}
     if unknown:
         raise ConfigurationError(f"{min(unknown)}: no such setting; expected a field of Settings")
@@ -82,7 +96,15 @@ def harden(
         settings = replace(settings, **overrides)
     is_agent = hasattr(app, "agent_name")
     defaults = SECURITY_HEADERS if is_agent else SITE_HEADERS
-    hardened = stack(app, settings, auth=auth, headers=headers, default_headers=defaults, cors=cors)
+    hardened = stack(
+        app,
+        settings,
+        auth=auth,
+        headers=headers,
+        default_headers=defaults,
+        cors=cors,
+        rate_limit=limiter,
+    )
     if is_agent:
         # An AgentApp names itself in records, but its own layers are inside of these.
         hardened = AgentNameMiddleware(hardened, app)
@@ -98,6 +120,7 @@ def stack(
     headers: Mapping[str, str | None] | None = None,
     default_headers: Headers = SECURITY_HEADERS,
     cors: Mapping[str, Any] | None = None,
+    rate_limit: Mapping[str, Any] | None = None,
     store: Store | None = None,
     failure_store: Store | None = None,
     public: Callable[[WSGIApplication], WSGIApplication] | None = None,
@@ -113,6 +136,7 @@ def stack(
     Args:
         headers, default_headers: as for :class:`SecurityHeadersMiddleware`.
         cors: as for :func:`harden`.
+        rate_limit: further arguments of the limit in `settings`.
         store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
         failure_store: where failed authentications are counted; by default `store`.
         public: wraps the layers inside the headers with endpoints that need no credentials.
@@ -139,9 +163,8 @@ def stack(
             allow_per_process=allow_per_process,
         )
     if settings.rate_limit is not None:
-        app = RateLimitMiddleware(
-            app, settings.rate_limit, store=store, allow_per_process=allow_per_process
-        )
+        options = {"store": store, "allow_per_process": allow_per_process, **(rate_limit or {})}
+        app = RateLimitMiddleware(app, settings.rate_limit, **options)
     if cors or settings.cors_origins is not None or settings.csrf_protection:
         app = layer = CORSMiddleware(app, **_cors_options(cors, settings))
         settings = _with_cors(settings, layer) if cors else settings

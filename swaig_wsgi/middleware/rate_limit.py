@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable
 
+from ..core.caching import may_be_shared
 from ..core.paths import request_scope
 from ..core.rate_limit import Decision, RateLimit, site_key
 from ..core.refusals import rate_limited, service_unavailable
@@ -27,7 +28,11 @@ class RateLimitMiddleware:
     Over the limit, the response is 429 with ``Retry-After``. Every response, refusal or not, shows
     the state of the limit in ``RateLimit`` and ``RateLimit-Policy``
     (draft-ietf-httpapi-ratelimit-headers), unless the application sends fields of these names
-    itself.
+    itself, or shared caches may give the response to other clients
+    (:func:`swaig_wsgi.core.caching.may_be_shared`).
+
+    In a test suite, ``RateLimitMiddleware.enabled = False`` turns off all rate limits of the
+    process; this is logged once for each.
 
     Behind a proxy, place ``TrustedProxyMiddleware`` in an outer layer: otherwise all clients have
     the proxy's address and share one limit. Clients without an IP address also share one limit;
@@ -56,7 +61,8 @@ class RateLimitMiddleware:
         methods: the methods to limit; None for all.
         key: a function of `environ` that returns the key under which a client is counted, a
             string, or None for a request that is not counted; by default the client's address. If
-            it depends on a header that clients control, they can evade the limit.
+            it depends on a header that clients control, they can evade the limit. Limits with such
+            functions share counters only with each other, so give each a `name` of its own.
         on_store_failure: if the store fails, "local" counts in this process, from the last count
             that it saw in the store (each process admits what was left of `limit` by then), "allow"
             admits every request, "deny" responds with 503.
@@ -69,6 +75,9 @@ class RateLimitMiddleware:
     Raises:
         TypeError, ValueError: an argument is invalid.
     """
+
+    #: Whether requests are limited, in all instances unless one has a value of its own.
+    enabled = True
 
     def __init__(
         self,
@@ -91,8 +100,11 @@ class RateLimitMiddleware:
         self.policy = RateLimit(limit, window, name, algorithm)
         self.scope = request_scope(protect, exempt, methods)
         self._site_policy = self.policy.for_sites()
-        self._prefix = self.policy.counter_prefix()
         self._key = client_address_key if key is None else key
+        self._prefix = self.policy.counter_prefix()
+        if self._key is not client_address_key:
+            # A user may choose the name "192.0.2.7".
+            self._prefix += "key:"
         self._policy_header = ("RateLimit-Policy", self.policy.policy_field)
         self._counting = Counting(
             "rate_limit",
@@ -110,6 +122,9 @@ class RateLimitMiddleware:
         self.on_store_failure = on_store_failure
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self.enabled:
+            self._counting.log_disabled()
+            return self.app(environ, start_response)
         if not in_scope(self.scope, environ):
             return self.app(environ, start_response)
         unshared = self._counting.refuse_unshared(environ)
@@ -175,7 +190,8 @@ class RateLimitMiddleware:
         fields = self._fields(decision)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if not any(name.lower() in _FIELDS for name, _ in headers):
+            named = any(name.lower() in _FIELDS for name, _ in headers)
+            if not named and not may_be_shared(headers):
                 headers = [*headers, *fields]
             if exc_info is None:
                 return start_response(status, headers)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..config import Settings
+from ..core.caching import may_be_shared
 from ..core.refusals import internal_error
 from ..wsgi import log_exception, log_security, refuse, request_id
 from ..wsgi._logging import write_repeats
@@ -26,6 +27,9 @@ class RequestIDMiddleware:
     characters of ``._~:+-``, else a random one. It is in ``environ["swaig_wsgi.request_id"]``, in
     ``environ["HTTP_X_REQUEST_ID"]`` and in every record of the security log. It replaces an
     ``X-Request-Id`` that the application sends, so that response and log name the same id.
+    Responses that shared caches may give to other clients have none
+    (:func:`swaig_wsgi.core.caching.may_be_shared`): these would receive an id that another client
+    may have chosen.
 
     If the application raises before it has sent anything, the response is 500, with the id; the
     server's own would have none. The security log has the event ``request_failed``, the logger
@@ -54,7 +58,8 @@ class RequestIDMiddleware:
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             others = [field for field in headers if field[0].lower() != "x-request-id"]
-            return start_response(status, [*others, own], exc_info)
+            added = [] if may_be_shared(others) else [own]
+            return start_response(status, [*others, *added], exc_info)
 
         write_repeats()
         try:

@@ -1,0 +1,44 @@
+"""Whether shared caches may give a response to other clients (RFC 9111)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["may_be_shared"]
+
+_DIRECTIVE = re.compile(r"([!#$%&'*+.^_`|~0-9a-z-]+)(?:=(\"[^\"\\]*(?:\\.[^\"\\]*)*\"|[^\",\s]*))?")
+_SHARING = frozenset({"public", "s-maxage"})
+_LIFETIME = frozenset({"max-age", "expires"})
+_RESTRICTIONS = frozenset({"private", "no-store", "no-cache"})
+#: The latter is for content delivery networks, which ignore the former then (RFC 9213).
+_FIELDS = ("cache-control", "cdn-cache-control")
+
+
+def may_be_shared(headers: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a shared cache may reuse a response without asking its origin.
+
+    It may if the response is marked ``public`` or ``s-maxage``, or has a lifetime (``max-age``,
+    ``Expires``) and is not marked ``private``, ``no-store`` or ``no-cache``. Fields that describe
+    one client or one request do not belong in such a response: other clients would receive them,
+    too.
+
+    Args:
+        headers: the fields of the response.
+    """
+    fields: dict[str, set[str]] = {}
+    for name, value in headers:
+        name = name.lower()
+        if name in _FIELDS:
+            directives = fields.setdefault(name, set())
+            for directive, argument in _DIRECTIVE.findall(value.lower()):
+                # `private="a"` is about the field `a`, not about the response.
+                of_fields = argument and directive in _RESTRICTIONS
+                if argument != "0" and not of_fields:
+                    directives.add(directive)
+        elif name == "expires" and value != "0":
+            fields.setdefault("cache-control", set()).add(name)
+    return any(
+        directives & _SHARING or (directives & _LIFETIME and not directives & _RESTRICTIONS)
+        for directives in fields.values()
+    )
