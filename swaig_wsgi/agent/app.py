@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from ..wsgi import AGENT
+from ..wsgi import AGENT, REFUSAL_APP
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from ._forwards import forward
 from .agent import Agent
@@ -73,6 +73,8 @@ class AgentApp(Agent):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Before all layers, so that the records of every refusal name the agent.
         environ[AGENT] = self.name
+        # Pages of a site around it are for people; what calls an agent reads JSON.
+        environ.pop(REFUSAL_APP, None)
         return self._application(environ, start_response)
 
     def _move(self, route: str) -> None:

@@ -13,7 +13,7 @@ from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
 from ..processes import default_store, unshared_variables
 from ..swaig import sip_username
-from ..wsgi import log, refuse, respond_json
+from ..wsgi import REFUSAL_APP, log, refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .app import AgentApp
 from .metrics import SERVER_ENDPOINTS, ServerMetrics
@@ -64,6 +64,8 @@ class AgentServer:
             )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # As for an agent.
+        environ.pop(REFUSAL_APP, None)
         return self._find(environ.get("PATH_INFO", ""))(environ, start_response)
 
     def _find(self, path_info: str) -> WSGIApplication:

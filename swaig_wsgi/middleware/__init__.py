@@ -11,6 +11,7 @@ from .hosts import AllowedHostsMiddleware
 from .https import HTTPSMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
+from .refusals import RefusalMiddleware
 from .request_id import RequestIDMiddleware
 from .signatures import WebhookSignatureMiddleware
 from .tokens import ToolTokenMiddleware
@@ -26,6 +27,7 @@ __all__ = [
     "HSTSMiddleware",
     "HTTPSMiddleware",
     "RateLimitMiddleware",
+    "RefusalMiddleware",
     "RequestIDMiddleware",
     "SecurityHeadersMiddleware",
     "ToolTokenMiddleware",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import product
 from typing import Any
 from weakref import WeakSet
 
@@ -12,9 +13,9 @@ from ..core._validation import ArgumentTypeError, shorten
 hardened: WeakSet[Any] = WeakSet()
 
 
-def check_application(app: Any) -> None:
+def check_application(app: Any, name: str = "app") -> None:
     """Raise TypeError if `app` is no WSGI application, or is hardened already."""
-    expected = "app must be a WSGI application"
+    expected = f"{name} must be a WSGI application"
     if isinstance(app, type):
         raise ArgumentTypeError(f"{expected}, not the class {app.__name__}: pass an instance")
     if not callable(app):
@@ -28,7 +29,31 @@ def check_application(app: Any) -> None:
     # have no hash.
     layers = (app, getattr(app, "wsgi_app", None))
     if any(layer is each for each in tuple(hardened) for layer in layers):
-        raise ArgumentTypeError("app is hardened already: call harden once, as the outermost layer")
+        raise ArgumentTypeError(
+            f"{name} is hardened already: call harden once, as the outermost layer"
+        )
+
+
+def check_refusal_app(refusal_app: Any, app: Any) -> None:
+    """Raise TypeError if `refusal_app` is no WSGI application, or would run the views of `app`.
+
+    Requests that were refused would run them. Of Django, every handler runs those of the site.
+    """
+    check_application(refusal_app, "refusal_app")
+    while hasattr(app, "app"):
+        app = app.app
+    pairs = product(*((each, getattr(each, "wsgi_app", None)) for each in (refusal_app, app)))
+    same = any(one is not None and _is_same(one, other) for one, other in pairs)
+    if same or type(refusal_app).__module__ == "django.core.handlers.wsgi":
+        raise ArgumentTypeError(
+            "refusal_app runs the views of the application for requests that were refused; pass a "
+            "function of environ and start_response that renders a page"
+        )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # Every access to a method makes another object.
+    return one is other or (inspect.ismethod(one) and inspect.ismethod(other) and one == other)
 
 
 def _is_asynchronous(function: Any) -> bool:

@@ -27,6 +27,7 @@ from .hosts import AllowedHostsMiddleware
 from .https import HTTPSMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
+from .refusals import RefusalMiddleware
 from .request_id import RequestIDMiddleware
 
 __all__ = ["harden"]
@@ -47,6 +48,7 @@ def harden(
     headers: Mapping[str, str | None] | None = None,
     cors: Mapping[str, Any] | None = None,
     rate_limit: Mapping[str, Any] | int | None = _OF_SETTINGS,
+    refusal_app: WSGIApplication | None = None,
     **overrides: Any,
 ) -> WSGIApplication:
     """Return `app` wrapped in the layers that `settings` configure.
@@ -70,6 +72,8 @@ def harden(
         rate_limit: keyword arguments of ``RateLimitMiddleware``, where the limit of `settings`
             replaces a missing `limit`; or requests per minute and client. None or a limit of 0
             turns the layer off. By default, as in `settings`.
+        refusal_app: an application that renders what clients see of refusals, as for
+            ``RefusalMiddleware``; by default they are JSON.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
@@ -104,6 +108,7 @@ def harden(
         default_headers=defaults,
         cors=cors,
         rate_limit=limiter,
+        refusal_app=refusal_app,
     )
     if is_agent:
         # An AgentApp names itself in records, but its own layers are inside of these.
@@ -121,6 +126,7 @@ def stack(
     default_headers: Headers = SECURITY_HEADERS,
     cors: Mapping[str, Any] | None = None,
     rate_limit: Mapping[str, Any] | None = None,
+    refusal_app: WSGIApplication | None = None,
     store: Store | None = None,
     failure_store: Store | None = None,
     public: Callable[[WSGIApplication], WSGIApplication] | None = None,
@@ -137,6 +143,7 @@ def stack(
         headers, default_headers: as for :class:`SecurityHeadersMiddleware`.
         cors: as for :func:`harden`.
         rate_limit: further arguments of the limit in `settings`.
+        refusal_app: as for :func:`harden`.
         store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
         failure_store: where failed authentications are counted; by default `store`.
         public: wraps the layers inside the headers with endpoints that need no credentials.
@@ -178,6 +185,10 @@ def stack(
         app = public(app)
     app = named = RequestIDMiddleware(app)
     named.settings = settings
+    if refusal_app is not None:
+        api_key = getattr(auth, "api_key_header", None)
+        secret = () if api_key is None else (api_key,)
+        app = RefusalMiddleware(app, refusal_app, secret_headers=secret)
     if settings.sends_hsts:
         age = PRELOAD_MIN_AGE if settings.hsts_max_age is None else settings.hsts_max_age
         app = HSTSMiddleware(app, age, host=settings.ssl_domain)

@@ -25,9 +25,10 @@ from ._public_url import (
     public_request_url,
     raw_target,
 )
+from ._refusal_app import REFUSAL, REFUSAL_APP, RefusalApp
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._request_id import request_id
-from ._responses import REFUSAL, encode_json, refuse, respond, respond_json
+from ._responses import encode_json, refuse, respond, respond_json
 from ._unread import (
     BODY_READ,
     SERVER_LINGERS,
@@ -43,6 +44,7 @@ __all__ = [
     "CLAIMED_CALL_ID",
     "HOST_ALLOWED",
     "REFUSAL",
+    "REFUSAL_APP",
     "SERVER_LINGERS",
     "TOOL",
     "CallRecord",
@@ -51,6 +53,7 @@ __all__ = [
     "JSONFormatter",
     "LimitedInput",
     "LineFormatter",
+    "RefusalApp",
     "UnreadBodyResponse",
     "add_observer",
     "allowed_host",

@@ -10,13 +10,11 @@ from typing import Any
 
 from ..core.refusals import Refusal
 from ._logging import log_security
+from ._refusal_app import REFUSAL, REFUSAL_APP
 from ._types import StartResponse, WSGIEnvironment
 from ._unread import end_unread_body
 
 Headers = Iterable["tuple[str, str]"]
-
-#: The refusal of a request, in its environ, for the layers outside of the one that refuses.
-REFUSAL = "swaig_wsgi.refusal"
 
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 #: Responses without content (RFC 9110 sections 15.3.5 and 15.4.5): they end after their headers.
@@ -74,9 +72,15 @@ def refuse(
 ) -> Iterable[bytes]:
     """Respond with ``{"error": refusal.error}`` and leave one record in the security log.
 
-    The refusal is in ``environ["swaig_wsgi.refusal"]``.
+    If the site has an application for refusals, the response is its page instead. The refusal is in
+    ``environ["swaig_wsgi.refusal"]``.
     """
     environ[REFUSAL] = refusal
     log_security(environ, refusal.event, refusal.reason, refusal.detail, level)
-    body = {"error": refusal.error}
-    return respond_json(environ, start_response, refusal.status, body, refusal.headers)
+    refusal_app = environ.get(REFUSAL_APP)
+    page = None if refusal_app is None else refusal_app.render(environ, refusal)
+    if page is not None:
+        body, content_type, headers = page
+        return respond(environ, start_response, refusal.status, body, headers, content_type)
+    error = {"error": refusal.error}
+    return respond_json(environ, start_response, refusal.status, error, refusal.headers)

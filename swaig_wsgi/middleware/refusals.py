@@ -1,0 +1,59 @@
+"""A site's own pages for refused requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..core._validation import check_items
+from ..wsgi import REFUSAL_APP, RefusalApp
+from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._application import check_refusal_app
+
+__all__ = ["RefusalMiddleware"]
+
+
+class RefusalMiddleware:
+    """Let an application render what clients see of the refusals of all layers inside.
+
+    The application finds the refusal, a :class:`swaig_wsgi.core.refusals.Refusal`, in
+    ``environ["swaig_wsgi.refusal"]``: `status`, `error` (English, for clients), `reason` and
+    `headers`. It is called for GET, whatever the method of the request was, with a copy of
+    `environ` without body, query, cookies, credentials and keys that only a server or another layer
+    knows. Path, host, language and request id are those of the request.
+
+    It decides on the page alone. The status is that of the refusal, whose fields, such as
+    ``Retry-After`` and ``WWW-Authenticate``, replace its own. ``Set-Cookie`` and what would let
+    caches store the page are dropped; ``Cache-Control`` is ``no-store``. If it raises, or does not
+    respond, the response is JSON, and the first such failure in a process is logged. Agents respond
+    with JSON in any case.
+
+    Place it outside every layer that may refuse.
+
+    Args:
+        app: the wrapped application.
+        refusal_app: the application that renders the pages. It must not run the views of `app`.
+        secret_headers: names of request fields with secrets, such as that of an API key, that it
+            must not see. Common names are known.
+
+    Raises:
+        TypeError: `refusal_app` is not a WSGI application, is hardened, or is `app` or a handler of
+            Django, whose views would run.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        refusal_app: WSGIApplication,
+        *,
+        secret_headers: Iterable[str] = (),
+    ) -> None:
+        check_refusal_app(refusal_app, app)
+        names = check_items("secret_headers", secret_headers, "('X-Partner-Key',)")
+        self.app = app
+        self._refusal_app = RefusalApp(refusal_app, names)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get(REFUSAL_APP, self) is None:
+            raise RuntimeError("refusal_app calls the application that has refused the request")
+        environ[REFUSAL_APP] = self._refusal_app
+        return self.app(environ, start_response)
