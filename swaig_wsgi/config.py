@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from .core.cors import parse_origin_pattern
 from .core.hosts import host_patterns, parse_host
+from .core.kept_fields import kept_fields
 from .core.networks import client_networks
 from .core.proxies import MAX_HOPS, trusted_proxies
 from .core.redaction import hide_values
@@ -127,6 +128,10 @@ def _proxies(value: Any) -> tuple[str, ...] | int:
         value = _non_empty(_items(value))
     trusted_proxies(value)
     return value  # type: ignore[no-any-return]
+
+
+def _kept(value: Any) -> tuple[str, ...]:
+    return tuple(kept_fields(_items(value)).values())
 
 
 def _clients(value: Any) -> tuple[str, ...]:
@@ -272,6 +277,8 @@ class Settings:
     log_format: str = _variable("SIGNALWIRE_LOG_FORMAT", _choice(_LOG_FORMATS), "text")
     #: Count for Prometheus; agents also serve ``/metrics``.
     metrics: bool = _variable("SWML_METRICS", _boolean, False)
+    #: Fields in which trusted proxies pass the user, such as ``X-Forwarded-User``.
+    proxy_keep: tuple[str, ...] = _variable("SWML_PROXY_KEEP", _kept, ())
 
     def __post_init__(self) -> None:
         raw = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -297,6 +304,9 @@ class Settings:
             names = "SWML_BASIC_AUTH_USER", "SWML_BASIC_AUTH_PASSWORD"
             missing, given = names if self.basic_auth_user is None else names[::-1]
             raise ConfigurationError(f"{missing}: not set, but {given} is; set both or neither")
+        if self.proxy_keep and self.trusted is None:
+            # Any client could send them.
+            raise ConfigurationError("SWML_PROXY_KEEP: requires SWML_TRUSTED_PROXIES, not set")
         if self.csrf_protection and self.cors_origins == ("*",):
             problem = "protects nothing while SWML_CORS_ORIGINS is '*'; list the origins"
             raise ConfigurationError(f"SWML_CSRF_PROTECTION: {problem}")

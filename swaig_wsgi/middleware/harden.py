@@ -194,7 +194,9 @@ def stack(
         app = HSTSMiddleware(app, age, host=settings.ssl_domain)
     app = SecurityHeadersMiddleware(app, headers, defaults=default_headers, keep_on_refusals=True)
     if settings.trusted is not None:
-        app = TrustedProxyMiddleware(app, settings.trusted, family=settings.proxy_headers)
+        app = TrustedProxyMiddleware(
+            app, settings.trusted, family=settings.proxy_headers, keep=settings.proxy_keep
+        )
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
+from ..core.kept_fields import is_single_value, kept_fields
 from ..core.proxies import (
     Client,
     Hops,
@@ -91,14 +92,20 @@ class TrustedProxyMiddleware:
     ``SECURE_PROXY_SSL_HEADER``, which reads the *left-most* value, and an inner ``ProxyFix``
     therefore see the same values.
 
+    With `keep`, fields in which a trusted proxy passes the user it has authenticated, such as
+    ``X-Forwarded-User``, reach the application from trusted peers alone. **Each trusted proxy must
+    overwrite or remove them in every request**, also if it needs no login. A value with a comma,
+    which a client may have added to, is removed, and the first one is logged. With a number of
+    proxies, the fields are removed from requests that have not passed all of them.
+
     `environ` keys:
         ``swaig_wsgi.proxies.original``: a dict of the six original values.
         ``swaig_wsgi.forwarded``: True if a trusted proxy passed the host.
         ``swaig_wsgi.forwarded_prefix``: the prefix, if a trusted proxy passed one.
 
-    The fields are read once in a request: a second layer with an equal policy does nothing. A
-    second layer with another policy is a configuration error; it responds with 503, and logs this
-    once.
+    The fields are read once in a request: a second layer with an equal policy, or one that keeps
+    less, does nothing. A second layer with another policy is a configuration error; it responds
+    with 503, and logs this once.
 
     Args:
         app: the wrapped application.
@@ -107,21 +114,30 @@ class TrustedProxyMiddleware:
             :func:`swaig_wsgi.core.proxies.trusted_proxies`.
         family: ``"x-forwarded"`` for ``X-Forwarded-For``, ``-Proto``, ``-Host``, ``-Port`` and
             ``-Prefix``, or ``"forwarded"`` for ``Forwarded`` (RFC 7239). Never both.
+        keep: names of fields that trusted proxies set; see
+            :func:`swaig_wsgi.core.kept_fields.kept_fields`.
 
     Raises:
-        ValueError: the policy or the family is invalid.
+        TypeError, ValueError: the policy, the family or a name to keep is invalid.
     """
 
     def __init__(
-        self, app: WSGIApplication, trusted: Iterable[str] | int, *, family: str = "x-forwarded"
+        self,
+        app: WSGIApplication,
+        trusted: Iterable[str] | int,
+        *,
+        family: str = "x-forwarded",
+        keep: Iterable[str] = (),
     ) -> None:
         if family not in ("x-forwarded", "forwarded"):
             expected = "'x-forwarded' or 'forwarded'"
             raise ValueError(f"family of proxy headers: expected {expected}, not {family!r}")
         self.app = app
         self._trusted = trusted_proxies(trusted)
-        self._policy = (family, self._trusted)
-        self._conflict_logged = False
+        self._keep = kept_fields(keep)
+        self._others = _SYNONYMS.union(self._keep)
+        self._policy = (family, self._trusted, frozenset(self._keep))
+        self._conflict_logged = self._joined_logged = False
         self._parse, self._rewrite = (
             (_parse_x_forwarded, _rewrite_x_forwarded)
             if family == "x-forwarded"
@@ -133,14 +149,14 @@ class TrustedProxyMiddleware:
         if policy is None:
             environ[PROXY_POLICY] = self._policy
             self._read(environ)
-        elif policy != self._policy:
+        elif policy[:2] != self._policy[:2] or not policy[2] >= self._policy[2]:
             return self._refuse_conflict(environ, start_response)
         return self.app(environ, start_response)
 
     def _read(self, environ: WSGIEnvironment) -> None:
         for key in (_ORIGINAL, _FORWARDED, _PREFIX):
             environ.pop(key, None)
-        claims = _take_claims(environ)
+        claims = _take_claims(environ, self._others)
         if not claims:
             return
         peer = environ.get("REMOTE_ADDR") or ""
@@ -150,6 +166,20 @@ class TrustedProxyMiddleware:
             if client != _NO_CLAIMS:
                 _apply(environ, client)
                 self._rewrite(environ, client)
+            if self._trusted.count == 0 or client.address is not None:
+                self._restore(environ, claims)
+
+    def _restore(self, environ: WSGIEnvironment, claims: Mapping[str, str]) -> None:
+        for key in self._keep.keys() & claims.keys():
+            if is_single_value(claims[key]):
+                environ[key] = claims[key]
+            elif claims[key] and not self._joined_logged:
+                self._joined_logged = True
+                log.error(
+                    "%s of a trusted proxy has several values or is malformed, and is removed; "
+                    "does the proxy overwrite the field in every request?",
+                    self._keep[key],
+                )
 
     def _refuse_conflict(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -168,13 +198,13 @@ class TrustedProxyMiddleware:
 _NO_CLAIMS = Client()
 
 
-def _take_claims(environ: WSGIEnvironment) -> dict[str, str]:
+def _take_claims(environ: WSGIEnvironment, others: frozenset[str]) -> dict[str, str]:
     claims = {}
     # Fast path: most requests have none of these, which one search in all names detects.
     if "HTTP_X_FORWARDED" in "\n".join(environ):
         for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED")]:
             claims[key] = environ.pop(key)
-    for key in _SYNONYMS & environ.keys():
+    for key in others & environ.keys():
         claims[key] = environ.pop(key)
     return claims
 

@@ -1,0 +1,61 @@
+"""Fields in which an authenticating proxy passes the user of a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ._validation import check_items, check_match
+
+__all__ = ["is_single_value", "kept_fields"]
+
+_EXAMPLE = "('X-Forwarded-User',)"
+_NAME = re.compile(r"[A-Za-z][0-9A-Za-z-]*")
+#: Fields that this library, a framework or a server interprets itself.
+_INTERPRETED = re.compile(
+    r"authorization|connection|content-.*|cookie|expect|host|origin|sec-.*|te|trailer"
+    r"|transfer-encoding|upgrade|forwarded"
+    r"|x-forwarded-(?:by|for|host|path|port|prefix|proto|protocol|scheme|server|ssl|uri|url)"
+    r"|x-(?:host|original-.*|real-ip|request-id|rewrite-.*|scheme|script-name|url-scheme)"
+    r"|.*client-?ip|.*connecting-ip|.*external-address|front-end-https",
+    re.IGNORECASE,
+)
+_LIST = re.compile(r".*(?:groups|roles|scopes)", re.IGNORECASE)
+# UTF-8 arrives as Latin-1.
+_SINGLE = re.compile(r"[!-+\--~\x80-\xff](?:[ -+\--~\x80-\xff]*[!-+\--~\x80-\xff])?")
+
+
+def kept_fields(names: Iterable[str]) -> dict[str, str]:
+    """Return the names of fields by their keys in ``environ``.
+
+    Args:
+        names: fields that a trusted proxy sets, such as ``X-Forwarded-User``.
+
+    Raises:
+        TypeError: `names` is a lone string, or a name is not a string.
+        ValueError: a name is repeated, or contains other characters than letters, digits and
+            hyphens: an underscore becomes the same key as a hyphen. Or the field has a meaning of
+            its own, or is a list, which looks like a field that occurs twice.
+    """
+    found: dict[str, str] = {}
+    for name in check_items("keep", names, _EXAMPLE):
+        check_match("keep", name, _NAME, "a name of letters, digits and hyphens")
+        key = "HTTP_" + name.upper().replace("-", "_")
+        if _INTERPRETED.fullmatch(name):
+            raise ValueError(f"keep: {name} has a meaning of its own; expected a field for users")
+        if _LIST.fullmatch(name):
+            raise ValueError(
+                f"keep: {name} is a list, which looks like a field that a client has added to"
+            )
+        if key in found:
+            raise ValueError(f"keep: {name} is repeated")
+        found[key] = name
+    return found
+
+
+def is_single_value(value: str) -> bool:
+    """Return whether `value` is that of one field, and not of several, which servers join.
+
+    It must not be empty, contain commas or control characters, or begin or end with a space.
+    """
+    return _SINGLE.fullmatch(value) is not None
