@@ -18,6 +18,7 @@ from ._agents import (
     Parts,
     agent_findings,
     code_findings,
+    document_findings,
     effective_settings,
     find_agents,
     found_findings,
@@ -117,6 +118,7 @@ def check_parts(parts: Parts, environ: Mapping[str, str] | None = None) -> list[
             found += with_lines_for_code(unshared, own, settings, AGENT)
         settings = own
     found += [*found_findings(agents), *agent_findings(agents)]
+    found += document_findings(agents, environ)
     return _sorted(dict.fromkeys(found), settings)
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from ..config import ConfigurationError, Settings
 from ..core._strength import is_guessable
+from ..core.redaction import escape_control
 from ..middleware.auth import AuthHandler, AuthMiddleware
 from ..middleware.request_id import RequestIDMiddleware
 from ..middleware.signatures import WebhookSignatureMiddleware
 from ..sessions import SessionManager
 from ._credentials import guessable_finding, handler_findings
 from ._findings import Finding, finding
+from ._sources import safe_reason
 
 #: Objects that a search looks at: those nearest to the application first.
 _MAX_SEARCHED = 20_000
@@ -128,6 +130,22 @@ def agent_findings(agents: Iterable[Any]) -> Iterator[Finding]:
             where = f"at {', '.join(routes)}"
             text = f"{len(routes)} agents have the name {name!r}, {where}: with one secret, tokens "
             yield finding("E010", text + "and claims of one are valid for the other.")
+
+
+def document_findings(agents: Iterable[Any], environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding for each agent whose document cannot be rendered.
+
+    No callback of the application is called, which may have effects or need a real request.
+    """
+    for agent in agents:
+        try:
+            agent.render_swml()
+        except Exception as error:
+            reason = escape_control(safe_reason(error, environ))
+            text = f"The document of the agent {agent.name!r} cannot be rendered"
+            if agent._customizes_requests:
+                text += " without what configures it for each request"
+            yield finding("E011", f"{text}: {reason}")
 
 
 def effective_settings(agent: Any) -> tuple[Settings, set[str]]:

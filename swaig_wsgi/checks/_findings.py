@@ -114,6 +114,9 @@ E009 - stores.md
 E010 - server.md
     two agents have the same name, so tokens of one are valid for the other
     AgentApp("another-name")
+E011 - agents.md#the-document
+    the document of an agent cannot be rendered, so the platform would get 500
+    swaig-wsgi swml MODULE:APP
 W001 1 authentication.md
     no credentials are set, so each start generates others
     SWML_BASIC_AUTH_USER=platform SWML_BASIC_AUTH_PASSWORD="$(swaig-wsgi secret)"

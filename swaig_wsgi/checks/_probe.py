@@ -85,7 +85,7 @@ def check_url(
         authenticated = target.try_request(*guarded[0], credentials=known)
     open_found, refusing = _open_findings(target, first, authenticated, agents)
     found += [
-        *_failure_findings(first),
+        *_failure_findings(first, authenticated),
         *_header_findings(target, first, authenticated),
         *open_found,
         *_credential_findings(target, guarded, authenticated),
@@ -102,10 +102,14 @@ def check_url(
     return [replace(each, line=each.line.replace("agent.example.com", name)) for each in found]
 
 
-def _failure_findings(first: Reply) -> Iterator[Finding]:
+def _failure_findings(first: Reply, authenticated: Reply) -> Iterator[Finding]:
     """Yield a finding if the service itself is not seen, but only its refusal or failure."""
     if first.status >= 500:
         yield finding("E108", f"The service fails: {first.status}.")
+    elif authenticated.status >= 500:
+        yield finding(
+            "E108", f"The service fails for a client with the password: {authenticated.status}."
+        )
     elif first.status in (400, 403, 421, 429):
         text = f"The service refuses the probe, {first.status}, so that little else was seen: it "
         yield finding("W109", text + "does not serve this host or this client, or not now.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ..checks import (
+    CATALOG,
     POINTS,
     Finding,
     ProbeError,
@@ -34,11 +36,16 @@ def check(
     url: str | None = None,
     as_json: bool = False,
     strict: bool = False,
+    ignore: Sequence[str] = (),
 ) -> int:
     """Print the findings on the environment, on ``MODULE:APP`` and on the service at a URL.
 
-    Return 1 if there is an error, or if `strict` a warning, else 0.
+    Return 1 if there is an error, or if `strict` a warning, else 0. Findings whose id is in
+    `ignore` do not count and are not printed.
     """
+    for each in ignore:
+        if each not in CATALOG:
+            raise CommandError(f"--ignore: expected the id of a finding, such as W023, not {each}")
     found: list[Finding] = []
     agents: list[Any] = []
     app = None if application is None else _load(application)
@@ -58,10 +65,12 @@ def check(
             found += check_url(url, credentials=environ_credentials(os.environ), agents=agents)
         except ProbeError as error:
             raise CommandError(error) from None
+    kept = [each for each in found if each.id not in ignore]
+    ignored, found = len(found) - len(kept), kept
     found.sort(key=lambda each: SEVERITIES.index(each.severity))
     weighty = ("error", "warning") if strict else ("error",)
     status = int(any(each.severity in weighty for each in found))
-    print(_as_json(found, status, agents) if as_json else _as_text(found))
+    print(_as_json(found, status, agents) if as_json else _as_text(found, ignored))
     return status
 
 
@@ -89,7 +98,7 @@ def _points(found: list[Finding]) -> list[list[str]]:
     ]
 
 
-def _as_text(found: list[Finding]) -> str:
+def _as_text(found: list[Finding], ignored: int) -> str:
     lines = []
     for each in found:
         severity = paint(f"{each.severity:<7}", _STYLES[each.severity], sys.stdout)
@@ -101,6 +110,8 @@ def _as_text(found: list[Finding]) -> str:
     for severity in SEVERITIES[:2]:
         count = sum(each.severity == severity for each in found)
         counts.append(f"{count} {severity}{'' if count == 1 else 's'}")
+    if ignored:
+        counts.append(f"{ignored} ignored")
     return "\n".join([*lines, "", ", ".join(counts)])
 
 

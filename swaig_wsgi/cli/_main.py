@@ -72,6 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--url", help="probe the service that runs there")
     command.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     command.add_argument("--strict", action="store_true", help="exit with 1 on warnings")
+    command.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        type=_finding_id,
+        metavar="ID",
+        help="a finding that does not count, such as W023; may be repeated",
+    )
     command.set_defaults(run=check)
 
     command = commands.add_parser("secret", help="print a new value for SIGNALWIRE_SWAIG_SECRET")
@@ -113,6 +121,10 @@ def _add_token_commands(commands: Any) -> None:
     for command in (inspect_command, verify_command):
         command.add_argument("token", help="a token, a URL with one, or - to read it from stdin")
         command.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+
+
+def _finding_id(text: str) -> str:
+    return f"swaig.{text.removeprefix('swaig.').upper()}"
 
 
 def _port(text: str) -> int:

@@ -302,3 +302,40 @@ def test_attack_no_finding_contains_a_secret_in_code():
     text = str(check_application(weak, {}))
     for secret in ("hunter2", "kkkk", "'s9'"):
         assert secret not in text
+
+
+def unrenderable(**options):
+    app = agent(**options)
+    app.define_contexts().add_context("default").add_step("a", task="Ask.", functions=["nope"])
+    return app
+
+
+def test_a_document_that_cannot_be_rendered_is_an_error():
+    server = AgentServer()
+    server.register(agent("fine"), "/fine")
+    server.register(unrenderable(), "/shop")
+    found = check_application(server, {})
+    assert found[0].id == "swaig.E011"
+    (message,) = messages(found, "E011")
+    assert message.startswith("The document of the agent 'shop' cannot be rendered: ValueError:")
+    assert "unknown function 'nope'" in message
+
+
+def test_the_document_is_rendered_without_callbacks():
+    ran = []
+    app = unrenderable()
+    app.set_dynamic_config_callback(lambda query, body, headers, agent: ran.append(1))
+    (message,) = messages(check_application(app, {}), "E011")
+    assert "cannot be rendered without what configures it for each request: Val" in message
+    assert ran == []
+
+
+def test_attack_the_reason_of_a_document_that_fails_has_no_secret():
+    class Broken(AgentApp):
+        def render_swml(self, *args, **kwargs):
+            raise RuntimeError(f"cannot connect with {STRONG}\n and \x1b[2J")
+
+    (message,) = messages(check_application(Broken("shop"), {"DB_PASSWORD": STRONG}), "E011")
+    assert "cannot connect with ****" in message
+    assert "\x1b" not in message
+    assert "\n" not in message

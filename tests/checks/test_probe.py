@@ -124,6 +124,7 @@ FOUND = [
     ("E107", NOT_READY, "/ready is 503"),
     ("E107", changed(agent(), routes={"/health": ("500 Oops", {})}), "/health is 500"),
     ("E108", changed(agent(), routes={"/": ("503 Oops", {})}), "The service fails: 503."),
+    ("E108", at("GET", "/", "500 Oops", {}, password=True), "with the password: 500."),
     ("W109", agent(allowed_hosts=["bot.example.org"]), "refuses the probe, 403,"),
     ("W101", changed(agent(), drop=["X-Frame-Options", "Content-Security-Policy"]), "X-Frame-Op"),
     ("W101", changed(agent(), drop=["X-XSS-Protection"]), "lack X-XSS-Protection."),

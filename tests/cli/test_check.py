@@ -62,6 +62,23 @@ def test_a_good_environment_passes_strictly(capsys, variables):
     assert out.endswith("0 errors, 0 warnings\n")
 
 
+def test_ignored_findings_do_not_count(capsys, variables):
+    variables({**GOOD, "SIGNALWIRE_LOG_LEVEL": "info", "SWML_ALLOWED_HOSTS": "*"})
+    assert main(["check", "--strict", "--ignore", "W020", "--ignore=swaig.w017"]) == 0
+    out = capsys.readouterr().out
+    assert "W020" not in out
+    assert "W017" not in out
+    assert out.endswith("0 errors, 0 warnings, 2 ignored\n")
+    assert main(["check", "--strict", "--ignore", "W020", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [each["id"] for each in findings if each["severity"] == "warning"] == ["swaig.W017"]
+
+
+def test_an_unknown_finding_cannot_be_ignored(capsys):
+    assert main(["check", "--ignore", "W999"]) == 2
+    assert "--ignore: expected the id of a finding, such as W023" in capsys.readouterr().err
+
+
 def test_errors_fail_every_check(capsys, variables):
     variables({**GOOD, "SWML_RATE_LIMIT": "abc", "PORT": "0", "SWML_RATELIMIT": "1"})
     assert main(["check"]) == 1
