@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable
@@ -29,10 +30,17 @@ _LOG_LEVELS = {name.lower(): name for name in ("DEBUG", "INFO", "WARNING", "ERRO
 _LOG_LEVELS["warn"] = "WARNING"
 _LOG_FORMATS = {name: name for name in ("text", "json")}
 _FAMILIES = {name: name for name in ("x-forwarded", "forwarded")}
+#: User and password in a URL that an error quotes.
+_USERINFO = re.compile(r"(?<=[/'\" ])[^\s/'\"@]*:[^\s'\"]*@")
 
 
 class ConfigurationError(ValueError):
     """A setting is invalid. The message names the variable, but contains no secret."""
+
+
+def _shown(value: Any) -> str:
+    """Return `value` for an error; of another type than a variable's, only the type."""
+    return repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
 
 
 def _boolean(value: Any) -> bool:
@@ -40,7 +48,7 @@ def _boolean(value: Any) -> bool:
         return value
     text = value.strip().lower() if isinstance(value, str) else None
     if text not in _TRUE | _FALSE:
-        raise ValueError(f"expected true or false, not {value!r}")
+        raise ValueError(f"expected true or false, not {_shown(value)}")
     return text in _TRUE
 
 
@@ -51,7 +59,9 @@ def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
             if text.isascii() and text.isdecimal() and len(text) <= 19:
                 value = int(text)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise ValueError(f"expected a whole number from {lowest} to {highest}, not {value!r}")
+            raise ValueError(
+                f"expected a whole number from {lowest} to {highest}, not {_shown(value)}"
+            )
         return value
 
     return parse
@@ -75,7 +85,7 @@ def _choice(choices: Mapping[str, str]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         text = value.strip().lower() if isinstance(value, str) else None
         if text is None or text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}, not {value!r}")
+            raise ValueError(f"expected one of {', '.join(choices)}, not {_shown(value)}")
         return choices[text]
 
     return parse
@@ -290,7 +300,9 @@ class Settings:
                 try:
                     value = each.metadata["parse"](value)
                 except ValueError as error:
-                    raise ConfigurationError(f"{each.metadata['variable']}: {error}") from None
+                    # A URL in the wrong variable may contain a password.
+                    text = _USERINFO.sub("****@", str(error))
+                    raise ConfigurationError(f"{each.metadata['variable']}: {text}") from None
             object.__setattr__(self, each.name, value)
             # Of a store's URL, redaction masks the password.
             if each.metadata["secret"] and each.name not in ("basic_auth_user", "storage_url"):

@@ -92,7 +92,8 @@ class AgentClient:
             target, base = _in_process_target(app_or_url, url)
             self._send = _in_process(app_or_url, base)
         else:
-            raise TypeError(f"app_or_url must be an application or a URL, not {app_or_url!r}")
+            # Not the value, which may be credentials.
+            raise TypeError("app_or_url must be an application or a URL")
         parts = _split(target.url)
         self._url = target.url
         self._auth = auth or _credentials(parts) or target.auth
@@ -340,7 +341,7 @@ def _over_http(ssl_context: ssl.SSLContext | None, timeout: float) -> _Send:
 def _split(url: str) -> SplitResult:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        shown = parts._replace(query="").geturl().rpartition("@")[2]
         raise ValueError(f"an agent's URL must be absolute, with http or https: {shown!r}")
     return parts
 

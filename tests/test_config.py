@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import Field, FrozenInstanceError, fields, replace
 from pathlib import Path
 
 import pytest
@@ -536,3 +536,36 @@ def test_a_base_url_keeps_its_spelling():
     assert settings.proxy_url_base == "https://agent.example.com/App"
     for each in (settings, replace(settings, port=3000)):
         assert as_configured(each.proxy_url_base) == "https://Agent.Example.com/App"
+
+
+def error_of(**given: object) -> str:
+    """Return the message of the error about a setting, or an empty string."""
+    try:
+        Settings(**given)  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("each", fields(Settings), ids=lambda each: each.name)
+def test_attack_no_error_about_a_wrong_type_contains_the_value(each: Field[object]) -> None:
+    value = "S3cr3tV4lue"
+    for shape in ([[value]], value.encode(), [value, 1], {1: value}, ((1, value),)):
+        assert value not in error_of(**{each.name: shape})
+    if each.metadata["secret"]:
+        for shape in (f"{value}\x00", f"{value},", (value, value), [""], {value: value}):
+            assert value not in error_of(**{each.name: shape})
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Settings)])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://platform:S3cr3tV4lue@bot.example.org/bank",
+        "platform:S3cr3tV4lue@bot.example.org",
+        "redis://:S3cr3tV4lue@redis.internal:6379/zero",
+    ],
+)
+def test_attack_no_error_contains_the_password_of_a_misplaced_url(name: str, url: str) -> None:
+    for shape in (url, [url]):
+        assert "S3cr3tV4lue" not in error_of(**{name: shape})

@@ -278,3 +278,12 @@ def test_an_agent_behind_tls(start: Any) -> None:
     exercise(AgentClient(url, auth=AUTH, ssl_context=context), "bank")
     with pytest.raises(ssl.SSLCertVerificationError):
         AgentClient(url, auth=AUTH).fetch_swml()
+
+
+@pytest.mark.parametrize(
+    "given", [("bank", "S3cr3tV4lue"), "bank:S3cr3tV4lue@bot.example.org", "ftp://x:S3cr3tV4lue@h"]
+)
+def test_attack_no_error_about_the_agent_contains_credentials(given):
+    with pytest.raises((TypeError, ValueError), match="must be") as caught:
+        AgentClient(given)
+    assert "S3cr3tV4lue" not in str(caught.value)

@@ -19,6 +19,7 @@ __all__ = [
     "filter_sensitive_headers",
     "hide_values",
     "mask_credentials",
+    "mask_known",
     "redact_text",
     "redact_url",
 ]
@@ -71,6 +72,8 @@ _PAIR_NAME = re.compile(
     r"(?:(\\{0,8}[\"'])([^\"'\\\s]{1,64})\1[ \t]{0,8}[:,]|\b([A-Za-z_]\w{0,63})=(?=b?\\{0,8}[\"']))"
     r"[ \t]{0,8}b?"
 )
+# After the path of a file in a traceback, which may contain "token" or "credentials".
+_LINE_NUMBER = re.compile(r"line \d{1,9}\b")
 _QUOTE = re.compile(r"\\{0,8}[\"']")
 _BARE_VALUE = re.compile(r"[^\s,;}\])\"']*")
 _FIELD = re.compile(
@@ -90,8 +93,9 @@ _CREDENTIALS = re.compile(
 _ASSIGNMENT = re.compile(
     r"(?<!\w)([A-Za-z_][\w.-]{0,63})"
     r"([ \t]{0,4}(?:=[ \t]{0,4}|:[ \t]{1,4}(?![A-Za-z]+[.,:;)]?(?:\s|$))))"
-    r"(?!(?:None|True|False)\b|\*{4}(?:\W|$))[^\s,;&\"'()\[\]{}=][^\s,;&\"']*"
+    r"(?!(?:None|True|False)\b|\*{4}(?:\W|$))(?=[^\s,;&\"'()\[\]{}=])"
 )
+_ASSIGNED = re.compile(r"[^\s,;&\"']*")
 _PAIR_OF_CREDENTIALS = re.compile(r"\b([a-z_]{0,32}auth[ ]?=[ ]?)[(\[][^)\]]*")
 # Not only of private keys: a certificate is of no use in a log.
 _PEM = re.compile(r"-----BEGIN [^-]{1,64}-----.*?(?:-----END [^-]{1,64}-----|\Z)", re.DOTALL)
@@ -150,8 +154,11 @@ def hide_values(values: Iterable[str | bytes | None]) -> None:
     _hidden = tuple(sorted(_configured, key=len, reverse=True))
 
 
-def _mask_known(text: str) -> str:
-    """Mask what is a secret wherever it stands."""
+def mask_known(text: str) -> str:
+    """Return `text` without what is a secret wherever it stands, also over several lines.
+
+    Masked are values given to :func:`hide_values`, PEM blocks and tool tokens.
+    """
     for value in _hidden:
         text = text.replace(value, MASK)
     return _TOKEN_FORM.sub(_mask_token, _PEM.sub(MASK, text))
@@ -222,7 +229,7 @@ def redact_url(url: Any) -> str:
     """
     if isinstance(url, (bytes, bytearray)):
         url = bytes(url).decode("utf-8", "backslashreplace")
-    return escape_control(_redact(_mask_known(str(url)), _NESTED_DEPTH))
+    return escape_control(_redact(mask_known(str(url)), _NESTED_DEPTH))
 
 
 def redact_text(text: str, max_length: int = 8192) -> str:
@@ -237,7 +244,7 @@ def redact_text(text: str, max_length: int = 8192) -> str:
     rest = len(text) - max_length
     if rest > 0:
         text = text[:max_length]
-    text = _PAIR_OF_CREDENTIALS.sub(rf"\1{MASK}", _mask_pairs(_mask_known(text)))
+    text = _PAIR_OF_CREDENTIALS.sub(rf"\1{MASK}", _mask_pairs(mask_known(text)))
     text = _FIELD.sub(_mask_field, text)
     text = _CREDENTIALS.sub(rf"\1{MASK}", text)
     text = _TOKEN.sub(rf"\1{MASK}", text)
@@ -261,7 +268,8 @@ def _mask_pairs(text: str) -> str:
     match = _PAIR_NAME.search(text)
     while match is not None:
         after = match.end()
-        if _is_secret_parameter(match[2] or match[3]):
+        is_frame = text.endswith("File ", 0, match.start()) and _LINE_NUMBER.match(text, after)
+        if not is_frame and _is_secret_parameter(match[2] or match[3]):
             safe += [text[end:after], MASK]
             after = end = _end_of_value(text, after)
         match = _PAIR_NAME.search(text, after)
@@ -289,11 +297,20 @@ def _mask_field(match: re.Match[str]) -> str:
 
 
 def _redact_prose(text: str) -> str:
-    return escape_control(_ASSIGNMENT.sub(_mask_assignment, text))
+    return escape_control(_mask_assignments(text))
 
 
-def _mask_assignment(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{MASK}" if _is_secret(_plain(match[1])) else match[0]
+def _mask_assignments(text: str) -> str:
+    safe, end = [], 0
+    match = _ASSIGNMENT.search(text)
+    while match is not None:
+        # What is not secret may contain another one: "ValueError: password=...".
+        after = match.end()
+        if _is_secret(_plain(match[1])):
+            safe += [text[end:after], MASK]
+            after = end = _ASSIGNED.match(text, after).end()  # type: ignore[union-attr]
+        match = _ASSIGNMENT.search(text, after)
+    return "".join(safe) + text[end:]
 
 
 def _redact_word(word: str) -> str:

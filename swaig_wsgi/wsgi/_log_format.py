@@ -12,7 +12,7 @@ import textwrap
 import time
 from typing import Any
 
-from ..core.redaction import _mask_known, escape_control, filter_sensitive_headers, redact_text
+from ..core.redaction import escape_control, filter_sensitive_headers, mask_known, redact_text
 from ._logging import log, set_log_level
 
 TEXT_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
@@ -167,7 +167,7 @@ def _member(value: Any) -> Any:
 
 def _indented(text: str) -> str:
     # Over several lines; half a PEM block is not recognized as one.
-    text = _mask_known(text)
+    text = mask_known(text)
     half = _MAX_TRACEBACK // 2
     if len(text) > _MAX_TRACEBACK:
         text = f"{text[:half]}\n...\n{text[-half:]}"

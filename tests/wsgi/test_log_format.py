@@ -129,6 +129,20 @@ def test_an_exception_is_one_member() -> None:
     assert lines[-2:] == ["ValueError: two", "lines \\x1b[2J /x?__token=****"]
 
 
+def test_the_files_of_a_traceback_are_shown_whatever_their_names() -> None:
+    code = compile(
+        "def load():\n    raise ValueError('password=s3cret')", "/srv/credentials.py", "exec"
+    )
+    names: dict[str, Any] = {}
+    exec(code, names)
+    try:
+        names["load"]()
+    except ValueError:
+        value = as_json(exc_info=sys.exc_info())
+    assert '  File "/srv/credentials.py", line 2, in load\n' in value["exception"]
+    assert value["exception"].endswith("ValueError: password=****")
+
+
 def test_attack_a_private_key_over_several_lines_is_masked_in_a_traceback() -> None:
     key = "-----BEGIN PRIVATE KEY-----\nMIIs3cret\n-----END PRIVATE KEY-----"
     value = as_json(exc_info=raised('{"private_key": "' + key + '"}'))
