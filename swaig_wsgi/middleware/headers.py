@@ -64,21 +64,21 @@ class SecurityHeadersMiddleware:
         self.app = app
         self.headers = security_headers(headers, defaults)
         kept = defaults if keep_on_refusals else ()
-        self.refusal_headers = (*self.headers, *missing_headers(self.headers, kept))
-        self.uses_nonce = uses_nonce(self.headers)
-        self.not_modified_headers = tuple(
+        self._refusal_headers = (*self.headers, *missing_headers(self.headers, kept))
+        self._uses_nonce = uses_nonce(self.headers)
+        self._not_modified_headers = tuple(
             field for field in self.headers if not uses_nonce((field,))
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        nonce = _nonce(environ) if self.uses_nonce else ""
+        nonce = _nonce(environ) if self._uses_nonce else ""
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             added = self.headers
             if REFUSAL in environ:
-                added = self.refusal_headers
+                added = self._refusal_headers
             elif status.startswith("304"):
-                added = self.not_modified_headers
+                added = self._not_modified_headers
             if nonce:
                 added = insert_nonce(added, nonce)
             return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)

@@ -456,6 +456,25 @@ def test_a_policy_may_contain_a_nonce():
     assert sent == policy.format(nonce=site.environs[0]["swaig_wsgi.csp_nonce"])
 
 
+def test_attack_a_page_for_refusals_has_the_dropped_headers_and_the_nonce_of_the_policy():
+    def pages(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [environ["swaig_wsgi.csp_nonce"].encode()]
+
+    changes = {"Content-Security-Policy": "script-src 'nonce-{nonce}'", **DROP}
+    app = harden(
+        validator(site),
+        Settings(allowed_hosts=["a.example"]),
+        headers=changes,
+        refusal_app=pages,
+    )
+    response = fetch(app, HTTP_HOST="evil.example", HTTP_ACCEPT="text/html")
+    assert (response.status, response.headers["Content-Type"]) == (403, "text/html")
+    assert response.headers["X-Frame-Options"] == "DENY"
+    policy = response.headers["Content-Security-Policy"]
+    assert policy == f"script-src 'nonce-{response.text}'"
+
+
 @pytest.mark.parametrize(
     ("headers", "error", "message"),
     [
