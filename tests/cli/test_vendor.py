@@ -97,7 +97,7 @@ def test_a_copy_in_a_package_works(tmp_path):
     )
     (tmp_path / "site").rename(tmp_path / "site_")
     out = run(sys.executable, "-c", code, tmp_path)
-    assert out.split() == ["site_._vendor.vendored.middleware.request_id", __version__]
+    assert out.split() == ["site_._vendor.vendored.middleware.headers", __version__]
 
 
 # -- what is copied

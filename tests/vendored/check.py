@@ -56,6 +56,11 @@ def check_body_size(body_size):
     equal(both.status, 400)
 
 
+def check_caching(caching):
+    for value, shared in (("public", True), ("max-age=60", True), ("private, max-age=60", False)):
+        equal(caching.may_be_shared([("Cache-Control", value)]), shared)
+
+
 def check_cors(cors):
     policy = cors.cors_policy([ORIGIN])
     allowed = cors.preflight(policy, ORIGIN, "POST", "content-type")
@@ -82,6 +87,14 @@ def check_hosts(hosts):
     equal(patterns.refusal("agent.example.com.evil.example"), "host_not_allowed")
     equal(patterns.refusal("agent.example.com@evil.example"), "malformed_host")
     equal(patterns.refusal(None), "missing_host")
+
+
+def check_kept_fields(kept_fields):
+    equal(
+        kept_fields.kept_fields(["X-Forwarded-User"]), {"HTTP_X_FORWARDED_USER": "X-Forwarded-User"}
+    )
+    refuses(ValueError, kept_fields.kept_fields, ["X-Forwarded-For"])
+    equal(kept_fields.is_single_value("ann,bob"), False)
 
 
 def check_networks(networks):
@@ -301,6 +314,7 @@ def check_the_stack(load):
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_HOST": host,
             "HTTP_AUTHORIZATION": f"Basic {credentials}",
+            "HTTP_X_FORWARDED_USER": "ann",
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
             "wsgi.errors": sys.stderr,
@@ -327,6 +341,29 @@ def check_the_stack(load):
     equal(request(b"x" * 11)[0], 413)
     equal(request()[0], 200)
     equal(request()[0], 429)
+
+    def pages(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"page {environ['swaig_wsgi.refusal'].status}".encode()]
+
+    # With every argument of harden.
+    app = middleware.harden(
+        inside,
+        settings,
+        headers={"X-Frame-Options": None},
+        cors={"allow_methods": ("PUT",)},
+        rate_limit={
+            "limit": 2,
+            "exempt": ("/static/*",),
+            "key": lambda environ: environ["HTTP_X_FORWARDED_USER"],
+        },
+        refusal_app=pages,
+        trusted_proxies=["192.0.2.1"],
+        proxy_keep=["X-Forwarded-User"],
+    )
+    equal(request(b"x" * 11), (413, b"page 413"))
+    equal(request(), (200, b"hello"))
+    equal(request(), (429, b"page 429"))
 
 
 def main():
