@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 __all__ = ["may_be_shared"]
 
@@ -26,19 +27,25 @@ def may_be_shared(headers: Iterable[tuple[str, str]]) -> bool:
     Args:
         headers: the fields of the response.
     """
-    fields: dict[str, set[str]] = {}
+    fields: dict[str, frozenset[str]] = {}
     for name, value in headers:
         name = name.lower()
         if name in _FIELDS:
-            directives = fields.setdefault(name, set())
-            for directive, argument in _DIRECTIVE.findall(value.lower()):
-                # `private="a"` is about the field `a`, not about the response.
-                of_fields = argument and directive in _RESTRICTIONS
-                if argument != "0" and not of_fields:
-                    directives.add(directive)
+            fields[name] = fields.get(name, frozenset()) | _directives(value)
         elif name == "expires" and value != "0":
-            fields.setdefault("cache-control", set()).add(name)
+            fields["cache-control"] = fields.get("cache-control", frozenset()) | {name}
     return any(
         directives & _SHARING or (directives & _LIFETIME and not directives & _RESTRICTIONS)
         for directives in fields.values()
+    )
+
+
+@lru_cache(maxsize=256)  # An application sends few different values.
+def _directives(value: str) -> frozenset[str]:
+    """Return the directives that are about the whole response, and not a lifetime of 0."""
+    return frozenset(
+        directive
+        for directive, argument in _DIRECTIVE.findall(value.lower())
+        # `private="a"` is about the field `a`.
+        if argument != "0" and not (argument and directive in _RESTRICTIONS)
     )
