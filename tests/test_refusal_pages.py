@@ -14,6 +14,7 @@ from support.wsgi import request
 from test_readme import ROOT, snippets, write
 
 from swaig_wsgi import AgentApp, AgentServer, Settings, harden
+from swaig_wsgi.middleware import RequestIDMiddleware
 
 PAGE = ROOT / "docs" / "refusals.md"
 FLASK, DJANGO = snippets.programs(PAGE)
@@ -121,8 +122,9 @@ def test_attack_no_view_of_django_renders_refusals(tmp_path: Path) -> None:
     from django.core.handlers.wsgi import WSGIHandler
 
     handler = WSGIHandler.__new__(WSGIHandler)  # without settings
-    with pytest.raises(TypeError, match="runs the views"):
-        harden(lambda environ, start_response: [], Settings(), refusal_app=handler)
+    for pages in (handler, RequestIDMiddleware(handler)):
+        with pytest.raises(TypeError, match="runs the views"):
+            harden(lambda environ, start_response: [], Settings(), refusal_app=pages)
 
 
 def test_agents_respond_with_json_inside_a_site_with_pages() -> None:

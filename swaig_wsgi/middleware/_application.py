@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from itertools import product
 from typing import Any
 from weakref import WeakSet
 
 from ..core._validation import ArgumentTypeError, shorten
 
+#: An object may invent attributes without end.
+_MAX_LAYERS = 50
 #: What :func:`harden` has returned.
 hardened: WeakSet[Any] = WeakSet()
 
@@ -40,15 +41,25 @@ def check_refusal_app(refusal_app: Any, app: Any) -> None:
     Requests that were refused would run them. Of Django, every handler runs those of the site.
     """
     check_application(refusal_app, "refusal_app")
-    while hasattr(app, "app"):
-        app = app.app
-    pairs = product(*((each, getattr(each, "wsgi_app", None)) for each in (refusal_app, app)))
-    same = any(one is not None and _is_same(one, other) for one, other in pairs)
-    if same or type(refusal_app).__module__ == "django.core.handlers.wsgi":
+    own, others = _layers(app), _layers(refusal_app)
+    same = any(_is_same(layer, each) for layer in others for each in own)
+    if same or any(type(each).__module__ == "django.core.handlers.wsgi" for each in others):
         raise ArgumentTypeError(
             "refusal_app runs the views of the application for requests that were refused; pass a "
             "function of environ and start_response that renders a page"
         )
+
+
+def _layers(app: Any) -> list[Any]:
+    """Return `app` and the applications inside, as far as they are attributes of common names."""
+    found = [app]
+    for layer in found:
+        for name in ("app", "application", "wsgi_app"):
+            inner = getattr(layer, name, None)
+            known = any(_is_same(inner, each) for each in found)
+            if callable(inner) and not known and len(found) < _MAX_LAYERS:
+                found.append(inner)
+    return found
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from unittest.mock import Mock
 
 import pytest
 from support.wsgi import ClosingBody, Recorder, environ, request, send
@@ -293,6 +294,12 @@ def test_attack_an_application_for_refusals_does_not_run_the_site():
         def __call__(self, environ, start_response):
             return self.wsgi_app(environ, start_response)
 
+    class WhiteNoiseLike:
+        __call__ = Site.__call__
+
+        def __init__(self, application):
+            self.application, self.app, self.wsgi_app = application, self, "not an application"
+
     own = Site()
     wrapped = RefusalMiddleware(own.wsgi_app, Pages())
     for app, pages in (
@@ -301,10 +308,13 @@ def test_attack_an_application_for_refusals_does_not_run_the_site():
         (own, own.wsgi_app),
         (own.wsgi_app, own.wsgi_app),
         (wrapped, own),
+        (wrapped, RefusalMiddleware(own, Pages())),
+        (own, WhiteNoiseLike(own)),
     ):
         with pytest.raises(TypeError, match="runs the views of the application"):
             harden(app, Settings(), refusal_app=pages)
-    assert harden(own, Settings(), refusal_app=Site()) is not None
+    for app, pages in ((own, Site()), (own, Mock()), (Mock(), Mock())):
+        assert harden(app, Settings(), refusal_app=pages) is not None
 
 
 def test_attack_pages_that_call_the_hardened_application_do_not_recur(caplog):
