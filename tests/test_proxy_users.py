@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 import http.client
 import re
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.nginx import NGINX
-from support.ports import free_port
-from support.waiting import PATIENCE, wait_until
+from support.nginx import NGINX, serving
+from support.waiting import PATIENCE
 from test_readme import ROOT, snippets, write
 
 PAGE = ROOT / "docs" / "network.md"
@@ -43,40 +39,11 @@ urlpatterns = [re_path("", index)]
 """
 
 
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture
-def start_nginx(tmp_path: Path) -> Iterator[Any]:
-    started = []
-
-    def start(application: int, login: int) -> int:
-        assert NGINX is not None
-        port = free_port()
-        block = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
-        assert block is not None
-        locations = block[1].replace(":8000", f":{application}").replace(":4180", f":{login}")
-        temporary = "".join(
-            f"{name}_temp_path {tmp_path}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (tmp_path / "nginx.conf").write_text(
-            f"user {getpass.getuser()}; daemon off; worker_processes 1; pid {tmp_path}/nginx.pid;"
-            "events {} http { access_log off;"
-            f"{temporary} server {{ listen 127.0.0.1:{port};\n{locations}\n}} }}"
-        )
-        arguments = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", "nginx.conf"]
-        process = subprocess.Popen(arguments, start_new_session=True)
-        started.append(process)
-        wait_until(lambda: is_open(port))
-        return port
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(timeout=PATIENCE)
+def locations(application: int, login: int) -> str:
+    """Return the directives of the page, with these ports."""
+    block = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert block is not None
+    return block[1].replace(":8000", f":{application}").replace(":4180", f":{login}")
 
 
 def fetch(
@@ -115,7 +82,7 @@ if NGINX is not None:
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["flask", "django"])
     def test_attack_no_client_chooses_its_user_behind_nginx(
-        gunicorn: Any, start_nginx: Any, tmp_path: Path, kind: str
+        gunicorn: Any, tmp_path: Path, kind: str
     ) -> None:
         write(FLASK if kind == "flask" else DJANGO, tmp_path)
         if kind == "django":
@@ -128,12 +95,15 @@ if NGINX is not None:
         app = "app:app" if kind == "flask" else "mysite.wsgi"
         server = gunicorn(app, *options, **paths)
         login = gunicorn("login:app", **paths)
-        port = start_nginx(server.port, login.port)
         cookie = ("Cookie", "session=of-ann")
-        for forged in FORGED:
-            assert fetch(port, "/", [cookie, *forged]) == (200, "You are ann.")
-            assert fetch(port, "/", forged)[0] == 401
-            assert fetch(port, "/public/", forged) == (200, "You are not logged in.")
-            # Past the proxy, from an address that is not trusted.
-            assert fetch(server.port, "/", forged, "127.0.0.2") == (200, "You are not logged in.")
+        with serving(tmp_path, locations(server.port, login.port)) as port:
+            for forged in FORGED:
+                assert fetch(port, "/", [cookie, *forged]) == (200, "You are ann.")
+                assert fetch(port, "/", forged)[0] == 401
+                assert fetch(port, "/public/", forged) == (200, "You are not logged in.")
+                # Past the proxy, from an address that is not trusted.
+                assert fetch(server.port, "/", forged, "127.0.0.2") == (
+                    200,
+                    "You are not logged in.",
+                )
         assert "Traceback" not in server.log

@@ -12,12 +12,13 @@ import socket
 import ssl
 import subprocess
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from support.ports import free_port
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "deploy_nginx"
@@ -101,3 +102,32 @@ class Nginx:
             client.sendall(data)
             while client.recv(65_536):
                 pass
+
+
+@contextmanager
+def serving(directory: Path, server: str, http: str = "") -> Iterator[int]:
+    """Run an nginx with these directives in its blocks ``server`` and ``http``; yield its port."""
+    assert NGINX is not None
+    port = free_port()
+    temporary = "".join(
+        f"{name}_temp_path {directory}/{name};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (directory / "nginx.conf").write_text(
+        f"user {getpass.getuser()}; daemon off; worker_processes 1; pid {directory}/nginx.pid;\n"
+        f"events {{}} http {{ access_log off; {temporary}\n{http}\n"
+        f"server {{ listen 127.0.0.1:{port};\n{server}\n}} }}"
+    )
+    arguments = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
+    process = subprocess.Popen(arguments, start_new_session=True)
+    try:
+        wait_until(lambda: _is_open(port))
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
