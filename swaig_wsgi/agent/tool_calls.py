@@ -18,6 +18,7 @@ from ..swaig import (
     check_arguments,
     parse_function_call,
     to_response,
+    unexpected_arguments,
     unreadable_arguments,
 )
 from ..wsgi import (
@@ -147,6 +148,7 @@ class ToolCalls:
             record.outcome = "invalid_arguments"
             return encode_json({"response": unreadable_arguments(tool.schema, call.problem)})
         problem = check_arguments(tool.schema, arguments)
+        problem = problem or unexpected_arguments(tool.schema, arguments)
         if problem is not None:
             record.outcome = "invalid_arguments"
             return encode_json({"response": problem})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._arguments import check_arguments, unreadable_arguments
+from ._arguments import check_arguments, unexpected_arguments, unreadable_arguments
 from ._options import ToolOptions, check_options
 from ._registry import Tool, ToolRegistry, tool_name
 from ._requests import (
@@ -30,5 +30,6 @@ __all__ = [
     "summary_of",
     "to_response",
     "tool_name",
+    "unexpected_arguments",
     "unreadable_arguments",
 ]

@@ -20,7 +20,7 @@ from collections.abc import (
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from ._arguments import CompiledSchema, canonical, find_fault
+from ._arguments import CompiledSchema, NamedMembers, canonical, find_fault
 from ._docstrings import parameter_descriptions
 from ._effective import APPLIES_TO, check_effective
 from ._formats import FORMATS, CheckedFormat, as_json, comparable_number, comparable_text
@@ -128,7 +128,8 @@ def describe_parameters(
         if name in descriptions:
             _set_description(described.schema, descriptions[name])
         properties[name], members[name] = described.schema, described
-    return {"type": "object", "properties": properties, "required": required}, members
+    kind = NamedMembers("object")
+    return {"type": kind, "properties": properties, "required": required}, members
 
 
 def simplify_members(members: Mapping[str, Described], value: Mapping[str, Any]) -> dict[str, Any]:

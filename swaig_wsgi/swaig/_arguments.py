@@ -10,6 +10,7 @@ JSON Schema, which would allow or forbid more than these.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import operator
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ._formats import FORMATS, CheckedFormat, comparable_number, comparable_text, is_text_of
 from ._keywords import TYPES, compiled_pattern, is_type
+from ._requests import WRAPPER_NAMES
 
 #: The longest text, in characters, to which a pattern is applied. The limit bounds the time that a
 #: caller can make the search take.
@@ -35,6 +37,16 @@ _BOUNDS = (
     ("exclusiveMinimum", operator.gt, "more than"),
     ("exclusiveMaximum", operator.lt, "less than"),
 )
+
+
+class NamedMembers(str):
+    """The value of ``type`` in the schema of an object of which code gets the known members alone.
+
+    The others are dropped. Of a misspelled name that would leave a default in force, so a name that
+    is nearest to one that is missing is a fault, unless ``additionalProperties`` allows it.
+    """
+
+    __slots__ = ()
 
 
 class TooManySteps(ValueError):
@@ -101,6 +113,26 @@ def unreadable_arguments(schema: CompiledSchema, problem: str) -> str:
     )
     members = schema.described_members()
     return _clipped(f"{text}, with {members}" if members else text, 499) + "."
+
+
+def unexpected_arguments(schema: CompiledSchema, args: Mapping[str, Any]) -> str | None:
+    """Return a sentence for the AI whose arguments have been understood in no part, or None.
+
+    That is the case if none of their names is known, or if they are in a further object. A schema
+    without properties, or with ``additionalProperties``, takes any names.
+
+    Args:
+        schema: the tool's parameters.
+        args: arguments that fit `schema`.
+    """
+    known = schema.known_members()
+    others = args.keys() - known
+    if not others or not known:
+        return None
+    wrappers = (name for name in others if name.lower() in WRAPPER_NAMES)
+    if len(others) == len(args) or any(args[name] for name in wrappers):
+        return unreadable_arguments(schema, "of unknown names")
+    return None
 
 
 def find_fault(schema: Mapping[str, Any] | CompiledSchema, value: Any) -> Fault | None:
@@ -173,6 +205,8 @@ class CompiledSchema:
         self._either = [(branches, _either(branches)) for branches in (any_of, one_of) if branches]
         names = f"; there are {_listed(self._properties)}" if self._properties else ""
         self._unknown = Fault("", f"is unknown{names}")
+        self._takes_others = "additionalProperties" in schema
+        self._has_named_members = isinstance(schema.get("type"), NamedMembers)
         #: What fits, in a few words; "" if the schema does not specify it.
         self.expected = _clipped(_expected(schema) or _either(any_of or one_of), 320)
 
@@ -182,6 +216,13 @@ class CompiledSchema:
             f"{_as_json(name)} ({part.expected or 'any value'})"
             for name, part in self._properties.items()
         )
+
+    def known_members(self) -> set[str]:
+        """Return the names of all properties, or an empty set if any name is expected."""
+        names = set(self._properties)
+        for part in (*self._all_of, *self._any_of, *self._one_of):
+            names |= part.known_members()
+        return set() if self._takes_others else names
 
     def has_type(self, value: Any) -> bool:
         """Return whether `value` is of one of the schema's types."""
@@ -298,9 +339,19 @@ class CompiledSchema:
                 fault = part.find_fault(member, steps)
             else:
                 fault = None if part else self._unknown
+            if fault is None and name not in self._properties:
+                fault = self._misspelled(name, value)
             if fault is not None:
                 return _below(_named(name), fault)
         return None
+
+    def _misspelled(self, name: str, value: Mapping[str, Any]) -> Fault | None:
+        if self._takes_others or not self._has_named_members:
+            return None
+        near = difflib.get_close_matches(name[:60], self._properties, n=1)
+        if not near or near[0] in value:
+            return None
+        return Fault("", f"is unknown; if {_as_json(near[0])} is meant, write that")
 
     def _wrong_combination(self, value: Any, steps: Steps) -> Fault | None:
         for part in self._all_of:

@@ -177,7 +177,7 @@ class ToolRegistry:
                 raise ValueError(f"tool {name!r}: required= needs explicit parameters")
             explicit = None if parameters is None else object_schema(parameters, required)
             described = inspect_handler(handler, explicit)
-            schema = described.parameters if explicit is None else explicit
+            schema = described.parameters
             description = description or described.description
             call = functools.partial(_call, handler, described.bind)
             compiled = CompiledSchema(schema)

@@ -29,15 +29,28 @@ def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
     return check_call_id(query) if call_id is None and query else call_id
 
 
+#: What arguments arrive in: as the platform parsed them, as the model's API has them, as the model
+#: wrote them, and with the platform's variables in them.
+_WRAPPERS = ("parsed", "arguments", "raw", "substituted")
+
+#: Other names for them, in lower case. They are not read, and do not stand for no arguments either.
+WRAPPER_NAMES = frozenset({*_WRAPPERS, "argument", "args", "input", "parameters"})
+
+
 def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     """Return the name and the arguments of a tool call.
 
-    The arguments are the first of these that is not empty, in ``argument`` or else in `body`:
+    ======================================================  =================================
+    ``argument``                                            the arguments
+    ======================================================  =================================
+    has ``parsed`` or ``raw``, or has ``arguments`` and     what these hold; see below
+    nothing else but ``substituted``
+    any other object                                        the object itself
+    missing or empty                                        what these hold in `body`
+    ======================================================  =================================
 
-    1. ``parsed``, an object, or the first item of a list;
-    2. ``arguments``, an object; in ``argument`` only if it is the only member;
-    3. ``raw``, parsed; or ``arguments`` or ``parsed``, if that is text;
-    4. ``argument`` itself, if it has neither ``parsed`` nor ``raw``.
+    Of ``parsed``, ``arguments`` and ``raw``, the first counts that is not empty. An object is the
+    arguments, text is parsed, and of the list ``parsed`` the first item counts.
 
     Raises:
         JSONBodyError: the name is missing, or ``argument`` is not an object.
@@ -46,23 +59,31 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     if not isinstance(name, str) or not name:
         raise JSONBodyError("function must be a non-empty string")
     argument = body.get("argument")
-    if argument is None:
-        argument = {each: body[each] for each in _WRAPPERS if each in body}
-    elif not isinstance(argument, dict):
+    if argument is not None and not isinstance(argument, dict):
         raise JSONBodyError("argument must be an object")
-    if not ("parsed" in argument or "raw" in argument or list(argument) == ["arguments"]):
-        return FunctionCall(name, argument)
     try:
-        return FunctionCall(name, _unwrapped(*map(argument.get, _WRAPPERS)))
+        return FunctionCall(name, _arguments_in(argument or {}) or _beside_argument(body))
     except JSONBodyError as error:
         return FunctionCall(name, None, error.what)
 
 
-#: What arguments arrive in: as the platform parsed them, as the model's API has them, as written.
-_WRAPPERS = ("parsed", "arguments", "raw")
+def _arguments_in(argument: dict[str, Any]) -> dict[str, Any]:
+    wraps = "parsed" in argument or "raw" in argument
+    if wraps or ("arguments" in argument and argument.keys() <= set(_WRAPPERS)):
+        return _unwrapped(argument)
+    return argument
 
 
-def _unwrapped(parsed: Any, arguments: Any, raw: Any) -> dict[str, Any]:
+def _beside_argument(body: Mapping[str, Any]) -> dict[str, Any]:
+    found = _unwrapped(body)
+    others = (name for name in body if name.lower() in WRAPPER_NAMES and name != "argument")
+    if not found and any(body[name] for name in others if name not in _WRAPPERS):
+        raise JSONBodyError("not in argument")
+    return found
+
+
+def _unwrapped(holder: Mapping[str, Any]) -> dict[str, Any]:
+    parsed, arguments, raw, substituted = map(holder.get, _WRAPPERS)
     if isinstance(parsed, list) and parsed and (parsed[0] or len(parsed) == 1):
         parsed = parsed[0]
     for each in (parsed, arguments):
@@ -71,11 +92,10 @@ def _unwrapped(parsed: Any, arguments: Any, raw: Any) -> dict[str, Any]:
     for each in (raw, arguments, parsed):
         if isinstance(each, str) and each.strip():
             return loads_object(each.encode("utf-8"))
-    # An empty object stands for no arguments only if there is nothing else.
-    if any(
-        each not in (None, [], {}) for each in (parsed, arguments, raw) if not isinstance(each, str)
-    ):
-        raise JSONBodyError("of an unknown form")
+    # Only empty values stand for no arguments.
+    for each in (parsed, arguments, raw, substituted):
+        if each not in (None, [], {}) and not (isinstance(each, str) and not each.strip()):
+            raise JSONBodyError("of an unknown form")
     return {}
 
 

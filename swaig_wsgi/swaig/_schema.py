@@ -17,6 +17,7 @@ from ._annotations import (
     simplify_members,
     with_unchecked_default,
 )
+from ._arguments import NamedMembers
 from ._docstrings import first_paragraph, parameter_descriptions
 from ._effective import check_effective
 from ._keywords import check_schema
@@ -108,7 +109,7 @@ def inspect_handler(
         json_object("parameters", schema)
         check_schema(schema)
     else:
-        schema = explicit
+        schema = {**explicit, "type": NamedMembers("object")}
         members = {
             each.name: _described(each, resolve(each), where(each.name)) for each in described
         }

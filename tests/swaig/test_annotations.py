@@ -481,3 +481,19 @@ def test_values_with_equal_simplifications_convert_to_equal_ones(annotation, fir
     if simplified[0] == simplified[1]:
         assert described.convert(first) == described.convert(second)
     assert canonical(first) != canonical(second) or simplified[0] == simplified[1]
+
+
+@dataclasses.dataclass
+class Limit:
+    account: str
+    amount: int = 0
+
+
+def test_a_misspelled_member_leaves_no_default_in_force():
+    limit = schema(Optional[Limit])
+    assert find_fault(limit, {"account": "A", "ammount": 5}) == (
+        "ammount",
+        'is unknown; if "amount" is meant, write that',
+    )
+    for rest in ({"reason": "rent"}, {"amount": 5, "ammount": 6}):
+        assert find_fault(limit, {"account": "A", **rest}) is None

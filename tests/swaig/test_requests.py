@@ -71,6 +71,8 @@ def test_invalid_call_ids(body: dict[str, Any], query: str | None) -> None:
         ({"arguments": " "}, {}),
         ({}, {}),
         (None, {}),
+        ({"arguments": {"a": 1}, "substituted": ""}, {"a": 1}),
+        ({"parsed": [], "raw": "{}", "substituted": "x"}, {}),
         # The arguments themselves.
         ({"a": 3}, {"a": 3}),
         ({"arguments": {"a": 1}, "b": 2}, {"arguments": {"a": 1}, "b": 2}),
@@ -87,8 +89,10 @@ def test_arguments_without_the_member_argument(missing: dict[str, Any]) -> None:
     for flat in ({"arguments": {"a": 1}}, {"arguments": '{"a": 1}'}, {"parsed": {"a": 1}}):
         call = parse_function_call({"function": "f", **missing, **flat})
         assert call == FunctionCall("f", {"a": 1})
-    beside = {"function": "f", "argument": {}, "arguments": {"a": 1}}
-    assert parse_function_call(beside) == FunctionCall("f", {})
+    # An empty one does not hide what is beside it.
+    for empty in ({}, {"parsed": [{}], "raw": "{}"}):
+        beside = {"function": "f", "argument": empty, "arguments": {"a": 1}}
+        assert parse_function_call(beside) == FunctionCall("f", {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -120,6 +124,7 @@ def test_arguments_without_the_member_argument(missing: dict[str, Any]) -> None:
         ({"arguments": [{"a": 1}]}, "of an unknown form"),
         ({"arguments": 5}, "of an unknown form"),
         ({"arguments": "a=1"}, "not JSON"),
+        ({"parsed": [], "raw": "", "substituted": '{"a": 1}'}, "of an unknown form"),
     ],
 )
 def test_attack_unreadable_arguments_are_never_empty_ones(argument: Any, problem: str) -> None:
@@ -127,6 +132,19 @@ def test_attack_unreadable_arguments_are_never_empty_ones(argument: Any, problem
     assert parse_function_call({"function": "f", "argument": argument}) == unread
     # Without the wrapper, too.
     assert parse_function_call({"function": "f", **argument}) == unread
+
+
+@pytest.mark.parametrize("argument", [{}, {"argument": {}}, {"argument": None}])
+@pytest.mark.parametrize("name", ["args", "input", "parameters", "Arguments", "Argument", "RAW"])
+def test_attack_arguments_in_another_place_are_not_missing_ones(
+    name: str, argument: dict[str, Any]
+) -> None:
+    for value in ({"a": 1}, '{"a": 1}', [{"a": 1}]):
+        call = parse_function_call({"function": "f", **argument, name: value})
+        assert call == FunctionCall("f", None, "not in argument")
+    assert parse_function_call({"function": "f", **argument, name: {}}) == FunctionCall("f", {})
+    beside = {"function": "f", "argument": {"a": 1}, name: {"a": 2}}
+    assert parse_function_call(beside) == FunctionCall("f", {"a": 1})
 
 
 @pytest.mark.parametrize(
