@@ -172,9 +172,10 @@ def stack(
     if settings.rate_limit is not None:
         options = {"store": store, "allow_per_process": allow_per_process, **(rate_limit or {})}
         app = RateLimitMiddleware(app, settings.rate_limit, **options)
-    if cors or settings.cors_origins is not None or settings.csrf_protection:
-        app = layer = CORSMiddleware(app, **_cors_options(cors, settings))
-        settings = _with_cors(settings, layer) if cors else settings
+    given = layer_options("cors", cors, CORSMiddleware)
+    if given or settings.cors_origins is not None or settings.csrf_protection:
+        app = layer = CORSMiddleware(app, **_cors_options(given, settings))
+        settings = _with_cors(settings, layer) if given else settings
     if settings.allowed_clients is not None:
         app = AllowedClientsMiddleware(app, settings.allowed_clients)
     if settings.allowed_hosts is not None:
@@ -200,13 +201,10 @@ def stack(
     return app
 
 
-def _cors_options(given: Mapping[str, Any] | None, settings: Settings) -> dict[str, Any]:
-    options = {
-        "origins": settings.cors_origins,
-        "csrf_protection": settings.csrf_protection,
-        **layer_options("cors", given, CORSMiddleware),
-    }
-    if options["origins"] is None and not options.keys() <= {"origins", "csrf_protection"}:
+def _cors_options(given: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    defaults = {"origins": settings.cors_origins, "csrf_protection": settings.csrf_protection}
+    options = {**defaults, **given}
+    if options["origins"] is None and not given.keys() <= defaults.keys():
         raise ConfigurationError("SWML_CORS_ORIGINS: not set, and cors contains no 'origins'")
     exposed = check_items("expose_headers", options.get("expose_headers", ()), "('X-Total',)")
     added = _EXPOSED + (_RATE_HEADERS if settings.counts_requests else ())

@@ -625,6 +625,7 @@ def test_without_origins_in_cors_those_of_the_settings_apply():
         ({1: 1}, TypeError, "cors: 1 is not in"),
         (["origins"], TypeError, "cors must be a mapping .* not \\['origins'\\]"),
         ("*", TypeError, "cors must be a mapping"),
+        ([], TypeError, "cors must be a mapping"),
         ({"origins": ORIGIN}, TypeError, "origins must be a sequence"),
         ({"origins": [ORIGIN], "expose_headers": "X"}, TypeError, "expose_headers must be a seq"),
         ({"origins": ["app.example"]}, ValueError, "no scheme"),
