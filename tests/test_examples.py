@@ -24,7 +24,7 @@ from support.waiting import PATIENCE
 import swaig_wsgi.gunicorn as gunicorn_module
 from swaig_wsgi import Settings
 from swaig_wsgi.config import ConfigurationError
-from swaig_wsgi.core.headers import SECURITY_HEADERS
+from swaig_wsgi.core.headers import SITE_HEADERS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -85,7 +85,7 @@ def test_plain_wsgi_is_hardened(serve: Any) -> None:
     good = {"Authorization": "Bearer a-token"}
     response = server.request("GET", "/", headers=good, auth=None)
     assert (response.status, response.body) == (200, b"Hello, authenticated client.\n")
-    assert dict(SECURITY_HEADERS).items() <= response.headers.items()
+    assert dict(SITE_HEADERS).items() <= response.headers.items()
     assert server.request("GET", "/", auth=None).status == 401
     evil = {**good, "Host": "evil.example"}
     assert server.request("GET", "/", headers=evil, auth=None).status == 403
