@@ -1,11 +1,21 @@
-"""Names of the SDKs that this package does not have, and where to go instead.
+"""Names and arguments of the SDKs that this package does not have, and where to go instead.
+
+The pages of the documentation for their users have the same texts; a test compares them.
 
 Standard library only.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _SKILLS = "there are no skills: define their functions as tools"
 _SIP = "use AgentServer.setup_sip_routing() and AgentServer.register_sip_username()"
@@ -25,6 +35,8 @@ _DATA_MAP = (
 
 _AGENT = {
     **dict.fromkeys(("add_skill", "remove_skill", "list_skills", "has_skill"), _SKILLS),
+    "skill_manager": _SKILLS,
+    "log": "use logging.getLogger(__name__)",
     **dict.fromkeys(
         ("enable_sip_routing", "register_sip_username", "auto_map_sip_usernames"), _SIP
     ),
@@ -61,6 +73,36 @@ _AGENT = {
     "get_prompt": "use prompt.render()",
     "get_post_prompt": "use prompt.render_post_prompt()",
     "pom": "use prompt_add_section() or set_prompt_pom(), and read prompt.render()",
+}
+
+#: The parameters of the constructor.
+CONSTRUCTOR = {
+    "swaig_secret": "secret_key=, or SIGNALWIRE_SWAIG_SECRET; at least 16 bytes",
+    "use_pom": "sections or one text, whichever is set",
+    "native_functions": "call set_native_functions()",
+    "default_webhook_url": "call set_web_hook_url()",
+    "config_file": "environment variables, or settings=",
+    "trust_proxy_for_signature": "SWML_TRUSTED_PROXIES or SWML_PROXY_URL_BASE",
+    "suppress_logs": "SIGNALWIRE_LOG_LEVEL",
+    "agent_id": "the agent's name identifies it",
+    **dict.fromkeys(("schema_path", "schema_validation"), "methods validate their arguments"),
+    **dict.fromkeys(
+        ("enable_post_prompt_override", "check_for_input_override"),
+        "override on_summary(); there is no /check_for_input",
+    ),
+}
+
+#: The parameters of the constructor of a server.
+SERVER_CONSTRUCTOR = {
+    **dict.fromkeys(("host", "port"), "gunicorn --bind HOST:PORT module:server"),
+    "log_level": "SIGNALWIRE_LOG_LEVEL",
+}
+
+#: The options of tools.
+OPTIONS = {
+    "is_typed_handler": "recognized from the handler's parameters",
+    "swaig_fields": "active, meta_data, meta_data_token, skip_fillers, wait_file, "
+    "wait_file_loops, wait_for_fillers by name, any other member in extra",
 }
 
 _SERVER = {
@@ -146,6 +188,70 @@ def missing_in_server(server: Any, name: str) -> AttributeError:
     return _error(f"{type(server).__name__!r} object", name, _SERVER, server)
 
 
-def missing_in_package(package: Any, name: str) -> AttributeError:
+def missing_in_package(package: Any, name: str) -> Exception:
     """Return the error for a name that the package does not have."""
+    # ``from swaig_wsgi import AgentBase`` would replace an AttributeError by an ImportError without
+    # the remedy. It looks for the name here: importlib's hasattr(), which passes on ImportErrors.
+    importing = sys._getframe(2).f_globals.get("__name__") == "importlib._bootstrap"
+    if importing and name in _MODULE:
+        problem = f"cannot import name {name!r} from {package.__name__!r}: {_MODULE[name]}"
+        return ImportError(problem, name=package.__name__)
     return _error(f"module {package.__name__!r}", name, _MODULE, package)
+
+
+def check_names(
+    what: str,
+    given: Iterable[str],
+    known: Collection[str],
+    remedies: Mapping[str, str],
+    hint: str = "",
+) -> None:
+    """Check the names of keyword arguments.
+
+    Args:
+        what: the beginning of the message, such as ``a tool has no option``.
+        given: the names to check.
+        known: the names that exist, of which the nearest is named.
+        remedies: what to use instead, by the names of arguments of the SDKs.
+        hint: the end of the message.
+
+    Raises:
+        TypeError: a name is unknown.
+    """
+    for name in given:
+        if name in known:
+            continue
+        if name in remedies:
+            raise TypeError(f"{what} {name!r}: {remedies[name]}")
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+        raise TypeError(f"{what} {name!r}; did you mean {nearest!r}? {hint}".rstrip())
+
+
+def checks_arguments(
+    subject: str, check: Callable[[Iterable[str], Collection[str]], None]
+) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
+    """Return a decorator for a method that checks its arguments first.
+
+    Python itself would raise a TypeError, too, but name no remedy.
+
+    Args:
+        subject: what the user calls, such as ``AgentApp()``.
+        check: called with the names of the keyword arguments, and those of the parameters.
+    """
+
+    def decorate(method: Callable[P, Result]) -> Callable[P, Result]:
+        _, *parameters = inspect.signature(method).parameters.values()
+        names = [each.name for each in parameters]
+        positional = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
+
+        @functools.wraps(method)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
+            check(kwargs, names)
+            if len(args) > 1 + len(positional):
+                but = f" but {', '.join(positional)}" if positional else ""
+                raise TypeError(f"{subject} takes all arguments{but} by keyword")
+            return method(*args, **kwargs)
+
+        return checked
+
+    return decorate

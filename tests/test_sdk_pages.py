@@ -23,8 +23,9 @@ from swaig_wsgi import (
     SslConfig,
     middleware,
 )
-from swaig_wsgi._missing import _AGENT, _MODULE, _SERVER
+from swaig_wsgi._missing import _AGENT, _MODULE, _SERVER, CONSTRUCTOR, OPTIONS
 from swaig_wsgi.config import known_variables
+from swaig_wsgi.swaig import ToolOptions
 
 AGENT = AgentApp("bank", basic_auth=("a", "b"))
 #: What the names in the first column of a table belong to, and the errors for those not here.
@@ -86,6 +87,22 @@ def test_every_name_that_is_not_here_is_in_a_table() -> None:
         assert TABLES[owner][1].keys() - listed == set()
 
 
+@pytest.mark.parametrize(
+    ("section", "remedies"),
+    [("Parameters of the constructor", CONSTRUCTOR), ("Options of tools", OPTIONS)],
+)
+def test_errors_for_arguments_say_what_the_page_says(
+    section: str, remedies: dict[str, str]
+) -> None:
+    listed = {
+        name: plain(row.here) for row in rows(SDK) if row.section == section for name in row.names
+    }
+    assert {name: listed.get(name) for name in remedies} == remedies
+    ours = inspect.signature(AgentApp).parameters.keys() | ToolOptions.__annotations__.keys()
+    missing = listed.keys() - ours - {"name", "description", "handler"}
+    assert missing == remedies.keys()
+
+
 def test_what_the_pages_tell_to_use_exists() -> None:
     parameters = {
         name
@@ -114,5 +131,5 @@ KNOWN_WORDS = {
     *("raw_data", "request_data", "ai", "verb_name", "callback_fn", "callback", "async", "X"),
     *("startup_hook", "hangup_hook", "Host", "HEAD", "list", "app.tool", "swaig_wsgi"),
     *("call_id", "function_name", "expiry", "nonce", "signature", "expired"),
-    *("DispatcherMiddleware", "conversation_id", "action"),
+    *("DispatcherMiddleware", "conversation_id", "action", "logging.getLogger"),
 }

@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from ..swaig import ToolRegistry, check_options, tool_name
+from .._missing import OPTIONS
+from ..swaig import ToolOptions, ToolRegistry, check_options, tool_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..swaig import ToolOptions
-
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _MARK = "_swaig_tool"
+
+_KNOWN = ("name", "description", *ToolOptions.__annotations__)
+_REMEDIES = {**OPTIONS, "handler": "decorate the handler, or use define_tool()"}
 
 
 class Decorator(Protocol):
@@ -89,7 +91,7 @@ class ToolMethod:
                 ValueError: when the function is decorated (for a method: when an agent is made), as
                     for :meth:`AgentApp.define_tool`; also if an annotation is not supported.
             """
-            check_options(options)
+            check_options(options, _KNOWN, _REMEDIES)
             has_name = name is None or isinstance(name, str)
             declaration = Declaration(name if has_name else None, description, options)
 

@@ -6,9 +6,10 @@ import copy
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from .._missing import missing_in_agent
+from .._missing import CONSTRUCTOR, check_names, checks_arguments, missing_in_agent
 from ..concurrency import resolve
 from ..config import Settings
 from ..core._strength import is_guessable
@@ -47,6 +48,8 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]*")
 
 A = TypeVar("A", bound="Agent")
 
+_check_parameters = partial(check_names, "AgentApp() has no parameter", remedies=CONSTRUCTOR)
+
 
 class Agent:
     """A voice agent without its WSGI application; see :class:`~swaig_wsgi.AgentApp`."""
@@ -64,6 +67,7 @@ class Agent:
         "_routing_callbacks",
     )
 
+    @checks_arguments("AgentApp()", _check_parameters)
     def __init__(
         self,
         name: str,

@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._missing import missing_in_server
+from .._missing import SERVER_CONSTRUCTOR, check_names, checks_arguments, missing_in_server
 from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
 from ..processes import default_store, unshared_variables
@@ -22,6 +23,11 @@ from .stack import stack_with_health, unshared_state
 from .static import StaticFiles
 
 __all__ = ["AgentServer"]
+
+
+_check_parameters = partial(
+    check_names, "AgentServer() has no parameter", remedies=SERVER_CONSTRUCTOR
+)
 
 
 class AgentServer:
@@ -44,6 +50,7 @@ class AgentServer:
         ConfigurationError: a setting is invalid; the message names the variable.
     """
 
+    @checks_arguments("AgentServer()", _check_parameters)
     def __init__(self, *, listing: bool = False, settings: Settings | None = None) -> None:
         self._settings = Settings.from_env() if settings is None else settings
         self._own_paths = own_paths(metrics=self._settings.metrics)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypedDict, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
+from .._missing import OPTIONS, check_names
 
 
 class ToolOptions(TypedDict, total=False):
@@ -34,31 +30,15 @@ class ToolOptions(TypedDict, total=False):
     extra: Mapping[str, Any] | None
 
 
-def check_options(given: Iterable[str], known: Iterable[str] = ToolOptions.__annotations__) -> None:
-    """Check the names of keyword arguments.
+def check_options(
+    given: Iterable[str],
+    known: Collection[str] = ToolOptions.__annotations__,
+    remedies: Mapping[str, str] = OPTIONS,
+) -> None:
+    """Check the names of keyword arguments of a tool's definition.
 
     Raises:
-        TypeError: one is unknown. The message names the nearest known one.
+        TypeError: one is unknown. The message says what to use instead.
     """
-    known = list(known)
-    for name in given:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            remedy = "other members of the definition go into extra={...}"
-            raise TypeError(f"a tool has no option {name!r}; did you mean {nearest!r}? {remedy}")
-
-
-def checks_options(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Decorate `function` to check the names of its keyword arguments first.
-
-    Python itself would raise a TypeError, too, but name no remedy.
-    """
-    parameters = inspect.signature(function).parameters.values()
-    known = [each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY]
-
-    @functools.wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
-        check_options(kwargs, known)
-        return function(*args, **kwargs)
-
-    return checked
+    hint = "other members of the definition go into extra={...}"
+    check_names("a tool has no option", given, known, remedies, hint)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._missing import checks_arguments
 from ..core._validation import check_bool, check_int, check_str, shorten
 from ..core.tokens import is_function_name
 from ._arguments import CompiledSchema
-from ._options import ToolOptions, checks_options
+from ._options import ToolOptions, check_options
 from ._schema import Bind, inspect_handler, object_schema
 from ._validation import (
     bool_or_variable,
@@ -96,7 +97,7 @@ class ToolRegistry:
         self._secure_by_default = check_bool("secure_by_default", secure_by_default)
         self._tools: dict[str, Tool] = {}
 
-    @checks_options
+    @checks_arguments("define_tool()", check_options)
     def define(
         self,
         /,

@@ -104,6 +104,10 @@ def inspect_handler(
 
     described = [parameter for parameter in taken if parameter.name != "raw_data"]
     if explicit is None:
+        if described and described[0].annotation is inspect.Parameter.empty:
+            problem = "needs an annotation, which tells the AI what to pass"
+            remedy = "or name it args, if the handler takes (args, raw_data)"
+            raise ValueError(f"{where(described[0].name)} {problem}; {remedy}")
         descriptions = parameter_descriptions(doc)
         schema, members = describe_parameters(described, resolve, descriptions, where)
         json_object("parameters", schema)

@@ -63,7 +63,8 @@ class Prompt:
         section = make_section(title, body, bullets)
         if subsections:
             if isinstance(subsections, (str, Mapping)) or not isinstance(subsections, Iterable):
-                raise ArgumentTypeError(f"the subsections of section {title!r} must be a list")
+                expected = "a list; numbered_bullets= is given by keyword"
+                raise ArgumentTypeError(f"the subsections of section {title!r} must be {expected}")
             section["subsections"] = [make_subsection(sub, title) for sub in subsections]
         if check_bool("numbered", numbered):
             section["numbered"] = True

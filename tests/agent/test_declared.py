@@ -154,6 +154,26 @@ def test_static_methods_class_methods_and_wrapped_methods_are_tools(client_of: A
     assert results == ["outer 1", "inner 1", "Agent 1", "LOUD 1"]
 
 
+@pytest.mark.parametrize(
+    ("misspelled", "message"),
+    [
+        ("descripton", "did you mean 'description'"),
+        ("descriptions", "did you mean 'description'"),
+        ("desc", "did you mean 'description'"),
+        ("nmae", "did you mean 'name'"),
+        ("handler", "no option 'handler': decorate the handler, or use define_tool"),
+        ("swaig_fields", "no option 'swaig_fields': active, meta_data,"),
+        ("is_typed_handler", "no option 'is_typed_handler': recognized from the handler"),
+    ],
+)
+def test_a_misspelled_argument_of_the_decorator_names_the_nearest(
+    misspelled: str, message: str
+) -> None:
+    for tool in (AgentApp("bank").tool, AgentApp.tool):
+        with pytest.raises(TypeError, match=message):
+            tool("pay", **{misspelled: "x"})
+
+
 def test_a_misspelled_option_is_an_error_in_the_body_of_the_class() -> None:
     with pytest.raises(TypeError, match="no option 'onec'; did you mean 'once'"):
         AgentApp.tool(secure=True, onec=60)  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import pytest
@@ -204,6 +205,73 @@ def test_names_of_the_sdks_say_where_to_go(app: AgentApp, name: str, remedy: str
 def test_names_of_the_sdks_in_the_package_say_where_to_go(name: str, remedy: str) -> None:
     with pytest.raises(AttributeError, match=f"'swaig_wsgi' has no attribute '{name}': .*{remedy}"):
         getattr(swaig_wsgi, name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "remedy"),
+    [
+        ("from swaig_wsgi import AgentBase", "use AgentApp"),
+        ("from swaig_wsgi import AgentApp, DataMap", "AgentApp.register_swaig_function"),
+        ("from swaig_wsgi import prefabs", "subclass AgentApp"),
+    ],
+)
+def test_imports_of_names_of_the_sdks_say_where_to_go(statement: str, remedy: str) -> None:
+    with pytest.raises(
+        ImportError, match=f"^cannot import name '.*' from 'swaig_wsgi': .*{remedy}"
+    ):
+        exec(statement)
+
+
+def test_other_imports_are_ordinary_errors() -> None:
+    with pytest.raises(ImportError, match="^cannot import name 'Nonsense' from 'swaig_wsgi' "):
+        exec("from swaig_wsgi import Nonsense")
+    exec("from swaig_wsgi import config, swaig")
+    assert not hasattr(swaig_wsgi, "AgentBase")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"use_pom": True}, "'use_pom': sections or one text, whichever is set"),
+        ({"suppress_logs": True}, "'suppress_logs': SIGNALWIRE_LOG_LEVEL"),
+        ({"swaig_secret": "x"}, "'swaig_secret': secret_key=, or SIGNALWIRE_SWAIG_SECRET"),
+        ({"native_functions": []}, "'native_functions': call set_native_functions()"),
+        ({"rout": "/x"}, "'rout'; did you mean 'route'?"),
+        ({"secure_default": True}, "'secure_default'; did you mean 'secure_by_default'?"),
+    ],
+)
+def test_arguments_of_the_sdks_constructor_say_where_to_go(
+    arguments: dict[str, Any], message: str
+) -> None:
+    class Bank(AgentApp):
+        def __init__(self) -> None:
+            super().__init__("bank", **arguments)
+
+    for make in (Bank, lambda: AgentApp("bank", **arguments)):
+        with pytest.raises(TypeError, match=re.escape(f"AgentApp() has no parameter {message}")):
+            make()
+
+
+def test_arguments_by_position_say_that_they_are_keywords(app: AgentApp) -> None:
+    with pytest.raises(TypeError, match=r"AgentApp\(\) takes all arguments but name by keyword"):
+        AgentApp("bank", "/bank")  # type: ignore[misc]
+    with pytest.raises(TypeError, match=r"AgentServer\(\) takes all arguments by keyword"):
+        AgentServer("127.0.0.1", 3000)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no parameter 'host': gunicorn --bind HOST:PORT"):
+        AgentServer(host="127.0.0.1")  # type: ignore[call-arg]
+    expected = r"define_tool\(\) takes all arguments but name, description, parameters, handler by"
+    with pytest.raises(TypeError, match=expected):
+        app.define_tool("a", "A", {}, print, True)  # type: ignore[misc]
+    with pytest.raises(TypeError, match=r"must be a list; numbered_bullets= is given by keyword"):
+        app.prompt_add_section("Steps", "Do.", ["a"], False, True)  # type: ignore[arg-type]
+
+
+def test_a_handler_of_the_sdk_with_another_first_name_says_what_to_do(app: AgentApp) -> None:
+    def lookup(arguments, raw_data):  # type: ignore[no-untyped-def]
+        return "Done."
+
+    with pytest.raises(ValueError, match=r"'arguments' .*annotation.*; or name it args, if the"):
+        app.tool(lookup)
 
 
 def test_a_server_says_how_it_is_run() -> None:

@@ -36,6 +36,18 @@ def test_attack_a_misspelled_option_defines_no_tool(misspelled: str, nearest: st
     assert len(registry) == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("swaig_fields", "no option 'swaig_fields': active, meta_data, .* any other member in ext"),
+        ("is_typed_handler", "no option 'is_typed_handler': recognized from the handler's param"),
+    ],
+)
+def test_options_of_the_sdk_say_where_to_go(option: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        ToolRegistry().define("pay", "Pay", {}, handler, **{option: {}})
+
+
 def test_the_options_for_type_checkers_are_those_of_a_definition() -> None:
     parameters = inspect.signature(ToolRegistry.define).parameters
     options = {
