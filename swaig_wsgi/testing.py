@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from .core.signatures import sign_body
+from .swaig import json_default
 from .wsgi._types import WSGIApplication
 
 __all__ = ["AgentClient", "ResponseError"]
@@ -159,7 +160,11 @@ class AgentClient:
         args = dict(args or {})
         body = {
             "function": name,
-            "argument": {"parsed": [args], "raw": json.dumps(args), "substituted": ""},
+            "argument": {
+                "parsed": [args],
+                "raw": json.dumps(args, default=json_default),
+                "substituted": "",
+            },
             "argument_desc": function.get("parameters", {}),
             "description": function.get("description", ""),
             "call_id": call_id,
@@ -191,7 +196,7 @@ class AgentClient:
         url = _ai_of(document).get("post_prompt_url")
         if url is None:
             raise LookupError("the document asks for no summary; call set_post_prompt()")
-        text = summary if isinstance(summary, str) else json.dumps(summary)
+        text = summary if isinstance(summary, str) else json.dumps(summary, default=json_default)
         data: dict[str, Any] = {"raw": text, "substituted": text}
         if not isinstance(summary, str):
             data["parsed"] = [summary]
@@ -223,7 +228,7 @@ class AgentClient:
             path=quote(parts.path, safe=_SAFE) or "/",
             query="&".join(filter(None, (parts.query, query))),
         )
-        data = json.dumps(body).encode()
+        data = json.dumps(body, default=json_default).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if auth is not None:
             pair = base64.b64encode(":".join(auth).encode()).decode()

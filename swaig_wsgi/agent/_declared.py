@@ -89,7 +89,8 @@ class ToolMethod:
             Raises:
                 TypeError: there is no such option; the message names the nearest one.
                 ValueError: when the function is decorated (for a method: when an agent is made), as
-                    for :meth:`AgentApp.define_tool`; also if an annotation is not supported.
+                    for :meth:`AgentApp.define_tool`; also if an annotation is not supported. When a
+                    method is decorated a second time.
             """
             check_options(options, _KNOWN, _REMEDIES)
             has_name = name is None or isinstance(name, str)
@@ -97,7 +98,7 @@ class ToolMethod:
 
             def decorate(handler: Any) -> Any:
                 if agent is None:
-                    setattr(_function(handler), _MARK, declaration)
+                    _mark(_function(handler), declaration)
                 else:
                     declaration.define(agent.tools, handler)
                 return handler
@@ -105,6 +106,14 @@ class ToolMethod:
             return decorate if has_name else decorate(name)
 
         return tool
+
+
+def _mark(function: Any, declaration: Declaration) -> None:
+    # functools.wraps copies the mark, so a decorator in between does not hide it.
+    if isinstance(inspect.getattr_static(function, _MARK, None), Declaration):
+        name = getattr(function, "__qualname__", function)
+        raise ValueError(f"{name} is a tool already: give all options to one decorator")
+    setattr(function, _MARK, declaration)
 
 
 def _function(value: Any) -> Any:

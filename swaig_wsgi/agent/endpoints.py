@@ -20,7 +20,7 @@ from ..core.refusals import (
 from ..core.strict_json import JSONBodyError, is_json_type, loads_request
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url, parse_base_url
-from ..swaig import call_id_of, requested_functions
+from ..swaig import call_id_of, json_default, requested_functions
 from ..swml import check_functions, merge_changes, signature
 from ..wsgi import (
     CALL_ID,
@@ -209,7 +209,7 @@ class Endpoints:
         if changes:
             document = merge_changes(document, changes)
             check_functions(document, agent._endpoints(base_url), agent._runs_here)
-        return Reply(encode_json(document))
+        return Reply(encode_json(document, json_default))
 
     def _log_new_id(self) -> None:
         if self._new_id_logged or not any(tool.secure for tool in self._agent.tools):

@@ -23,7 +23,7 @@ from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail, log_fallback
 from ..processes import is_shared
 from ..stores._base import StoreError
-from ..swaig import call_id_of, summary_of
+from ..swaig import call_id_of, json_default, summary_of
 from ..wsgi import CallRecord, encode_json, log, log_exception
 from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
@@ -111,7 +111,8 @@ class Reports:
         try:
             result = resolve(handle())
             returned = True
-            return (encode_json(result) if isinstance(result, Mapping) else _OK), True
+            responds = isinstance(result, Mapping)
+            return (encode_json(result, json_default) if responds else _OK), True
         except CALLBACK_ERRORS_AND_EXIT:
             record.outcome = "failed"
             what = "returned what is not JSON" if returned else "failed"

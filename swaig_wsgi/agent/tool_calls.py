@@ -16,6 +16,7 @@ from ..swaig import (
     Tool,
     call_id_of,
     check_arguments,
+    json_default,
     parse_function_call,
     to_response,
     unexpected_arguments,
@@ -187,7 +188,7 @@ class ToolCalls:
         # Never a 5xx: the platform repeats such a tool call, and with it what the tool has done.
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
-            return encode_json(to_response(result))
+            return encode_json(to_response(result), json_default)
         except CALLBACK_ERRORS_AND_EXIT:
             record.outcome = "failed"
             log_exception(environ, "tool %r of agent %r failed", tool.name, self._agent.name)

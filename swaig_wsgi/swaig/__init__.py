@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._arguments import check_arguments, unexpected_arguments, unreadable_arguments
+from ._formats import json_default
 from ._options import ToolOptions, check_options
 from ._registry import Tool, ToolRegistry, tool_name
 from ._requests import (
@@ -24,6 +25,7 @@ __all__ = [
     "call_id_of",
     "check_arguments",
     "check_options",
+    "json_default",
     "parse_function_call",
     "requested_functions",
     "sip_username",

@@ -23,7 +23,14 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from ._arguments import CompiledSchema, NamedMembers, canonical, find_fault
 from ._docstrings import parameter_descriptions
 from ._effective import APPLIES_TO, check_effective
-from ._formats import FORMATS, CheckedFormat, as_json, comparable_number, comparable_text
+from ._formats import (
+    FORMATS,
+    CheckedFormat,
+    as_json,
+    comparable_number,
+    comparable_text,
+    json_default,
+)
 from ._keywords import check_schema
 from ._validation import json_object
 
@@ -83,7 +90,7 @@ def describe(annotation: Any, where: str, within: tuple[type, ...] = ()) -> Desc
     if origin is Annotated:
         return _annotated(annotation, where, within)
     if origin is Literal:
-        return _choices([(_value(arg), arg) for arg in get_args(annotation)], where)
+        return _choices([(as_json(arg), arg) for arg in get_args(annotation)], where)
     if origin in _UNIONS:
         return _union(get_args(annotation), where, within)
     if annotation is Any or annotation is object:
@@ -401,7 +408,7 @@ def with_unchecked_default(described: Described, default: Any) -> Described:
 def _default_json(default: Any) -> Any:
     """Return `default` as a JSON value, or `_ABSENT` if it is not JSON-serializable."""
     try:
-        return json.loads(json.dumps(default, default=_value, allow_nan=False))
+        return json.loads(json.dumps(default, default=json_default, allow_nan=False))
     except (TypeError, ValueError):
         return _ABSENT
 
@@ -411,15 +418,6 @@ def _set_description(schema: dict[str, Any], text: str, *, replace: bool = False
     for branch in schema.get("anyOf", [schema]):
         if replace or "description" not in branch:
             branch["description"] = text
-
-
-def _value(value: Any) -> Any:
-    """Return the JSON value for an Enum's member or a dataclass's instance."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return as_json(value)
 
 
 def _unsupported(annotation: Any, where: str) -> UnsupportedAnnotation:

@@ -7,8 +7,10 @@ because the handler gets the value.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -95,7 +97,28 @@ def comparable_number(value: float | Decimal) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """Return the JSON value for a value of one of the types, and any other as it is."""
+    """Return what stands in JSON for a value that handlers get and return, any other as it is.
+
+    A member of an Enum is its value, and a dataclass's instance an object, like any mapping.
+    """
+    if isinstance(value, enum.Enum):
+        return value.value
     if isinstance(value, date):  # and datetime
         return value.isoformat()
-    return str(value) if isinstance(value, (Decimal, UUID)) else value
+    if isinstance(value, (Decimal, UUID)):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def json_default(value: Any) -> Any:
+    """Like :func:`as_json`, as the argument ``default`` of :func:`json.dumps`.
+
+    Raises:
+        TypeError: nothing stands for the value.
+    """
+    replaced = as_json(value)
+    if replaced is value:
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return replaced

@@ -198,7 +198,7 @@ def to_response(result: Any) -> dict[str, Any]:
         return result.to_dict()
     if isinstance(result, str):
         return FunctionResult(result).to_dict()
-    if isinstance(result, dict) and ("response" in result or "action" in result):
-        return result
+    if isinstance(result, Mapping) and ("response" in result or "action" in result):
+        return dict(result)
     expected = "a FunctionResult, text, or a dictionary with 'response' or 'action'"
     raise TypeError(f"a tool handler must return {expected}, not {type(result).__name__}")

@@ -25,6 +25,7 @@ from ..core._validation import (
     check_str,
     shorten,
 )
+from ._formats import json_default
 
 T = TypeVar("T")
 
@@ -45,9 +46,12 @@ _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
 
 
 def json_copy(name: str, value: Any) -> Any:
-    """Return a copy of `value` as JSON carries it, independent of the original."""
+    """Return a copy of `value` as JSON carries it, independent of the original.
+
+    Mappings, dates and the other types of :func:`as_json` are converted.
+    """
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        return json.loads(json.dumps(value, default=json_default, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} must be JSON-serializable: {error}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -55,13 +55,13 @@ def respond_json(
     return respond(environ, start_response, status, encode_json(value), headers)
 
 
-def encode_json(value: Any) -> bytes:
-    """Return `value` as JSON in ASCII.
+def encode_json(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return `value` as JSON in ASCII; `default` is as for :func:`json.dumps`.
 
     Raises:
         ValueError, TypeError: `value` is not JSON-serializable, as are NaN and infinities.
     """
-    return json.dumps(value, allow_nan=False).encode("ascii")
+    return json.dumps(value, default=default, allow_nan=False).encode("ascii")
 
 
 def refuse(

@@ -209,3 +209,22 @@ def test_one_class_serves_several_agents_of_a_server(client_of: Any) -> None:
         server.register(Bank(name, route=f"/{name}", basic_auth=AUTH))
     agents = server.get_agents().values()
     assert [len(agent.tools) for agent in agents] == [3, 3]
+
+
+def test_attack_a_second_decorator_does_not_open_a_tool() -> None:
+    def logged(method: Any) -> Any:
+        @functools.wraps(method)
+        def wrapper(self: Any, amount: float) -> str:
+            return str(method(self, amount))
+
+        return wrapper
+
+    for between in (lambda method: method, logged, staticmethod, classmethod):
+
+        def pay(self: Any, amount: float) -> str:
+            """Pay."""
+            return "Paid."
+
+        secured = between(AgentApp.tool(secure=True, once=60)(pay))
+        with pytest.raises(ValueError, match=r"pay is a tool already: give all options to one"):
+            AgentApp.tool(fillers={"en-US": ["Wait."]})(secured)
