@@ -300,6 +300,13 @@ def serve_command() -> Iterator[Any]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def serve_command_for_module() -> Iterator[Any]:
+    """Like `serve_command`, for servers that all tests of a module share."""
+    with serving_commands() as start:
+        yield start
+
+
 @pytest.fixture
 def gunicorn(serve_command: Any) -> Any:
     """Return a starter of gunicorn: ``gunicorn("m:app", "--threads=4", NAME="value")``."""

@@ -13,6 +13,9 @@ Comments in the lines above the block change that:
     Append it to that file of a new Django project, together with all such blocks of the page; run
     the project's ``wsgi.py``, and request ``/`` from it. A block that opens with ``html`` is a
     template: ``<!-- django: templates/home.html -->``.
+``<!-- site: NAME FILE -->``
+    Only compile it. The tests in ``tests/interop``, which have the packages that it needs, append
+    it to that file of a site.
 ``<!-- not run: why -->``
     Only compile it.
 
@@ -36,7 +39,7 @@ _BLOCK = re.compile(
     r"^(?P<comments>(?:<!-- [^\n]* -->\n)*)^```(?:python|html)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_MARK = re.compile(r"<!-- (with|ask|continued|django|not run)(?:: (.+))? -->")
+_MARK = re.compile(r"<!-- (with|ask|continued|django|site|not run)(?:: (.+))? -->")
 
 #: Request ``/`` as a server would.
 _ASK = """
@@ -64,6 +67,9 @@ class Program:
     variables: dict[str, str] = field(default_factory=dict)
     is_run: bool = True
     is_asked: bool = False
+    #: The site to which the code belongs, and its file there.
+    site: str = ""
+    file: str = ""
 
     @property
     def text(self) -> str:
@@ -96,7 +102,8 @@ def programs(path: Path) -> list[Program]:
             found.append(Program(path.name, line))
         program = found[-1]
         program.code += match["code"]
-        program.is_run = "not run" not in comments
+        program.is_run = not comments.keys() & {"not run", "site"}
+        program.site, _, program.file = comments.get("site", "").partition(" ")
         program.is_asked = "ask" in comments
         program.variables.update(
             pair.split("=", 1) for pair in shlex.split(comments.get("with", ""))

@@ -99,6 +99,7 @@ ALLOWED_PHRASES = (
     r"colour of it",
     # SWML has a verb ``answer``, and questions to a caller.
     r"\Aanswer\Z|`+answer`+|(before|at and after|between|parameters of) the answer",
+    r"\"answer\": \{\}",
     r"answers? the call|(is|been) answered",
     r"the caller's answers?|questions and answers|the answer back|You answer for a shop",
 )
