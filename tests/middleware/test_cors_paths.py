@@ -206,3 +206,25 @@ def test_csrf_protection_must_protect_something(site):
     fields = {"HTTP_HOST": "service.example", "HTTP_ORIGIN": EVIL}
     assert request(app, "POST", "/api/me", **fields).status == 200
     assert request(app, "POST", "/admin", **fields).status == 403
+
+
+def test_attack_a_page_for_refusals_opens_nothing_below_the_paths(site):
+    def page(environ, start_response):
+        reflected = ("Access-Control-Allow-Origin", environ.get("HTTP_ORIGIN", ""))
+        credentials = ("Access-Control-Allow-Credentials", "true")
+        start_response("200 OK", [("Content-Type", "text/plain"), reflected, credentials])
+        return [b"refused"]
+
+    options = {"paths": API, "csrf_protection": True, "allow_credentials": False}
+    settings = Settings(cors_origins=[APP], rate_limit=1)
+    app = harden(validator(site), settings, cors=options, refusal_app=page)
+    assert request(app, path="/api/me").status == 200
+    for method, origin, status, allowed in (
+        ("POST", EVIL, 403, False),
+        ("GET", EVIL, 429, False),
+        ("GET", APP, 429, True),
+    ):
+        response = request(app, method, "/api/me", HTTP_ORIGIN=origin)
+        assert (response.status, response.body) == (status, b"refused")
+        assert "Access-Control-Allow-Credentials" not in response.headers
+        assert response.headers.get("Access-Control-Allow-Origin") == (APP if allowed else None)
