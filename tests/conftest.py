@@ -99,8 +99,7 @@ def secrets_watch(
     add_observer(watch.observe)
 
     def observe(response: Response) -> None:
-        text = f"{response.fields} {response.body!r}"
-        watch.see(f"a response {response.status}", text, is_document=response.status < 400)
+        watch.see_response(response.status, response.fields, response.body)
 
     response_observers.append(observe)
     yield watch

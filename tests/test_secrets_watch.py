@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +21,7 @@ from swaig_wsgi import AgentApp, AuthHandler, Settings
 from swaig_wsgi.core import redaction
 from swaig_wsgi.middleware import WebhookSignatureMiddleware
 from swaig_wsgi.sessions import SessionManager
+from swaig_wsgi.testing import AgentClient
 from swaig_wsgi.tracing import redacting_exporter
 from swaig_wsgi.wsgi import log, log_security
 
@@ -124,3 +131,96 @@ def test_words_and_short_secrets_are_not_searched_for(secrets_watch: Watch) -> N
     AuthHandler(bearer_token="password", api_key="a-key")
     log.warning("no password, no a-key")
     assert secrets_watch.leaks() == []
+
+
+def test_a_response_that_the_client_of_agents_receives_is_searched(secrets_watch: Watch) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("500 Oops", [("Content-Type", "application/json")])
+        return [f'{{"error": "not {SECRET}"}}'.encode()]
+
+    client = AgentClient(app, auth=("user", SECRET), url="http://127.0.0.1/")
+    with pytest.raises(Exception, match="500"):
+        client.fetch_swml()
+    (leak,) = secrets_watch.leaks()
+    assert leak.startswith("basic_auth in a response 500")
+
+
+def test_a_token_of_a_document_is_found_in_a_log(secrets_watch: Watch) -> None:
+    token = "a1B2-" * 10
+    secrets_watch.see_response(200, [], f"https://bot.example/swaig?__token={token}".encode())
+    assert secrets_watch.leaks() == []
+    secrets_watch.see("the log of a server", f"GET /swaig {token}")
+    assert len(secrets_watch.leaks()) == 1
+
+
+#: Each test but the first leaks, although it passes.
+LEAKING = r"""
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from support.wsgi import request
+from swaig_wsgi import AuthHandler
+from swaig_wsgi.testing import AgentClient
+from swaig_wsgi.wsgi import log
+
+SECRET = "s3cret-of-the-watch"
+
+def refuse(environ, start_response):
+    start_response("403 Forbidden", [("Content-Type", "application/json")])
+    return [b'{"error": "' + SECRET.encode() + b'"}']
+
+def test_nothing():
+    AuthHandler(api_key=SECRET)
+    log.warning("nothing")
+
+def test_record():
+    AuthHandler(api_key=SECRET)
+    log.warning("it is %s", SECRET)
+
+def test_response():
+    AuthHandler(api_key=SECRET)
+    assert request(refuse).status == 403
+
+def test_agent_client():
+    client = AgentClient(refuse, auth=("user", SECRET), url="http://127.0.0.1/")
+    try:
+        client.fetch_swml()
+    except Exception:
+        pass
+
+def test_trace():
+    AuthHandler(api_key=SECRET)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
+    provider.get_tracer("test").start_span(SECRET).end()
+
+def test_server(gunicorn, tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import os\n"
+        "print(os.environ['SIGNALWIRE_SWAIG_SECRET'], flush=True)\n"
+        "from swaig_wsgi.examples.basic import app\n"
+    )
+    server = gunicorn(
+        "program:app", "-w1", cwd=str(tmp_path), SIGNALWIRE_SWAIG_SECRET=SECRET + "-12345"
+    )
+    assert server.request("GET", "/health").status == 200
+"""
+
+
+@pytest.mark.slow
+def test_the_fixture_fails_every_test_that_leaks(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    shutil.copy(tests / "conftest.py", tmp_path)
+    (tmp_path / "test_leaking.py").write_text(LEAKING)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    failed = set(re.findall(r"^ERROR test_leaking\.py::(\w+)", done.stdout, re.M))
+    leaking = {"test_record", "test_response", "test_agent_client", "test_trace", "test_server"}
+    assert failed == leaking, done.stdout
+    assert "6 passed, 5 errors" in done.stdout

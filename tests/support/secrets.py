@@ -3,8 +3,8 @@
 While a :class:`Watch` is active, it collects every secret that a test configures (settings,
 passwords, bearer tokens, API keys, signing keys, secrets of tool tokens) and every tool token that
 is issued, and looks for them in all records of this library, in the logs of servers under test, in
-exported spans, and in the responses that the tests' clients receive. Only documents may contain
-passwords and tokens: they do, in their URLs.
+exported spans, and in the responses that the tests' clients and AgentClient receive. Only documents
+may contain passwords and tokens: they do, in their URLs. Such tokens are secrets from then on.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +25,7 @@ import pytest
 from swaig_wsgi import AuthHandler, Settings
 from swaig_wsgi.middleware import WebhookSignatureMiddleware
 from swaig_wsgi.sessions import SessionManager
+from swaig_wsgi.testing import AgentClient
 
 #: Shorter ones occur by chance, as do single words.
 _SHORTEST = 8
@@ -63,6 +66,7 @@ class Watch:
             return token
 
         patch.setattr(SessionManager, "generate_token", generate_token)
+        patch.setattr(AgentClient, "__init__", self._seeing_responses(AgentClient.__init__))
         for exporter in _span_exporters():
             patch.setattr(exporter, "export", self._seeing_spans(exporter.export))
 
@@ -77,6 +81,22 @@ class Watch:
                     self.add_all(name, value)
 
         return collecting
+
+    def _seeing_responses(self, init: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(init)
+        def seeing(client: Any, *args: Any, auth: Any = None, **kwargs: Any) -> None:
+            init(client, *args, auth=auth, **kwargs)
+            self.add_all("basic_auth", auth)
+            send = client._send
+
+            def sending(*request: Any) -> Any:
+                response = send(*request)
+                self.see_response(*response)
+                return response
+
+            client._send = sending
+
+        return seeing
 
     def _seeing_spans(self, export: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(export)
@@ -131,10 +151,20 @@ class Watch:
         for each in _SECRET_FIELDS:
             variable = each.metadata["variable"]
             self.add(variable, environ.get(variable))
+            path = Path(environ.get(f"{variable}_FILE", "/nowhere"))
+            for line in path.read_text().splitlines() if path.is_file() else ():
+                self.add(variable, line)
 
     def see(self, where: str, text: str, *, is_document: bool = False) -> None:
         """Remember a text that must not contain secrets, or may as a document does."""
         self._seen.append((where, text, not is_document))
+
+    def see_response(self, status: int, fields: Any, body: bytes) -> None:
+        """Remember a response; if it may be a document, its tokens are secrets from now on."""
+        text = f"{fields} {body!r}"
+        self.see(f"a response {status}", text, is_document=status < 400)
+        for token in re.findall(r"__token=([\w%-]{40,})", text) if status < 400 else ():
+            self.add("a tool token", token)
 
     def leaks(self) -> list[str]:
         """Return a sentence for each secret in what was remembered."""
