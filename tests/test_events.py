@@ -34,6 +34,7 @@ from swaig_wsgi.middleware import (
 )
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores import MemoryStore, StoreError
+from swaig_wsgi.testing import AgentClient
 from swaig_wsgi.wsgi import JSONFormatter, LineFormatter, _logging
 from swaig_wsgi.wsgi._repeats import WINDOW, Repeats
 
@@ -513,6 +514,44 @@ def test_each_event_is_logged_as_listed(
 
 def test_every_listed_event_has_a_scenario() -> None:
     assert SCENARIOS.keys() == {(event, reason) for event, reason, _ in LISTED}
+
+
+def test_what_every_layer_admits_leaves_no_security_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = Settings(
+        basic_auth_user=AUTH[0],
+        basic_auth_password=AUTH[1],
+        basic_auth_password_fallbacks=["an-earlier-word-1"],
+        swaig_secret="a-secret-of-some-length",
+        swaig_secret_fallbacks=["an-earlier-secret-of-it"],
+        signing_key=KEY,
+        signing_key_fallbacks=["an-earlier-key-1"],
+        allowed_hosts=["bot.example.org"],
+        allowed_clients=["127.0.0.1", "192.0.2.0/24"],
+        enforce_https=True,
+        cors_origins=["https://app.example.org"],
+        csrf_protection=True,
+        rate_limit=100,
+        auth_failure_limit=1,
+        max_request_size=10_000,
+        trusted_proxies=["192.0.2.7"],
+        storage_url="memory://",
+    )
+    app = agent(settings=settings).set_post_prompt("Sum up.")
+    url = "https://bot.example.org/bank"
+    client = AgentClient(app, url=url, auth=AUTH, signing_key=KEY)
+    client.fetch_swml("call-1")
+    assert client.call_tool("pay", call_id="call-1") == {"response": "Paid."}
+    assert client.post_prompt("Paid.", call_id="call-1") == {"status": "ok"}
+    preflight = {
+        "Origin": "https://app.example.org",
+        "Access-Control-Request-Method": "POST",
+        "X-Forwarded-For": "192.0.2.9",
+    }
+    path, base = "/bank/swaig", "https://bot.example.org"
+    assert request(app, "OPTIONS", path, base_url=base, headers=preflight).status == 204
+    assert [each for each in caplog.records if each.name == "swaig_wsgi.security"] == []
 
 
 def test_the_layers_that_harden_adds_name_the_agent(caplog: pytest.LogCaptureFixture) -> None:
