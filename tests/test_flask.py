@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask, Response, request, url_for
+from support.wsgi import environ, send
 from werkzeug.debug import DebuggedApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client
@@ -127,6 +128,19 @@ def test_the_test_client_raises_what_a_view_raises_in_testing_mode() -> None:
     app.testing = True
     with pytest.raises(LookupError, match="no such page"):
         app.test_client().get("/")
+
+
+def test_a_stream_that_fails_at_once_is_a_500_with_an_id() -> None:
+    app = Flask(__name__)
+
+    @app.get("/")
+    def stream() -> Response:
+        return Response(1 // 0 for _ in range(1))
+
+    app.wsgi_app = harden(app.wsgi_app, Settings())
+    response = send(app.wsgi_app, environ("GET", "/"))
+    assert (response.status, response.json) == (500, {"error": "Internal server error"})
+    assert response.headers["X-Request-Id"]
 
 
 def test_the_debugger_shows_what_a_view_raises() -> None:

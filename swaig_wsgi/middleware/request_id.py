@@ -66,23 +66,51 @@ class RequestIDMiddleware:
             body = self.app(environ, start)
         except Exception:
             return _respond_to_exception(environ, start)
-        # A generator runs the application only now. Other iterables pass untouched: servers
-        # recognize those of `wsgi.file_wrapper`.
-        return _guarded(environ, start, body) if isinstance(body, Generator) else body
+        if isinstance(body, (list, tuple)) or not _is_lazy(environ, body):
+            return body
+        return _Guarded(environ, start, body)
 
 
-def _guarded(
-    environ: WSGIEnvironment, start: StartResponse, body: Iterable[bytes]
-) -> Iterator[bytes]:
-    try:
-        yield from body
-    except Exception:
-        failed = _respond_to_exception(environ, start)
+def _is_lazy(environ: WSGIEnvironment, body: Iterable[bytes]) -> bool:
+    """Return whether `body` runs the application, and may be wrapped.
+
+    Servers recognize what their ``wsgi.file_wrapper`` returns, mostly by its type.
+    """
+    if isinstance(body, Generator):
+        return True
+    wrapper = environ.get("wsgi.file_wrapper")
+    known = wrapper is None or (isinstance(wrapper, type) and not isinstance(body, wrapper))
+    return known and isinstance(body, Iterator)
+
+
+class _Guarded:
+    """A response body that responds to an exception, if nothing has been sent before it."""
+
+    def __init__(
+        self, environ: WSGIEnvironment, start: StartResponse, body: Iterable[bytes]
+    ) -> None:
+        self._environ = environ
+        self._start = start
+        self._bodies = [body]
+        self._chunks = iter(body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
         try:
-            yield from failed
-        finally:
-            if hasattr(failed, "close"):
-                failed.close()
+            return next(self._chunks)
+        except StopIteration:
+            raise
+        except Exception:
+            self._bodies.append(_respond_to_exception(self._environ, self._start))
+            self._chunks = iter(self._bodies[-1])
+        return next(self._chunks)
+
+    def close(self) -> None:
+        for body in self._bodies:
+            if hasattr(body, "close"):
+                body.close()
 
 
 def _respond_to_exception(environ: WSGIEnvironment, start: Any) -> Iterable[bytes]:

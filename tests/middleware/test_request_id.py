@@ -109,7 +109,34 @@ def fail_before_the_first_byte(environ, start_response):
     raise LookupError("no such page")
 
 
-FAILING = (fail, fail_after_starting, fail_in_a_generator, fail_before_the_first_byte)
+class Chunks:
+    """What frameworks return for responses that are streamed; its first chunk fails."""
+
+    def __init__(self):
+        self.closed = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise LookupError("no such page")
+
+    def close(self):
+        self.closed = True
+
+
+def fail_in_a_stream(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Chunks()
+
+
+FAILING = (
+    fail,
+    fail_after_starting,
+    fail_in_a_generator,
+    fail_before_the_first_byte,
+    fail_in_a_stream,
+)
 
 
 def events(caplog):
@@ -193,6 +220,27 @@ def test_the_generator_of_an_application_is_closed():
     assert next(iter(body)) == b"one"
     body.close()
     assert closed == [True]
+
+
+def test_a_stream_is_closed_whether_it_was_read_or_not():
+    for read in (True, False):
+        chunks = Chunks()
+        body = RequestIDMiddleware(lambda *_, chunks=chunks: chunks)(environ(), lambda *_: None)
+        if read:
+            assert b"".join(body) == b'{"error": "Internal server error"}'
+        body.close()
+        assert chunks.closed
+
+
+def test_what_the_servers_file_wrapper_returns_stays_as_it_is():
+    class Wrapper(Chunks):
+        pass
+
+    for wrapper in (Wrapper, lambda file: Wrapper()):
+        wrapped = Wrapper()
+        app = RequestIDMiddleware(lambda *_, wrapped=wrapped: wrapped)
+        served = environ(**{"wsgi.file_wrapper": wrapper})
+        assert app(served, lambda *_: None) is wrapped
 
 
 def test_a_debugger_outside_gets_the_exception(caplog):
