@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from ._in_process import local_target
+from ._transports import over_http
+from .core.hosts import host_patterns, parse_host
 from .testing import AgentClient
 
 __all__ = ["agent", "agent_client", "live_agent_client"]
@@ -45,9 +48,16 @@ def live_agent_client(agent: Any) -> Iterator[AgentClient]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}{agent.route or '/'}"
-    key = agent._signing_keys[0] if agent._signing_keys else None
+    target, _ = local_target(agent, None)
+    hosts = agent.settings.allowed_hosts
+    is_allowed = not hosts or host_patterns(hosts).match(parse_host("127.0.0.1"))
     try:
-        yield AgentClient(url, auth=agent.get_basic_auth_credentials(), signing_key=key)
+        client = AgentClient(
+            url if is_allowed else target.url, auth=target.auth, signing_key=target.signing_key
+        )
+        if not is_allowed:  # a host of the agent's own, which does not lead here
+            client._send = over_http(None, 60, ("127.0.0.1", server.server_port))
+        yield client
     finally:
         server.shutdown()
         thread.join()

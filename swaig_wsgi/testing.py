@@ -8,22 +8,21 @@ its URL is called with :mod:`http.client`.
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import ssl
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
 
+from ._in_process import Target, local_target
+from ._transports import credentials_in, in_process, over_http, split_url
 from .core.signatures import sign_body
 from .swaig import json_default
+from .swml import ai_of
 from .wsgi._types import WSGIApplication
 
 __all__ = ["AgentClient", "ResponseError"]
-
-#: Sends (method, URL without credentials, headers, body); returns (status, headers, body).
-_Send = Callable[[str, str, "dict[str, str]", bytes], "tuple[int, dict[str, str], bytes]"]
 
 #: What a path may contain, and the percent sign of what is quoted already.
 _SAFE = "/%:@!$&'()*+,;=~"
@@ -87,17 +86,17 @@ class AgentClient:
         if isinstance(app_or_url, str):
             if url is not None:
                 raise ValueError("url= is for an application; this agent has a URL already")
-            target = _Target(app_or_url, auth, signing_key)
-            self._send = _over_http(ssl_context, timeout)
+            target = Target(app_or_url, auth, signing_key)
+            self._send = over_http(ssl_context, timeout)
         elif callable(app_or_url):
-            target, base = _in_process_target(app_or_url, url)
-            self._send = _in_process(app_or_url, base)
+            target, base = local_target(app_or_url, url)
+            self._send = in_process(app_or_url, base)
         else:
             # Not the value, which may be credentials.
             raise TypeError("app_or_url must be an application or a URL")
-        parts = _split(target.url)
+        parts = split_url(target.url)
         self._url = target.url
-        self._auth = auth or _credentials(parts) or target.auth
+        self._auth = auth or credentials_in(parts) or target.auth
         self._signing_key = signing_key or target.signing_key
         self._documents: dict[str, dict[str, Any]] = {}
         #: The id of the call whose document was fetched last, or None.
@@ -124,7 +123,7 @@ class AgentClient:
     @property
     def tools(self) -> list[dict[str, Any]]:
         """The tools in the last document; fetch one first if none has been fetched."""
-        return _functions(_ai_of(self._document(None)[1]))
+        return _functions(ai_of(self._document(None)[1]))
 
     def call_tool(
         self,
@@ -148,7 +147,7 @@ class AgentClient:
             ResponseError: the agent refused the request.
         """
         call_id, document = self._document(call_id)
-        ai = _ai_of(document)
+        ai = ai_of(document)
         functions = {each["function"]: each for each in _functions(ai)}
         if name not in functions:
             listed = ", ".join(map(repr, functions)) or "no tools"
@@ -193,7 +192,7 @@ class AgentClient:
             ResponseError: the agent refused the request.
         """
         call_id, document = self._document(call_id)
-        url = _ai_of(document).get("post_prompt_url")
+        url = ai_of(document).get("post_prompt_url")
         if url is None:
             raise LookupError("the document asks for no summary; call set_post_prompt()")
         text = summary if isinstance(summary, str) else json.dumps(summary, default=json_default)
@@ -221,8 +220,8 @@ class AgentClient:
         self, url: str, body: dict[str, Any], auth: tuple[str, str] | None = None
     ) -> dict[str, Any]:
         further, query = body.pop("headers", {}), urlencode(body.pop("query", {}))
-        parts = _split(url)
-        auth = auth or _credentials(parts)
+        parts = split_url(url)
+        auth = auth or credentials_in(parts)
         parts = parts._replace(
             netloc=parts.netloc.rpartition("@")[2],
             path=quote(parts.path, safe=_SAFE) or "/",
@@ -245,130 +244,6 @@ class AgentClient:
         except ValueError:
             raise error from None
         return value
-
-
-class _Target(NamedTuple):
-    """Where to fetch the document, and what an agent in process knows of its own accord."""
-
-    url: str
-    auth: tuple[str, str] | None = None
-    signing_key: str | bytes | None = None
-
-
-def _in_process_target(app: WSGIApplication, url: str | None) -> tuple[_Target, str]:
-    """Return where to find the agent in `app`, and the URL of the root of `app`."""
-    from .agent.app import AgentApp
-    from .agent.server import AgentServer
-
-    agent = app if isinstance(app, AgentApp) else None
-    if isinstance(app, AgentServer):
-        agents = app.get_agents()
-        if url is None and len(agents) != 1:
-            raise ValueError(f"url= must choose one of the agents: {', '.join(agents) or 'none'}")
-        path = next(iter(agents)) if url is None else urlsplit(url).path
-        agent = agents.get(path.rstrip("/") or "/")
-    settings = None if agent is None else agent.settings
-    base = "http://localhost"
-    if settings is not None and settings.proxy_url_base is not None:
-        base = settings.proxy_url_base.rstrip("/")
-    elif settings is not None and settings.requires_https:
-        base = "https://localhost"
-    if url is None:
-        url = "/" if agent is None else agent.route or "/"
-    if url.startswith("/"):
-        url = base + url
-    elif not _is_below(url, base):
-        base = _split(url)._replace(path="", query="", fragment="").geturl()
-    base = _split(base)._replace(netloc=_split(base).netloc.rpartition("@")[2]).geturl()
-    if agent is None:
-        return _Target(url), base
-    key = agent._signing_keys[0] if agent._signing_keys else None
-    return _Target(url, agent.get_basic_auth_credentials(), key), base
-
-
-def _in_process(app: WSGIApplication, base: str) -> _Send:
-    from werkzeug.test import Client
-
-    client = Client(app, use_cookies=False)
-    # A path in the base is one that a proxy strips.
-    origin = _split(base)._replace(path="").geturl()
-
-    def send(
-        method: str, url: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        if not _is_below(url, base):
-            raise LookupError(f"{url.partition('?')[0]} is not below {base}: it runs elsewhere")
-        response = client.open(
-            url[len(base) :] or "/",
-            base_url=origin,
-            method=method,
-            headers=headers,
-            data=body,
-            environ_base={"REMOTE_ADDR": "127.0.0.1"},
-        )
-        try:
-            fields = {name.lower(): value for name, value in response.headers.items()}
-            return response.status_code, fields, response.get_data()
-        finally:
-            response.close()
-
-    return send
-
-
-def _over_http(ssl_context: ssl.SSLContext | None, timeout: float) -> _Send:
-    def send(
-        method: str, url: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        parts = _split(url)
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            context = ssl_context or ssl.create_default_context()
-            connection = http.client.HTTPSConnection(
-                parts.hostname or "", parts.port, timeout=timeout, context=context
-            )
-        else:
-            connection = http.client.HTTPConnection(
-                parts.hostname or "", parts.port, timeout=timeout
-            )
-        target = parts._replace(scheme="", netloc="", fragment="").geturl()
-        # The host as in the URL, because signatures cover it; http.client leaves out default ports.
-        try:
-            connection.request(method, target, body, {"Host": parts.netloc, **headers})
-            response = connection.getresponse()
-            fields = {name.lower(): value for name, value in response.getheaders()}
-            return response.status, fields, response.read()
-        finally:
-            connection.close()
-
-    return send
-
-
-def _split(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = parts._replace(query="").geturl().rpartition("@")[2]
-        raise ValueError(f"an agent's URL must be absolute, with http or https: {shown!r}")
-    return parts
-
-
-def _credentials(parts: SplitResult) -> tuple[str, str] | None:
-    if parts.username is None:
-        return None
-    return unquote(parts.username), unquote(parts.password or "")
-
-
-def _is_below(url: str, base: str) -> bool:
-    rest = url[len(base) :]
-    return url.startswith(base) and rest[:1] in ("", "/", "?")
-
-
-def _ai_of(document: dict[str, Any]) -> dict[str, Any]:
-    for section in document.get("sections", {}).values():
-        for verb in section:
-            if isinstance(verb, dict) and isinstance(verb.get("ai"), dict):
-                ai: dict[str, Any] = verb["ai"]
-                return ai
-    raise LookupError("the document has no ai verb")
 
 
 def _functions(ai: dict[str, Any]) -> list[dict[str, Any]]:

@@ -48,6 +48,28 @@ def test_a_missing_agent_and_one_that_is_elsewhere_say_what_to_do(tmp_path: Path
     assert "live_agent_client needs an agent without SWML_PROXY_URL_BASE" in done.stdout
 
 
+def test_a_live_agent_with_hosts_of_its_own_and_a_signing_key_is_called(tmp_path: Path) -> None:
+    (tmp_path / "test_hosts.py").write_text(
+        "import pytest\n"
+        "from swaig_wsgi import AgentApp, Settings\n"
+        "pytest_plugins = ['swaig_wsgi.pytest_plugin']\n"
+        "@pytest.fixture(params=['agent.example.com', '*.example.com', '127.0.0.1'])\n"
+        "def agent(request):\n"
+        "    settings = Settings(allowed_hosts=(request.param,), signing_key='PSK_0123456789')\n"
+        "    app = AgentApp('a', settings=settings)\n"
+        "    app.tool(secure=True)(ping)\n"
+        "    return app\n"
+        "def ping() -> str:\n"
+        "    'Ping.'\n"
+        "    return 'pong'\n"
+        "def test_it(live_agent_client, agent_client):\n"
+        "    for client in (live_agent_client, agent_client):\n"
+        "        assert client.call_tool('ping') == {'response': 'pong'}\n"
+    )
+    done = run_pytest(tmp_path)
+    assert "3 passed" in done.stdout, done.stdout
+
+
 def test_pytest_is_imported_only_by_the_plugin() -> None:
     code = "import sys, swaig_wsgi.testing; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

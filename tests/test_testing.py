@@ -12,6 +12,7 @@ from support.wsgi import Recorder
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from swaig_wsgi import AgentApp, AgentServer, FunctionResult, Settings, harden
+from swaig_wsgi.middleware import HTTPSMiddleware, WebhookSignatureMiddleware
 from swaig_wsgi.testing import AgentClient, ResponseError
 
 CERTS = Path(__file__).parent / "certs"
@@ -187,8 +188,55 @@ def test_an_agent_with_a_public_url_runs_in_process(settings: Any, route: str) -
 def test_a_url_chooses_the_host_in_process() -> None:
     agent = Bank(settings=Settings(allowed_hosts=("agent.example.com",)), route="/bank")
     with pytest.raises(ResponseError, match="host not allowed"):
-        AgentClient(agent).fetch_swml()
+        AgentClient(agent, url="http://localhost/bank").fetch_swml()
     client = AgentClient(agent, url="https://agent.example.com/bank")
+    assert client.call_tool("pay", {"amount": 5})["response"] == "Paid."
+
+
+HOSTS = [
+    ("agent.example.com", "http://agent.example.com/"),
+    ("*.example.com", "http://agent.example.com/"),
+    (".example.com, other.example", "http://example.com/"),
+    ("192.0.2.7", "http://192.0.2.7/"),
+    ("[2001:db8::1]", "http://[2001:db8::1]/"),
+    ("a.example, localhost", "http://localhost/"),
+    ("bücher.example", "http://xn--bcher-kva.example/"),
+    ("*", "http://localhost/"),
+]
+
+
+@pytest.mark.parametrize(("allowed", "url"), HOSTS)
+def test_the_host_and_the_signature_are_those_that_the_agent_expects(
+    allowed: str, url: str
+) -> None:
+    settings = Settings.from_env(
+        {"SWML_ALLOWED_HOSTS": allowed, "SIGNALWIRE_SIGNING_KEY": "PSK_0123456789abcdef"}
+    )
+    agent = Bank(settings=settings)
+    outside = Settings.from_env({"SWML_ALLOWED_HOSTS": allowed})
+    for app in (agent, harden(agent, outside), harden(Bank(signing_key="PSK"), outside)):
+        client = AgentClient(app)
+        assert client.call_tool("pay", {"amount": 5})["response"] == "Paid."
+        tool_url = client.tools[0]["web_hook_url"]
+        assert f"http://{tool_url.rpartition('@')[2]}".startswith(url)
+
+
+def test_layers_with_signatures_and_https_are_satisfied() -> None:
+    agent = Bank(route="/bank")
+    for app in (
+        WebhookSignatureMiddleware(agent, "PSK_0123456789abcdef"),
+        harden(agent, enforce_https=True, allowed_hosts=("a.example", "b.example")),
+        HTTPSMiddleware(agent),
+    ):
+        url = "https://localhost/bank" if isinstance(app, HTTPSMiddleware) else None
+        client = AgentClient(app, url=url)
+        assert client.call_tool("pay", {"amount": 5})["response"] == "Paid."
+
+
+def test_a_server_of_agents_has_hosts_of_its_own() -> None:
+    server = AgentServer(settings=Settings.from_env({"SWML_ALLOWED_HOSTS": "agents.example"}))
+    server.register(Bank(), "/bank")
+    client = AgentClient(server)
     assert client.call_tool("pay", {"amount": 5})["response"] == "Paid."
 
 

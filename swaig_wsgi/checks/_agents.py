@@ -185,7 +185,7 @@ def code_findings(parts: Parts) -> Iterator[Finding]:
     if any(sessions._guessable for sessions in parts.sessions):
         yield guessable_finding("A key of a SessionManager", line)
     owners = [(agent._signing_keys, f" of the agent {agent.name!r}") for agent in parts.agents]
-    owners += [(layer._keys, " of a WebhookSignatureMiddleware") for layer in parts.signed]
+    owners += [(layer._signing_keys, " of a WebhookSignatureMiddleware") for layer in parts.signed]
     for keys, owner in owners:
         if any(map(is_guessable, keys or ())):
             line = 'signing_key=os.environ["SIGNALWIRE_SIGNING_KEY"]'

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from ..config import Settings
 from ..core.redaction import MASK
 from ._output import paint, printable
+from ._samples import sample_value
 
-_SAMPLES = {"array": "[]", "boolean": "true", "integer": "1", "null": "null", "number": "1"}
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
@@ -127,11 +127,13 @@ def _sample(schema: dict[str, Any]) -> list[str]:
     """Return ``--arg`` options for the required parameters."""
     options = []
     for name in schema["required"]:
-        each = schema["properties"].get(name, {})
-        kind = each.get("type")
-        value = _SAMPLES.get(kind, "{}" if kind == "object" else "text")
-        choices = each.get("enum")
-        if choices:
-            value = choices[0] if isinstance(choices[0], str) else json.dumps(choices[0])
-        options += ["--arg", f"{name}={value}"]
+        part = schema["properties"].get(name, {})
+        value = sample_value(part)
+        is_file = isinstance(value, str) and value.startswith("@")
+        if isinstance(value, str) and not is_file:
+            options += ["--arg", f"{name}={value}"]
+        else:
+            # Where the schema allows several types, ":=" tells which one this is.
+            equals = "=" if isinstance(part.get("type"), str) and not is_file else ":="
+            options += ["--arg", f"{name}{equals}{json.dumps(value)}"]
     return options

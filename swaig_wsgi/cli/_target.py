@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from .._in_process import layers_and_agent, local_base, signing_key_of
 from ..checks import find_agents
 from ..checks._connection import reason
 from ..checks._sources import environ_credentials, read_settings, scrub
@@ -21,7 +22,8 @@ from ..config import ConfigurationError
 from ..core.redaction import escape_control, redact_text, redact_url
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import parse_authority, parse_base_url
-from ..testing import AgentClient, ResponseError, _ai_of
+from ..swml import ai_of
+from ..testing import AgentClient, ResponseError
 from ._errors import CommandError, needing
 from ._loading import import_application
 
@@ -104,7 +106,7 @@ class Target:
             CommandError: the document has no ``ai`` verb, or is malformed.
         """
         try:
-            swaig = _ai_of(document).get("SWAIG", {})
+            swaig = ai_of(document).get("SWAIG", {})
             default = swaig.get("defaults", {}).get("web_hook_url")
             found = []
             for each in swaig.get("functions", []):
@@ -202,9 +204,15 @@ def _in_process(text: str, route: str | None) -> tuple[AgentClient, str]:
     if route is None and agents:
         route = agents[0].route or "/"
     chosen = [each for each in agents if len(agents) == 1 or (each.route or "/") == route]
-    auth = chosen[0].get_basic_auth_credentials() if chosen else environ_credentials(os.environ)
+    key = None
+    if chosen:
+        auth = chosen[0].get_basic_auth_credentials()
+        layers = layers_and_agent(app, chosen[0])
+        route, key = f"{local_base(layers)}{route}", signing_key_of(layers)
+    else:
+        auth = environ_credentials(os.environ)
     with needing("werkzeug", message="MODULE:APP needs Werkzeug: pip install 'swaig-wsgi[app]'"):
-        client = AgentClient(app, url=route, auth=auth)
+        client = AgentClient(app, url=route, auth=auth, signing_key=key)
     return client, "" if auth is None else auth[1]
 
 

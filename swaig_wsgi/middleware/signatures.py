@@ -66,8 +66,8 @@ class WebhookSignatureMiddleware:
         # The platform signs the URL in the spelling that its user typed.
         self._spelled_base = None if base_url is None else as_configured(base_url)
         self.max_bytes = check_max_bytes(max_bytes)
-        self._keys = signing_keys(signing_key)
-        hide_values(self._keys)
+        self._signing_keys = signing_keys(signing_key)
+        hide_values(self._signing_keys)
         self._scope = request_scope(protect, exempt, methods)
         self._unsigned_methods = _UNSIGNED_METHODS if methods is None else frozenset()
         self._warned = False
@@ -108,10 +108,10 @@ class WebhookSignatureMiddleware:
             content_type=environ.get("CONTENT_TYPE", ""),
             spelled_url=self._spelled(url),
         )
-        reason = verify(self._keys).reason
+        reason = verify(self._signing_keys).reason
         if reason:
             raise invalid_signature(reason)
-        if len(self._keys) > 1 and not verify(self._keys[0]):
+        if len(self._signing_keys) > 1 and not verify(self._signing_keys[0]):
             log_security(environ, "fallback_credential", "signing_key")
 
     def _spelled(self, url: str) -> str | None:

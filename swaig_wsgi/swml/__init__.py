@@ -8,7 +8,7 @@ from __future__ import annotations
 from ._ai import AISettings
 from ._call_flow import CallFlow
 from ._contexts import Context, ContextBuilder
-from ._document import Endpoints, check_functions, merge_changes, render_document, signature
+from ._document import Endpoints, ai_of, check_functions, merge_changes, render_document, signature
 from ._prompt import Prompt
 from ._steps import Step
 from ._webhooks import Webhooks
@@ -22,6 +22,7 @@ __all__ = [
     "Prompt",
     "Step",
     "Webhooks",
+    "ai_of",
     "check_functions",
     "merge_changes",
     "render_document",

@@ -68,6 +68,20 @@ def render_document(
     return {"version": "1.0.0", "sections": {"main": call_flow.render(verb)}}
 
 
+def ai_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of the ``ai`` verb of a document.
+
+    Raises:
+        LookupError: it has none.
+    """
+    for section in document.get("sections", {}).values():
+        for verb in section:
+            if isinstance(verb, dict) and isinstance(verb.get("ai"), dict):
+                ai: dict[str, Any] = verb["ai"]
+                return ai
+    raise LookupError("the document has no ai verb")
+
+
 def merge_changes(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of `document` with `changes` in its ``ai`` verb.
 

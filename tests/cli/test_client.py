@@ -169,6 +169,26 @@ def test_secrets_are_shown_on_request(run, site, credentials):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SWML_ALLOWED_HOSTS", "agent.example.com"),
+        ("SIGNALWIRE_SIGNING_KEY", "PSK_0123456789abcdef"),
+        ("SWML_ENFORCE_HTTPS", "true"),
+        ("SWML_PROXY_URL_BASE", "https://agent.example.com/voice"),
+    ],
+)
+@pytest.mark.parametrize("app", ["app", "hardened", "server"])
+def test_an_agent_with_settings_of_production_is_called(run, site, monkeypatch, name, value, app):
+    monkeypatch.setenv(name, value)
+    options = ("--route", "/first") if app == "server" else ()
+    status, output, errors = run(
+        "call", f"called_site:{app}", "pay", "--arg", "amount=5", "--arg", "to=A", *options
+    )
+    assert status == 0, errors
+    assert "paid 5.0 to 'A'" in output
+
+
+@pytest.mark.parametrize(
     ("target", "route", "name"),
     [
         ("called_site:server", ["--route=/second"], "second"),
