@@ -10,7 +10,7 @@ import re
 import typing
 
 import pytest
-from support.sdk_pages import PAGES, SDK, SWAIG, Row, rows
+from support.sdk_pages import PAGES, SDK, SWAIG, TYPESCRIPT, Row, rows
 
 import swaig_wsgi
 from swaig_wsgi import (
@@ -133,3 +133,14 @@ KNOWN_WORDS = {
     *("call_id", "function_name", "expiry", "nonce", "signature", "expired"),
     *("DispatcherMiddleware", "conversation_id", "action", "logging.getLogger"),
 }
+
+
+def test_methods_of_the_typescript_sdk_that_are_the_same_exist() -> None:
+    checked = 0
+    for row in rows(TYPESCRIPT):
+        if row.owner == "methods of `AgentBase" and row.here.startswith("the same"):
+            for name in row.names:
+                spelled = name if name.isupper() else re.sub("[A-Z]", r"_\g<0>", name).lower()
+                assert inspect.getattr_static(AgentApp, spelled, None) or spelled.isupper(), name
+                checked += 1
+    assert checked > 30
