@@ -20,22 +20,27 @@ _A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 def swml(
     target: str,
     call_id: str | None = None,
+    caller: str | None = None,
     route: str | None = None,
     show_secrets: bool = False,
     as_json: bool = False,
 ) -> int:
     """Print the document of a call, with credentials and tokens masked unless `show_secrets`."""
-    document = Target(target, route).fetch(call_id)
+    document = Target(target, route).fetch(call_id, caller)
     _print(document if show_secrets else _masked(document), as_json)
     return 0
 
 
 def tools(
-    target: str, call_id: str | None = None, route: str | None = None, as_json: bool = False
+    target: str,
+    call_id: str | None = None,
+    caller: str | None = None,
+    route: str | None = None,
+    as_json: bool = False,
 ) -> int:
     """Print the tools in the document of a call."""
     agent = Target(target, route)
-    found = agent.tools(agent.fetch(call_id))
+    found = agent.tools(agent.fetch(call_id, caller))
     if as_json:
         _print([_masked({**each.definition, "secure": each.has_token}) for each in found], True)
         return 0
@@ -58,12 +63,13 @@ def call(
     tool: str,
     arg: Sequence[str] = (),
     call_id: str | None = None,
+    caller: str | None = None,
     route: str | None = None,
     as_json: bool = False,
 ) -> int:
     """Call a tool as the AI would: fetch the document, and follow the tool's URL in it."""
     agent = Target(target, route)
-    found = {each.name: each for each in agent.tools(agent.fetch(call_id))}
+    found = {each.name: each for each in agent.tools(agent.fetch(call_id, caller))}
     if tool not in found:
         names = escape_control(", ".join(found)) or "no tools"
         raise CommandError(f"the document has no tool {tool!r}; it has {names}")

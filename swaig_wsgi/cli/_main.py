@@ -101,6 +101,7 @@ def _add_client_command(commands: Any, name: str, summary: str) -> argparse.Argu
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary)
     command.add_argument("target", metavar="TARGET", help="MODULE:APP, or the URL of an agent")
     command.add_argument("--call-id", metavar="ID", help="id of the call; by default a new one")
+    command.add_argument("--from", metavar="NUMBER", dest="caller", help="the caller's number")
     command.add_argument("--route", metavar="PATH", help="of the agent in MODULE:APP")
     command.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
     return command

@@ -37,7 +37,7 @@ _MODULE_APP = re.compile(r"[\w.]+(?::\w*(?:\(.*\))?)?", re.DOTALL)
 
 _EXPECTED = (
     "TARGET: expected MODULE:APP or a URL such as https://agent.example.com/route, in whose user "
-    "and password the characters / ? # @ : are percent-encoded"
+    "and password / ? # @ : and everything that is not ASCII are percent-encoded"
 )
 
 _SIGNING_KEY = "SIGNALWIRE_SIGNING_KEY"
@@ -85,16 +85,17 @@ class Target:
         else:
             self._client, self._password = _in_process(text, route)
 
-    def fetch(self, call_id: str | None) -> dict[str, Any]:
-        """Return the document of a call, by default a new one.
+    def fetch(self, call_id: str | None, caller: str | None = None) -> dict[str, Any]:
+        """Return the document of a call, by default a new one, from the number `caller`.
 
         Raises:
             CommandError: the agent cannot be reached (2), or does not return a document (1).
         """
         if call_id == "":
             raise CommandError("--call-id: expected the id of a call, not an empty text")
+        request = {} if caller is None else {"call": {"from": caller}}
         with self._reporting():
-            document: Any = self._client.fetch_swml(call_id)
+            document: Any = self._client.fetch_swml(call_id, **request)
         if not isinstance(document, dict):
             raise CommandError(f"{self.shown}: the response is not a JSON object", 1)
         return document
@@ -130,7 +131,7 @@ class Target:
         if self._host and host.lower() != self._host.lower():
             where = f"{escape_control(tool.name)} runs on another host: {redact_url(tool.url)}"
             print(where, file=sys.stderr)
-        with self._reporting():
+        with self._reporting(redact_url(tool.url)):
             result: Any = self._client.call_tool(tool.name, args)
         if not isinstance(result, dict):
             raise CommandError(f"{tool.name}: the response is not a JSON object", 1)
@@ -166,7 +167,7 @@ class Target:
         return client, "" if auth is None else auth[1]
 
     @contextmanager
-    def _reporting(self) -> Iterator[None]:
+    def _reporting(self, url: str | None = None) -> Iterator[None]:
         try:
             # What a handler prints is not part of the result.
             with redirect_stdout(sys.stderr):
@@ -181,7 +182,10 @@ class Target:
         except (OSError, http.client.HTTPException) as error:
             if not self._host:  # an error of the application in this process
                 raise
-            raise CommandError(f"{self.shown}: no response: {reason(error)}") from None
+            text = f"{url or self.shown}: no response: {reason(error)}"
+            if url is not None:
+                text += "; the document has this URL: see SWML_PROXY_URL_BASE of the service"
+            raise CommandError(text) from None
         except LookupError as error:
             if type(error) is not LookupError:
                 raise
@@ -197,10 +201,13 @@ def _in_process(text: str, route: str | None) -> tuple[AgentClient, str]:
         app = import_application(text)
     except ConfigurationError as error:
         raise CommandError(error) from None
-    agents = find_agents(app) or find_agents(app, text.partition(":")[0])
+    agents = find_agents(app)
+    serves = f"{text} serves"
+    if not agents:
+        agents, serves = find_agents(app, text.partition(":")[0]), f"the module of {text} has"
     if route is None and len(agents) > 1:
         routes = ", ".join(agent.route or "/" for agent in agents)
-        raise CommandError(f"{text} serves several agents: choose one by --route, of {routes}")
+        raise CommandError(f"{serves} several agents: choose one by --route, of {routes}")
     if route is None and agents:
         route = agents[0].route or "/"
     chosen = [each for each in agents if len(agents) == 1 or (each.route or "/") == route]
@@ -238,4 +245,9 @@ def _explanation(error: ResponseError) -> str:
         )
     if error.status == 404:
         return f"{text}: no agent's document is here"
+    if error.status == 403 and "signature" in message:
+        return (
+            f"{text}: {message}: {_SIGNING_KEY} differs from that of the service, or the service "
+            "has another public URL (SWML_PROXY_URL_BASE): give that one"
+        )
     return text if message in ("", name) else f"{text}: {message}"

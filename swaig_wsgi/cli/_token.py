@@ -35,7 +35,10 @@ def inspect(token: str, as_json: bool = False) -> int:
     try:
         fields = decode_token(_read(token))
     except TokenError as error:
-        raise CommandError(f"malformed: {_REASONS[error.reason]}", 1) from None
+        if as_json:
+            _print(None, {"verified": False, "reason": error.reason}, True)
+            return 1
+        raise CommandError(f"{error.reason}: {_REASONS[error.reason]}", 1) from None
     _print(fields, {"verified": False}, as_json)
     return 0
 

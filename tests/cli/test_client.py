@@ -84,8 +84,8 @@ def endpoint():
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                seen.append((self.path, dict(self.headers)))
-                self.rfile.read(int(self.headers["Content-Length"]))
+                received = self.rfile.read(int(self.headers["Content-Length"]))
+                seen.append((self.path, dict(self.headers), received))
                 self.send_response(status)
                 for name, value in (*headers, ("Content-Length", str(len(body)))):
                     self.send_header(name, value)
@@ -284,6 +284,38 @@ def test_attack_a_tool_on_another_host_gets_no_credentials(run, endpoint, creden
     assert (status, out) == (0, "from there\n")
     assert "Authorization" not in seen[0][1]
     assert f"look runs on another host: {other}/t?__token=****" in err
+
+
+def test_the_url_of_a_tool_that_cannot_be_reached_is_named(run, endpoint, credentials):
+    url, _ = endpoint(
+        body=document({"function": "look", "web_hook_url": "http://127.0.0.1:1/t?__token=secret"})
+    )
+    status, _, err = run("call", url, "look")
+    assert status == 2
+    assert "http://127.0.0.1:1/t?__token=****: no response: Connection refused" in err
+    assert "see SWML_PROXY_URL_BASE of the service" in err
+
+
+def test_a_refused_signature_says_what_may_be_wrong(run, endpoint, credentials):
+    url, _ = endpoint(403, body=b'{"error": "Forbidden: invalid signature"}')
+    status, _, err = run("tools", url)
+    assert status == 1
+    assert "SIGNALWIRE_SIGNING_KEY differs" in err
+    assert "another public URL (SWML_PROXY_URL_BASE)" in err
+
+
+def test_the_caller_can_be_chosen(run, endpoint, credentials):
+    url, seen = endpoint(body=document({"function": "look", "data_map": {}}))
+    assert run("tools", url, "--from", "+15555550123")[0] == 0
+    assert json.loads(seen[0][2])["call"]["from"] == "+15555550123"
+    assert json.loads(seen[0][2])["call"]["to"] == "+15555550199"
+
+
+def test_only_the_module_has_the_agents_of_another_application(run, site, credentials):
+    (site / "several_site.py").write_text(MODULE + "\ndef app(environ, start_response): pass\n")
+    status, _, err = run("tools", "several_site:app")
+    assert status == 2
+    assert "the module of several_site:app has several agents: choose one by --route" in err
 
 
 def test_attack_the_password_of_the_environment_is_not_sent_in_the_clear(run, credentials):

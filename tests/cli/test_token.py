@@ -170,6 +170,16 @@ def test_attack_a_token_cannot_forge_a_line(run):
     assert "\x1b" not in out
 
 
+def test_the_reason_is_that_of_verify_also_as_json(run):
+    assert json.loads(run("inspect", "nonsense", "--json")[1]) == {
+        "verified": False,
+        "reason": "malformed",
+    }
+    status, out, err = run("inspect", "https://a.example/?__token=a&__token=b")
+    assert (status, out) == (1, "")
+    assert "repeated: the URL has several tokens" in err
+
+
 def test_what_is_no_token_is_not_inspected(run):
     status, out, err = run("inspect", "nonsense")
     assert (status, out) == (1, "")
