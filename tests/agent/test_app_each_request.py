@@ -192,7 +192,7 @@ def test_concurrent_requests_do_not_share_data(make_agent: Any) -> None:
 
     def work(thread: int) -> None:
         client = AgentClient(agent)
-        for number in range(625):
+        for number in range(125):
             caller = f"{thread}-{number}"
             ai = ai_of(client.fetch_swml(caller, query={"caller": caller}))
             result = client.call_tool("echo", {"caller": caller})

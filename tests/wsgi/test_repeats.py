@@ -195,18 +195,18 @@ def test_attack_a_flood_from_many_clients_is_summed_in_bounded_memory(clock, cap
     logger.addHandler(handler)
     try:
         tracemalloc.start()
-        for number in range(100_000):
-            refuse(1, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        for number in range(20_000):
+            refuse(1, f"10.0.{number >> 8}.{number & 255}")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
         logger.propagate = True
         logger.removeHandler(handler)
     assert len(counted) == MAX_WINDOWS + ALLOWANCE
-    assert peak < 8_000_000
+    assert peak < 2_000_000
     _logging.write_repeats(all_open=True)
     (summed,) = caplog.records
-    assert sum(counted) + summed.repeated == 100_000
+    assert sum(counted) + summed.repeated == 20_000
     assert (summed.client, summed.event, summed.agent) == ("*", "auth_refused", "-")
 
 
