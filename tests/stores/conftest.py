@@ -11,9 +11,18 @@ import pytest
 from support.clock import Clock
 from support.valkeys import Sentinels, make_cluster
 
+from swaig_wsgi.stores import redis as redis_module
 from swaig_wsgi.stores.memory import MemoryStore
 from swaig_wsgi.stores.redis import RedisStore
 from swaig_wsgi.stores.sqlite import SQLiteStore
+
+
+@pytest.fixture(autouse=True)
+def _store_patience(request, monkeypatch):
+    """Let a busy machine take its time, unless the test is marked as one of the deadline."""
+    if request.node.get_closest_marker("store_deadline") is None:
+        monkeypatch.setattr(redis_module, "_MAX_TIMEOUT", 5.0)
+        monkeypatch.setitem(RedisStore.__init__.__kwdefaults__, "timeout", 5.0)
 
 
 class Kit:

@@ -281,6 +281,7 @@ def test_a_stopped_server_is_a_store_error_until_it_is_back(own_valkey, open_red
     assert store.hit("key", HOUR).count == 1
 
 
+@pytest.mark.store_deadline
 def test_a_hanging_server_is_a_store_error_until_it_continues(own_valkey, open_redis):
     valkey = own_valkey()
     store = open_redis(valkey.url)
@@ -405,6 +406,7 @@ class Dripper(Impostor):
                     time.sleep(0.05)
 
 
+@pytest.mark.store_deadline
 def test_a_server_that_drips_bytes_is_a_store_error(open_redis):
     with Dripper(b"") as dripper:
         for path in ("/0", "/1"):
@@ -428,6 +430,7 @@ class Slow(Impostor):
                     client.sendall(b"+OK\r\n" if b"EVALSHA" not in data else b"-NOSCRIPT x\r\n")
 
 
+@pytest.mark.store_deadline
 def test_a_server_that_is_slow_at_every_step_is_a_store_error(open_redis):
     with Slow(b"") as slow:
         store = open_redis(f"redis://:password@127.0.0.1:{slow.port}/1")
@@ -452,6 +455,7 @@ def test_a_new_connection_sends_no_unneeded_commands(own_valkey, open_redis):
     client.close()
 
 
+@pytest.mark.store_deadline
 def test_tls_to_a_server_without_tls_is_a_store_error(valkey, open_redis):
     assert_fails_within_a_second(open_redis(f"rediss://127.0.0.1:{valkey.port}/0"))
 
@@ -558,6 +562,7 @@ def test_a_unix_socket_can_be_used(own_valkey, open_redis, public_directory):
     assert store.hit("key", HOUR).count == 1
 
 
+@pytest.mark.store_deadline
 @pytest.mark.parametrize("timeout", [0, -1, 0.26, float("nan"), float("inf"), "0.1", None, True])
 def test_rejects_a_timeout_out_of_range(timeout):
     with pytest.raises(ValueError, match="timeout"):

@@ -110,6 +110,7 @@ def test_a_service_that_no_sentinel_knows_is_a_store_error(valkey, sentinel, ope
         open_redis(f"redis+sentinel://{sentinel.hosts}/other").hit("key", HOUR)
 
 
+@pytest.mark.store_deadline
 def test_sentinels_that_are_gone_or_hang_are_passed_over(sentinel, open_redis):
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         hosts = f"127.0.0.1:{hangs.getsockname()[1]},127.0.0.1:{free_port()},{sentinel.hosts}"
@@ -119,6 +120,7 @@ def test_sentinels_that_are_gone_or_hang_are_passed_over(sentinel, open_redis):
             assert store.hit("key", HOUR).count == number
 
 
+@pytest.mark.store_deadline
 def test_no_call_waits_long_for_sentinels_that_hang(open_redis):
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         hosts = ",".join([f"127.0.0.1:{hangs.getsockname()[1]}"] * 20)
@@ -256,6 +258,7 @@ def test_a_slot_without_a_server_is_a_store_error(small_cluster, open_redis):
         open_redis(url_of([small_cluster])).hit("key", HOUR)
 
 
+@pytest.mark.store_deadline
 def test_a_cluster_that_hangs_is_a_store_error_until_it_continues(small_cluster, open_redis):
     used, unused = open_redis(url_of([small_cluster])), open_redis(url_of([small_cluster]))
     used.hit("key", HOUR)
