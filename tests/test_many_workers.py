@@ -370,11 +370,16 @@ def test_requests_are_served_while_the_store_is_down(start: Any, own_valkey: Any
     # On a busy machine other requests are slow, too.
     assert max(durations) < 1 + 5 * max(usual)
     server.wait_for_log("rate limit: the store failed")
-    # Each worker tries the store again within a second.
-    time.sleep(1.1)
-    with redis.Redis.from_url(valkey.url) as client:
-        client.flushall()
-    assert count_statuses([server], 300) == {200: 100, 429: 200}
+    # Each worker tries the store again within a second, and once more if a busy machine lets the
+    # store fail again.
+    for _ in range(5):
+        time.sleep(1.1)
+        with redis.Redis.from_url(valkey.url) as client:
+            client.flushall()
+        counted = count_statuses([server], 300)
+        if counted == {200: 100, 429: 200}:
+            break
+    assert counted == {200: 100, 429: 200}
 
 
 def test_an_added_worker_shares_the_count(start: Any) -> None:

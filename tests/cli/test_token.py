@@ -34,7 +34,7 @@ def secret(monkeypatch):
 
 def token_of(secret=SECRET, call_id="call-1", agent="bank", expiry=None):
     key = SigningKey(derive_key(secret.encode(), agent) if agent else secret.encode())
-    return sign_token(key, "pay", call_id, expiry or int(time.time()) + 600, "0a")
+    return sign_token(key, "pay", call_id, expiry or int(time.time()) + 86_400, "0a")
 
 
 def test_a_token_is_decoded_but_not_verified(run):
