@@ -42,6 +42,9 @@ def live_agent_client(agent: Any) -> Iterator[AgentClient]:
     """
     from werkzeug.serving import make_server
 
+    if not hasattr(agent, "settings"):
+        kind = type(agent).__name__
+        raise pytest.UsageError(f"live_agent_client needs an AgentApp as `agent`, not a {kind}")
     if agent.settings.proxy_url_base is not None:
         raise pytest.UsageError("live_agent_client needs an agent without SWML_PROXY_URL_BASE")
     server = make_server("127.0.0.1", 0, agent, threaded=True)

@@ -46,6 +46,15 @@ def test_a_missing_agent_and_one_that_is_elsewhere_say_what_to_do(tmp_path: Path
     )
     done = run_pytest(tmp_path)
     assert "live_agent_client needs an agent without SWML_PROXY_URL_BASE" in done.stdout
+    (tmp_path / "test_missing.py").write_text(
+        "import pytest\n"
+        "pytest_plugins = ['swaig_wsgi.pytest_plugin']\n"
+        "@pytest.fixture\n"
+        "def agent(): return 'https://a.example/'\n"
+        "def test_it(live_agent_client): pass\n"
+    )
+    done = run_pytest(tmp_path)
+    assert "live_agent_client needs an AgentApp as `agent`, not a str" in done.stdout
 
 
 def test_a_live_agent_with_hosts_of_its_own_and_a_signing_key_is_called(tmp_path: Path) -> None:

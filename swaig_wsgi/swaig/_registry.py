@@ -243,6 +243,8 @@ class ToolRegistry:
 
     def _check_name(self, name: Any) -> None:
         if not is_function_name(name):
+            if name == "":
+                raise ValueError("the handler of a tool has no name: give the tool one, name=")
             expected = "a tool's name must match [A-Za-z_][A-Za-z0-9_]{0,127}"
             raise ValueError(f"{expected}: {shorten(name)}")
         if name in RESERVED_NAMES:

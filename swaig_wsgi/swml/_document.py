@@ -118,10 +118,11 @@ def check_functions(
         swaig = verb["ai"].get("SWAIG") if isinstance(verb.get("ai"), dict) else None
         if not isinstance(swaig, dict):
             continue
-        default = (swaig.get("defaults") or {}).get("web_hook_url", own)
+        default = (swaig.get("defaults") or {}).get("web_hook_url") or own
         for function in swaig.get("functions") or ():
-            url = str(function.get("web_hook_url", default))
-            called_here = "data_map" not in function and url.partition("?")[0] == own
+            # An empty member names nothing else that the platform could call.
+            url = str(function.get("web_hook_url") or default)
+            called_here = function.get("data_map") is None and url.partition("?")[0] == own
             if called_here and not runs_here(function.get("function")):
                 problem = f"the document has the tool {function.get('function')!r}"
                 remedy = "define it on the agent itself, or give it a webhook_url or a data_map"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from typing import Any
@@ -376,6 +377,22 @@ def test_a_definition_without_a_handler_is_an_error_when_it_is_rendered(app: Age
 
 
 # -- signatures
+
+
+@pytest.mark.parametrize("member", [{"data_map": None}, {"web_hook_url": ""}])
+def test_an_empty_member_is_no_place_where_a_function_runs(
+    app: AgentApp, member: dict[str, Any]
+) -> None:
+    app.register_swaig_function({"function": "lost", "description": "Lost", **member})
+    with pytest.raises(ValueError, match="the document has the tool 'lost'.*no handler"):
+        app.render_swml()
+
+
+def test_a_handler_without_a_name_needs_one(app: AgentApp) -> None:
+    handler = functools.partial(str.upper, "done")
+    with pytest.raises(ValueError, match="the handler of a tool has no name: give the tool one"):
+        app.tool(handler)
+    app.tool("shout")(handler)
 
 
 def test_forwarded_methods_are_found() -> None:
