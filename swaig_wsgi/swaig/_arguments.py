@@ -47,6 +47,26 @@ class NamedMembers(str):
     """
 
     __slots__ = ()
+#: What restricts values beyond their type.
+_RESTRICTIONS = frozenset(
+    {name for name, _, _ in _BOUNDS}
+    | {"enum", "const", "multipleOf", "pattern", "items", "properties", "required"}
+    | {"additionalProperties", "uniqueItems", "allOf", "anyOf", "oneOf"}
+    | {f"{end}{what}" for end in ("min", "max") for what in ("Length", "Items", "Properties")}
+)
+#: The Python types of which every value is of a type. Of the floats, it depends on the value.
+_EXACT_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int,),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+_MAX = sys.float_info.max
 
 
 class TooManySteps(ValueError):
@@ -84,7 +104,7 @@ def check_arguments(schema: Mapping[str, Any] | CompiledSchema, args: Any) -> st
         schema: as accepted by :func:`check_schema`. Compile it once if it is used often.
         args: the arguments as parsed from JSON.
     """
-    if not isinstance(args, Mapping):
+    if not isinstance(args, (dict, Mapping)):  # dict first: Mapping takes a call in Python
         return "The arguments must be an object."
     try:
         fault = find_fault(schema, args)
@@ -180,6 +200,7 @@ class CompiledSchema:
         self._schema = dict(schema)
         self._nullable = schema.get("nullable") is True
         self._types = frozenset(_types(schema))
+        self._exact = {each for name in self._types for each in _EXACT_TYPES[name]}
         self._allowed: frozenset[Any] | None = None
         for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
             if values is not None:
@@ -207,6 +228,11 @@ class CompiledSchema:
         self._unknown = Fault("", f"is unknown{names}")
         self._takes_others = "additionalProperties" in schema
         self._has_named_members = isinstance(schema.get("type"), NamedMembers)
+        self._counts_members = "minProperties" in schema or "maxProperties" in schema
+        self._combines = bool(all_of or self._either)
+        # Most parts restrict nothing but the type. Then a value of one of these types needs no
+        # further check; a number only that it is of reasonable size.
+        self._plain, self._numeric = _unrestricted(schema)
         #: What fits, in a few words; "" if the schema does not specify it.
         self.expected = _clipped(_expected(schema) or _either(any_of or one_of), 320)
 
@@ -226,7 +252,9 @@ class CompiledSchema:
 
     def has_type(self, value: Any) -> bool:
         """Return whether `value` is of one of the schema's types."""
-        return not self._types or any(is_type(name, value) for name in self._types)
+        if not self._types or type(value) in self._exact:
+            return True
+        return any(is_type(name, value) for name in self._types)
 
     def find_fault(self, value: Any, steps: Steps) -> Fault | None:
         """Return the first reason why `value` does not fit, or None if it fits.
@@ -249,9 +277,11 @@ class CompiledSchema:
         elif isinstance(value, list):
             fault = _at_value(self._wrong_count(len(value), "Items", "item"))
             fault = fault or self._wrong_item(value, steps) or self._equal_items(value, steps)
-        elif isinstance(value, Mapping):
+        elif isinstance(value, (dict, Mapping)):
             fault = self._wrong_member(value, steps)
-        return fault or self._wrong_combination(value, steps)
+        if fault is None and self._combines:
+            fault = self._wrong_combination(value, steps)
+        return fault
 
     def _wrong_text(self, value: str, steps: Steps) -> str | None:
         problem = self._wrong_count(len(value), "Length", "character")
@@ -330,12 +360,19 @@ class CompiledSchema:
                 known = self._properties.get(name)
                 expected = f"; it must be {known.expected}" if known and known.expected else ""
                 return Fault(name, f"is missing{expected}")
-        problem = self._wrong_count(len(value), "Properties", "member")
-        if problem is not None:
-            return Fault("", problem)
+        if self._counts_members:
+            problem = self._wrong_count(len(value), "Properties", "member")
+            if problem is not None:
+                return Fault("", problem)
+        at_once = 0
         for name, member in value.items():
             part = self._properties.get(name, self._other)
             if isinstance(part, CompiledSchema):
+                kind = type(member)
+                # Written so that NaN does not fit.
+                if kind in part._plain or (kind in part._numeric and -_MAX <= member <= _MAX):
+                    at_once += 1
+                    continue
                 fault = part.find_fault(member, steps)
             else:
                 fault = None if part else self._unknown
@@ -343,6 +380,7 @@ class CompiledSchema:
                 fault = self._misspelled(name, value)
             if fault is not None:
                 return _below(_named(name), fault)
+        steps.spend(at_once)
         return None
 
     def _misspelled(self, name: str, value: Mapping[str, Any]) -> Fault | None:
@@ -399,6 +437,22 @@ def _expected(schema: Mapping[str, Any]) -> str:
         allowed = schema["enum"]
         return _as_json(allowed[0]) if len(allowed) == 1 else f"one of {_listed(allowed)}"
     return " or ".join([TYPES[name] for name in _types(schema)])
+
+
+def _unrestricted(schema: Mapping[str, Any]) -> tuple[frozenset[type], frozenset[type]]:
+    """Return the exact types of values that fit `schema`, and those of numbers that may fit.
+
+    Both are empty if it restricts more than the type.
+    """
+    if not _RESTRICTIONS.isdisjoint(schema) or isinstance(schema.get("format"), CheckedFormat):
+        return frozenset(), frozenset()
+    names = set(_types(schema) or TYPES)
+    if schema.get("nullable") is True:
+        names.add("null")
+    scalars = names & {"string", "boolean", "null"}
+    plain = frozenset(each for name in scalars for each in _EXACT_TYPES[name])
+    numeric = {int} if names & {"integer", "number"} else set()
+    return plain, frozenset(numeric | ({float} if "number" in names else set()))
 
 
 def _types(schema: Mapping[str, Any]) -> list[str]:

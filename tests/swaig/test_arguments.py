@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaig_wsgi.swaig import check_arguments, unreadable_arguments
-from swaig_wsgi.swaig._arguments import MAX_PATTERN_TEXT, CompiledSchema, canonical
-from swaig_wsgi.swaig._keywords import check_schema
+from swaig_wsgi.swaig import _arguments, check_arguments, unreadable_arguments
+from swaig_wsgi.swaig._arguments import (
+    MAX_PATTERN_TEXT,
+    MAX_STEPS,
+    CompiledSchema,
+    Steps,
+    canonical,
+)
+from swaig_wsgi.swaig._keywords import TYPES, check_schema
 
 scalars = (
     st.none()
@@ -487,6 +493,37 @@ def test_arguments_are_valid_exactly_if_jsonschema_accepts_them(schema, value):
     sentence = check_arguments({"properties": {"it": schema}}, {"it": value})
     assert (sentence is None) == fits(schema, value)
     assert sentence is None or len(sentence) <= 500
+
+
+@given(schemas, json_values)
+def test_shortcuts_change_neither_the_result_nor_the_steps(schema, value):
+    def outcome(compiled):
+        steps = Steps()
+        return compiled.find_fault({"it": value}, steps), steps._left
+
+    whole = {"properties": {"it": schema}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_arguments, "_unrestricted", lambda schema: (frozenset(), frozenset()))
+        patch.setattr(_arguments, "_EXACT_TYPES", dict.fromkeys(TYPES, ()))
+        slow = outcome(CompiledSchema(whole))
+    fault, left = outcome(CompiledSchema(whole))
+    assert fault == slow[0]
+    assert fault is not None or left == slow[1]
+
+
+def test_attack_a_member_that_needs_no_check_uses_up_a_step():
+    half = {f"m{n}": "" for n in range(MAX_STEPS // 2 - 1)}
+    for schema in ({"type": "string"}, {"type": "string", "minLength": 0}):
+        properties = dict.fromkeys(half, schema)
+        assert check_arguments({"properties": properties}, half) is None
+        properties["last"] = schema
+        assert "too large" in str(check_arguments({"properties": properties}, {**half, "last": ""}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, -(10**400)])
+@pytest.mark.parametrize("name", ["number", "integer"])
+def test_numbers_of_unreasonable_size_never_fit(name, value):
+    assert check_arguments(tool(it={"type": name}), {"it": value}) is not None
 
 
 def test_a_message_says_how_to_write_arguments() -> None:
