@@ -16,6 +16,9 @@ __all__ = ["Routes", "normal_route", "own_paths", "raw_path"]
 
 _OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
+#: A bound for routes with U+FFFD, as which Werkzeug reads any octet that is not UTF-8.
+_MAX_FOUND = 256
+
 _NOT_IN_ROUTES = re.compile(r"[<>?#%\\]")
 
 
@@ -36,6 +39,8 @@ class Routes:
         ]
         # The rules have no host, so one adapter serves all requests.
         self._adapter = Map(rules, merge_slashes=False).bind("agent.invalid")
+        #: What the adapter has found, by path and method.
+        self._found: dict[tuple[str, str], object] = {}
 
     def match(self, environ: WSGIEnvironment) -> object:
         """Return the endpoint of a request.
@@ -43,6 +48,16 @@ class Routes:
         Raises:
             Refusal: there is none (404), or it has another method (405).
         """
+        key = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        endpoint = self._found.get(key)
+        if endpoint is None:
+            endpoint = self._search(environ)
+            # Rules have no placeholders, so there are few keys, whatever clients request.
+            if len(self._found) < _MAX_FOUND:
+                self._found[key] = endpoint
+        return endpoint
+
+    def _search(self, environ: WSGIEnvironment) -> object:
         path = get_path_info(environ) or "/"
         if path.startswith("//"):
             raise refusals.not_found()  # Werkzeug would strip the slashes.

@@ -5,8 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from swaig_wsgi.agent.routes import normal_route
+from swaig_wsgi.agent.routes import Routes, normal_route
+from swaig_wsgi.core.refusals import Refusal
+
+ENDPOINTS = {"": ("document", ["GET", "POST"]), "/swaig": ("swaig", ["POST"])}
+PATHS = ["", "/", "/swaig", "/swaig/", "/ö".encode().decode("latin-1"), "/\xff", "//", "/SWAIG"]
+
+
+def found(routes: Routes, path: str, method: str) -> object:
+    try:
+        return routes.match({"PATH_INFO": path, "REQUEST_METHOD": method})
+    except Refusal as refusal:
+        return refusal.status, refusal.headers
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(PATHS) | st.text(st.characters(max_codepoint=255), max_size=8),
+            st.sampled_from(["GET", "get", "HEAD", "POST", "PoSt", "PUT", "OPTIONS", ""]),
+        )
+    )
+)
+def test_a_request_is_routed_the_same_however_often_it_is_repeated(
+    requests: list[tuple[str, str]],
+) -> None:
+    for route in ("", "/ö", "/\ufffd"):
+        routes = Routes(route, ENDPOINTS)
+        for path, method in requests:
+            path = route.encode().decode("latin-1") + path
+            expected = found(Routes(route, ENDPOINTS), path, method)
+            assert [found(routes, path, method) for _ in range(2)] == [expected] * 2
+
+
+def test_attack_memory_of_routes_is_bounded() -> None:
+    # Any octet that is not UTF-8 is read as U+FFFD, and methods are read in upper case.
+    routes = Routes("/\ufffd", ENDPOINTS)
+    for octet in range(128, 256):
+        for method in ("post", "Post", "pOst", "poSt"):
+            assert found(routes, f"/{chr(octet)}/swaig", method) == "swaig"
+            found(routes, f"/{chr(octet)}/unknown", method)
+    assert len(routes._found) == 256
 
 
 @pytest.mark.parametrize(
