@@ -14,7 +14,7 @@ from ..core._validation import check_bool, check_int, check_str, shorten
 from ..core.tokens import is_function_name
 from ._arguments import CompiledSchema
 from ._options import ToolOptions, check_options
-from ._schema import Bind, inspect_handler, object_schema
+from ._schema import Bind, bind_as_given, inspect_handler, object_schema
 from ._validation import (
     bool_or_variable,
     check_line,
@@ -180,7 +180,11 @@ class ToolRegistry:
             described = inspect_handler(handler, explicit)
             schema = described.parameters
             description = description or described.description
-            call = functools.partial(_call, handler, described.bind)
+            call = (
+                handler  # is called with just these two arguments
+                if described.bind is bind_as_given
+                else functools.partial(_call, handler, described.bind)
+            )
             compiled = CompiledSchema(schema)
             simplify = described.simplify
         definition: dict[str, Any] = {

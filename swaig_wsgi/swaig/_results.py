@@ -10,6 +10,9 @@ from ._actions import call, media, messaging, payment, rpc, state
 from ._chaining import adds
 from ._validation import check_text, json_copy, json_object, json_objects
 
+#: What the AI is told of a tool that returned nothing.
+_COMPLETED = "Action completed."
+
 
 class FunctionResult:
     """The result of a tool: a message returned to the AI, and actions for the platform.
@@ -182,7 +185,7 @@ class FunctionResult:
             result["action"] = list(self.action)
             if self.post_process:
                 result["post_process"] = True
-        return result or {"response": "Action completed."}
+        return result or {"response": _COMPLETED}
 
 
 def to_response(result: Any) -> dict[str, Any]:
@@ -197,7 +200,7 @@ def to_response(result: Any) -> dict[str, Any]:
     if isinstance(result, FunctionResult):
         return result.to_dict()
     if isinstance(result, str):
-        return FunctionResult(result).to_dict()
+        return {"response": result or _COMPLETED}
     if isinstance(result, Mapping) and ("response" in result or "action" in result):
         return dict(result)
     expected = "a FunctionResult, text, or a dictionary with 'response' or 'action'"

@@ -28,9 +28,15 @@ Bind = Callable[[dict[str, Any], dict[str, Any]], "tuple[tuple[Any, ...], dict[s
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
+
+def bind_as_given(args: Any, raw_data: Any) -> Any:
+    """Bind both to the parameters of a handler that takes just these two."""
+    return (args, raw_data), {}
+
+
 #: The ways to call a plain handler, in order of preference.
 _PLAIN: tuple[Bind, ...] = (
-    lambda args, raw_data: ((args, raw_data), {}),
+    bind_as_given,
     lambda args, raw_data: ((args,), {"raw_data": raw_data}),
     lambda args, raw_data: ((args,), {}),
     lambda args, raw_data: ((), {"args": args, "raw_data": raw_data}),

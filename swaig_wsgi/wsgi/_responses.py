@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -61,7 +62,13 @@ def encode_json(value: Any, default: Callable[[Any], Any] | None = None) -> byte
     Raises:
         ValueError, TypeError: `value` is not JSON-serializable, as are NaN and infinities.
     """
-    return json.dumps(value, default=default, allow_nan=False).encode("ascii")
+    return _encoder(default)(value).encode("ascii")
+
+
+# json.dumps() would make an encoder for each value. The functions are those of this package.
+@lru_cache(maxsize=8)
+def _encoder(default: Callable[[Any], Any] | None) -> Callable[[Any], str]:
+    return json.JSONEncoder(default=default, allow_nan=False).encode
 
 
 def refuse(
