@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ..wsgi import CallRecord, log, recording_call, request_fields
@@ -21,8 +21,7 @@ _ERRORS = ("failed", "unknown")
 _failure_logged = False
 
 
-@contextmanager
-def recording_tool_call(environ: WSGIEnvironment, tool: str) -> Iterator[CallRecord]:
+def recording_tool_call(environ: WSGIEnvironment, tool: str) -> AbstractContextManager[CallRecord]:
     """As ``recording_call(environ, "tool_call")``, in a span with the same facts.
 
     The span is current in the block, so that those of the handler are its children.
@@ -30,6 +29,13 @@ def recording_tool_call(environ: WSGIEnvironment, tool: str) -> Iterator[CallRec
     Args:
         tool: the tool's name, or ``-`` if the agent has no such tool.
     """
+    if "opentelemetry.trace" not in sys.modules:
+        return recording_call(environ, "tool_call")
+    return _in_span(environ, tool)
+
+
+@contextmanager
+def _in_span(environ: WSGIEnvironment, tool: str) -> Iterator[CallRecord]:
     opened = _guard(_start, environ, tool)
     record = None
     try:
@@ -51,10 +57,8 @@ def _guard(function: Callable[..., Any], *args: Any) -> Any:
         return None
 
 
-def _start(environ: WSGIEnvironment, tool: str) -> tuple[Any, Any] | None:
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        return None
+def _start(environ: WSGIEnvironment, tool: str) -> tuple[Any, Any]:
+    trace: Any = sys.modules["opentelemetry.trace"]
     attributes = {"swaig.agent": request_fields(environ)["agent"], "swaig.tool": tool}
     # Looked up for each call, since the provider may be configured after the agent.
     span = trace.get_tracer("swaig_wsgi").start_span(f"execute_tool {tool}", attributes=attributes)
