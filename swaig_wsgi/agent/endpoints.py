@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from werkzeug.wrappers import Request
 
@@ -43,13 +42,12 @@ from .health import readiness_details
 from .metrics import metrics_of
 from .reports import Reports
 from .routes import Routes
-from .tool_calls import ToolCalls, record_claims
+from .tool_calls import Claims, ToolCalls, record_claims
 
 __all__ = ["Endpoints", "Reply"]
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """A response, by default in JSON."""
 
     body: bytes
@@ -58,7 +56,7 @@ class Reply:
     content_type: str = "application/json"
 
 
-Endpoint = Callable[[Request], Reply]
+Endpoint = Callable[[WSGIEnvironment], Reply]
 
 
 class Endpoints:
@@ -99,7 +97,7 @@ class Endpoints:
             environ.pop(key, None)
         try:
             endpoint = cast(Endpoint, self._routes.match(environ))
-            reply = endpoint(Request(environ, populate_request=False))
+            reply = endpoint(environ)
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
         except CALLBACK_ERRORS:
@@ -116,14 +114,14 @@ class Endpoints:
 
     # What a request contains
 
-    def _read(self, request: Request) -> bytes:
-        return read_body(request.environ, self._max_body)
+    def _read(self, environ: WSGIEnvironment) -> bytes:
+        return read_body(environ, self._max_body)
 
-    def _parsed(self, request: Request, body: bytes) -> dict[str, Any] | None:
+    def _parsed(self, environ: WSGIEnvironment, body: bytes) -> dict[str, Any] | None:
         """Return the JSON object in `body`, or None if it is empty."""
         if not body:
             return None
-        content_type = request.environ.get("CONTENT_TYPE")
+        content_type = environ.get("CONTENT_TYPE")
         if content_type and not is_json_type(content_type):
             raise unsupported_media_type()
         try:
@@ -132,7 +130,6 @@ class Endpoints:
             raise bad_request(f"body is {error.what}") from None
         if repaired:
             self._log_repaired(repaired)
-        record_claims(request.environ, value)
         # Set only by record_call_id().
         value.pop("verified_call_id", None)
         for part in (value, value.get("call")):
@@ -151,24 +148,32 @@ class Endpoints:
             ", ".join(names),
         )
 
-    def _required(self, request: Request, body: bytes) -> dict[str, Any]:
-        value = self._parsed(request, body)
+    def _required(
+        self, environ: WSGIEnvironment, body: bytes
+    ) -> tuple[dict[str, Any], Claims | None]:
+        """Return the JSON object in `body`, and the ids of the call that it names."""
+        value = self._parsed(environ, body)
         if value is None:
             raise bad_request("body is empty")
+        return value, record_claims(environ, value)
+
+    def _document_body(self, environ: WSGIEnvironment) -> dict[str, Any]:
+        if environ["REQUEST_METHOD"].upper() != "POST":  # as the router reads it
+            return {}
+        value = self._parsed(environ, self._read(environ))
+        if value is None:
+            return {}
+        record_claims(environ, value)
         return value
 
-    def _document_body(self, request: Request) -> dict[str, Any]:
-        if request.method != "POST":
-            return {}
-        return self._parsed(request, self._read(request)) or {}
-
-    def _headers(self, request: Request) -> dict[str, str]:
+    def _headers(self, environ: WSGIEnvironment) -> dict[str, str]:
         """Return the headers for callbacks: those without secrets."""
-        return filter_sensitive_headers(dict(request.headers), self._secret_headers)
+        headers = Request(environ, populate_request=False).headers
+        return filter_sensitive_headers(dict(headers), self._secret_headers)
 
-    def _public_base_url(self, request: Request) -> str:
+    def _public_base_url(self, environ: WSGIEnvironment) -> str:
         try:
-            base_url = public_base_url(request.environ, self._base_url)
+            base_url = public_base_url(environ, self._base_url)
         except ValueError:
             raise bad_request("malformed Host header") from None
         try:
@@ -179,32 +184,29 @@ class Endpoints:
 
     # The document
 
-    def _swml(self, request: Request) -> Reply:
-        with recording_call(request.environ, "document"):
-            return self._document(request, self._document_body(request))
+    def _swml(self, environ: WSGIEnvironment) -> Reply:
+        with recording_call(environ, "document"):
+            return self._document(environ, self._document_body(environ))
 
     def _document(
-        self, request: Request, body: dict[str, Any], callback_path: str | None = None
+        self, environ: WSGIEnvironment, body: dict[str, Any], callback_path: str | None = None
     ) -> Reply:
-        try:
-            query = request.args.to_dict()
-        except UnicodeDecodeError:
-            raise bad_request("malformed query string") from None
+        query = _query(environ)
         call_id = call_id_of(body, query.get("call_id"))
         if call_id is None:
             call_id = str(uuid.uuid4())
             self._log_new_id()
-        request.environ[CLAIMED_CALL_ID] = call_id
+        environ[CLAIMED_CALL_ID] = call_id
         agent = self._agent
         changes = None
         if agent._customizes_requests:
             query.pop("__token", None)
-            headers = self._headers(request)
+            headers = self._headers(environ)
             agent = agent._configured_for(query, body, headers)
             changes = resolve(agent.on_request(body, callback_path))
             if changes is None:
                 changes = resolve(agent.on_swml_request(body, query, headers))
-        base_url = self._public_base_url(request)
+        base_url = self._public_base_url(environ)
         document = agent.render_swml(call_id, base_url=base_url)
         if changes:
             document = merge_changes(document, changes)
@@ -224,52 +226,51 @@ class Endpoints:
     def _routed_by(self, path: str, callback: Callable[..., Any]) -> Endpoint:
         """Return an endpoint that redirects to the path from `callback`, or sends the document."""
 
-        def respond(request: Request, record: CallRecord) -> Reply:
-            body = self._document_body(request)
-            target = resolve(callback(body, self._headers(request)))
+        def respond(environ: WSGIEnvironment, record: CallRecord) -> Reply:
+            body = self._document_body(environ)
+            target = resolve(callback(body, self._headers(environ)))
             if target is None:
-                return self._document(request, body, path)
+                return self._document(environ, body, path)
             if not isinstance(target, str) or not target.startswith("/") or target[1:2] == "/":
                 raise TypeError(f"a routing callback must return None or a path, not {target!r}")
-            location = join_url(self._public_base_url(request), target)
+            location = join_url(self._public_base_url(environ), target)
             record.outcome = "redirected"
             return Reply(encode_json({"location": target}), 307, (("Location", location),))
 
-        def endpoint(request: Request) -> Reply:
-            with recording_call(request.environ, "document") as record:
-                return respond(request, record)
+        def endpoint(environ: WSGIEnvironment) -> Reply:
+            with recording_call(environ, "document") as record:
+                return respond(environ, record)
 
         return endpoint
 
     # Tools
 
-    def _swaig(self, request: Request) -> Reply:
-        body = self._required(request, self._read(request))
-        token = _query_token(request)
+    def _swaig(self, environ: WSGIEnvironment) -> Reply:
+        body, claims = self._required(environ, self._read(environ))
+        token = _query_token(environ)
         if body.get("action") == "get_signature":
-            return self._signatures(request, requested_functions(body))
-        return Reply(self._calls.run(request.environ, body, token))
+            return self._signatures(environ, requested_functions(body))
+        return Reply(self._calls.run(environ, body, token, claims))
 
-    def _signatures(self, request: Request, names: list[str] | None) -> Reply:
-        endpoints = self._agent._endpoints(self._public_base_url(request))
+    def _signatures(self, environ: WSGIEnvironment, names: list[str] | None) -> Reply:
+        endpoints = self._agent._endpoints(self._public_base_url(environ))
         tools = [tool for tool in self._agent.tools if not names or tool.name in names]
         return Reply(encode_json([signature(tool, endpoints) for tool in tools]))
 
     # Reports
 
-    def _post_prompt(self, request: Request) -> Reply:
-        with recording_call(request.environ, "summary") as record:
-            raw_body = self._read(request)
-            body = self._required(request, raw_body)
-            token = _query_token(request)
-            return Reply(self._reports.summary(request.environ, body, raw_body, token, record))
+    def _post_prompt(self, environ: WSGIEnvironment) -> Reply:
+        with recording_call(environ, "summary") as record:
+            raw_body = self._read(environ)
+            body, _ = self._required(environ, raw_body)
+            token = _query_token(environ)
+            return Reply(self._reports.summary(environ, body, raw_body, token, record))
 
-    def _debug_events(self, request: Request) -> Reply:
-        body = self._required(request, self._read(request))
-        return Reply(self._reports.debug_event(request.environ, body))
+    def _debug_events(self, environ: WSGIEnvironment) -> Reply:
+        body, _ = self._required(environ, self._read(environ))
+        return Reply(self._reports.debug_event(environ, body))
 
-    def _metrics(self, request: Request) -> Reply:
-        environ = request.environ
+    def _metrics(self, environ: WSGIEnvironment) -> Reply:
         body, content_type = metrics_of(
             agent_label(environ),
             environ,
@@ -277,13 +278,22 @@ class Endpoints:
         )
         return Reply(body, content_type=content_type)
 
-    def _not_ready(self, request: Request) -> Reply:
+    def _not_ready(self, environ: WSGIEnvironment) -> Reply:
         # HealthEndpoints outside passes on only requests for a service that is not ready.
-        return Reply(encode_json(readiness_details(request.environ)), 503)
+        return Reply(encode_json(readiness_details(environ)), 503)
 
 
-def _query_token(request: Request) -> str | None:
+def _query(environ: WSGIEnvironment) -> dict[str, str]:
+    if not environ.get("QUERY_STRING"):
+        return {}
     try:
-        return token_from_query(request.environ.get("QUERY_STRING", ""))
+        return Request(environ, populate_request=False).args.to_dict()
+    except UnicodeDecodeError:
+        raise bad_request("malformed query string") from None
+
+
+def _query_token(environ: WSGIEnvironment) -> str | None:
+    try:
+        return token_from_query(environ.get("QUERY_STRING", ""))
     except TokenError:
         raise bad_request("several __token parameters", "repeated_token") from None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any
+from typing import Any, Optional
 
 from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
-from ..core.calls import check_call, conversation_id_in
+from ..core.calls import call_id_in, check_call, check_ids, conversation_id_in
 from ..core.refusals import not_found
 from ..core.strict_json import JSONBodyError
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail, log_fallback
 from ..swaig import (
     Tool,
-    call_id_of,
     check_arguments,
     json_default,
     parse_function_call,
@@ -37,7 +36,7 @@ from .at_most_once import Once, call_key
 from .run_limit import RunLimit
 from .spans import recording_tool_call
 
-__all__ = ["ToolCalls", "record_call_id", "record_claims", "verify_call"]
+__all__ = ["Claims", "ToolCalls", "record_call_id", "record_claims", "verify_call"]
 
 #: Hex characters of a key in a record.
 _KEY_LENGTH = 12
@@ -52,7 +51,17 @@ FAILED = (
 )
 
 
-def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None) -> ToolToken:
+#: The call id and the conversation id that an unverified request names.
+Claims = tuple[Optional[str], Optional[str]]
+
+
+def verify_call(
+    agent: Agent,
+    body: dict[str, Any],
+    name: str,
+    token: str | None,
+    claims: Claims | None = None,
+) -> ToolToken:
     """Return the fields of `token`, if it was issued for this tool and this call.
 
     The verified call id is the token's ``call_id``; see :func:`~swaig_wsgi.core.calls.check_call`.
@@ -62,6 +71,7 @@ def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None
         body: the request; the token must be for its call id or its ``conversation_id``.
         name: the name of the tool.
         token: the text of the token, or None if the request has none.
+        claims: the ids in `body`, if they were read before.
 
     Raises:
         TokenError: the token is missing or invalid.
@@ -70,18 +80,30 @@ def verify_call(agent: Agent, body: dict[str, Any], name: str, token: str | None
     if token is None:
         raise TokenError("missing")
     verified = agent.sessions.open_token(token)
-    check_call(verified, body, name)
+    if claims is None:
+        check_call(verified, body, name)
+    else:
+        check_ids(verified, claims, name)
     return verified
 
 
-def record_claims(environ: WSGIEnvironment, body: dict[str, Any]) -> None:
-    """Record, for the log, to which call an unverified request says that it belongs."""
+def record_claims(environ: WSGIEnvironment, body: dict[str, Any]) -> Claims | None:
+    """Record, for the log, to which call an unverified request says that it belongs.
+
+    Return both ids, or None if one is malformed; an endpoint that needs it refuses the request.
+    """
+    call_id = None
     try:
-        claimed = call_id_of(body) or conversation_id_in(body)
+        call_id = call_id_in(body)
+        conversation_id = conversation_id_in(body)
     except JSONBodyError:
-        return  # refused by the endpoint, if it needs an id
+        if call_id is not None:
+            environ[CLAIMED_CALL_ID] = call_id
+        return None
+    claimed = call_id or conversation_id
     if claimed is not None:
         environ[CLAIMED_CALL_ID] = claimed
+    return call_id, conversation_id
 
 
 def record_call_id(environ: WSGIEnvironment, body: dict[str, Any], call_id: str) -> None:
@@ -110,8 +132,16 @@ class ToolCalls:
         self._once = Once(agent._own_store)
         self._limit = RunLimit(agent._own_store, agent.sessions.token_expiry_secs)
 
-    def run(self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None) -> bytes:
+    def run(
+        self,
+        environ: WSGIEnvironment,
+        body: dict[str, Any],
+        token: str | None,
+        claims: Claims | None = None,
+    ) -> bytes:
         """Run the tool call in `body` and return the result for the AI, as JSON.
+
+        `claims` is what :func:`record_claims` returned for `body`.
 
         Raises:
             Refusal: there is no such tool, or the tool call is malformed.
@@ -122,13 +152,19 @@ class ToolCalls:
         # The names of spans must not be invented by a client.
         known = name if isinstance(name, str) and self._agent.tools.get(name) else "-"
         with recording_tool_call(environ, known) as record:
-            return self._respond(environ, body, token, record)
+            return self._respond(environ, body, token, claims, record)
 
     def _respond(
-        self, environ: WSGIEnvironment, body: dict[str, Any], token: str | None, record: CallRecord
+        self,
+        environ: WSGIEnvironment,
+        body: dict[str, Any],
+        token: str | None,
+        claims: Claims | None,
+        record: CallRecord,
     ) -> bytes:
         call = parse_function_call(body)
-        call_id_of(body)
+        if claims is None:
+            call_id_in(body)  # raises the error of a malformed id
         tool = self._agent.tools.get(call.name)
         if tool is None or tool.call is None or tool.schema is None:
             raise not_found("unknown_function")
@@ -136,7 +172,7 @@ class ToolCalls:
         verified = None
         if tool.secure:
             try:
-                verified = verify_call(self._agent, body, tool.name, token)
+                verified = verify_call(self._agent, body, tool.name, token, claims)
             except TokenError as error:
                 record.outcome = "refused"
                 detail = key_detail(self._agent.sessions, error.reason)
@@ -153,12 +189,13 @@ class ToolCalls:
         if problem is not None:
             record.outcome = "invalid_arguments"
             return encode_json({"response": problem})
-        run = functools.partial(self._run, environ, tool, arguments, body, record)
         if verified is None:
-            return run()
-        admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
+            return self._run(environ, tool, arguments, body, record)
         if tool.once is None:
-            return admit() or run()
+            refusal = self._admit(environ, tool, verified.call_id, record)
+            return refusal or self._run(environ, tool, arguments, body, record)
+        run = functools.partial(self._run, environ, tool, arguments, body, record)
+        admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
         key = call_key(self._agent.name, verified, tool.simplify(arguments))
         # A hash, also of the token's nonce: it does not tell the arguments.
         record.once = key.rpartition(":")[2][:_KEY_LENGTH]

@@ -13,6 +13,7 @@ __all__ = [
     "call_id_in",
     "check_call",
     "check_call_id",
+    "check_ids",
     "conversation_id_in",
     "optional_text",
 ]
@@ -27,7 +28,10 @@ def call_id_in(body: Mapping[str, Any]) -> str | None:
     Raises:
         JSONBodyError: an id is not a string, or is too long.
     """
-    call_id = optional_text(body, "call_id")
+    call_id = body.get("call_id")
+    if type(call_id) is not str or not call_id:
+        # Rare, so only now with the errors of optional_text().
+        call_id = optional_text(body, "call_id")
     if call_id is None:
         call = body.get("call")
         if call is not None and not isinstance(call, dict):
@@ -42,7 +46,8 @@ def check_call_id(call_id: str) -> str:
     Raises:
         JSONBodyError: it is longer.
     """
-    if len(call_id.encode("utf-8", "replace")) > MAX_CALL_ID_BYTES:
+    # A character takes at most four bytes, so that most ids need not be encoded.
+    if len(call_id) * 4 > MAX_CALL_ID_BYTES < len(call_id.encode("utf-8", "replace")):
         raise JSONBodyError("call_id is too long")
     return call_id
 
@@ -57,6 +62,8 @@ def conversation_id_in(body: Mapping[str, Any]) -> str | None:
         JSONBodyError: it is neither a string nor a number.
     """
     value = body.get("conversation_id")
+    if value is None:
+        return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return optional_text(body, "conversation_id")
@@ -78,8 +85,21 @@ def check_call(token: ToolToken, body: Mapping[str, Any], function_name: object)
         TokenError: `wrong_function` or `wrong_call`.
         JSONBodyError: an id is not a string, or is too long.
     """
-    claimed = call_id_in(body), conversation_id_in(body)
-    call_id = next((each for each in claimed if each == token.call_id), None)
+    check_ids(token, (call_id_in(body), conversation_id_in(body)), function_name)
+
+
+def check_ids(
+    token: ToolToken, claimed: tuple[str | None, str | None], function_name: object
+) -> None:
+    """As :func:`check_call`, with the ids of the body that were read before.
+
+    Args:
+        claimed: what :func:`call_id_in` and :func:`conversation_id_in` returned.
+
+    Raises:
+        TokenError: `wrong_function` or `wrong_call`.
+    """
+    call_id = token.call_id if token.call_id in claimed else None
     check_claims(token, call_id=call_id, function_name=function_name)
 
 
