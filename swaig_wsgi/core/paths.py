@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from ._validation import check_items, check_match, check_str
@@ -203,6 +203,14 @@ class RequestScope:
     paths: PathScope
     #: In upper case; None for every method.
     methods: frozenset[str] | None = None
+    #: Whether every request is protected.
+    everything: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        paths = self.paths
+        everything = self.methods is None and "" in paths.protect
+        everything = everything and not paths.exempt and not paths.exempt_below
+        object.__setattr__(self, "everything", everything)
 
     def covers(self, method: str, path: str) -> bool:
         """Return whether a request with this method and ``PATH_INFO`` is protected.

@@ -20,6 +20,26 @@ def test_methods_are_compared_in_any_case_and_get_includes_head():
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), True),
+        ((["/"],), True),
+        ((["/api", "/*"],), True),
+        ((["/api"],), False),
+        ((["/*"], ["/health"]), False),
+        ((["/*"], ["/static/*"]), False),
+        ((["/*"], [], ["GET"]), False),
+    ],
+)
+def test_a_scope_says_whether_it_covers_everything(arguments, expected):
+    scope = request_scope(*arguments)
+    assert scope.everything is expected
+    if expected:
+        for path in ("", "/", "*", "/health", "//x", "/%2e%2e"):
+            assert scope.covers("ANY", path)
+
+
 @pytest.mark.parametrize("methods", ["POST", [], ["PO ST"], [""], [7]])
 def test_anything_but_methods_is_rejected(methods):
     with pytest.raises((TypeError, ValueError), match="method"):
