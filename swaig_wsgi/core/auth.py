@@ -34,6 +34,7 @@ __all__ = [
     "Credentials",
     "Decision",
     "Secret",
+    "UsualField",
     "authorization_scheme",
     "basic_challenge",
     "bearer_challenge",
@@ -269,6 +270,36 @@ class Decision:
     empty: bool = field(default=False, compare=False)
 
 
+class UsualField:
+    """The Authorization field that most clients of a service send: with its current credentials.
+
+    The field is compared as a whole, as a digest and in constant time, so that it need not be
+    parsed. One that differs, perhaps only in the spelling of the scheme, is parsed and checked.
+
+    Args:
+        user: the current user name.
+        password: the current password.
+    """
+
+    __slots__ = ("_expected", "decision")
+
+    def __init__(self, user: str, password: str) -> None:
+        octets = f"{user}:{password}".encode("utf-8", "surrogatepass")
+        credentials = binascii.b2a_base64(octets, newline=False).decode("ascii")
+        #: What the policy decides on this field.
+        self.decision = Decision(AuthResult("basic", user))
+        # Whatever is not read as these credentials must not match.
+        fits = parse_basic(credentials) == (user, password)
+        self._expected = _digest(f"Basic {credentials}") if fits else b""
+
+    def __repr__(self) -> str:
+        return "<UsualField>"
+
+    def matches(self, authorization: str) -> bool:
+        """Return whether `authorization` is exactly this field."""
+        return hmac.compare_digest(_digest(authorization), self._expected)
+
+
 @dataclass(frozen=True)
 class CredentialPolicy:
     """The kinds of credentials that a service accepts, each with the function that checks one.
@@ -281,6 +312,8 @@ class CredentialPolicy:
     basic: Callable[[str, str], bool] | None = None
     #: Called with the method and what was accepted; returns whether that is a fallback.
     is_fallback: Callable[..., bool] | None = None
+    #: A field with the current credentials, if `basic` checks nothing else.
+    usual: UsualField | None = None
 
     def decide(self, authorization: str | None, api_key: str | None) -> Decision:
         """Check bearer token, API key and Basic, in this order; the first valid one wins.
@@ -289,6 +322,9 @@ class CredentialPolicy:
             authorization: the value of the Authorization field, None if missing.
             api_key: the value of the API key's field, None if missing.
         """
+        usual = self.usual if api_key is None else None  # An API key takes precedence.
+        if usual is not None and authorization is not None and usual.matches(authorization):
+            return usual.decision
         reason = None
         pair = None
         sent = ""

@@ -14,6 +14,7 @@ from ..core.auth import (
     CredentialPolicy,
     Decision,
     Secret,
+    UsualField,
     basic_challenge,
     bearer_challenge,
     check_api_key,
@@ -148,7 +149,7 @@ class AuthHandler:
             raise ArgumentTypeError("custom_validator must be callable")
         check_bool("allow_unauthenticated", allow_unauthenticated)
         self._api_key_header = check_field_name(api_key_header, "api_key_header")
-        self._bearer = self._api_key = self._basic = self._current = self._user = None
+        self._bearer = self._api_key = self._basic = self._current = self._user = usual = None
         #: For `swaig-wsgi check`: only digests are kept of the credentials, and what is weak.
         self._weak: list[tuple[str, str]] = []
         if bearer_token is not None:
@@ -163,6 +164,8 @@ class AuthHandler:
             pairs = check_basic_pairs(basic_auth, "basic_auth")
             (self._user, password), *fallbacks = pairs
             self._basic = BasicSecret(self._user, password, *fallbacks)
+            if not is_overridden(self, AuthHandler, "verify_basic_auth"):
+                usual = UsualField(self._user, password)
             # Of each user, the first pair: further ones of other users are no fallbacks.
             (user, password), *others = dict(reversed(pairs)).items()
             if len(others) < len(fallbacks):
@@ -173,6 +176,7 @@ class AuthHandler:
             _verification(self, "verify_api_key", self._api_key),
             _verification(self, "verify_basic_auth", self._basic),
             self._is_fallback,
+            usual,
         )
         self._validator = custom_validator
         self._validator_errors = CallbackErrors(
@@ -441,7 +445,9 @@ class AuthMiddleware:
             lambda: public_request_url(environ),
         )
         try:
-            decision = resolve(self._handler.decide(request))
+            decision: Any = self._handler.decide(request)
+            if not isinstance(decision, Decision):
+                decision = resolve(decision)
         except CALLBACK_ERRORS_AND_EXIT:
             self._errors.log(environ)
             return Decision(None, "validator_error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,12 +24,12 @@ class EnvironHeaders(Mapping[str, str]):
         self._environ = environ
 
     def __getitem__(self, name: str) -> str:
-        if not isinstance(name, str) or not name or not name.isascii() or "_" in name:
-            raise KeyError(name)
-        key = name.upper().replace("-", "_")
-        if key not in _WITHOUT_PREFIX:
-            key = "HTTP_" + key
-        value: str = self._environ[key]
+        if type(name) is not str:
+            # A subclass could mislead the cache, and any other type is not a name.
+            name = str.__str__(name) if isinstance(name, str) else ""
+        # Long names are not remembered: the bound of the cache is on their number.
+        find = _key if len(name) <= 64 else _key.__wrapped__
+        value: str = self._environ[find(name)]
         return value
 
     def __iter__(self) -> Iterator[str]:
@@ -41,6 +42,15 @@ class EnvironHeaders(Mapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+# An application asks for the same few names in each request.
+@functools.lru_cache(maxsize=256)
+def _key(name: str) -> str:
+    if not name or not name.isascii() or "_" in name:
+        raise KeyError(name)
+    key = name.upper().replace("-", "_")
+    return key if key in _WITHOUT_PREFIX else "HTTP_" + key
 
 
 def _is_cgi_name(name: str) -> bool:

@@ -12,6 +12,7 @@ from swaig_wsgi.core.auth import (
     CredentialPolicy,
     Decision,
     Secret,
+    UsualField,
     constant_time_equal,
     parse_basic,
     resolve_credentials,
@@ -304,6 +305,46 @@ def test_a_wrong_user_and_a_wrong_password_are_indistinguishable(comparisons):
     decisions = {policy().decide(f"Basic {each}", None) for each in wrong}
     assert len(decisions) == 1
     assert comparisons == [(64, 64)] * len(wrong)
+
+
+def fields_like(text):
+    """Return a strategy for fields that differ from `text` a little, or not at all."""
+    places = st.integers(0, len(text))
+    cut = st.tuples(places, places).map(lambda ends: text[: ends[0]] + text[ends[1] :])
+    added = st.tuples(places, any_text).map(lambda at: text[: at[0]] + at[1] + text[at[0] :])
+    cases = st.sampled_from([text, text.lower(), text.upper(), text.replace(" ", "  ")])
+    return st.sampled_from([text, text + ", " + text]) | cut | added | cases
+
+
+USERS = st.text(min_size=1).filter(lambda user: ":" not in user and user.isprintable())
+
+
+@given(USERS, st.text(min_size=1).filter(str.isprintable), st.data())
+def test_comparing_the_usual_field_first_changes_no_decision(user, password, data):
+    checks = (Secret("token").matches_field, Secret("key").matches_field)
+    full = CredentialPolicy(*checks, BasicSecret(user, password).matches)
+    quick = CredentialPolicy(*checks, full.basic, usual=UsualField(user, password))
+    text = f"{user}:{password}"
+    usual = "Basic " + encoded(text)
+    charsets = [usual, "Bearer token", "Basic " + encoded(text, "utf-8").rstrip("=")]
+    field = data.draw(st.none() | fields_like(usual) | st.sampled_from(charsets))
+    for api_key in (None, "", "key", "wrong"):
+        assert quick.decide(field, api_key) == full.decide(field, api_key)
+    assert quick.decide(usual, None).result == AuthResult("basic", user)
+
+
+def test_the_usual_field_is_compared_in_constant_time_as_one_digest(comparisons):
+    field = UsualField("admin", "hunter2")
+    for sent in (BASIC, "", "Basic", BASIC + "=" * 1000):
+        assert field.matches(sent) is (sent == BASIC)
+    assert comparisons == [(32, 32)] * 4
+    assert "hunter2" not in repr(field)
+
+
+@pytest.mark.parametrize("pair", [("a:b", "c"), ("a\n", "b"), ("\ud800", "b")])
+def test_credentials_that_are_read_differently_have_no_usual_field(pair):
+    octets = ":".join(pair).encode("utf-8", "surrogatepass")
+    assert not UsualField(*pair).matches("Basic " + base64.b64encode(octets).decode())
 
 
 # -- resolving

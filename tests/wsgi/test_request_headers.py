@@ -3,6 +3,7 @@ from collections.abc import Mapping
 import pytest
 
 from swaig_wsgi.wsgi import EnvironHeaders, FoldedHeaders
+from swaig_wsgi.wsgi import _request_headers as request_headers
 
 ENVIRON = {
     "REQUEST_METHOD": "GET",
@@ -65,6 +66,35 @@ def test_environ_headers_follows_changes_of_environ():
     headers = EnvironHeaders(environ)
     environ["HTTP_A"] = "2"
     assert headers["A"] == "2"
+
+
+def test_attack_memory_of_header_names_is_bounded():
+    headers = EnvironHeaders(ENVIRON)
+    for number in range(1000):
+        assert headers.get(f"X-{number}") is None
+    assert request_headers._key.cache_info().currsize == 256
+    before = request_headers._key.cache_info().misses
+    assert EnvironHeaders({"HTTP_" + "X" * 1000: "long"})["x" * 1000] == "long"
+    assert request_headers._key.cache_info().misses == before
+
+
+def test_a_subclass_of_str_cannot_mislead_the_cache_of_names():
+    class Name(str):
+        def upper(self):
+            return "HOST"
+
+        def __hash__(self):
+            return hash("Host")
+
+        def __eq__(self, other):
+            return True
+
+        def __str__(self):
+            return "Host"
+
+    assert EnvironHeaders(ENVIRON)["Host"] == "example.com"
+    assert EnvironHeaders(ENVIRON)[Name("X-Api-Key")] == "k"
+    assert EnvironHeaders(ENVIRON)["Host"] == "example.com"
 
 
 def test_folded_headers_copies_values_of_any_type_as_text():
