@@ -8,6 +8,7 @@ not see different values, so everything that parsers interpret differently is re
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Collection
 from itertools import accumulate
@@ -57,6 +58,8 @@ _UTF_8 = re.compile(r';[ \t]*charset=(?:utf-?8|"utf-?8")[ \t]*', re.IGNORECASE)
 _STRING = re.compile(rb'"[^"]*"?')
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_TEN_DIGITS = b"0" * 10
 _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
 
@@ -107,7 +110,7 @@ def loads_value(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise JSONBodyError("not UTF-8") from None
-    value = _decode(body, text, _DECODER)
+    value = _decode(body, text, _SCAN if _may_have_long_number(body) else _SCAN_SHORT_NUMBERS)
     if _SURROGATE_ESCAPE.search(body) and _has_lone_surrogate(value):
         raise JSONBodyError("lone surrogate")
     return value
@@ -153,7 +156,7 @@ def loads_request(
         first = error.what
     # Each octet that is not UTF-8 becomes one lone surrogate, so that it cannot hide the
     # structure around it, and is found wherever it is.
-    value = _decode(body, body.decode("utf-8", "surrogateescape"), _MARKING_DECODER)
+    value = _decode(body, body.decode("utf-8", "surrogateescape"), _SCAN_MARKING)
     parsed = _checked_object(value)
     if isinstance(parsed, _Repeated):
         raise JSONBodyError("duplicate key")
@@ -171,13 +174,25 @@ def loads_request(
     return parsed, tuple(sorted(repaired))
 
 
-def _decode(body: bytes, text: str, decoder: json.JSONDecoder) -> Any:
+def _decode(body: bytes, text: str, scan: _Scan) -> Any:
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
         raise JSONBodyError("nested too deeply")
+    text = text.strip(" \t\n\r")
     try:
-        return decoder.decode(text)
-    except json.JSONDecodeError:
+        value, end = scan(text, 0)
+    except (StopIteration, json.JSONDecodeError):
         raise JSONBodyError("not JSON") from None
+    if end != len(text):
+        raise JSONBodyError("not JSON")
+    return value
+
+
+def _may_have_long_number(body: bytes) -> bool:
+    """Return False only if no integer in `body` is too long.
+
+    More than 100 digits in a row are found at ten or more consecutive multiples of ten.
+    """
+    return len(body) > MAX_NUMBER_LENGTH and _TEN_DIGITS in body[::10].translate(_DIGITS)
 
 
 def _checked_object(value: Any) -> dict[str, Any]:
@@ -210,7 +225,7 @@ def _bounded(literal: str) -> str:
 
 def _parse_float(literal: str) -> float:
     number = float(_bounded(literal))
-    if number in (float("inf"), float("-inf")):
+    if math.isinf(number):
         raise JSONBodyError("NaN or Infinity")
     return number
 
@@ -259,14 +274,26 @@ def _repaired(value: Any) -> Any:
     return value
 
 
-def _decoder(make_object: Callable[[list[tuple[str, Any]]], Any]) -> json.JSONDecoder:
-    return json.JSONDecoder(
-        parse_int=lambda literal: int(_bounded(literal)),
+#: Parses the value at an index of a text; returns it and the index behind it. It raises
+#: StopIteration if there is none.
+_Scan = Callable[[str, int], "tuple[Any, int]"]
+
+
+def _scanner(
+    make_object: Callable[[list[tuple[str, Any]]], Any],
+    parse_int: Callable[[str], int] | None = lambda literal: int(_bounded(literal)),
+) -> _Scan:
+    decoder: Any = json.JSONDecoder(
+        parse_int=parse_int,
         parse_float=_parse_float,
         parse_constant=_parse_constant,
         object_pairs_hook=make_object,
     )
+    # What decode() calls between two regular expressions for white space.
+    return decoder.scan_once  # type: ignore[no-any-return]
 
 
-_DECODER = _decoder(_parse_object)
-_MARKING_DECODER = _decoder(_mark_repeated)
+_SCAN = _scanner(_parse_object)
+#: Without a call for each integer, since none can be too long.
+_SCAN_SHORT_NUMBERS = _scanner(_parse_object, None)
+_SCAN_MARKING = _scanner(_mark_repeated)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import strict_json
 from swaig_wsgi.core.strict_json import (
     LENIENT_MEMBERS,
     MAX_DEPTH,
+    MAX_NUMBER_LENGTH,
     JSONBodyError,
     is_json_type,
     loads_object,
@@ -74,6 +77,37 @@ def test_accepted_bodies_have_the_same_value_in_the_json_module(text):
         pass
     else:
         assert found == json.loads(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["1", "0" * 99, "7" * 50, "-", ".5", "e3", "E+", ",", '"', " ", "\n", "x"])
+        | st.integers(-(10**120), 10**120).map(str),
+        max_size=12,
+    ),
+    st.integers(0, 30),
+)
+def test_integers_are_read_the_same_without_looking_at_each(parts, offset):
+    for end in ("", "\x0b"):
+        body = f'{{"a":{" " * offset}[{"".join(parts)}]}} {end}'.encode()
+        outcomes = []
+        for examine_each in (False, True):
+            with pytest.MonkeyPatch.context() as patch:
+                if examine_each:
+                    patch.setattr(strict_json, "_may_have_long_number", lambda body: True)
+                try:
+                    outcomes.append(loads_object(body))
+                except JSONBodyError as error:
+                    outcomes.append(error.what)
+        assert outcomes[0] == outcomes[1]
+        assert list(map(type, outcomes)).count(dict) in (0, 2)
+
+
+@given(st.integers(90, 130), st.integers(0, 40), st.text("01a"), st.text("01a"))
+def test_attack_no_long_run_of_digits_is_missed(length, offset, before, after):
+    body = f"{before}{'x' * offset}{'7' * length}{after}".encode()
+    longest = max(map(len, re.findall(rb"[0-9]+", body)))
+    assert strict_json._may_have_long_number(body) or longest <= MAX_NUMBER_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -212,6 +246,7 @@ def test_many_brackets_side_by_side_do_not_nest():
         b'"' * 1_000_000,
         b'"[' * 500_000,
         b"9" * 1_000_000,
+        (b"9" * 90 + b"x") * 11_000,
         b'{"a": 0.' + b"9" * 1_000_000 + b"}",
         b'{"a": 1e' + b"9" * 1_000_000 + b"}",
         b'{"a": "' + b"\\ud83d" * 150_000 + b'"}',
