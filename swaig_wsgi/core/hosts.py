@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NoReturn, Union
 
@@ -67,6 +68,13 @@ def parse_host(value: str) -> Host:
             userinfo, a zone id, non-ASCII characters, a label over 63 or a name over 253
             characters, a port that is not a number from 1 to 65535.
     """
+    # Longer text must not fill the cache.
+    return _parse_host(value) if len(value) <= 64 else _parse_host.__wrapped__(value)
+
+
+# A service is requested under few hosts. Malformed ones raise, so they are not remembered.
+@lru_cache(maxsize=1024)
+def _parse_host(value: str) -> Host:
     match = _HOST.fullmatch(value)
     if match is None:
         _malformed(value)

@@ -10,6 +10,7 @@ import math
 import re
 import socket
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from ._validation import check_int, check_match
@@ -156,6 +157,12 @@ def client_key(address: str) -> str:
     /64: a client has all 2**64 addresses of its network and could evade a limit by address. Zone
     identifiers are dropped.
     """
+    # Longer text, with a zone identifier or malformed, must not fill the cache.
+    return _client_key(address) if len(address) <= 64 else _client_key.__wrapped__(address)
+
+
+@lru_cache(maxsize=1024)
+def _client_key(address: str) -> str:
     # socket.inet_pton() only parses, strictly, and much faster than the ipaddress module.
     try:
         socket.inet_pton(socket.AF_INET, address)

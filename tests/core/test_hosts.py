@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import hosts
 from swaig_wsgi.core.hosts import Host, HostError, host_patterns, parse_host, target_authority
 
 
@@ -356,3 +357,16 @@ def test_this_machine_is_local(text):
 @pytest.mark.parametrize("text", ["localhost.example.com", "127.1", "10.0.0.1", "[::2]", "0.0.0.0"])
 def test_other_machines_are_not_local(text):
     assert not parse_host(text).is_local
+
+
+def test_attack_memory_of_hosts_is_bounded():
+    for number in range(3000):
+        parse_host(f"h{number}.example")
+        with pytest.raises(HostError):
+            parse_host(f"h{number}.example,evil")
+    before = hosts._parse_host.cache_info()
+    assert before.currsize == before.maxsize == 1024
+    assert parse_host(".".join(["a" * 60] * 4)).name == ".".join(["a" * 60] * 4)
+    with pytest.raises(HostError):
+        parse_host("a." * 50_000)
+    assert hosts._parse_host.cache_info() == before

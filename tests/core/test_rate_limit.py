@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import rate_limit
 from swaig_wsgi.core.rate_limit import (
     Decision,
     RateLimit,
@@ -287,3 +288,13 @@ def test_long_keys_become_distinct_digests(one, other):
 
 def test_a_lone_surrogate_in_a_long_key_is_digested_too():
     assert bounded_key("\ud800" * 65) != bounded_key("\ud801" * 65)
+
+
+def test_attack_memory_of_client_keys_is_bounded():
+    for number in range(3000):
+        client_key(f"2001:db8::{number:x}")
+    before = rate_limit._client_key.cache_info()
+    assert before.currsize == before.maxsize == 1024
+    assert client_key("fe80::1%" + "z" * 10_000) == "fe80::/64"
+    assert client_key("1" * 10_000) == ""
+    assert rate_limit._client_key.cache_info() == before
