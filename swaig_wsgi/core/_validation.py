@@ -27,6 +27,8 @@ def check_bool(name: str, value: Any) -> bool:
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     """Return `value` if it is an integer from `low` to `high`; True and False are not integers."""
+    if type(value) is int and low <= value and (high is None or value <= high):
+        return value
     expected = f"{low} or more" if high is None else f"from {low} to {high}"
     if not isinstance(value, int) or isinstance(value, bool):
         raise ArgumentTypeError(f"{name} must be an integer {expected}, not {shorten(value)}")

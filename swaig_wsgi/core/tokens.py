@@ -67,6 +67,9 @@ _FIELDS = re.compile(
     r"\.[A-Za-z_][A-Za-z0-9_]{0,127}\.(?:0|[1-9][0-9]{0,11})\.[0-9a-f]+\.[0-9a-f]{16,64}"
 )
 
+# The query of most tool calls: a token and nothing else, with nothing to decode.
+_USUAL_QUERY = re.compile(r"__token=([A-Za-z0-9_-]+)")
+
 # The decoder expects the standard alphabet. A literal "+" or "/" becomes "!", which it skips;
 # encoding the result again detects skipped characters.
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
@@ -118,7 +121,9 @@ class SigningKey:
     __slots__ = ("_mac",)
 
     def __init__(self, secret: bytes) -> None:
-        self._mac = hmac.new(secret, digestmod=hashlib.sha256)
+        mac = hmac.new(secret, digestmod=hashlib.sha256)
+        # If it wraps an object of OpenSSL, that one has the same methods, without calls in Python.
+        self._mac = getattr(mac, "_hmac", None) or mac
 
     def __repr__(self) -> str:
         return "<SigningKey>"
@@ -227,7 +232,10 @@ def open_token(
     token, message = _decode(text, signature_length)
     signature = token.signature
     length = len(signature)
-    if not any(hmac.compare_digest(key.hexdigest(message)[:length], signature) for key in keys):
+    for key in keys:
+        if hmac.compare_digest(key.hexdigest(message)[:length], signature):
+            break
+    else:
         raise TokenError("bad_signature", token)
     if token.expiry <= now:
         raise TokenError("expired", token)
@@ -280,6 +288,9 @@ def token_from_query(query_string: str) -> str | None:
         TokenError: `repeated`. An application that uses the other one, perhaps because it also
             splits at ``;``, would use a token that was not verified.
     """
+    usual = _USUAL_QUERY.fullmatch(query_string)
+    if usual is not None:
+        return usual[1]
     if "__token" not in query_string and "%" not in query_string:
         return None
     if sum(map(_names_token, re.split("[&;]", query_string))) > 1:

@@ -1,10 +1,27 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import tokens
 from swaig_wsgi.core.tokens import TokenError, token_from_query
+
+
+@given(st.text("_token=&;%+a-1 \xe9\n") | st.sampled_from(["__token=a-_9", "__token=a\n"]))
+def test_the_usual_query_is_read_as_any_other(query):
+    def read():
+        try:
+            return token_from_query(query)
+        except TokenError as error:
+            return error.reason
+
+    found = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "_USUAL_QUERY", re.compile("(?!)"))
+        assert read() == found
 
 
 @pytest.mark.parametrize(
