@@ -57,9 +57,12 @@ class RequestIDMiddleware:
         environ["HTTP_X_REQUEST_ID"] = own[1]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            others = [field for field in headers if field[0].lower() != "x-request-id"]
-            added = [] if may_be_shared(others) else [own]
-            return start_response(status, [*others, *added], exc_info)
+            # Faster than a loop, which only few responses need.
+            if "x-request-id" in map(str.lower, dict(headers)):
+                headers = [field for field in headers if field[0].lower() != "x-request-id"]
+            if may_be_shared(headers):
+                return start_response(status, headers, exc_info)
+            return start_response(status, [*headers, own], exc_info)
 
         write_repeats()
         try:

@@ -28,17 +28,14 @@ def read_body(environ: WSGIEnvironment, max_bytes: int) -> bytes:
     """
     stream = environ["wsgi.input"]
     length = declared_length(environ, max_bytes)
-    buffer = io.BytesIO()
     if length is None:
+        buffer = io.BytesIO()
         buffer.writelines(_chunks(stream, max_bytes))
-        length = 0
-    while buffer.tell() < length:
-        chunk = _read(stream, length - buffer.tell())
-        if not chunk:
-            raise bad_body("incomplete body", "incomplete_body")
-        buffer.write(chunk)
+        body = buffer.getvalue()
+    else:
+        body = _read_exactly(stream, length) if length else b""
     environ[BODY_READ] = True
-    return buffer.getvalue()
+    return body
 
 
 def replay_body(environ: WSGIEnvironment, body: bytes | _Seekable) -> None:
@@ -80,6 +77,19 @@ def _read(stream: _Input, size: int) -> bytes:
         # plain subclasses of Exception), and this call runs nothing but the server.
         raise bad_body("unreadable body", "unreadable_body") from error
     return chunk
+
+
+def _read_exactly(stream: _Input, length: int) -> bytes:
+    chunk = _read(stream, length)
+    if len(chunk) == length:
+        return chunk  # Most servers have read the whole body, or wait for it.
+    buffer = io.BytesIO()
+    while chunk:
+        buffer.write(chunk)
+        if buffer.tell() >= length:
+            return buffer.getvalue()
+        chunk = _read(stream, length - buffer.tell())
+    raise bad_body("incomplete body", "incomplete_body")
 
 
 def _chunks(stream: _Input, max_bytes: int) -> Iterator[bytes]:

@@ -44,8 +44,8 @@ def test_a_change_within_the_tolerance_is_accepted() -> None:
 
 
 def test_instructions_are_counted_by_layer() -> None:
-    from swaig_wsgi.core.hosts import parse_host
+    from swaig_wsgi.core.auth import parse_authorization
 
-    found = counts.count(lambda: parse_host("agent.example.com:8000"))
-    assert found["core/hosts"] > 20
-    assert found == counts.count(lambda: parse_host("agent.example.com:8000"))
+    found = counts.count(lambda: parse_authorization("Basic abc"))
+    assert found["core/auth"] > 20
+    assert found == counts.count(lambda: parse_authorization("Basic abc"))
