@@ -56,6 +56,9 @@ class Reply(NamedTuple):
     content_type: str = "application/json"
 
 
+#: What this request proves or claims, not one that a server has mixed up with it.
+_OUR_KEYS = frozenset({CALL_ID, CLAIMED_CALL_ID, TOOL})
+
 Endpoint = Callable[[WSGIEnvironment], Reply]
 
 
@@ -93,8 +96,8 @@ class Endpoints:
         self._routes = Routes(agent.route, endpoints)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
-            environ.pop(key, None)
+        for key in _OUR_KEYS & environ.keys():
+            del environ[key]
         try:
             endpoint = cast(Endpoint, self._routes.match(environ))
             reply = endpoint(environ)
@@ -132,9 +135,10 @@ class Endpoints:
             self._log_repaired(repaired)
         # Set only by record_call_id().
         value.pop("verified_call_id", None)
-        for part in (value, value.get("call")):
-            if isinstance(part, dict):
-                part.pop("unverified_call_id", None)
+        value.pop("unverified_call_id", None)
+        call = value.get("call")
+        if isinstance(call, dict):
+            call.pop("unverified_call_id", None)
         return value
 
     def _log_repaired(self, names: tuple[str, ...]) -> None:

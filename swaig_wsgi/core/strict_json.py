@@ -86,6 +86,8 @@ def is_json_type(content_type: str) -> bool:
     to the application could have two meanings, so of ``charset`` there may be one, without a
     language (RFC 8187).
     """
+    if content_type == "application/json":
+        return True
     text = content_type.strip(" \t")
     match = _JSON_TYPE.match(text)
     charsets = []
@@ -224,7 +226,9 @@ def _bounded(literal: str) -> str:
 
 
 def _parse_float(literal: str) -> float:
-    number = float(_bounded(literal))
+    if len(literal) > MAX_NUMBER_LENGTH:
+        _bounded(literal)
+    number = float(literal)
     if math.isinf(number):
         raise JSONBodyError("NaN or Infinity")
     return number

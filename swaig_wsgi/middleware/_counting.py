@@ -10,8 +10,7 @@ saw none in this window admits `limit`.
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ..core._validation import ArgumentTypeError
 from ..core.rate_limit import bounded_key, client_key
@@ -33,8 +32,6 @@ _FAILURE_MODES = ("local", "allow", "deny")
 #: `_RETRY_AFTER` seconds, so that timeouts do not occupy every worker.
 _SLOW = 0.05
 _RETRY_AFTER = 1.0
-#: Fields in which a proxy passes the client's address.
-_FORWARDING = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED")
 #: In ``environ``, if a middleware for trusted proxies has run: ours, or Werkzeug's ``ProxyFix``.
 _TRUST = (PROXY_POLICY, "werkzeug.proxy_fix.orig")
 #: In ``environ``: the causes of shared keys that a limit outside has reported.
@@ -112,6 +109,7 @@ class Counting:
         # A request is recorded as counted only if the store worked, so `on_store_failure` makes no
         # difference to what was counted, and is not part of the identity.
         place = getattr(self.store, "place", None) or self.store
+        self._zero = Count(0, window)
         self._identity = (identity, self._key, place)
         self._counted_key = f"swaig_wsgi.{kind}s"
         self._store_disabled_until = float("-inf")
@@ -145,25 +143,24 @@ class Counting:
             return None
         if not isinstance(client, str):
             raise TypeError(f"key must return a string or None, not {type(client).__name__}")
-        forwards = any(field in environ for field in _FORWARDING)
+        forwards = "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ
         if forwards or not client:
             self._report_shared(environ, client, forwards)
         return bounded_key(client)
 
     def was_counted(self, environ: WSGIEnvironment, client: str) -> bool:
         """Return whether an equal limit around this one has dealt with the request."""
-        return (*self._identity, client) in environ.get(self._counted_key, ())
+        counted = environ.get(self._counted_key)
+        return counted is not None and (self._identity, client) in counted
 
     def record_counted(self, environ: WSGIEnvironment, client: str) -> None:
         """Record that this limit has dealt with the request."""
-        environ[self._counted_key] = (
-            *environ.get(self._counted_key, ()),
-            (*self._identity, client),
-        )
+        counted = environ.get(self._counted_key, ())
+        environ[self._counted_key] = (*counted, (self._identity, client))
 
     def hit(self, environ: WSGIEnvironment, key: str) -> Counted | None:
         """Count `key`; return None if the store failed and counting here is off."""
-        count = self._ask(environ, partial(self.store.hit, key, self._window))
+        count = self._ask(environ, self.store.hit, key, self._window)
         if count is not None:
             return self._remember(key, count)
         if self.on_store_failure == "local":
@@ -175,34 +172,38 @@ class Counting:
 
         With a store that cannot do this, it is the last count that this process has seen.
         """
-        none = Count(0, self._window)
-        peek = self._peek
-        if peek is not None:
-            count = self._ask(environ, lambda: peek(key) or none)
+        if self._peek is not None:
+            count = self._ask(environ, self._peek_or_zero, key)
             if count is not None:
                 # A window that ends later was damaged; the next hit repairs it.
                 late = count.seconds_left > self._window + 1
-                return self._remember(key, none if late else count)
+                return self._remember(key, self._zero if late else count)
             if self.on_store_failure != "local":
                 return None
-        return Counted(*(self._local.peek(key) or none), False)
+        return Counted(*(self._local.peek(key) or self._zero), False)
+
+    def _peek_or_zero(self, key: str) -> Count:
+        peek = self._peek
+        return (peek and peek(key)) or self._zero
 
     def _remember(self, key: str, count: Count) -> Counted:
         if self._remembers and count.count:
             self._local.adopt(key, count, self._window)
-        return Counted(*count, True)
+        return Counted(count.count, count.seconds_left, True)
 
-    def _ask(self, environ: WSGIEnvironment, operation: Callable[[], Count]) -> Count | None:
+    def _ask(
+        self, environ: WSGIEnvironment, operation: Callable[..., Count], *args: Any
+    ) -> Count | None:
         started = self._clock()
         if started < self._store_disabled_until:
             return None
         try:
             try:
-                return operation()
+                return operation(*args)
             except StoreBusyError:
                 # With scarce CPU, others are suspended while they hold the lock. To count here
                 # would admit too many, so wait once more.
-                return operation()
+                return operation(*args)
         except StoreError as error:
             observe_store_failure()
             now = self._clock()

@@ -84,10 +84,10 @@ def refuse_unshared(
     """
     if allowed or not environ.get("wsgi.multiprocess"):
         return None
-    variables = sorted(find())
+    variables = find()
     if not variables:
         return None
-    _log(variables)
+    _log(sorted(variables))
     return service_misconfigured("per_process_state")
 
 

@@ -45,6 +45,9 @@ AUTH_FAILURE = "swaig_wsgi.auth_failure"
 #: Reasons for a refusal that say nothing about the credentials.
 _UNCHECKED = frozenset({"nothing_configured", "validator_error"})
 
+#: In ``environ``: the identity of the request.
+_IDENTITY = frozenset({"swaig_wsgi.auth", "REMOTE_USER", "AUTH_TYPE"})
+
 __all__ = ["AuthHandler", "AuthMiddleware", "AuthRequest", "Authenticator"]
 
 
@@ -423,8 +426,8 @@ class AuthMiddleware:
         self._optional = check_bool("optional", optional)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        for key in ("swaig_wsgi.auth", "REMOTE_USER", "AUTH_TYPE"):
-            environ.pop(key, None)
+        for key in _IDENTITY & environ.keys():
+            del environ[key]
         if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
         decision = self._decide(environ)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from ..core.calls import call_id_in, check_call_id
 from ..core.strict_json import JSONBodyError, loads_object, loads_value
 
 
-@dataclass(frozen=True)
-class FunctionCall:
+class FunctionCall(NamedTuple):
     """A tool call as received; untrusted until its token is verified."""
 
     name: str
@@ -61,6 +59,9 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     argument = body.get("argument")
     if argument is not None and not isinstance(argument, dict):
         raise JSONBodyError("argument must be an object")
+    parsed = argument.get("parsed") if argument else None
+    if type(parsed) is list and len(parsed) == 1 and type(parsed[0]) is dict and parsed[0]:
+        return FunctionCall(name, parsed[0])  # what the platform sends
     try:
         return FunctionCall(name, _arguments_in(argument or {}) or _beside_argument(body))
     except JSONBodyError as error:
