@@ -20,7 +20,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ._formats import FORMATS, CheckedFormat, comparable_number, comparable_text, is_text_of
-from ._keywords import TYPES, compiled_pattern, is_type
+from ._keywords import KEYWORDS, TYPES, compiled_pattern, is_type
 from ._requests import WRAPPER_NAMES
 
 #: The longest text, in characters, to which a pattern is applied. The limit bounds the time that a
@@ -47,13 +47,10 @@ class NamedMembers(str):
     """
 
     __slots__ = ()
+
+
 #: What restricts values beyond their type.
-_RESTRICTIONS = frozenset(
-    {name for name, _, _ in _BOUNDS}
-    | {"enum", "const", "multipleOf", "pattern", "items", "properties", "required"}
-    | {"additionalProperties", "uniqueItems", "allOf", "anyOf", "oneOf"}
-    | {f"{end}{what}" for end in ("min", "max") for what in ("Length", "Items", "Properties")}
-)
+_RESTRICTIONS = KEYWORDS - {"type", "nullable"}
 #: The Python types of which every value is of a type. Of the floats, it depends on the value.
 _EXACT_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
