@@ -6,7 +6,7 @@ import copy
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .._missing import CONSTRUCTOR, check_names, checks_arguments, missing_in_agent
@@ -105,6 +105,7 @@ class Agent:
         self._credentials = resolve_credentials(
             name, basic_auth, settings.basic_auth, password=password
         )
+        self._known_endpoints = lru_cache(maxsize=64)(_endpoints)
         generated = self._credentials.source == "generated"
         #: The process that generated the password, or None.
         self._password_made_by = pid if generated else None
@@ -164,13 +165,9 @@ class Agent:
 
     def _endpoints(self, base_url: str) -> Endpoints:
         """Return the URLs of the callbacks below `base_url`, the public URL of the server."""
-        base = with_credentials(base_url, *self.get_basic_auth_credentials())
-        own = Endpoints(
-            *(
-                join_url(base, f"{self.route}/{path}")
-                for path in ("swaig", "post_prompt", "debug_events")
-            )
-        )
+        # Where any host is allowed, clients choose base URLs; long ones must not fill the cache.
+        make = self._known_endpoints if len(base_url) <= 256 else _endpoints
+        own = make(*self.get_basic_auth_credentials(), base_url, self.route)
         return self._webhooks.applied_to(own)
 
     def render_swml(
@@ -458,6 +455,13 @@ class Agent:
         """
         user, password, source = self._credentials
         return (user, password, source) if include_source else (user, password)
+
+
+def _endpoints(user: str, password: str, base_url: str, route: str) -> Endpoints:
+    """Return the agent's own URLs, with its credentials."""
+    base = with_credentials(base_url, user, password)
+    paths = ("swaig", "post_prompt", "debug_events")
+    return Endpoints(*(join_url(base, f"{route}/{path}") for path in paths))
 
 
 def _check_address(host: object, port: object, settings: Settings) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 from .hosts import Host, HostError, parse_host
@@ -112,6 +113,14 @@ def parse_base_url(text: str) -> str:
             fragment, dot segments, or a character that must be percent-encoded. The message never
             contains `text`, which may hold a password.
     """
+    # A service has few base URLs. Invalid ones raise, so they are not remembered; longer ones and
+    # subclasses of str, which could mislead the cache, are not, either.
+    remembers = type(text) is str and len(text) <= 256
+    return (_parse_base_url if remembers else _parse_base_url.__wrapped__)(text)
+
+
+@lru_cache(maxsize=256)
+def _parse_base_url(text: str) -> str:
     if not isinstance(text, str) or _NOT_IN_A_URI.search(text):
         raise UrlError("malformed", "expected a URL in ASCII, everything else percent-encoded")
     scheme, authority, path, rest = split_url(text, ("https", "http"))

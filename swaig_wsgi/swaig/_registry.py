@@ -23,6 +23,7 @@ from ._validation import (
     int_or_variable,
     json_object,
     json_objects,
+    parse_copied,
 )
 
 #: Names for which the library itself signs tokens.
@@ -73,7 +74,7 @@ class Tool:
     @property
     def definition(self) -> dict[str, Any]:
         """A copy of the function's description in the document, without a URL."""
-        return json.loads(self.definition_json)  # type: ignore[no-any-return]
+        return parse_copied(self.definition_json)  # type: ignore[no-any-return]
 
     @property
     def signature(self) -> dict[str, Any]:

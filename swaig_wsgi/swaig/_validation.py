@@ -29,6 +29,10 @@ from ._formats import json_default
 
 T = TypeVar("T")
 
+# json.dumps() would make an encoder for each value.
+_encode = json.JSONEncoder(default=json_default, allow_nan=False).encode
+_scan: Callable[[str, int], tuple[Any, int]] = getattr(json.JSONDecoder(), "scan_once")  # noqa: B009
+
 #: The greatest integer in SWML, which has 32 bits.
 MAX_INT = 2**31 - 1
 
@@ -51,9 +55,19 @@ def json_copy(name: str, value: Any) -> Any:
     Mappings, dates and the other types of :func:`as_json` are converted.
     """
     try:
-        return json.loads(json.dumps(value, default=json_default, allow_nan=False))
+        return parse_copied(_encode(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} must be JSON-serializable: {error}") from None
+
+
+def parse_copied(text: str) -> Any:
+    """Return the value of JSON that :func:`json_copy` or ``json.dumps`` has written.
+
+    Documents are made of many copies. This skips what ``json.loads`` does for the text of others:
+    find white space around it, and guess an encoding.
+    """
+    value, _ = _scan(text, 0)
+    return value
 
 
 def json_object(name: str, value: Any) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def render_document(
     Raises:
         ValueError: the contexts are incomplete, or refer to unknown names.
     """
-    functions = [_function(tool, endpoints.swaig, token_for) for tool in tools]
+    url_before_token = _before_token(endpoints.swaig)
+    functions = [_function(tool, url_before_token, token_for) for tool in tools]
     callable_names = chain((each["function"] for each in functions), ai.function_names())
     verb: dict[str, Any] = {"prompt": prompt.render(callable_names)}
     post_prompt = prompt.render_post_prompt()
@@ -119,10 +120,13 @@ def check_functions(
         if not isinstance(swaig, dict):
             continue
         default = (swaig.get("defaults") or {}).get("web_hook_url") or own
+        default_is_here = str(default).partition("?")[0] == own
         for function in swaig.get("functions") or ():
             # An empty member names nothing else that the platform could call.
-            url = str(function.get("web_hook_url") or default)
-            called_here = function.get("data_map") is None and url.partition("?")[0] == own
+            url = function.get("web_hook_url")
+            called_here = str(url).partition("?")[0] == own if url else default_is_here
+            if function.get("data_map") is not None:
+                called_here = False
             if called_here and not runs_here(function.get("function")):
                 problem = f"the document has the tool {function.get('function')!r}"
                 remedy = "define it on the agent itself, or give it a webhook_url or a data_map"
@@ -134,8 +138,13 @@ def signature(tool: Tool, endpoints: Endpoints) -> dict[str, Any]:
     return {"web_hook_url": endpoints.default, **tool.signature}
 
 
-def _function(tool: Tool, swaig_url: str, token_for: Callable[[str], str]) -> dict[str, Any]:
+def _before_token(url: str) -> str:
+    """Return the URL of an agent's own endpoint up to its token, as of :func:`.tool_url`."""
+    return f"{url}{'&' if '?' in url else '?'}__token="
+
+
+def _function(tool: Tool, url_before_token: str, token_for: Callable[[str], str]) -> dict[str, Any]:
     definition = tool.definition
     if tool.secure:
-        definition["web_hook_url"] = tool_url(swaig_url, token_for(tool.name))
+        definition["web_hook_url"] = url_before_token + token_for(tool.name)
     return definition

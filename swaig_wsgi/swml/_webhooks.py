@@ -69,6 +69,8 @@ class Webhooks:
 
     def applied_to(self, endpoints: Endpoints) -> Endpoints:
         """Return `endpoints` with these changes."""
+        if not self._params and self._swaig is None and self._post_prompt is None:
+            return endpoints
         query = f"?{urlencode(self._params)}" if self._params else ""
         return replace(
             endpoints,

@@ -92,7 +92,7 @@ def raw_target(environ: WSGIEnvironment) -> str | None:
 
 
 def _quote(path: str) -> str:
-    return quote(path.encode("latin-1"), safe=PATH_SAFE)
+    return path and quote(path.encode("latin-1"), safe=PATH_SAFE)
 
 
 def _scheme(environ: WSGIEnvironment) -> str:

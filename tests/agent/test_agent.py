@@ -186,3 +186,30 @@ def test_changes_to_a_copy_do_not_affect_the_agent() -> None:
     assert "SWAIG" not in document["sections"]["main"][1]["ai"]
     assert copy.sessions is agent.sessions
     assert copy.store is agent.store
+
+
+def test_attack_memory_of_urls_is_bounded() -> None:
+    agent = AgentApp("a", basic_auth=("user", "pass-word"))
+    for number in range(200):
+        agent.render_swml("c", base_url=f"https://h{number}.example")
+    before = agent._known_endpoints.cache_info()
+    assert before.currsize == before.maxsize == 64
+    agent.render_swml("c", base_url="https://a.example" + "/x" * 5000)
+    assert agent._known_endpoints.cache_info() == before
+
+
+def test_urls_follow_the_route_and_the_credentials_of_the_agent() -> None:
+    class Rotating(AgentApp):
+        current = "first"
+
+        def get_basic_auth_credentials(self, include_source: bool = False) -> Any:
+            return ("user", self.current)
+
+    agent = Rotating("a", basic_auth=("user", "first"))
+    agent.define_tool("look", "Look", {}, lambda args, raw_data: "Seen.", secure=True)
+    for password, route in (("first", ""), ("second", "/moved"), ("first", "/moved")):
+        agent.current, agent.route = password, route
+        document = agent.render_swml("c", base_url="https://x.example")
+        (function,) = document["sections"]["main"][-1]["ai"]["SWAIG"]["functions"]
+        start = f"https://user:{password}@x.example{route}/swaig?__token="
+        assert function["web_hook_url"].startswith(start)

@@ -183,7 +183,7 @@ class Scenarios:
             "tool call, 8 KB": request(agent, *post, long_body, **allowed, **FORWARDED),
             "trivial": request(trivial, "GET", "/"),
             "harden": request(hardened(), "GET", "/"),
-            "document": request(agent, "POST", "/", fetch, **allowed),
+            "document": request(agent, "POST", "/", fetch, auth=(USER, PASSWORD)),
             "401": request(agent, *post, body, auth=(USER, "guess")),
             "403": request(agent, *post, body, HTTP_HOST="evil.example", **allowed),
             "429": request(limited, *post, body, **allowed),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import urls
 from swaig_wsgi.core.tokens import token_from_query
 from swaig_wsgi.core.urls import (
     BaseUrl,
@@ -138,6 +139,20 @@ def test_base_url_is_parsed_stably_or_rejected(text: str) -> None:
 
 
 # -- building
+
+
+def test_attack_memory_of_base_urls_is_bounded() -> None:
+    for number in range(1000):
+        parse_base_url(f"https://h{number}.example")
+        with pytest.raises(UrlError):
+            parse_base_url(f"https://h{number}.example?query")
+    configured = BaseUrl("https://a.example")
+    before = urls._parse_base_url.cache_info()
+    assert before.currsize == before.maxsize == 256
+    path = "/x" * 5000
+    assert parse_base_url(f"https://a.example{path}/") == f"https://a.example{path}"
+    assert parse_base_url(configured) == "https://a.example"
+    assert urls._parse_base_url.cache_info() == before
 
 
 def test_credentials_with_every_reserved_character() -> None:
