@@ -99,6 +99,7 @@ _ASSIGNED = re.compile(r"[^\s,;&\"']*")
 _PAIR_OF_CREDENTIALS = re.compile(r"\b([a-z_]{0,32}auth[ ]?=[ ]?)[(\[][^)\]]*")
 # Not only of private keys: a certificate is of no use in a log.
 _PEM = re.compile(r"-----BEGIN [^-]{1,64}-----.*?(?:-----END [^-]{1,64}-----|\Z)", re.DOTALL)
+_HARMLESS = re.compile(r"[A-Za-z0-9_./-]{0,39}")
 _TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{40,}")
 
 #: What is configured, in the order of configuration, and the same, longest first.
@@ -152,6 +153,17 @@ def hide_values(values: Iterable[str | bytes | None]) -> None:
                 _configured[form] = None
     # A value may contain another one.
     _hidden = tuple(sorted(_configured, key=len, reverse=True))
+
+
+def _is_harmless(text: str) -> bool:
+    """Return whether `text` is shorter than a token, and has nothing that a secret follows.
+
+    So are names, methods, addresses, ids and most paths, of which most records consist. The
+    patterns would find a secret only after one of ``=:@%?"'`` or a space.
+    """
+    if _HARMLESS.fullmatch(text) is None:
+        return False
+    return all(value not in text for value in _hidden)
 
 
 def mask_known(text: str) -> str:
@@ -229,6 +241,8 @@ def redact_url(url: Any) -> str:
     """
     if isinstance(url, (bytes, bytearray)):
         url = bytes(url).decode("utf-8", "backslashreplace")
+    elif type(url) is str and _is_harmless(url):
+        return url
     return escape_control(_redact(mask_known(str(url)), _NESTED_DEPTH))
 
 
@@ -242,6 +256,8 @@ def redact_text(text: str, max_length: int = 8192) -> str:
     than `max_length` characters is cut, and of very many parameters the last are masked.
     """
     rest = len(text) - max_length
+    if rest <= 0 and _is_harmless(text):
+        return text
     if rest > 0:
         text = text[:max_length]
     text = _PAIR_OF_CREDENTIALS.sub(rf"\1{MASK}", _mask_pairs(mask_known(text)))

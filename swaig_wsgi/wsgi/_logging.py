@@ -224,8 +224,9 @@ def format_message(fields: Mapping[str, Any]) -> str:
 def _path(environ: WSGIEnvironment) -> str:
     path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
     # Readable also if the server did not decode it as WSGI requires.
-    with suppress(UnicodeEncodeError):
-        path = path.encode("latin-1").decode("utf-8", "surrogateescape")
+    if not path.isascii():
+        with suppress(UnicodeEncodeError):
+            path = path.encode("latin-1").decode("utf-8", "surrogateescape")
     # A client may have quoted the question mark before a token.
     return _cut(redact_url(path[:_MAX_REDACTED]), _MAX_PATH) or "-"
 

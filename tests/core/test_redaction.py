@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.waiting import fastest
 
+from swaig_wsgi.core import redaction
 from swaig_wsgi.core.redaction import (
     escape_control,
     filter_sensitive_headers,
@@ -519,3 +521,30 @@ def test_the_work_on_text_is_bounded(unit: str) -> None:
     text = unit * (500_000 // len(unit))
     # A few milliseconds. It took seconds.
     assert fastest(lambda: redact_text(text), enough=0.05) < 0.2
+
+
+WORDS = ["token", "password", "Basic", "/", "//", "..", "-----BEGIN", "hidden-value-1", "__token"]
+
+
+@given(st.lists(st.text('aZ0_./-=:@%+ "?&;#,') | st.sampled_from(WORDS), max_size=6).map("".join))
+def test_harmless_text_is_what_no_pattern_would_change(text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_configured", {})
+        patch.setattr(redaction, "_hidden", ())  # restored in the end
+        hide_values(["hidden-value-1"])
+        found = redact_text(text), redact_text(text, 5), redact_url(text)
+        patch.setattr(redaction, "_HARMLESS", re.compile("(?!)"))
+        assert (redact_text(text), redact_text(text, 5), redact_url(text)) == found
+
+
+@given(st.text("aZ0_./-", min_size=30, max_size=60), st.integers(0, 10))
+def test_attack_no_secret_is_harmless(text, position):
+    token = sign_token(SigningKey(b"k" * 16), "f", "c", 10**9, "0a0b0c0d")
+    for secret in (token, "hidden-value-1"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redaction, "_configured", {})
+            patch.setattr(redaction, "_hidden", ())
+            hide_values(["hidden-value-1"])
+            hiding = f"{text[:position]}{'.' if secret == token else ''}{secret}"
+            assert secret not in redact_text(hiding)
+            assert secret not in redact_url(hiding)
