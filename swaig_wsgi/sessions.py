@@ -11,7 +11,7 @@ is configured, one is generated: by the parent of the workers, which share it (s
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -28,8 +28,8 @@ from .core.tokens import (
     check_signature_length,
     decode_token,
     is_signed_by,
+    issue_token,
     open_token,
-    sign_token,
     verify_token,
 )
 from .processes import GeneratedKey, default_store, generated_key
@@ -131,12 +131,12 @@ class SessionManager:
         Raises:
             ValueError: see :func:`.core.tokens.sign_token`.
         """
-        return sign_token(
+        return issue_token(
             self._keys[0],
             function_name,
             call_id,
             int(time.time()) + self._token_expiry_secs,
-            secrets.token_hex(4),
+            os.urandom(4).hex(),
             self._signature_length,
         )
 

@@ -184,6 +184,12 @@ class Agent:
             ValueError: the call id or the URL is malformed, or the document would have a tool
                 without a handler.
         """
+        return self._render_swml(call_id, base_url)
+
+    def _render_swml(
+        self, call_id: str | None, base_url: str | None, *, shares: bool = False
+    ) -> dict[str, Any]:
+        """As :meth:`render_swml`; `shares` as for :func:`render_document`."""
         if call_id is None:
             call_id = str(uuid.uuid4())
         if base_url is not None:
@@ -196,6 +202,7 @@ class Agent:
             self.tools,
             endpoints,
             lambda function_name: self.sessions.generate_token(function_name, call_id),
+            shares=shares,
         )
         check_functions(document, endpoints, self._runs_here)
         return document

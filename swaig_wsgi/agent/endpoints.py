@@ -202,14 +202,16 @@ class Endpoints:
             self._log_new_id()
         environ[CLAIMED_CALL_ID] = call_id
         agent = self._agent
-        changes = None
-        if agent._customizes_requests:
-            query.pop("__token", None)
-            headers = self._headers(environ)
-            agent = agent._configured_for(query, body, headers)
-            changes = resolve(agent.on_request(body, callback_path))
-            if changes is None:
-                changes = resolve(agent.on_swml_request(body, query, headers))
+        if not agent._customizes_requests:
+            base_url = self._public_base_url(environ)
+            # Nothing but the encoder reads this document.
+            return Reply(encode_json(agent._render_swml(call_id, base_url, shares=True)))
+        query.pop("__token", None)
+        headers = self._headers(environ)
+        agent = agent._configured_for(query, body, headers)
+        changes = resolve(agent.on_request(body, callback_path))
+        if changes is None:
+            changes = resolve(agent.on_swml_request(body, query, headers))
         base_url = self._public_base_url(environ)
         document = agent.render_swml(call_id, base_url=base_url)
         if changes:

@@ -39,6 +39,7 @@ __all__ = [
     "derive_key",
     "is_function_name",
     "is_signed_by",
+    "issue_token",
     "open_token",
     "sign_token",
     "token_from_query",
@@ -185,11 +186,30 @@ def sign_token(
             :data:`MAX_TOKEN_LENGTH`.
     """
     check_signature_length(signature_length)
+    check_int("expiry", expiry, 0, MAX_EXPIRY)
+    check_match("nonce", nonce, _NONCE, "lower-case hex digits")
+    return issue_token(key, function_name, call_id, expiry, nonce, signature_length)
+
+
+def issue_token(
+    key: SigningKey,
+    function_name: str,
+    call_id: str,
+    expiry: int,
+    nonce: str,
+    signature_length: int,
+) -> str:
+    """As :func:`sign_token`, for a caller that makes `expiry` and `nonce` itself.
+
+    A document has one token for each secure tool. Only what others choose is checked: the function
+    name and the call id.
+
+    Raises:
+        TypeError, ValueError: function name or call id is invalid.
+    """
     identifier = "an ASCII identifier of at most 128 characters"
     check_match("function name", function_name, FUNCTION_NAME, identifier)
     check_str("call id", call_id)
-    check_int("expiry", expiry, 0, MAX_EXPIRY)
-    check_match("nonce", nonce, _NONCE, "lower-case hex digits")
     fields = (call_id, function_name, str(expiry), nonce)
     try:
         signature = key.hexdigest(":".join(fields).encode())[:signature_length]

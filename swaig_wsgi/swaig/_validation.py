@@ -54,6 +54,8 @@ def json_copy(name: str, value: Any) -> Any:
 
     Mappings, dates and the other types of :func:`as_json` are converted.
     """
+    if not value and type(value) in (dict, list):
+        return type(value)()
     try:
         return parse_copied(_encode(value))
     except (TypeError, ValueError, RecursionError) as error:

@@ -38,17 +38,20 @@ def render_document(
     tools: Iterable[Tool],
     endpoints: Endpoints,
     token_for: Callable[[str], str],
+    *,
+    shares: bool = False,
 ) -> dict[str, Any]:
     """Return the document of one call, which shares nothing with the agent.
 
     Args:
         token_for: returns a token for a function name, bound to this call.
+        shares: let it share the definitions of tools, for a caller that only writes it.
 
     Raises:
         ValueError: the contexts are incomplete, or refer to unknown names.
     """
     url_before_token = _before_token(endpoints.swaig)
-    functions = [_function(tool, url_before_token, token_for) for tool in tools]
+    functions = [_function(tool, url_before_token, token_for, shares) for tool in tools]
     callable_names = chain((each["function"] for each in functions), ai.function_names())
     verb: dict[str, Any] = {"prompt": prompt.render(callable_names)}
     post_prompt = prompt.render_post_prompt()
@@ -143,8 +146,10 @@ def _before_token(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}__token="
 
 
-def _function(tool: Tool, url_before_token: str, token_for: Callable[[str], str]) -> dict[str, Any]:
-    definition = tool.definition
+def _function(
+    tool: Tool, url_before_token: str, token_for: Callable[[str], str], shares: bool
+) -> dict[str, Any]:
+    definition = dict(tool.shared_definition) if shares else tool.definition
     if tool.secure:
         definition["web_hook_url"] = url_before_token + token_for(tool.name)
     return definition
