@@ -177,7 +177,7 @@ def loads_request(
 
 
 def _decode(body: bytes, text: str, scan: _Scan) -> Any:
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
         raise JSONBodyError("nested too deeply")
     text = text.strip(" \t\n\r")
     try:
@@ -203,12 +203,22 @@ def _checked_object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _depth(body: bytes) -> int:
-    """Return at least the depth that a decoder reaches in `body` before it finds an error."""
+def _is_deep(body: bytes) -> bool:
+    """Return whether a decoder may exceed :data:`MAX_DEPTH` before it finds an error."""
     # Backslashes pair up from the left, so a remaining one escapes the next character.
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = _STRING.sub(b"", unescaped.translate(None, _NO_BRACKETS))
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+    # Most strings have no brackets and are just `""` now. Without two adjacent quotation marks,
+    # every bracket still is inside a string if it was before, even if they end one and begin the
+    # next.
+    marks = unescaped.translate(None, _NO_BRACKETS).replace(b'""', b"")
+    brackets = _STRING.sub(b"", marks)
+    # Most objects and lists are in the lowest two levels; each replacement lowers the depth by one.
+    upper = brackets
+    for pair in (b"[]", b"{}") * 2:
+        upper = upper.replace(pair, b"")
+    if upper.count(b"[") + upper.count(b"{") + 4 <= MAX_DEPTH:
+        return False
+    return max(accumulate(map(_STEP.__getitem__, brackets))) > MAX_DEPTH
 
 
 def _has_lone_surrogate(value: Any) -> bool:

@@ -194,6 +194,32 @@ def test_accepted_bodies(body, expected):
     assert loads_object(body) == expected
 
 
+@given(
+    st.lists(
+        st.sampled_from(['"', "\\", "[", "]", "{", "}", '""', '"["', "[]", "{}", "x", ","])
+        | st.sampled_from(["[" * 60, "]" * 60, "[]" * 40, '{"a":' * 30, "}" * 30, '"]"' * 40]),
+        max_size=30,
+    ).map("".join)
+)
+def test_attack_no_depth_is_missed(text):
+    """The limit holds, whatever hides brackets or looks like their ends."""
+    deepest = depth = 0
+    inside = escaped = False
+    for char in text:
+        if inside:
+            inside, escaped = escaped or char != '"', not escaped and char == "\\"
+        elif char == '"':
+            inside, escaped = True, False
+        elif char in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in "]}":
+            depth -= 1
+        elif char == "\\":
+            return  # An error, as which decoders find it.
+    assert strict_json._is_deep(text.encode()) == (deepest > MAX_DEPTH)
+
+
 def test_nesting_has_a_limit():
     assert loads_object(nested(MAX_DEPTH))
     assert what(nested(MAX_DEPTH + 1)) == "nested too deeply"
