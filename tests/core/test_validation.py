@@ -1,3 +1,4 @@
+import enum
 import re
 
 import pytest
@@ -84,3 +85,12 @@ def test_the_value_of_a_lone_string_is_not_shown():
 def test_long_values_are_shortened():
     assert shorten("a" * 200) == "'" + "a" * 99 + "..."
     assert shorten(10**10000) == "an integer of thousands of digits"
+
+
+def test_a_subclass_of_int_is_an_integer():
+    class Ports(enum.IntEnum):
+        HTTP = 80
+
+    assert check_int("port", Ports.HTTP, 1, 100) is Ports.HTTP
+    with pytest.raises(ValueError, match="from 1 to 79"):
+        check_int("port", Ports.HTTP, 1, 79)
