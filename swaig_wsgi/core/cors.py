@@ -327,8 +327,13 @@ def replace_cors_headers(
     Every ``Access-Control-*`` field of the application is dropped: an application that reflects
     any ``Origin`` would override the policy. `vary` is merged into ``Vary``.
     """
-    headers = []
-    varies = []
+    headers: list[tuple[str, str]] = []
+    varies: list[tuple[str, str]] = []
+    existing = list(existing)
+    # Nearly all responses have neither, which one search in all names finds out.
+    names = "\n".join(dict(existing)).lower()
+    if "access-control-" not in names and "vary" not in names:
+        return [*existing, *_merge_vary(varies, vary), *ours]
     for pair in existing:
         name = pair[0].lower()
         if name == "vary":
@@ -341,6 +346,8 @@ def replace_cors_headers(
 def _merge_vary(varies: list[tuple[str, str]], vary: tuple[str, ...]) -> list[tuple[str, str]]:
     if not vary:
         return varies
+    if not varies:
+        return [("Vary", ", ".join(vary))]
     members = [member.strip(" \t") for _, value in varies for member in value.split(",")]
     known = {member.lower() for member in members}
     missing = [name for name in vary if name.lower() not in known]

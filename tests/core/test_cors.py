@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import cors
 from swaig_wsgi.core.cors import (
     Preflight,
     cors_policy,
@@ -493,3 +494,25 @@ def test_fetch_metadata_alone_admits_no_other_origin(fetch_site):
 def test_an_allowed_origin_may_be_another_site():
     assert not refuses_origin(cors_policy([APP]), "POST", APP, "https", None, "cross-site")
     assert not refuses_origin(cors_policy(["*"]), "POST", None, "https", None, "cross-site")
+
+
+NAMES = st.sampled_from(
+    ["Vary", "VARY", "Access-Control-Allow-Origin", "ACCESS-control-x", "X-Access-Control-", "Y"]
+)
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from(["", "*", "Origin", "accept, ORIGIN", ",a"]))),
+    st.sampled_from([(), ("Origin",), ("Origin", "Accept")]),
+)
+def test_headers_are_replaced_as_if_each_was_looked_at(existing, vary):
+    ours = (("Access-Control-Allow-Origin", "*"),)
+    lower = [(name.lower(), (name, value)) for name, value in existing]
+    kept = [f for name, f in lower if name != "vary" and not name.startswith("access-control-")]
+    varies = [pair for name, pair in lower if name == "vary"]
+    found = replace_cors_headers(iter(existing), ours, vary)
+    assert found == [*kept, *cors._merge_vary(varies, vary), *ours]
+    members = {
+        m.strip().lower() for name, v in found if name.lower() == "vary" for m in v.split(",")
+    }
+    assert "*" in members or members >= {name.lower() for name in vary}

@@ -263,3 +263,19 @@ def test_nothing_is_ever_sent_twice(owned, data):
     wanted = (*SECURITY_HEADERS, *AGENT_HEADERS.items())
     names = [name.lower() for name, _ in existing + missing_headers(existing, wanted)]
     assert sorted(names) == sorted(name.lower() for name, _ in wanted)
+
+
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from(["X-Frame-Options", "x-frame-OPTIONS", "Vary", "Set-Cookie", "X", ""]),
+        st.text(max_size=3),
+    )
+)
+
+
+@given(FIELDS, FIELDS)
+def test_missing_headers_are_those_whose_names_are_in_no_spelling_there(existing, wanted):
+    present = [name.lower() for name, _ in existing]
+    expected = [(name, value) for name, value in wanted if name.lower() not in present]
+    assert missing_headers(existing, wanted) == expected
+    assert missing_headers(iter(existing), iter(wanted)) == expected
