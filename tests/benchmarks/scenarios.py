@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import Map, Rule
-from werkzeug.wrappers import Request, Response
 
 if __package__ != "benchmarks":  # run as a script, or imported by one
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
+from benchmarks.plain import handler, plain
 from support.wsgi import environ
 
 from swaig_wsgi import AgentApp, harden
@@ -37,10 +36,6 @@ PARAMETERS = {
 
 App = Callable[..., Iterable[bytes]]
 Call = Callable[[], "tuple[str, bytes]"]
-
-
-def handler(args: dict[str, Any], raw_data: dict[str, Any]) -> str:
-    return f"Sent {args['amount']} to {args['account']}."
 
 
 def agent_with(secure: int = 5, others: int = 5, **settings: Any) -> AgentApp:
@@ -66,21 +61,6 @@ LAYERS: dict[str, Any] = {
     "auth_failure_limit": 10**9,
     "max_request_size": 1_048_576,
 }
-
-
-def plain() -> App:
-    """Return the application without security."""
-    routes = Map([Rule("/swaig", endpoint="swaig", methods=["POST"]), Rule("/", endpoint="swml")])
-
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        request = Request(environ)
-        routes.bind_to_environ(environ).match()
-        body = request.get_json()
-        result = handler(body["argument"]["parsed"][0], body)
-        response = Response(json.dumps({"response": result}), mimetype="application/json")
-        return response(environ, start_response)
-
-    return app
 
 
 def proxied(app: App) -> App:
