@@ -27,6 +27,16 @@ def may_be_shared(headers: Iterable[tuple[str, str]]) -> bool:
     Args:
         headers: the fields of the response.
     """
+    headers = list(headers)
+    given = dict(headers)
+    names = "\n".join(given).lower()
+    if "expires" not in names:
+        if "cache-control" not in names:
+            return False
+        # The responses of agents. A repeated field would hide another of its name in `given`.
+        unique = len(given) == len(headers) and names.count("cache-control") == 1
+        if unique and given.get("Cache-Control") == "no-store":
+            return False
     fields: dict[str, frozenset[str]] = {}
     for name, value in headers:
         name = name.lower()

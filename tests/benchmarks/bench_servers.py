@@ -107,7 +107,7 @@ def running(server: Server, **variables: str) -> Iterator[tuple[int, int]]:
 
 def wait_until_ready(port: int, application: str) -> None:
     """Send the tool call until it is served."""
-    url = f"http://127.0.0.1:{port}/swaig?__token={served.token_for(application)}"
+    url = f"http://127.0.0.1:{port}{served.target_for(application)}"
     headers = {
         "Authorization": basic(scenarios.USER, scenarios.PASSWORD),
         "Content-Type": "application/json",
@@ -170,7 +170,7 @@ def load(port: int, pid: int, script: Path) -> Load:
 
 def latencies(port: int, application: str) -> list[float]:
     """Return the milliseconds that requests take at a fixed load, sorted."""
-    path = f"/swaig?__token={served.token_for(application)}"
+    path = served.target_for(application)
     headers = {
         "Authorization": basic(scenarios.USER, scenarios.PASSWORD),
         "Content-Type": "application/json",
@@ -204,7 +204,7 @@ def scripts(directory: str, servers: list[Server]) -> dict[str, Path]:
     written = {}
     for name in {each.application for each in servers}:
         written[name] = Path(directory, f"{name}.lua")
-        written[name].write_text(served.request_lua(served.token_for(name)))
+        written[name].write_text(served.request_lua(name))
     return written
 
 

@@ -87,18 +87,22 @@ def sdk() -> Any:
     return made.get_app()
 
 
-def token_for(name: str) -> str:
-    """Return the ``__token`` that the application `name` expects."""
+def target_for(name: str) -> str:
+    """Return the path of the tool call to the application `name`, with the token it expects."""
+    if name == "sdk":
+        return "/swaig"
     if name == "flask":
         from itsdangerous import URLSafeTimedSerializer
 
-        return str(URLSafeTimedSerializer(SECRET).dumps([scenarios.CALL_ID, "tool_0"]))
-    made: Any = agent()
-    return str(made.sessions.generate_token("tool_0", scenarios.CALL_ID))
+        token = str(URLSafeTimedSerializer(SECRET).dumps([scenarios.CALL_ID, "tool_0"]))
+    else:
+        made: Any = agent()
+        token = made.sessions.generate_token("tool_0", scenarios.CALL_ID)
+    return f"/swaig?__token={token}"
 
 
-def request_lua(token: str) -> str:
-    """Return the script with which wrk sends the tool call."""
+def request_lua(name: str) -> str:
+    """Return the script with which wrk sends the tool call to the application `name`."""
     from support.wsgi import basic
 
     fields = {
@@ -111,7 +115,7 @@ def request_lua(token: str) -> str:
     return "\n".join(
         [
             'wrk.method = "POST"',
-            f"wrk.path = {json.dumps(f'/swaig?__token={token}')}",
+            f"wrk.path = {json.dumps(target_for(name))}",
             f"wrk.body = {body}",
             *lines,
             # Refusals would be fast, too.

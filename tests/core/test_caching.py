@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swaig_wsgi.core.caching import may_be_shared
 
@@ -72,3 +74,19 @@ def test_expires():
 def test_content_delivery_networks_ignore_cache_control_if_they_have_a_field_of_their_own():
     assert may_be_shared([("Cache-Control", "no-store"), ("CDN-Cache-Control", "max-age=60")])
     assert not may_be_shared([("Cache-Control", "no-store"), ("CDN-Cache-Control", "no-store")])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["Cache-Control", "CACHE-control", "Expires", "CDN-Cache-Control", "X"]
+            ),
+            st.sampled_from(["no-store", "NO-STORE", "public", "private", "max-age=9", "0", ""]),
+        )
+    )
+)
+def test_what_agents_send_is_read_as_anything_else(headers):
+    # Another field of the name, which says nothing, is read directive by directive.
+    assert may_be_shared(headers) == may_be_shared([*headers, ("cache-control", "")])
+    assert may_be_shared(iter(headers)) == may_be_shared(headers)
