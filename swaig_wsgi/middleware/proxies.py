@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ..core.kept_fields import is_single_value, kept_fields
@@ -27,6 +28,11 @@ PROXY_POLICY = "swaig_wsgi.proxies.policy"
 _ORIGINAL = "swaig_wsgi.proxies.original"
 _FORWARDED = "swaig_wsgi.forwarded"
 _PREFIX = "swaig_wsgi.forwarded_prefix"
+
+_OWN_KEYS = frozenset({_ORIGINAL, _FORWARDED, _PREFIX})
+
+#: Fields of more characters, names included, are not remembered.
+_MAX_KNOWN = 512
 
 _REWRITTEN = (
     "REMOTE_ADDR",
@@ -138,6 +144,9 @@ class TrustedProxyMiddleware:
         self._others = _SYNONYMS.union(self._keep)
         self._policy = (family, self._trusted, frozenset(self._keep))
         self._conflict_logged = self._joined_logged = False
+        # A client sends the same fields with each request. New ones replace them: no more memory,
+        # and no more time than without.
+        self._resolve_known = lru_cache(maxsize=256)(self._resolve)
         self._parse, self._rewrite = (
             (_parse_x_forwarded, _rewrite_x_forwarded)
             if family == "x-forwarded"
@@ -154,20 +163,25 @@ class TrustedProxyMiddleware:
         return self.app(environ, start_response)
 
     def _read(self, environ: WSGIEnvironment) -> None:
-        for key in (_ORIGINAL, _FORWARDED, _PREFIX):
-            environ.pop(key, None)
+        for key in _OWN_KEYS & environ.keys():
+            del environ[key]
         claims = _take_claims(environ, self._others)
         if not claims:
             return
         peer = environ.get("REMOTE_ADDR") or ""
         # The fields of an untrusted peer are not even parsed.
         if self._trusted.trusts_peer(peer):
-            client = resolve_client(peer, self._parse(claims), self._trusted)
+            size = sum(map(len, claims)) + sum(map(len, claims.values()))
+            resolve = self._resolve_known if size <= _MAX_KNOWN else self._resolve
+            client = resolve(peer, tuple(claims.items()))
             if client != _NO_CLAIMS:
                 _apply(environ, client)
                 self._rewrite(environ, client)
             if self._trusted.count == 0 or client.address is not None:
                 self._restore(environ, claims)
+
+    def _resolve(self, peer: str, claims: tuple[tuple[str, str], ...]) -> Client:
+        return resolve_client(peer, self._parse(dict(claims)), self._trusted)
 
     def _restore(self, environ: WSGIEnvironment, claims: Mapping[str, str]) -> None:
         for key in self._keep.keys() & claims.keys():

@@ -190,8 +190,8 @@ class RateLimitMiddleware:
         fields = self._fields(decision)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            named = any(name.lower() in _FIELDS for name, _ in headers)
-            if not named and not may_be_shared(headers):
+            own = _FIELDS.isdisjoint(map(str.lower, dict(headers)))
+            if own and not may_be_shared(headers):
                 headers = [*headers, *fields]
             if exc_info is None:
                 return start_response(status, headers)

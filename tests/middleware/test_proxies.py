@@ -468,3 +468,33 @@ def test_arbitrary_forwarding_headers_are_never_refused(headers):
 @pytest.mark.parametrize("headers", [{}, PUBLIC, FORWARDED])
 def test_iterable_and_start_response_are_passed_through(headers):
     check_delegates(lambda app: TrustedProxyMiddleware(app, TRUSTED), make_request(headers))
+
+
+def test_attack_memory_of_forwarded_fields_is_bounded():
+    app = Recorder()
+    layer = TrustedProxyMiddleware(app, ["10.0.0.0/8"])
+
+    def address(**headers):
+        send(layer, environ(REMOTE_ADDR="10.0.0.1", headers=headers))
+        return app.environs[-1]["REMOTE_ADDR"]
+
+    for number in range(1000):
+        sent = f"192.0.2.{number % 256}"
+        assert address(**{"X-Forwarded-For": sent, "X-Forwarded-Other": str(number)}) == sent
+    before = layer._resolve_known.cache_info()
+    assert before.currsize == before.maxsize == 256
+    assert (
+        address(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Other": "x" * 512}) == "192.0.2.1"
+    )
+    assert (
+        address(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-" + "y" * 512: ""}) == "192.0.2.1"
+    )
+    assert layer._resolve_known.cache_info() == before
+
+
+def test_attack_what_a_trusted_peer_sent_is_not_believed_of_another():
+    app = Recorder()
+    layer = TrustedProxyMiddleware(app, ["10.0.0.0/8"])
+    for peer, expected in (("10.0.0.1", "192.0.2.1"), ("203.0.113.9", "203.0.113.9")) * 2:
+        send(layer, environ(REMOTE_ADDR=peer, headers={"X-Forwarded-For": "192.0.2.1"}))
+        assert app.environs[-1]["REMOTE_ADDR"] == expected
