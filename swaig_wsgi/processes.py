@@ -14,13 +14,16 @@ import mmap
 import os
 import secrets
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .concurrency import renew_in_children, system_lock
 from .core.tokens import derive_key
-from .stores import MemoryStore, SQLiteStore, Store, open_store
+from .stores import MemoryStore, Store, open_store
 from .stores._base import StoreLocation
 from .stores._scoped import ScopedStore
+
+if TYPE_CHECKING:
+    from .stores.sqlite import SQLiteStore
 
 __all__ = [
     "EXPLANATIONS",
@@ -129,6 +132,8 @@ class SharedState:
         """
         with self._lock:
             if self.store is None:
+                from .stores.sqlite import SQLiteStore
+
                 self.store = SQLiteStore()
             return self.store
 
@@ -142,6 +147,9 @@ _installed: SharedState | None = None
 def install(state: SharedState | None) -> None:
     """Make :func:`current` return `state` in this process and those that fork from it."""
     global _installed
+    if state is not None:
+        # Before the fork, so that no child finds a module that another thread has half imported.
+        from .stores import sqlite  # noqa: F401
     _installed = state
 
 

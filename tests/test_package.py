@@ -260,3 +260,24 @@ def test_the_wheel_can_be_used_without_other_packages(built, tmp_path):
     )
     assert served.returncode == 2
     assert "pip install 'swaig-wsgi[app]'" in served.stderr
+
+
+def test_what_few_programs_need_is_imported_when_it_is_used(run_python: Any) -> None:
+    run_python(
+        """
+import sys
+from swaig_wsgi import harden
+from swaig_wsgi.stores import MemoryStore
+slow = {"asyncio", "concurrent.futures", "sqlite3", "tempfile"}
+assert slow.isdisjoint(sys.modules), slow.intersection(sys.modules)
+from swaig_wsgi.concurrency import CALLBACK_ERRORS, resolve
+from swaig_wsgi.stores import SQLiteStore
+assert "asyncio" in sys.modules and "sqlite3" in sys.modules
+"""
+    )
+
+
+def test_an_unknown_name_of_a_lazy_package_is_an_attribute_error() -> None:
+    for package in ("swaig_wsgi.stores", "swaig_wsgi.concurrency"):
+        with pytest.raises(AttributeError, match="Unknown"):
+            getattr(import_module(package), "Unknown")  # noqa: B009

@@ -166,9 +166,10 @@ FORK = """
 import os, signal, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
 from swaig_wsgi import processes as shared
+from swaig_wsgi.stores import sqlite
 
 held, forked = threading.Event(), threading.Event()
-made = shared.SQLiteStore
+made = sqlite.SQLiteStore
 
 def make():
     if threading.current_thread() is not threading.main_thread():
@@ -176,7 +177,7 @@ def make():
         forked.wait(60)
     return made()
 
-shared.SQLiteStore = make
+sqlite.SQLiteStore = make
 state = shared.SharedState()
 thread = threading.Thread(target=state.open_store)
 thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
+from ..concurrency import callback_errors_and_exit, resolve
 from ..core.auth import Decision, parse_authorization, parse_basic
 from ..middleware.auth import AuthHandler, AuthRequest
 from ..wsgi import log
@@ -68,7 +68,7 @@ def _confirmed(
         try:
             if resolve(validate(*credentials)) is True:
                 return decision
-        except CALLBACK_ERRORS_AND_EXIT:
+        except callback_errors_and_exit():
             log.exception("validate_basic_auth raised; the request is refused")
             return Decision(None, "validator_error")
     return Decision(None, "refused_by_validate_basic_auth")

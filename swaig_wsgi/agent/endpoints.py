@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 from werkzeug.wrappers import Request
 
-from ..concurrency import CALLBACK_ERRORS, resolve
+from ..concurrency import callback_errors, resolve
 from ..core.redaction import filter_sensitive_headers
 from ..core.refusals import (
     Refusal,
@@ -103,7 +103,7 @@ class Endpoints:
             reply = endpoint(environ)
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
-        except CALLBACK_ERRORS:
+        except callback_errors():
             log_exception(environ, "agent %r failed to handle a request", self._agent.name)
             return refuse(environ, start_response, internal_error())
         return respond(

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from ..concurrency import CALLBACK_ERRORS, renew_in_children, resolve
+from ..concurrency import callback_errors, renew_in_children, resolve
 from ..core.refusals import method_not_allowed
 from ..processes import is_draining
 from ..stores import MemoryStore, Store, StoreError
@@ -191,7 +191,7 @@ class Readiness:
 def _run(name: str, check: Callable[[], Any], outcome: list[bool]) -> None:
     try:
         outcome.append(resolve(check()) is not False)
-    except CALLBACK_ERRORS:
+    except callback_errors():
         log.exception("the readiness check %r raised", name)
 
 

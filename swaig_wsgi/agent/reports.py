@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
+from ..concurrency import callback_errors_and_exit, resolve
 from ..core.refusals import invalid_tool_token
 from ..core.tokens import TokenError, ToolToken
 from ..middleware.tokens import key_detail, log_fallback
@@ -113,7 +113,7 @@ class Reports:
             returned = True
             responds = isinstance(result, Mapping)
             return (encode_json(result, json_default) if responds else _OK), True
-        except CALLBACK_ERRORS_AND_EXIT:
+        except callback_errors_and_exit():
             record.outcome = "failed"
             what = "returned what is not JSON" if returned else "failed"
             log_exception(environ, f"{name} of agent %r {what}", self._agent.name)

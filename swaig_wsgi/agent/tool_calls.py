@@ -6,7 +6,7 @@ import functools
 import time
 from typing import Any, Optional
 
-from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
+from ..concurrency import callback_errors_and_exit, resolve
 from ..core.calls import call_id_in, check_call, check_ids, conversation_id_in
 from ..core.refusals import not_found
 from ..core.strict_json import JSONBodyError
@@ -226,7 +226,7 @@ class ToolCalls:
         try:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result), json_default)
-        except CALLBACK_ERRORS_AND_EXIT:
+        except callback_errors_and_exit():
             record.outcome = "failed"
             log_exception(environ, "tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
+import sys
 from collections.abc import Awaitable
 from typing import Any
 
 from . import _greenlets as greenlets
 
-#: What a user's callback may raise without ending the worker. Since Python 3.8 the error of a
-#: canceled task is not an Exception, and it must not pass for a worker's shutdown.
-CALLBACK_ERRORS = (Exception, asyncio.CancelledError)
+Errors = tuple[type[BaseException], ...]
 
-#: The same, where ``sys.exit()`` in a callback ends the callback and not the worker.
-CALLBACK_ERRORS_AND_EXIT = (*CALLBACK_ERRORS, SystemExit)
+
+def callback_errors() -> Errors:
+    """Return what a user's callback may raise without ending the worker.
+
+    Since Python 3.8 the error of a canceled task is not an Exception, and it must not pass for a
+    worker's shutdown. Where nothing has imported asyncio, which takes as long as all of this
+    package, nothing can raise it. Call this in an ``except`` clause, which happens only for an
+    exception.
+    """
+    loaded = sys.modules.get("asyncio")
+    canceled = None if loaded is None else getattr(loaded, "CancelledError", None)
+    return (Exception,) if canceled is None else (Exception, canceled)
+
+
+def callback_errors_and_exit() -> Errors:
+    """The same, where ``sys.exit()`` in a callback ends the callback and not the worker."""
+    return (*callback_errors(), SystemExit)
 
 
 def resolve(value: Any) -> Any:
@@ -33,6 +46,8 @@ def resolve(value: Any) -> Any:
     """
     if not inspect.isawaitable(value):
         return value
+    import asyncio
+
     try:
         if not greenlets.threads_are_greenlets():
             try:
@@ -60,6 +75,8 @@ def _outcome(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
 
 
 def _run(value: Awaitable[Any]) -> Any:
+    import asyncio
+
     main = _complete(value)
     try:
         return asyncio.run(main)

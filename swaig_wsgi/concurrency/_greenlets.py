@@ -10,8 +10,10 @@ import importlib
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 def threads_are_greenlets() -> bool:
@@ -30,9 +32,8 @@ def outside_main_hub() -> bool:
 
 def thread_pool() -> ThreadPoolExecutor:
     """Return a pool of one system thread; waiting for its results lets other greenlets run."""
-    executor: Any = ThreadPoolExecutor
-    if threads_are_greenlets():
-        executor = importlib.import_module("gevent.threadpool").ThreadPoolExecutor
+    module = "gevent.threadpool" if threads_are_greenlets() else "concurrent.futures"
+    executor: Any = importlib.import_module(module).ThreadPoolExecutor
     pool: ThreadPoolExecutor = executor(max_workers=1)
     return pool
 

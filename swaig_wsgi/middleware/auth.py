@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Protocol
 
-from ..concurrency import CALLBACK_ERRORS_AND_EXIT, resolve
+from ..concurrency import callback_errors_and_exit, resolve
 from ..core._strength import password_weakness
 from ..core._validation import ArgumentTypeError, check_bool
 from ..core.auth import (
@@ -266,7 +266,7 @@ class AuthHandler:
             except (KeyError, ValueError):
                 return Decision(None, "bad_url")
             passed = resolve(self._validator(request))
-        except CALLBACK_ERRORS_AND_EXIT:
+        except callback_errors_and_exit():
             self._validator_errors.log()
             return Decision(None, "validator_error", wrong=wrong)
         if passed is True:
@@ -451,7 +451,7 @@ class AuthMiddleware:
             decision: Any = self._handler.decide(request)
             if not isinstance(decision, Decision):
                 decision = resolve(decision)
-        except CALLBACK_ERRORS_AND_EXIT:
+        except callback_errors_and_exit():
             self._errors.log(environ)
             return Decision(None, "validator_error")
         if isinstance(decision, Decision) and isinstance(decision.result, (AuthResult, type(None))):

@@ -1,10 +1,17 @@
 """Shared state behind one small interface: in memory, in an SQLite file, in Redis."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ..core.store_urls import check_store_url, sqlite_path
 from ._base import Count, Store, StoreError
 from .memory import MemoryStore
-from .redis import RedisStore
-from .sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from .redis import RedisStore
+    from .sqlite import SQLiteStore
 
 __all__ = ["Count", "MemoryStore", "RedisStore", "SQLiteStore", "Store", "StoreError", "open_store"]
 
@@ -23,5 +30,20 @@ def open_store(url: str) -> Store:
     if url.startswith("memory:"):
         return MemoryStore()
     if url.startswith("sqlite:"):
+        from .sqlite import SQLiteStore
+
         return SQLiteStore(sqlite_path(url))
+    from .redis import RedisStore
+
     return RedisStore(url)
+
+
+# Imported when they are first used, with sqlite3 and the like: most processes use one store.
+_HOMES = {"RedisStore": ".redis", "SQLiteStore": ".sqlite"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name], __name__), name)
+    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -126,6 +125,8 @@ class _TemporaryFile:
     """
 
     def __init__(self, content: bytes) -> None:
+        import tempfile  # takes longer to import than all of this module, and is rarely needed
+
         self._file = file = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, file.close)
         self.read, self.readline, self.readlines = file.read, file.readline, file.readlines
