@@ -163,7 +163,7 @@ def _is_harmless(text: str) -> bool:
     """
     if _HARMLESS.fullmatch(text) is None:
         return False
-    return all(value not in text for value in _hidden)
+    return len(text) < _MIN_HIDDEN or not any(map(text.__contains__, _hidden))
 
 
 def mask_known(text: str) -> str:
