@@ -21,9 +21,11 @@ def callback_errors() -> Errors:
     package, nothing can raise it. Call this in an ``except`` clause, which happens only for an
     exception.
     """
-    loaded = sys.modules.get("asyncio")
-    canceled = None if loaded is None else getattr(loaded, "CancelledError", None)
-    return (Exception,) if canceled is None else (Exception, canceled)
+    asyncio: Any = sys.modules.get("asyncio")
+    try:
+        return (Exception, asyncio.CancelledError)
+    except AttributeError:  # not loaded, or another thread is just importing it
+        return (Exception,)
 
 
 def callback_errors_and_exit() -> Errors:
