@@ -104,7 +104,7 @@ def unshared_state(agent: Agent) -> frozenset[str]:
     uses_store = (
         agent.settings.counts_requests
         or agent.sessions.keeps_metadata
-        or any(tool.once is not None or tool.max_runs is not None for tool in agent.tools)
+        or agent.tools.keeps_state
     )
     return unshared_variables(
         key_pid=agent.sessions.key_made_by,

@@ -102,6 +102,8 @@ class ToolRegistry:
     def __init__(self, *, secure_by_default: bool = False) -> None:
         self._secure_by_default = check_bool("secure_by_default", secure_by_default)
         self._tools: dict[str, Tool] = {}
+        #: Whether there is a tool whose runs are counted or kept in the store.
+        self.keeps_state = False
 
     @checks_arguments("define_tool()", check_options)
     def define(
@@ -249,7 +251,9 @@ class ToolRegistry:
 
     def _add(self, definition: dict[str, Any], *options: Any) -> None:
         name = definition["function"]
-        self._tools = {**self._tools, name: Tool(name, json.dumps(definition), *options)}
+        tool = Tool(name, json.dumps(definition), *options)
+        self._tools = {**self._tools, name: tool}
+        self.keeps_state |= tool.once is not None or tool.max_runs is not None
 
     def _check_name(self, name: Any) -> None:
         if not is_function_name(name):
