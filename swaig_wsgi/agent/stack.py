@@ -102,9 +102,7 @@ def stack_with_health(
 def unshared_state(agent: Agent) -> frozenset[str]:
     """Return the variables to set so that all processes share the state of `agent`."""
     uses_store = (
-        agent.settings.counts_requests
-        or agent.sessions.keeps_metadata
-        or agent.tools.keeps_state
+        agent.settings.counts_requests or agent.sessions.keeps_metadata or agent.tools.keeps_state
     )
     return unshared_variables(
         key_pid=agent.sessions.key_made_by,
