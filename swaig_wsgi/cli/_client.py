@@ -10,9 +10,10 @@ from typing import Any
 
 from ..core.redaction import MASK, escape_control, filter_sensitive_headers, redact_url
 from ._arguments import parse_arguments
+from ._document import Tool
 from ._errors import CommandError
 from ._output import paint, pretty_json, printable
-from ._target import Target, Tool
+from ._target import Target
 
 _A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 

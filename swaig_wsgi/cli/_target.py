@@ -1,16 +1,13 @@
-"""The agent that a command names: ``MODULE:APP`` or a URL, and what its document says."""
+"""The agent that a command names: ``MODULE:APP`` or a URL."""
 
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,13 +16,13 @@ from ..checks import find_agents
 from ..checks._connection import reason
 from ..checks._sources import environ_credentials, read_settings, scrub
 from ..config import ConfigurationError
-from ..core.redaction import escape_control, redact_text, redact_url
-from ..core.tokens import TokenError, token_from_query
+from ..core.redaction import escape_control, redact_url
 from ..core.urls import parse_authority, parse_base_url
-from ..swml import ai_of
 from ..testing import AgentClient, ResponseError
+from ._document import Tool, tools_in
 from ._errors import CommandError, needing
 from ._loading import import_application
+from ._refusals import explanation
 
 #: Scheme, userinfo, authority, path and query. A bare "@", "/" or "?" in a password would make
 #: part of it a host name, which is looked up and printed: it has to be percent-encoded.
@@ -41,24 +38,6 @@ _EXPECTED = (
 )
 
 _SIGNING_KEY = "SIGNALWIRE_SIGNING_KEY"
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A tool in a document."""
-
-    name: str
-    definition: dict[str, Any]
-    #: Where it runs; None if the platform itself runs it.
-    url: str | None
-
-    @property
-    def has_token(self) -> bool:
-        """Whether its URL has a token: the tool is secure."""
-        try:
-            return self.url is not None and token_from_query(urlsplit(self.url).query) is not None
-        except (TokenError, ValueError):
-            return True
 
 
 class Target:
@@ -107,17 +86,9 @@ class Target:
             CommandError: the document has no ``ai`` verb, or is malformed.
         """
         try:
-            swaig = ai_of(document).get("SWAIG", {})
-            default = swaig.get("defaults", {}).get("web_hook_url")
-            found = []
-            for each in swaig.get("functions", []):
-                url = None if "data_map" in each else each.get("web_hook_url") or default
-                found.append(Tool(str(each["function"]), dict(each), url and str(url)))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise CommandError(f"{self.shown}: the document is malformed", 1) from None
-        except LookupError:
-            raise CommandError(f"{self.shown}: the document has no agent: no ai verb", 1) from None
-        return found
+            return tools_in(document)
+        except ValueError as error:
+            raise CommandError(f"{self.shown}: {error}", 1) from None
 
     def call(self, tool: Tool, args: dict[str, Any]) -> dict[str, Any]:
         """Call a tool in the call whose document was fetched last, and return its result.
@@ -173,7 +144,7 @@ class Target:
             with redirect_stdout(sys.stderr):
                 yield
         except ResponseError as error:
-            text = scrub(_explanation(error), {self._password} - {""})
+            text = scrub(explanation(error), {self._password} - {""})
             if error.status == 404 and not self._host:
                 text += "; name its path with --route"
             raise CommandError(f"{self.shown}: {text}", 1) from None
@@ -221,33 +192,3 @@ def _in_process(text: str, route: str | None) -> tuple[AgentClient, str]:
     with needing("werkzeug", message="MODULE:APP needs Werkzeug: pip install 'swaig-wsgi[app]'"):
         client = AgentClient(app, url=route, auth=auth, signing_key=key)
     return client, "" if auth is None else auth[1]
-
-
-def _explanation(error: ResponseError) -> str:
-    try:
-        body = json.loads(error.text)
-        message = str(body["error"]) if isinstance(body, dict) and "error" in body else error.text
-    except ValueError:
-        message = error.text
-    message = redact_text(message, 300)
-    if 200 <= error.status < 300:
-        return f"the response is not JSON: {message}"
-    name = {each.value: each.phrase for each in HTTPStatus}.get(error.status, "")
-    text = f"{error.status} {name}".strip()
-    if 300 <= error.status < 400:
-        return (
-            f"{text}: redirects are not followed: {redact_url(error.headers.get('location', ''))}"
-        )
-    if error.status == 401:
-        return (
-            f"{text}: user and password are missing or wrong: set SWML_BASIC_AUTH_USER and "
-            "SWML_BASIC_AUTH_PASSWORD, or write them into the URL"
-        )
-    if error.status == 404:
-        return f"{text}: no agent's document is here"
-    if error.status == 403 and "signature" in message:
-        return (
-            f"{text}: {message}: {_SIGNING_KEY} differs from that of the service, or the service "
-            "has another public URL (SWML_PROXY_URL_BASE): give that one"
-        )
-    return text if message in ("", name) else f"{text}: {message}"

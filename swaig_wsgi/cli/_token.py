@@ -81,10 +81,10 @@ def verify(
     raise CommandError(f"{reason}: {text}", 1)
 
 
-def _read(token: str) -> str:
+def _read(argument: str) -> str:
     """Return the token in an argument, so that a URL from a document can be pasted."""
     # A token on the command line is visible to other users of the machine, one from stdin is not.
-    text = (sys.stdin.readline(65_536) if token in ("-",) else token).strip()
+    text = (sys.stdin.readline(65_536) if argument == "-" else argument).strip()
     if "__token=" not in text:
         return text
     try:

@@ -166,6 +166,7 @@ class ToolRegistry:
             ValueError: the name is taken, reserved or invalid; the schema is invalid; a tool with a
                 `webhook_url` has a handler or is secure; or another argument is invalid.
         """
+        given = dict(locals())  # the arguments, before there are other variables
         self._check_name(name)
         if secure is not None:
             check_bool(f"tool {name!r}: secure", secure)
@@ -202,21 +203,10 @@ class ToolRegistry:
         }
         if webhook_url is not None:
             definition["web_hook_url"] = check_url(f"the webhook_url of tool {name!r}", webhook_url)
-        given = {
-            "fillers": fillers,
-            "active": active,
-            "meta_data": meta_data,
-            "meta_data_token": meta_data_token,
-            "skip_fillers": skip_fillers,
-            "wait_file": wait_file,
-            "wait_file_loops": wait_file_loops,
-            "wait_for_fillers": wait_for_fillers,
-            "gates": gates,
-            "gate_fillers": gate_fillers,
-        }
-        for member, value in given.items():
+        for member, check in _MEMBERS.items():
+            value = given[member]
             if value not in (None, {}, []):
-                definition[member] = _MEMBERS[member](f"{member} of tool {name!r}", value)
+                definition[member] = check(f"{member} of tool {name!r}", value)
         definition.update(_further_members(name, extra))
         if secure is None:
             secure = self._secure_by_default and webhook_url is None
