@@ -33,12 +33,12 @@ def start(client: AgentClient, call_id: str, location: str) -> dict[str, Any]:
 
 
 def reserve(client: AgentClient, slot: datetime, **request: Any) -> dict[str, Any]:
-    args = {"slot": slot.isoformat(), "patient": "Ada"}
+    args = {"slot": slot, "patient": "Ada"}
     return client.call_tool("book_appointment", args, **request)
 
 
 def cancel(client: AgentClient, slot: datetime, code: str) -> str:
-    args = {"slot": slot.isoformat(), "code": code}
+    args = {"slot": slot, "code": code}
     return str(client.call_tool("cancel_appointment", args)["response"])
 
 
@@ -159,7 +159,7 @@ def test_the_caller_is_the_one_of_the_document(client: AgentClient, monday: date
 def test_wrong_arguments_are_explained_to_the_ai(client: AgentClient, monday: datetime) -> None:
     result = client.call_tool("find_appointments", {"day": "tomorrow"})
     assert result["response"].startswith("The argument 'day' must be")
-    args = {"slot": monday.isoformat(), "patient": ""}
+    args = {"slot": monday, "patient": ""}
     assert "'patient'" in client.call_tool("book_appointment", args)["response"]
 
 
