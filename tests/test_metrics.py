@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -270,6 +271,28 @@ def test_the_snippet_for_django_exposes_the_figures(
 
 
 # Processes
+
+
+def test_files_that_a_starting_worker_has_just_created_are_passed_over(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from support.wsgi import request\n"
+        "from swaig_wsgi import AuthHandler, harden\n"
+        "from swaig_wsgi.middleware import MetricsMiddleware\n"
+        "scraper = ('prometheus', 'a-password-for-prometheus')\n"
+        "app = harden(MetricsMiddleware(print, AuthHandler(basic_auth=scraper)))\n"
+        "open(f'{os.environ[\"PROMETHEUS_MULTIPROC_DIR\"]}/counter_1.db', 'w').close()\n"
+        "several = {'wsgi.multiprocess': True}\n"
+        "for path in ('/metrics', '/metrics/'):\n"
+        "    print(request(app, path=path, auth=scraper, **several).status)\n"
+        "print(request(app, path='/metrics').status)\n"
+    )
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "SWML_METRICS": "true"}
+    env["PYTHONPATH"] = f"{DOCS.parent}:{Path(__file__).parent}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **env}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["200", "200", "401"], done.stderr
 
 
 @pytest.mark.parametrize(

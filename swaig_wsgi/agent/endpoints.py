@@ -19,6 +19,7 @@ from ..core.refusals import (
 from ..core.strict_json import JSONBodyError, is_json_type, loads_request
 from ..core.tokens import TokenError, token_from_query
 from ..core.urls import join_url, parse_base_url
+from ..middleware.metrics import metrics_of
 from ..swaig import call_id_of, json_default, requested_functions
 from ..swml import check_functions, merge_changes, signature
 from ..wsgi import (
@@ -39,7 +40,6 @@ from ..wsgi._logging import agent_label
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details
-from .metrics import metrics_of
 from .reports import Reports
 from .routes import Routes
 from .tool_calls import Claims, ToolCalls, record_claims

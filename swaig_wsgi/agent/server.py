@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from .._missing import SERVER_CONSTRUCTOR, check_names, checks_arguments, missing_in_server
 from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
+from ..middleware.auth import AuthHandler
+from ..middleware.metrics import MetricsMiddleware
 from ..processes import default_store, unshared_variables
 from ..swaig import sip_username
 from ..wsgi import REFUSAL_APP, log, refuse, respond_json
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .app import AgentApp
-from .metrics import SERVER_ENDPOINTS, ServerMetrics
+from .metrics import SERVER_ENDPOINTS
 from .routes import normal_route, own_paths
 from .stack import stack_with_health, unshared_state
 from .static import StaticFiles
@@ -292,9 +294,9 @@ class AgentServer:
             return app
         user, password = settings.basic_auth
         passwords = (password, *settings.basic_auth_password_fallbacks)
-        return ServerMetrics(
+        return MetricsMiddleware(
             app,
-            [(user, each) for each in passwords],
+            AuthHandler(basic_auth=[(user, each) for each in passwords]),
             allow_per_process=settings.allow_per_process_state,
         )
 

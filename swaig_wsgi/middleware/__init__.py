@@ -9,6 +9,7 @@ from .harden import harden
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
 from .https import HTTPSMiddleware
+from .metrics import MetricsMiddleware
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
 from .refusals import RefusalMiddleware
@@ -26,6 +27,7 @@ __all__ = [
     "CORSMiddleware",
     "HSTSMiddleware",
     "HTTPSMiddleware",
+    "MetricsMiddleware",
     "RateLimitMiddleware",
     "RefusalMiddleware",
     "RequestIDMiddleware",

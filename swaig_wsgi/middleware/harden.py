@@ -25,6 +25,7 @@ from .cors import CORSMiddleware
 from .headers import HSTSMiddleware, SecurityHeadersMiddleware
 from .hosts import AllowedHostsMiddleware
 from .https import HTTPSMiddleware
+from .metrics import metrics_module
 from .proxies import TrustedProxyMiddleware
 from .rate_limit import RateLimitMiddleware
 from .refusals import RefusalMiddleware
@@ -151,7 +152,7 @@ def stack(
     """
     warn_of_unknown_variables()
     if settings.metrics:
-        _count_for_prometheus()
+        metrics_module().start_counting()
     if settings.max_request_size is not None:
         app = BodySizeMiddleware(app, settings.max_request_size)
     if auth is not None:
@@ -222,13 +223,3 @@ def _with_cors(settings: Settings, layer: CORSMiddleware) -> Settings:
     origins = ("*",) if policy.any_origin else (*sorted(policy.origins), *patterns)
     protected = layer.csrf_protection and (everywhere or not policy.any_origin)
     return replace(settings, cors_origins=origins or None, csrf_protection=protected)
-
-
-def _count_for_prometheus() -> None:
-    try:
-        from .._metrics import start_counting
-    except ModuleNotFoundError:  # of prometheus_client, or in a copy, of our module
-        raise ConfigurationError(
-            "SWML_METRICS: requires prometheus_client: pip install 'swaig-wsgi[metrics]'"
-        ) from None
-    start_counting()
