@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .._missing import OPTIONS
+from ..core._validation import ArgumentTypeError, shorten
 from ..swaig import ToolOptions, ToolRegistry, check_options, tool_name
 
 if TYPE_CHECKING:
@@ -113,7 +114,12 @@ def _mark(function: Any, declaration: Declaration) -> None:
     if isinstance(inspect.getattr_static(function, _MARK, None), Declaration):
         name = getattr(function, "__qualname__", function)
         raise ValueError(f"{name} is a tool already: give all options to one decorator")
-    setattr(function, _MARK, declaration)
+    try:
+        setattr(function, _MARK, declaration)
+    except (AttributeError, TypeError):  # it has __slots__, or is written in C
+        raise ArgumentTypeError(
+            f"@AgentApp.tool cannot decorate {shorten(function)}: decorate a method that calls it"
+        ) from None
 
 
 def _function(value: Any) -> Any:

@@ -34,6 +34,7 @@ from ..swml import (
     render_document,
 )
 from ..wsgi import log, set_log_level
+from ._attributes import check_attribute, check_class
 from ._declared import ToolMethod, define_declared
 from ._forwards import forward
 from .metadata import MetadataStore
@@ -88,6 +89,7 @@ class Agent:
         signature_length: int = 16,
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
+        check_class(type(self))
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"name must be a non-empty string, not {name!r}")
         settings = Settings.from_env() if settings is None else settings
@@ -156,10 +158,14 @@ class Agent:
     def _complete(self) -> None:
         """Called when the constructor has set all attributes."""
 
-    if not TYPE_CHECKING:  # or type checkers would accept any name
+    if not TYPE_CHECKING:  # or type checkers would accept any name and value
 
         def __getattr__(self, name):
             raise missing_in_agent(self, name)
+
+        def __setattr__(self, name, value):
+            check_attribute(type(self), name, value)
+            super().__setattr__(name, value)
 
     # The document
 
@@ -297,8 +303,8 @@ class Agent:
         # Parts replace their contents instead of changing them, so shallow copies are independent.
         agent = copy.copy(self)
         agent._original = self._original or self
-        for part in self._parts:
-            setattr(agent, part, copy.copy(getattr(self, part)))
+        # Without __setattr__(), whose checks these values have passed.
+        vars(agent).update({part: copy.copy(getattr(self, part)) for part in self._parts})
         if self._dynamic_config is not None:
             resolve(self._dynamic_config(query, body, headers, agent))
         return agent

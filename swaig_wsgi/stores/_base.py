@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ..core._validation import ArgumentTypeError
 
@@ -55,6 +55,7 @@ class StoreLocation:
     url: str = field(repr=False)
 
 
+@runtime_checkable
 class Store(Protocol):
     """Shared state: counters, small JSON values with a TTL, and claims.
 

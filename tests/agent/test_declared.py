@@ -192,6 +192,18 @@ def test_an_invalid_tool_is_an_error_when_an_agent_is_made() -> None:
         Agent("a", basic_auth=AUTH)
 
 
+def test_a_handler_that_cannot_be_marked_says_what_to_decorate() -> None:
+    class Slotted:
+        __slots__ = ()
+
+        def __call__(self) -> str:
+            return "Done."
+
+    for handler in (Slotted(), len, str.upper):
+        with pytest.raises(TypeError, match=r"@AgentApp.tool cannot decorate .*: decorate a meth"):
+            AgentApp.tool("slotted")(handler)
+
+
 def test_attributes_of_any_kind_are_left_alone() -> None:
     class Unusual:
         def __getattr__(self, name: str) -> Any:

@@ -333,6 +333,87 @@ def test_a_subclass_may_use_the_names_of_private_attributes() -> None:
         AgentClient(server, url="/shop", auth=("a", "wrong")).fetch_swml()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("prompt", "You sell cars.", "Prompt, not str: use set_prompt_text() or PROMPT_SECTIONS"),
+        ("ai", object(), "AISettings, not object: use methods such as set_params()"),
+        ("call_flow", [], "CallFlow, not list: give this attribute another name"),
+        ("tools", ["hammer"], "ToolRegistry, not list: use define_tool() or @AgentApp.tool"),
+        ("sessions", {}, "SessionManager, not dict: give this attribute another name"),
+        ("store", {"cars": 3}, "Store, not dict: set SWML_STORAGE_URL, or give this attribute"),
+        ("settings", {}, "Settings, not dict: pass settings= to the constructor, or give"),
+        ("name", None, "str, not NoneType: give this attribute another name"),
+        ("route", ["A", "B"], "str, not list: give this attribute another name"),
+        ("host", {}, "str, not dict: give this attribute another name"),
+        ("port", "left", "int, not str: give this attribute another name"),
+    ],
+)
+def test_replacing_an_attribute_of_agents_says_what_to_do(
+    name: str, value: Any, remedy: str
+) -> None:
+    class Early(AgentApp):
+        def __init__(self) -> None:
+            setattr(self, name, value)
+            super().__init__("cars")
+
+    class Late(AgentApp):
+        def __init__(self) -> None:
+            super().__init__("cars")
+            setattr(self, name, value)
+
+    for made in (Early, Late):
+        with pytest.raises(TypeError) as raised:
+            made()
+        start = f"{made.__name__}.{name}: every agent has an attribute {name!r} as "
+        assert str(raised.value).startswith(start + remedy)
+
+
+def test_attributes_of_agents_can_be_set_to_others_of_their_type(app: AgentApp) -> None:
+    other = AgentApp("bank", basic_auth=AUTH)
+    other.set_prompt_text("You are another.")
+    for name in ("prompt", "ai", "call_flow", "tools", "sessions", "store", "settings", "port"):
+        setattr(app, name, getattr(other, name))
+    app.name, app.route, app.host = "bank", app.route, "127.0.0.1"
+    assert ai_of(AgentClient(app).fetch_swml())["prompt"]["text"] == "You are another."
+
+
+@pytest.mark.parametrize(
+    "name", ["prompt", "ai", "call_flow", "tools", "sessions", "store", "name", "settings"]
+)
+def test_a_method_that_an_attribute_of_agents_would_hide_is_an_error(name: str) -> None:
+    def look(self: Any) -> str:
+        """Look."""
+        return "Seen."
+
+    for value in (look, AgentApp.tool(look), staticmethod(look), classmethod(look)):
+        shop = type("Shop", (type("Mixin", (), {name: value}), AgentApp), {})
+        with pytest.raises(TypeError, match=f"Shop.{name}: every agent .*would hide this one: "):
+            shop("shop")
+
+
+def test_a_class_may_hold_arguments_of_the_constructor_but_no_parts() -> None:
+    class Shop(AgentApp):
+        name, route, port = "shop", "/shop", 3001
+
+        def __init__(self) -> None:
+            super().__init__(self.name, route=self.route, port=self.port)
+
+    assert (Shop().name, Shop().route, Shop().port) == ("shop", "/shop", 3001)
+    with pytest.raises(TypeError, match=r"Shop.prompt: .* use set_prompt_text\(\) or PROMPT_SECT"):
+        type("Shop", (AgentApp,), {"prompt": "You sell cars."})("shop")
+
+    class Local(AgentApp):
+        @property
+        def host(self) -> str:
+            return "127.0.0.1"
+
+        @host.setter
+        def host(self, value: str) -> None: ...
+
+    assert Local("shop", host="0.0.0.0").host == "127.0.0.1"
+
+
 # -- tools of one document
 
 
