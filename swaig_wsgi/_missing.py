@@ -7,7 +7,6 @@ Standard library only.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
@@ -223,7 +222,9 @@ def check_names(
             continue
         if name in remedies:
             raise TypeError(f"{what} {name!r}: {remedies[name]}")
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+        from difflib import get_close_matches  # takes 1 ms, and only errors need it
+
+        nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
         raise TypeError(f"{what} {name!r}; did you mean {nearest!r}? {hint}".rstrip())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import uuid
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -197,7 +196,7 @@ class Agent:
     ) -> dict[str, Any]:
         """As :meth:`render_swml`; `shares` as for :func:`render_document`."""
         if call_id is None:
-            call_id = str(uuid.uuid4())
+            call_id = self.sessions.create_session()
         if base_url is not None:
             base_url = parse_base_url(base_url)
         endpoints = self._endpoints(base_url or self._default_base_url())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
 
@@ -198,7 +197,7 @@ class Endpoints:
         query = _query(environ)
         call_id = call_id_of(body, query.get("call_id"))
         if call_id is None:
-            call_id = str(uuid.uuid4())
+            call_id = self._agent.sessions.create_session()
             self._log_new_id()
         environ[CLAIMED_CALL_ID] = call_id
         agent = self._agent

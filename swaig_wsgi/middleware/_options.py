@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from inspect import signature
 from typing import Any, Callable
 
@@ -27,6 +26,8 @@ def layer_options(
         raise ArgumentTypeError(f"{name} must be {expected}, not {shorten(given)}")
     for key in given:
         if key not in known:
+            from difflib import get_close_matches  # takes 1 ms, and only errors need it
+
             near = get_close_matches(str(key), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}"
             raise ArgumentTypeError(f"{name}: {shorten(key)} is not in {expected}: {hint}")

@@ -7,7 +7,6 @@ the application is constructed; then the log has the reason before the first req
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterable
 from typing import Callable
@@ -55,6 +54,7 @@ def configured_workers(variable: str, default: str | None, arguments: Iterable[s
         arguments: the command line.
     """
     import argparse
+    import shlex
 
     # From lowest to highest precedence, as in gunicorn.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from ..config import known_variables
 from ..core.redaction import escape_control
@@ -83,6 +82,8 @@ def _explain(name: str, known: set[str]) -> str:
         return f"a variable of the SDKs, ignored here; use {_EQUIVALENTS[name]}"
     if name in _WITHOUT_EQUIVALENT:
         return "a variable of the SDKs, ignored here; it has no equivalent"
+    from difflib import get_close_matches  # takes 1 ms, and only errors need it
+
     nearest = get_close_matches(name, known, n=1)
     return "unknown and ignored" + (f"; did you mean {nearest[0]}?" if nearest else "")
 

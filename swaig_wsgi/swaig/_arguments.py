@@ -10,7 +10,6 @@ JSON Schema, which would allow or forbid more than these.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import operator
@@ -383,7 +382,9 @@ class CompiledSchema:
     def _misspelled(self, name: str, value: Mapping[str, Any]) -> Fault | None:
         if self._takes_others or not self._has_named_members:
             return None
-        near = difflib.get_close_matches(name[:60], self._properties, n=1)
+        from difflib import get_close_matches  # takes 1 ms, and only errors need it
+
+        near = get_close_matches(name[:60], self._properties, n=1)
         if not near or near[0] in value:
             return None
         return Fault("", f"is unknown; if {_as_json(near[0])} is meant, write that")

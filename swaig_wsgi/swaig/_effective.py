@@ -8,7 +8,6 @@ other validators, such a schema is an error when the tool is defined.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,7 +107,9 @@ def _meant(keyword: str) -> str | None:
     """Return the keyword that an unknown one seems to stand for, or None."""
     if keyword in KEYWORDS or keyword in _DESCRIPTIVE or keyword.startswith(("x-", "$")):
         return None
+    from difflib import get_close_matches  # takes 1 ms, and only errors need it
+
     known = {name.lower(): name for name in KEYWORDS}
     written = keyword.lower().replace("_", "").replace("-", "")
-    nearest = difflib.get_close_matches(written, known, n=1, cutoff=0.75)
+    nearest = get_close_matches(written, known, n=1, cutoff=0.75)
     return _FOREIGN.get(written) or (known[nearest[0]] if nearest else None)

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.wsgi import get_path_info
 
 from swaig_wsgi.agent.routes import Routes, normal_route
 from swaig_wsgi.core.refusals import Refusal
@@ -39,6 +42,36 @@ def test_a_request_is_routed_the_same_however_often_it_is_repeated(
             path = route.encode().decode("latin-1") + path
             expected = found(Routes(route, ENDPOINTS), path, method)
             assert [found(routes, path, method) for _ in range(2)] == [expected] * 2
+
+
+@given(
+    st.sampled_from(PATHS) | st.text(st.sampled_from("/swaigö\xff\ufffd.%")),
+    st.sampled_from(["GET", "get", "HEAD", "POST", "PUT", "OPTIONS"]),
+)
+def test_a_request_is_routed_as_by_werkzeug(path: str, method: str) -> None:
+    path = "/" + path.encode().decode("latin-1").removeprefix("/")
+    for route in ("", "/ö", "/\ufffd"):
+        rules = [
+            Rule(f"{route}{each}{slash}", methods=methods, endpoint=endpoint)
+            for each, (endpoint, methods) in ENDPOINTS.items()
+            for slash in ("", "/")
+            if route or each or slash
+        ]
+        adapter = Map(rules, merge_slashes=False).bind("agent.invalid")
+        environ = {"PATH_INFO": path, "REQUEST_METHOD": method}
+        expected: Any
+        try:
+            expected = adapter.match(get_path_info(environ), method)[0]
+        except MethodNotAllowed as error:
+            expected = 405, (("Allow", ", ".join(sorted(error.valid_methods or ()))),)
+        except NotFound:
+            expected = 404, ()
+        if path.startswith("//"):
+            expected = 404, ()  # Werkzeug would strip the slashes.
+        response = found(Routes(route, ENDPOINTS), path, method)
+        if isinstance(response, tuple):
+            response = response[0], tuple(response[1])
+        assert response == expected
 
 
 def test_attack_memory_of_routes_is_bounded() -> None:
