@@ -54,3 +54,5 @@ def load_to_serve(application: str) -> Any:
     except Exception:
         trace = scrub(traceback.format_exc(), hidden_values(os.environ))
         raise CommandError(f"{application} cannot be imported:\n{trace}") from None
+    except SystemExit as error:
+        raise import_failure(application, error) from None

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from .._version import __version__
 from ._check import check
@@ -22,21 +22,51 @@ from ._vendor import vendor
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv`, by default the process's, and return its exit status."""
+    _open_closed_streams()
     arguments = vars(_parser().parse_args(argv))
     run = arguments.pop("run")
     try:
+        if sys.stdout is None and run is not serve:
+            raise CommandError("standard output is closed")
         status: int = run(**arguments)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except CommandError as error:
-        print(printable(f"swaig-wsgi: {error}", sys.stderr), file=sys.stderr)
-        return error.status
+        return _fail(error, error.status)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader has what it wanted, as in "| head". Python would fail again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has what it wanted, as in "| head".
+        _discard(sys.stdout)
         return 128 + 13  # SIGPIPE, which Windows does not have
+    except OSError as error:
+        _discard(sys.stdout)
+        # Without a file name it is standard output, for example on a full disk.
+        return _fail(error if error.filename else f"write error: {error.strerror or error}", 2)
     return status
+
+
+def _open_closed_streams() -> None:
+    # A pipe or a socket must not get the number of a standard stream that is closed.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stderr is None:
+        # print(file=None) would write to standard output.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+
+
+def _fail(problem: object, status: int) -> int:
+    try:
+        print(printable(f"swaig-wsgi: {problem}", sys.stderr), file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+    return status
+
+
+def _discard(stream: TextIO | None) -> None:
+    """Discard what could not be written to `stream`, or Python would fail again when it exits."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

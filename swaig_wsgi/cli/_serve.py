@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 from ..config import ConfigurationError, Settings
@@ -25,6 +26,8 @@ def serve(
     settings of the environment, TLS included, on 127.0.0.1 and ``PORT``, by default 3000. With
     `workers` or `reload`, gunicorn serves it.
     """
+    if host is not None:
+        _check_host(host)
     sys.path.insert(0, os.getcwd())
     pid = os.getpid()
     try:
@@ -44,6 +47,20 @@ def serve(
             print(error.code, file=sys.stderr)
         return 2 if error.code else 0
     return 0
+
+
+def _check_host(host: str) -> None:
+    """Listen on `host` for a moment, since the servers' own errors do not name it."""
+    if host.startswith("unix:"):
+        return
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = found[0]
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(f"--host {host!r}: no address of this machine: {reason}") from None
 
 
 def _serve_with_werkzeug(application: str, host: str | None, port: int | None) -> None:

@@ -84,6 +84,8 @@ def verify(
 def _read(argument: str) -> str:
     """Return the token in an argument, so that a URL from a document can be pasted."""
     # A token on the command line is visible to other users of the machine, one from stdin is not.
+    if argument == "-" and sys.stdin is None:
+        raise CommandError("standard input is closed")
     text = (sys.stdin.readline(65_536) if argument == "-" else argument).strip()
     if "__token=" not in text:
         return text

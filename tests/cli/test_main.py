@@ -128,10 +128,62 @@ def test_an_invalid_variable_is_named(command, site, application):
         (["served_site:app", "--port=http"], "from 0 to 65535"),
         (["served_site:app", "--port=0655355"], "from 0 to 65535"),
         ([], "MODULE:APP"),
+        (["served_exit:app"], "served_exit:app cannot be imported: SystemExit: 7"),
+        (["served_site:app", "--host=bad host"], "--host 'bad host': no address of this machine: "),
+        (["served_site:app", "--host=192.0.2.1"], "--host '192.0.2.1': no address of this mach"),
+        (["served_site:app", "--host=ü..x"], "--host 'ü..x': no address of this machine: "),
+        (["served_site:app", "--host=192.0.2.1", "--workers=1"], "--host '192.0.2.1': no addr"),
     ],
 )
 def test_a_usage_error_is_reported(command, site, arguments, words):
-    check_failure(run(command, "serve", *arguments, cwd=site), 2, words)
+    Path(site, "served_exit.py").write_text("raise SystemExit(7)\n")
+    # Without a locale that encodes it, an argument that is not ASCII could not be passed.
+    check_failure(run(command, "serve", *arguments, cwd=site, PYTHONUTF8="1"), 2, words)
+
+
+@pytest.mark.parametrize(
+    ("streams", "arguments", "words"),
+    [
+        (">/dev/full", ["secret"], "write error: No space left on device"),
+        (">/dev/full", ["swml", AGENT], "write error: No space left on device"),
+        (">/dev/full", ["check"], "write error: No space left on device"),
+        (">&-", ["secret"], "standard output is closed"),
+        (">&-", ["tools", AGENT], "standard output is closed"),
+        (">&- <&-", ["call", AGENT, "get_balance"], "standard output is closed"),
+        ("<&-", ["token", "inspect", "-"], "standard input is closed"),
+        ("2>&-", ["tools", "served_nowhere:app"], ""),
+        ("2>/dev/full", ["tools", "served_nowhere:app"], ""),
+    ],
+)
+def test_streams_that_are_full_or_closed_are_an_error(command, streams, arguments, words):
+    line = f'exec "$@" {streams}'
+    result = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, command, *arguments],
+        capture_output=True,
+        text=True,
+        env={},
+        timeout=60,
+    )
+    check_failure(result, 2, words)
+    assert result.stdout == ""
+    assert not words or result.stderr.endswith(f"swaig-wsgi: {words}\n")
+
+
+def test_closed_streams_cost_neither_results_nor_the_server(command, serve_command):
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&- <&-', "sh", sys.executable, command, "tools", AGENT],
+        capture_output=True,
+        text=True,
+        env={},
+        timeout=60,
+    )
+    assert (result.returncode, result.stdout.count("secure")) == (0, 1)
+    # The pipes of its processes must not get the numbers of closed streams.
+    served = [sys.executable, command, "serve", AGENT, "--port=0", "--workers=1"]
+    server = serve_command(
+        ["sh", "-c", 'exec "$@" >&- <&-', "sh", *served], {}, listening=r"http://\S+:(\d+)"
+    )
+    assert server.request("GET", "/health", auth=None).status == 200
 
 
 def test_without_werkzeug_the_extra_is_named(command, site):

@@ -267,7 +267,7 @@ def test_two_workers_share_what_was_generated(serve_command, site, environ):
         ("app = 1\n", "not a WSGI application"),
         ("", "has no 'app'"),
         ("import missing_module_of_the_site\n", "missing_module_of_the_site"),
-        ("raise SystemExit\n", "ends its process"),
+        ("raise SystemExit\n", "reloaded_site:app cannot be imported: SystemExit"),
         ("import os\nos._exit(3)\n", "ends its process"),
     ],
 )
