@@ -15,12 +15,12 @@ from .config import Settings
 from .core.hosts import Host, HostPatterns, host_patterns
 from .wsgi._types import WSGIApplication
 
-#: An object may invent attributes without end.
+#: A bound, because an object may make up attributes without end.
 _MAX_LAYERS = 50
 
 
 class Target(NamedTuple):
-    """Where to fetch the document, and what an agent in process knows of its own accord."""
+    """Where to fetch the document, and the credentials and key of an agent in process."""
 
     url: str
     auth: tuple[str, str] | None = None
@@ -82,7 +82,7 @@ def layers_and_agent(app: Any, agent: Any) -> list[Any]:
 
 
 def _layers(app: Any) -> Iterator[Any]:
-    """Yield `app` and what is inside of it: every middleware keeps that as ``app``."""
+    """Yield `app` and the applications inside it, which every middleware keeps as ``app``."""
     for _ in range(_MAX_LAYERS):
         if app is None:
             break

@@ -73,7 +73,7 @@ class AgentApp(Agent):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # Before all layers, so that the records of every refusal name the agent.
         environ[AGENT] = self.name
-        # Pages of a site around it are for people; what calls an agent reads JSON.
+        # A site's error pages are for people; clients of an agent expect JSON.
         environ.pop(REFUSAL_APP, None)
         return self._application(environ, start_response)
 

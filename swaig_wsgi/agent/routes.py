@@ -18,7 +18,7 @@ __all__ = ["Routes", "normal_route", "own_paths", "raw_path"]
 
 _OWN_PATHS = frozenset({"", "/swaig", "/post_prompt", "/debug_events", "/health", "/ready"})
 
-#: A bound for routes with U+FFFD, as which Werkzeug reads any octet that is not UTF-8.
+#: A bound for routes with U+FFFD, to which Werkzeug decodes any byte that is not UTF-8.
 _MAX_FOUND = 256
 
 _NOT_IN_ROUTES = re.compile(r"[<>?#%\\]")

@@ -88,7 +88,7 @@ def verify_call(
 
 
 def record_claims(environ: WSGIEnvironment, body: dict[str, Any]) -> Claims | None:
-    """Record, for the log, to which call an unverified request says that it belongs.
+    """Record, for the log, the call that an unverified request claims to belong to.
 
     Return both ids, or None if one is malformed; an endpoint that needs it refuses the request.
     """

@@ -271,10 +271,10 @@ class Decision:
 
 
 class UsualField:
-    """The Authorization field that most clients of a service send: with its current credentials.
+    """The ``Authorization`` field with the current credentials, which most clients send.
 
-    The field is compared as a whole, as a digest and in constant time, so that it need not be
-    parsed. One that differs, perhaps only in the spelling of the scheme, is parsed and checked.
+    It is compared as a whole, as a digest and in constant time, instead of being parsed. A field
+    that differs, perhaps only in the spelling of the scheme, is parsed and checked.
 
     Args:
         user: the current user name.
@@ -286,9 +286,9 @@ class UsualField:
     def __init__(self, user: str, password: str) -> None:
         octets = f"{user}:{password}".encode("utf-8", "surrogatepass")
         credentials = binascii.b2a_base64(octets, newline=False).decode("ascii")
-        #: What the policy decides on this field.
+        #: The decision on this field.
         self.decision = Decision(AuthResult("basic", user))
-        # Whatever is not read as these credentials must not match.
+        # A field that does not parse as these credentials must not match.
         fits = parse_basic(credentials) == (user, password)
         self._expected = _digest(f"Basic {credentials}") if fits else b""
 

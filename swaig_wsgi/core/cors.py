@@ -38,7 +38,7 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?"
 )
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
-#: What `*` of a pattern stands for. Browsers send every host in this form.
+#: What `*` in a pattern matches. Browsers send every host in this form.
 _LABELS = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 # Browsers send these in upper case, however a script spells them (Fetch, "normalize").
@@ -79,8 +79,8 @@ def parse_origin_pattern(text: str) -> str:
 
     In a pattern, ``https://*.example.com``, ``*`` stands for one or more whole labels: it matches
     ``https://a.example.com`` and ``https://a.b.example.com``, but not ``https://example.com``.
-    Scheme and port are exact. At least two labels must follow ``*``; whether others can register
-    names below them, as below ``co.uk``, is not known here.
+    Scheme and port match exactly. At least two labels must follow ``*``; whether anyone can
+    register names below them, as below ``co.uk``, is not checked.
 
     Raises:
         TypeError, ValueError: as for :func:`parse_origin`; or ``*`` stands elsewhere, before an

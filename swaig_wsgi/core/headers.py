@@ -65,7 +65,7 @@ _SERVER_FIELD = re.compile(
     "|status|te|trailers?|transfer-encoding|upgrade",
     re.IGNORECASE,
 )
-# The source expression of a policy that stands for the nonce of each request, and what it is in.
+# The source expression that stands for the nonce of each request, and the headers that allow it.
 _NONCE_SOURCE = "'nonce-{nonce}'"
 _POLICIES = frozenset({"content-security-policy", "content-security-policy-report-only"})
 # 128 bits or more, in base64url.

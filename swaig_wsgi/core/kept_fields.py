@@ -54,7 +54,7 @@ def kept_fields(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_single_value(value: str) -> bool:
-    """Return whether `value` is that of one field, and not of several, which servers join.
+    """Return whether `value` is that of one field, not of several that a server has joined.
 
     It must not be empty, contain commas or control characters, or begin or end with a space.
     """

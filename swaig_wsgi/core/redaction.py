@@ -156,10 +156,10 @@ def hide_values(values: Iterable[str | bytes | None]) -> None:
 
 
 def _is_harmless(text: str) -> bool:
-    """Return whether `text` is shorter than a token, and has nothing that a secret follows.
+    """Return whether `text` is shorter than a token and has no character that precedes a secret.
 
-    So are names, methods, addresses, ids and most paths, of which most records consist. The
-    patterns would find a secret only after one of ``=:@%?"'`` or a space.
+    The patterns find a secret only after one of ``=:@%?"'`` or a space. Most records consist of
+    names, methods, addresses, ids and paths without these.
     """
     if _HARMLESS.fullmatch(text) is None:
         return False
@@ -167,9 +167,10 @@ def _is_harmless(text: str) -> bool:
 
 
 def mask_known(text: str) -> str:
-    """Return `text` without what is a secret wherever it stands, also over several lines.
+    """Return `text` with the secrets masked that are recognized without context.
 
-    Masked are values given to :func:`hide_values`, PEM blocks and tool tokens.
+    These are values given to :func:`hide_values`, PEM blocks and tool tokens, which may extend over
+    several lines.
     """
     for value in _hidden:
         text = text.replace(value, MASK)
@@ -320,7 +321,7 @@ def _mask_assignments(text: str) -> str:
     safe, end = [], 0
     match = _ASSIGNMENT.search(text)
     while match is not None:
-        # What is not secret may contain another one: "ValueError: password=...".
+        # A value that is not secret may contain one that is: "ValueError: password=...".
         after = match.end()
         if _is_secret(_plain(match[1])):
             safe += [text[end:after], MASK]

@@ -192,7 +192,7 @@ def _decode(body: bytes, text: str, scan: _Scan) -> Any:
 def _may_have_long_number(body: bytes) -> bool:
     """Return False only if no integer in `body` is too long.
 
-    More than 100 digits in a row are found at ten or more consecutive multiples of ten.
+    Every tenth byte is examined: a run of more than 100 digits shows as ten digits or more.
     """
     return len(body) > MAX_NUMBER_LENGTH and _TEN_DIGITS in body[::10].translate(_DIGITS)
 
@@ -207,9 +207,8 @@ def _is_deep(body: bytes) -> bool:
     """Return whether a decoder may exceed :data:`MAX_DEPTH` before it finds an error."""
     # Backslashes pair up from the left, so a remaining one escapes the next character.
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Most strings have no brackets and are just `""` now. Without two adjacent quotation marks,
-    # every bracket still is inside a string if it was before, even if they end one and begin the
-    # next.
+    # Most strings have no brackets, and are just `""` now. Removing two adjacent quotation marks
+    # moves no bracket into or out of a string, even if they end one string and begin the next.
     marks = unescaped.translate(None, _NO_BRACKETS).replace(b'""', b"")
     brackets = _STRING.sub(b"", marks)
     # Most objects and lists are in the lowest two levels; each replacement lowers the depth by one.
@@ -288,7 +287,7 @@ def _repaired(value: Any) -> Any:
     return value
 
 
-#: Parses the value at an index of a text; returns it and the index behind it. It raises
+#: Parses the value at an index of a text; returns it and the index after it. It raises
 #: StopIteration if there is none.
 _Scan = Callable[[str, int], "tuple[Any, int]"]
 

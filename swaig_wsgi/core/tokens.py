@@ -123,7 +123,7 @@ class SigningKey:
 
     def __init__(self, secret: bytes) -> None:
         mac = hmac.new(secret, digestmod=hashlib.sha256)
-        # If it wraps an object of OpenSSL, that one has the same methods, without calls in Python.
+        # The wrapped OpenSSL object, if any, has the same methods without calls in Python.
         self._mac = getattr(mac, "_hmac", None) or mac
 
     def __repr__(self) -> str:
@@ -199,10 +199,10 @@ def issue_token(
     nonce: str,
     signature_length: int,
 ) -> str:
-    """As :func:`sign_token`, for a caller that makes `expiry` and `nonce` itself.
+    """Like :func:`sign_token`, for a caller that generates `expiry` and `nonce` itself.
 
-    A document has one token for each secure tool. Only what others choose is checked: the function
-    name and the call id.
+    A document has one token for each secure tool. Only input from elsewhere is checked: the
+    function name and the call id.
 
     Raises:
         TypeError, ValueError: function name or call id is invalid.

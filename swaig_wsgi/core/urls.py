@@ -189,10 +189,9 @@ def with_credentials(url: str, user: str, password: str) -> str:
 def tool_url(url: str, token: str, basic_auth: tuple[str, str] | None = None) -> str:
     """Return the URL at which the platform calls a tool.
 
-    The platform sends no header of your choice, so the URL itself carries what admits the call:
-    the token in its query, user name and password before its host. Build it below
-    ``SWML_PROXY_URL_BASE`` or behind an allowlist of hosts: a client that can choose the host of
-    `url` would receive the call with these secrets.
+    The platform sends no headers of your choice, so the URL itself carries the secrets: the token
+    in its query, the user name and password before its host. Take the host of `url` from
+    ``SWML_PROXY_URL_BASE`` or an allowlist: a client that can choose it would get these secrets.
 
     Args:
         url: absolute URL of the endpoint, with or without a query.

@@ -17,7 +17,7 @@ from ..wsgi import JSONFormatter, LineFormatter, call_log, log, security_log, se
 from ..wsgi._log_format import TEXT_FORMAT, RedactingFilter
 from ..wsgi._repeats import Fields, Repeats
 
-#: gunicorn's records of what is not a request: malformed HTTP, and no TLS on a TLS port.
+#: gunicorn's records of malformed HTTP, and of connections to a TLS port without TLS.
 _INVALID = re.compile(r"Invalid request from ip=(\S*): ")
 
 
@@ -87,7 +87,7 @@ class _SummingFilter(logging.Filter):
                 each["client"],
                 each["what"],
                 each["repeated"],
-                # What was redacted once must not be escaped again.
+                # It is redacted already, and must not be escaped again.
                 extra={"client": each["client"], "repeated": each["repeated"], "_redacted": True},
             )
 

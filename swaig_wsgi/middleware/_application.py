@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 from ..core._validation import ArgumentTypeError, shorten
 
-#: An object may invent attributes without end.
+#: A bound, because an object may make up attributes without end.
 _MAX_LAYERS = 50
 #: What :func:`harden` has returned.
 hardened: WeakSet[Any] = WeakSet()
@@ -38,7 +38,7 @@ def check_application(app: Any, name: str = "app") -> None:
 def check_refusal_app(refusal_app: Any, app: Any) -> None:
     """Raise TypeError if `refusal_app` is no WSGI application, or would run the views of `app`.
 
-    Requests that were refused would run them. Of Django, every handler runs those of the site.
+    Refused requests would run them. Every handler of Django runs the views of its site.
     """
     check_application(refusal_app, "refusal_app")
     own, others = _layers(app), _layers(refusal_app)
@@ -51,7 +51,7 @@ def check_refusal_app(refusal_app: Any, app: Any) -> None:
 
 
 def _layers(app: Any) -> list[Any]:
-    """Return `app` and the applications inside, as far as they are attributes of common names."""
+    """Return `app` and the applications inside it that are attributes with common names."""
     found = [app]
     for layer in found:
         for name in ("app", "application", "wsgi_app"):

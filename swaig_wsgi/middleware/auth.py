@@ -169,7 +169,7 @@ class AuthHandler:
             self._basic = BasicSecret(self._user, password, *fallbacks)
             if not is_overridden(self, AuthHandler, "verify_basic_auth"):
                 usual = UsualField(self._user, password)
-            # Of each user, the first pair: further ones of other users are no fallbacks.
+            # The first pair of each user: the pair of another user is not a fallback.
             (user, password), *others = dict(reversed(pairs)).items()
             if len(others) < len(fallbacks):
                 self._current = BasicSecret(user, password, *others)

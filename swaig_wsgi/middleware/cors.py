@@ -30,7 +30,7 @@ class CORSMiddleware:
 
     Place it outside authentication: preflights carry no credentials, and pages must be able to
     read refusals. It replaces the ``Access-Control-*`` headers of the application. Outside of
-    `paths` responses pass untouched, and preflights reach the application.
+    `paths`, responses are unchanged, and preflights reach the application.
 
     The response to a preflight (``OPTIONS`` with ``Origin`` and
     ``Access-Control-Request-Method``) is 204, or 403 without any ``Access-Control-*`` header and

@@ -66,15 +66,14 @@ def harden(
         settings: by default :meth:`Settings.from_env`, read now.
         auth: the authenticator, such as an ``AuthHandler``.
         headers: as for :class:`SecurityHeadersMiddleware`: a value replaces or adds, None drops.
-            Refusals have what it drops, because the application does not see them.
-        cors: keyword arguments of ``CORSMiddleware``. Without `origins` and `csrf_protection`
-            there, those of `settings` apply; `expose_headers` are exposed besides the fields that
-            these layers add.
-        rate_limit: keyword arguments of ``RateLimitMiddleware``, where the limit of `settings`
-            replaces a missing `limit`; or requests per minute and client. None or a limit of 0
-            turns the layer off. By default, as in `settings`.
-        refusal_app: an application that renders what clients see of refusals, as for
-            ``RefusalMiddleware``; by default they are JSON.
+            Refusals keep what it drops, because the application never sees them.
+        cors: keyword arguments of ``CORSMiddleware``. `origins` and `csrf_protection` default to
+            those of `settings`; `expose_headers` adds to the fields that these layers expose.
+        rate_limit: keyword arguments of ``RateLimitMiddleware``, whose `limit` defaults to that of
+            `settings`; or requests per minute and client. None or a limit of 0 turns the layer off.
+            By default, as in `settings`.
+        refusal_app: an application that renders refusals, as for ``RefusalMiddleware``; by default,
+            they are JSON.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:

@@ -34,11 +34,11 @@ class SecurityHeadersMiddleware:
     Place it outside every layer that may refuse, so that refusals carry the headers too
     ("Security Headers" in the SDK's guide).
 
-    In a Content-Security-Policy, also a Report-Only one, ``'nonce-{nonce}'`` contains 128 random
-    bits that differ for each request (CSP Level 3, section 7.1). The application reads them from
-    ``environ["swaig_wsgi.csp_nonce"]``. An inner layer uses the nonce of an outer one. Responses of
-    status 304 have no such policy: it would replace the one that was stored with the page, which
-    contains an earlier nonce (RFC 9111 section 4.3.4).
+    In a Content-Security-Policy, Report-Only or not, ``{nonce}`` in ``'nonce-{nonce}'`` is replaced
+    with 128 random bits, different for each request (CSP Level 3, section 7.1). The application
+    reads them from ``environ["swaig_wsgi.csp_nonce"]``. An inner layer uses the nonce of an outer
+    one. A response with status 304 has no such policy: it would replace the one that was stored
+    with the page, which contains an earlier nonce (RFC 9111 section 4.3.4).
 
     Args:
         app: the wrapped application.
@@ -143,7 +143,7 @@ def _adding(added: tuple[tuple[str, str], ...], start_response: StartResponse) -
 
 
 def _nonce(environ: WSGIEnvironment) -> str:
-    """Return the nonce of a request, which it gets if no layer outside has set one."""
+    """Return the nonce of a request; generate it unless an outer layer has set one."""
     # No header field of a request can have this key: theirs begin with HTTP_.
     given = environ.get(CSP_NONCE)
     if not is_nonce(given):

@@ -15,7 +15,7 @@ from .auth import Authenticator, AuthMiddleware
 
 __all__ = ["MetricsMiddleware", "metrics_module", "metrics_of"]
 
-#: The processes that have logged that they cannot sum up the figures of all.
+#: Processes that have logged that they cannot sum the figures of all.
 _logged: set[int] = set()
 
 
@@ -29,7 +29,7 @@ class MetricsMiddleware:
     Args:
         app: the application for all other paths.
         auth: authenticates the scraper, usually an ``AuthHandler``.
-        path: of the metrics, with or without a slash at its end.
+        path: path of the metrics, with or without a trailing slash.
         allow_per_process: respond with the figures of one of several processes.
 
     Raises:

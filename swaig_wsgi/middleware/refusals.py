@@ -13,27 +13,27 @@ __all__ = ["RefusalMiddleware"]
 
 
 class RefusalMiddleware:
-    """Let an application render what clients see of the refusals of all layers inside.
+    """Let an application render the refusals of all inner layers.
 
     The application finds the refusal, a :class:`swaig_wsgi.core.refusals.Refusal`, in
     ``environ["swaig_wsgi.refusal"]``: `status`, `error` (English, for clients), `reason` and
-    `headers`. It is called for GET, whatever the method of the request was, with a copy of
-    `environ` without body, query, cookies, credentials and keys that only a server or another layer
-    knows. Path, host, language and request id are those of the request.
+    `headers`. It is called with a copy of `environ`: a GET, whatever the method of the request, and
+    without body, query, cookies, credentials, and keys of servers and other layers. Path, host,
+    language and request id are those of the request.
 
-    It decides on the page alone. The status is that of the refusal, whose fields, such as
-    ``Retry-After`` and ``WWW-Authenticate``, replace its own. ``Set-Cookie`` and what would let
-    caches store the page are dropped; ``Cache-Control`` is ``no-store``. If it raises, or does not
-    respond, the response is JSON, and the first such failure in a process is logged. Agents respond
-    with JSON in any case.
+    It decides only on the page. The status is that of the refusal, whose fields, such as
+    ``Retry-After`` and ``WWW-Authenticate``, replace the page's own. ``Set-Cookie`` and fields that
+    let caches store the page are dropped; ``Cache-Control`` is ``no-store``. If the application
+    raises or does not respond, the response is JSON, and the first such failure in a process is
+    logged. Agents respond with JSON in any case.
 
     Place it outside every layer that may refuse.
 
     Args:
         app: the wrapped application.
         refusal_app: the application that renders the pages. It must not run the views of `app`.
-        secret_headers: names of request fields with secrets, such as that of an API key, that it
-            must not see. Common names are known.
+        secret_headers: names of request fields with secrets that it must not see, such as that of
+            an API key. Common ones need not be listed.
 
     Raises:
         TypeError: `refusal_app` is not a WSGI application, is hardened, or is `app` or a handler of

@@ -16,7 +16,7 @@ from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["RequestIDMiddleware"]
 
-#: In ``environ`` where Werkzeug's debugger is outside, which responds to exceptions itself.
+#: In ``environ`` inside Werkzeug's debugger, which responds to exceptions itself.
 _DEBUGGER = "werkzeug.debug.preserve_context"
 
 

@@ -39,10 +39,10 @@ _BOUNDS = (
 
 
 class NamedMembers(str):
-    """The value of ``type`` in the schema of an object of which code gets the known members alone.
+    """The value of ``type`` in the schema of an object whose unknown members are dropped.
 
-    The others are dropped. Of a misspelled name that would leave a default in force, so a name that
-    is nearest to one that is missing is a fault, unless ``additionalProperties`` allows it.
+    Dropping a misspelled name would leave a default in force. So a name that resembles a missing
+    one is a fault, unless ``additionalProperties`` allows it.
     """
 
     __slots__ = ()
@@ -50,7 +50,7 @@ class NamedMembers(str):
 
 #: What restricts values beyond their type.
 _RESTRICTIONS = KEYWORDS - {"type", "nullable"}
-#: The Python types of which every value is of a type. Of the floats, it depends on the value.
+#: The Python types whose values all have a type. For a float, it depends on the value.
 _EXACT_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -132,10 +132,10 @@ def unreadable_arguments(schema: CompiledSchema, problem: str) -> str:
 
 
 def unexpected_arguments(schema: CompiledSchema, args: Mapping[str, Any]) -> str | None:
-    """Return a sentence for the AI whose arguments have been understood in no part, or None.
+    """Return a sentence for the AI if no argument can be read, otherwise None.
 
-    That is the case if none of their names is known, or if they are in a further object. A schema
-    without properties, or with ``additionalProperties``, takes any names.
+    That is the case if no name is known, or if the arguments are nested in another object. A schema
+    without properties, or with ``additionalProperties``, accepts any names.
 
     Args:
         schema: the tool's parameters.
@@ -226,8 +226,8 @@ class CompiledSchema:
         self._has_named_members = isinstance(schema.get("type"), NamedMembers)
         self._counts_members = "minProperties" in schema or "maxProperties" in schema
         self._combines = bool(all_of or self._either)
-        # Most parts restrict nothing but the type. Then a value of one of these types needs no
-        # further check; a number only that it is of reasonable size.
+        # Most parts restrict only the type. Then a value of one of these types needs no further
+        # check, except of the size of a number.
         self._plain, self._numeric = _unrestricted(schema)
         #: What fits, in a few words; "" if the schema does not specify it.
         self.expected = _clipped(_expected(schema) or _either(any_of or one_of), 320)

@@ -48,7 +48,7 @@ _DESCRIPTIVE = frozenset(
 
 
 def check_effective(schema: Mapping[str, Any]) -> None:
-    """Check that each keyword of `schema` restricts every value but null that `schema` allows.
+    """Check that each keyword of `schema` restricts every value, except null, that it allows.
 
     Args:
         schema: accepted by :func:`check_schema`.

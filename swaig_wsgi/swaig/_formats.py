@@ -80,7 +80,7 @@ def is_text_of(name: str, text: str) -> bool:
 
 
 def comparable_text(name: str, text: str) -> Any:
-    """Return a JSON value that is the same for all texts of a format that mean equal values."""
+    """Return a JSON value that is equal for texts of a format whose values are equal."""
     value = FORMATS[name][1](text)
     if isinstance(value, Decimal):
         return comparable_number(value)
@@ -97,9 +97,10 @@ def comparable_number(value: float | Decimal) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """Return what stands in JSON for a value that handlers get and return, any other as it is.
+    """Return the JSON form of a value of a type that handlers get and return.
 
-    A member of an Enum is its value, and a dataclass's instance an object, like any mapping.
+    A member of an Enum becomes its value, a dataclass instance or mapping an object. A value of any
+    other type is returned as it is.
     """
     if isinstance(value, enum.Enum):
         return value.value
@@ -116,7 +117,7 @@ def json_default(value: Any) -> Any:
     """Like :func:`as_json`, as the argument ``default`` of :func:`json.dumps`.
 
     Raises:
-        TypeError: nothing stands for the value.
+        TypeError: the value has no JSON form.
     """
     replaced = as_json(value)
     if replaced is value:

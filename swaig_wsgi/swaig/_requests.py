@@ -27,11 +27,11 @@ def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
     return check_call_id(query) if call_id is None and query else call_id
 
 
-#: What arguments arrive in: as the platform parsed them, as the model's API has them, as the model
-#: wrote them, and with the platform's variables in them.
+#: Members that contain arguments: parsed by the platform, in the form of the model's API, as the
+#: model wrote them, and with the platform's variables substituted.
 _WRAPPERS = ("parsed", "arguments", "raw", "substituted")
 
-#: Other names for them, in lower case. They are not read, and do not stand for no arguments either.
+#: Other names for them, in lower case: not read, but not taken for a call without arguments.
 WRAPPER_NAMES = frozenset({*_WRAPPERS, "argument", "args", "input", "parameters"})
 
 
@@ -47,8 +47,8 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     missing or empty                                        what these hold in `body`
     ======================================================  =================================
 
-    Of ``parsed``, ``arguments`` and ``raw``, the first counts that is not empty. An object is the
-    arguments, text is parsed, and of the list ``parsed`` the first item counts.
+    The first of ``parsed``, ``arguments`` and ``raw`` that is not empty counts. An object is used
+    as it is, text is parsed, and the first item of a list in ``parsed`` is used.
 
     Raises:
         JSONBodyError: the name is missing, or ``argument`` is not an object.

@@ -1,9 +1,9 @@
 """Pages of a site's own for refused requests.
 
-The application that renders them runs for requests that have passed no check, so it gets a copy of
-`environ` that cannot do harm: a GET without body, query, cookies and credentials. It decides on a
-page, not on the refusal: the status and the fields of the refusal stay, and its own fields cannot
-let a cache store the page, or replace a cookie that it has not seen.
+The application that renders them runs for requests that have passed no check, so it gets a
+harmless copy of `environ`: a GET without body, query, cookies and credentials. It decides only on
+the page: the status and the fields of the refusal stay, and its own fields cannot let a cache store
+the page, or replace a cookie that it has not seen.
 
 The page is rendered completely before anything is sent, so that JSON can replace it.
 """
@@ -73,7 +73,7 @@ class RefusalApp:
         self._failure_logged = False
 
     def render(self, environ: WSGIEnvironment, refusal: Refusal) -> Page:
-        """Return body, content type and fields of the page, or None if there is none.
+        """Return body, content type and fields of the page, or None if it failed.
 
         The first failure in this process is logged.
         """
@@ -98,7 +98,7 @@ class RefusalApp:
         texts = {key: value for key, value in kept.items() if key.isupper()}
         return {
             **filter_sensitive_headers(texts, self._secret_headers),
-            # Not what servers and other layers add: sockets, requests that were parsed.
+            # Omit what servers and other layers add, such as sockets and parsed requests.
             **{key: kept[key] for key in kept if key.startswith(("wsgi.", "swaig_wsgi."))},
             "REQUEST_METHOD": "GET",
             "QUERY_STRING": "",
@@ -132,5 +132,5 @@ class RefusalApp:
         own = {name.lower() for name, _ in refusal.headers} - {"vary"}
         kept = [field for field in fields if field[0].lower() not in _DROPPED | own]
         kept += [*refusal.headers, ("Cache-Control", "no-store")]
-        # Whatever is in a page without a type, browsers do not run it.
+        # Browsers must not run a page without a type.
         return b"".join(parts), types[-1] if types else "text/plain; charset=utf-8", kept
