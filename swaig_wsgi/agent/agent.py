@@ -212,7 +212,7 @@ class Agent:
         check_functions(document, endpoints, self._runs_here)
         return document
 
-    def _runs_here(self, name: Any) -> bool:
+    def _runs_here(self, name: str) -> bool:
         tool = (self._original or self).tools.get(name)
         return tool is not None and tool.call is not None
 

@@ -147,17 +147,19 @@ class ToolCalls:
             Refusal: there is no such tool, or the tool call is malformed.
         """
         name = body.get("function")
+        tool = None
         if isinstance(name, str):
             environ[TOOL] = name
+            tool = self._agent.tools.get(name)
         # The names of spans must not be invented by a client.
-        known = name if isinstance(name, str) and self._agent.tools.get(name) else "-"
-        with recording_tool_call(environ, known) as record:
-            return self._respond(environ, body, token, claims, record)
+        with recording_tool_call(environ, "-" if tool is None else tool.name) as record:
+            return self._respond(environ, body, tool, token, claims, record)
 
     def _respond(
         self,
         environ: WSGIEnvironment,
         body: dict[str, Any],
+        tool: Tool | None,
         token: str | None,
         claims: Claims | None,
         record: CallRecord,
@@ -165,7 +167,6 @@ class ToolCalls:
         call = parse_function_call(body)
         if claims is None:
             call_id_in(body)  # raises the error of a malformed id
-        tool = self._agent.tools.get(call.name)
         if tool is None or tool.call is None or tool.schema is None:
             raise not_found("unknown_function")
         record.tool = tool.name

@@ -33,6 +33,10 @@ def callback_errors_and_exit() -> Errors:
     return (*callback_errors(), SystemExit)
 
 
+#: What most callbacks return; inspect.isawaitable() takes a microsecond.
+_NEVER_AWAITABLE = frozenset({bool, dict, str, type(None)})
+
+
 def resolve(value: Any) -> Any:
     """Return `value`, or its result if it is awaitable.
 
@@ -46,7 +50,7 @@ def resolve(value: Any) -> Any:
         RuntimeError: the awaitable belongs to another event loop.
         BaseException: whatever the awaitable raises.
     """
-    if not inspect.isawaitable(value):
+    if type(value) in _NEVER_AWAITABLE or not inspect.isawaitable(value):
         return value
     import asyncio
 

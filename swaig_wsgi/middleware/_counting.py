@@ -33,7 +33,7 @@ _FAILURE_MODES = ("local", "allow", "deny")
 _SLOW = 0.05
 _RETRY_AFTER = 1.0
 #: In ``environ``, if a middleware for trusted proxies has run: ours, or Werkzeug's ``ProxyFix``.
-_TRUST = (PROXY_POLICY, "werkzeug.proxy_fix.orig")
+_TRUST = frozenset({PROXY_POLICY, "werkzeug.proxy_fix.orig"})
 #: In ``environ``: the causes of shared keys that a limit outside has reported.
 _REPORTED = "swaig_wsgi.shared_limits_reported"
 
@@ -220,7 +220,7 @@ class Counting:
     def _report_shared(self, environ: WSGIEnvironment, client: str, forwards: bool) -> None:
         # Each cause has one error: of the outermost limit that counts the request, and for a proxy
         # on a Unix socket, of either kind.
-        untrusted = forwards and not any(key in environ for key in _TRUST)
+        untrusted = forwards and environ.keys().isdisjoint(_TRUST)
         if not client and self._key is client_address_key:
             reason = "untrusted_forwarding" if untrusted else "empty_key"
             self._report_once(environ, "no_address", reason, " to unix")

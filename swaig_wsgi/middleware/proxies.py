@@ -174,14 +174,15 @@ class TrustedProxyMiddleware:
             size = sum(map(len, claims)) + sum(map(len, claims.values()))
             resolve = self._resolve_known if size <= _MAX_KNOWN else self._resolve
             client = resolve(peer, tuple(claims.items()))
-            if client != _NO_CLAIMS:
+            if client is not _NO_CLAIMS:
                 _apply(environ, client)
                 self._rewrite(environ, client)
             if self._trusted.count == 0 or client.address is not None:
                 self._restore(environ, claims)
 
     def _resolve(self, peer: str, claims: tuple[tuple[str, str], ...]) -> Client:
-        return resolve_client(peer, self._parse(dict(claims)), self._trusted)
+        client = resolve_client(peer, self._parse(dict(claims)), self._trusted)
+        return _NO_CLAIMS if client == _NO_CLAIMS else client
 
     def _restore(self, environ: WSGIEnvironment, claims: Mapping[str, str]) -> None:
         for key in self._keep.keys() & claims.keys():
@@ -208,15 +209,23 @@ class TrustedProxyMiddleware:
         return refuse(environ, start_response, refusal)
 
 
-#: What :func:`resolve_client` returns if no field was verified.
+#: What :meth:`TrustedProxyMiddleware._resolve` returns if no field was verified.
 _NO_CLAIMS = Client()
+
+
+#: Each contains the text that all of them begin with once.
+_USUAL = tuple(f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST", "PORT", "PREFIX"))
 
 
 def _take_claims(environ: WSGIEnvironment, others: frozenset[str]) -> dict[str, str]:
     claims = {}
-    # Fast path: most requests have none of these, which one search in all names detects.
-    if "HTTP_X_FORWARDED" in "\n".join(environ):
-        for key in [key for key in environ if key.startswith("HTTP_X_FORWARDED")]:
+    # Most requests have none of these, or only usual ones, which one search in all names detects.
+    number = "\n".join(environ).count("HTTP_X_FORWARDED")
+    if number:
+        keys = [key for key in _USUAL if key in environ]
+        if len(keys) != number:
+            keys = [key for key in environ if key.startswith("HTTP_X_FORWARDED")]
+        for key in keys:
             claims[key] = environ.pop(key)
     for key in others & environ.keys():
         claims[key] = environ.pop(key)
@@ -238,7 +247,8 @@ def _parse_forwarded(claims: Mapping[str, str]) -> Hops:
 
 
 def _apply(environ: WSGIEnvironment, client: Client) -> None:
-    environ[_ORIGINAL] = {key: environ.get(key) for key in _REWRITTEN}
+    # Without a loop in Python: each request through a proxy passes here.
+    environ[_ORIGINAL] = dict(zip(_REWRITTEN, map(environ.get, _REWRITTEN)))
     if client.address is not None and client.address != environ.get("REMOTE_ADDR"):
         environ["REMOTE_ADDR"] = client.address
         # These describe the connection, which is the proxy's.

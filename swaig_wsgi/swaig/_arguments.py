@@ -141,7 +141,7 @@ def unexpected_arguments(schema: CompiledSchema, args: Mapping[str, Any]) -> str
         schema: the tool's parameters.
         args: arguments that fit `schema`.
     """
-    known = schema.known_members()
+    known = schema.known_members
     others = args.keys() - known
     if not others or not known:
         return None
@@ -223,6 +223,11 @@ class CompiledSchema:
         names = f"; there are {_listed(self._properties)}" if self._properties else ""
         self._unknown = Fault("", f"is unknown{names}")
         self._takes_others = "additionalProperties" in schema
+        parts = (part.known_members for part in (*all_of, *any_of, *one_of))
+        #: The names of all properties, or an empty set if any name is expected.
+        self.known_members: frozenset[str] = frozenset()
+        if not self._takes_others:
+            self.known_members = frozenset(self._properties).union(*parts)
         self._has_named_members = isinstance(schema.get("type"), NamedMembers)
         self._counts_members = "minProperties" in schema or "maxProperties" in schema
         self._combines = bool(all_of or self._either)
@@ -238,13 +243,6 @@ class CompiledSchema:
             f"{_as_json(name)} ({part.expected or 'any value'})"
             for name, part in self._properties.items()
         )
-
-    def known_members(self) -> set[str]:
-        """Return the names of all properties, or an empty set if any name is expected."""
-        names = set(self._properties)
-        for part in (*self._all_of, *self._any_of, *self._one_of):
-            names |= part.known_members()
-        return set() if self._takes_others else names
 
     def has_type(self, value: Any) -> bool:
         """Return whether `value` is of one of the schema's types."""

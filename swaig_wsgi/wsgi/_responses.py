@@ -62,7 +62,13 @@ def encode_json(value: Any, default: Callable[[Any], Any] | None = None) -> byte
     Raises:
         ValueError, TypeError: `value` is not JSON-serializable, as are NaN and infinities.
     """
-    return _encoder(default)(value).encode("ascii")
+    encode = _encoder(default)
+    if type(value) is dict and len(value) == 1:
+        # A refusal, or the result of most tools. For text the encoder has nothing to prepare.
+        [(name, text)] = value.items()
+        if type(name) is type(text) is str:
+            return f"{{{encode(name)}: {encode(text)}}}".encode("ascii")
+    return encode(value).encode("ascii")
 
 
 # json.dumps() would make an encoder for each value. The functions are those of this package.

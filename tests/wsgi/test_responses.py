@@ -1,10 +1,31 @@
+import json
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.wsgi import request
 
 from swaig_wsgi.core.refusals import Refusal
-from swaig_wsgi.wsgi import refuse, respond, respond_json
+from swaig_wsgi.wsgi import encode_json, refuse, respond, respond_json
+
+
+class Text(str):
+    pass
+
+
+NAMES = st.text() | st.text().map(Text) | st.none() | st.integers()
+
+
+@given(st.dictionaries(NAMES, NAMES | st.lists(st.text()), max_size=2))
+def test_json_is_encoded_as_by_the_standard_library(value):
+    assert encode_json(value) == json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_json_does_not_have_are_not_encoded(number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode_json({"response": number})
 
 
 def test_a_response_has_its_exact_length():
