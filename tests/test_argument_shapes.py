@@ -71,6 +71,15 @@ def test_attack_an_argument_object_of_another_shape_pays_nothing(
         {"raw": json.dumps({"arguments": INNER})},
         {"parsed": [{"arguments": INNER}]},
         {"sum": 500},
+        # No object at all.
+        json.dumps({"arguments": INNER}),
+        json.dumps([INNER]),
+        "Pay 500 to Jo.",
+        "{'amount': 500}",
+        [{"arguments": INNER}],
+        ["Pay 500 to Jo."],
+        500,
+        False,
     ):
         assert '"amount"' in post(tool, argument=argument), argument
     assert "PAID" not in server.log
@@ -79,10 +88,12 @@ def test_attack_an_argument_object_of_another_shape_pays_nothing(
         {"argument": {}, "arguments": INNER},
         {"argument": {"parsed": [{}], "raw": "{}"}, "arguments": INNER},
         {"argument": {"amount": 500, "reason": "rent"}},
+        {"argument": json.dumps(INNER)},
+        {"argument": [INNER]},
     ):
         assert post(tool, **members).startswith("Paid 500")
     # No arguments at all, and tools that declare none.
-    for argument in ({}, {"parsed": [{}], "raw": "{}", "substituted": ""}):
+    for argument in ({}, {"parsed": [{}], "raw": "{}", "substituted": ""}, "{}", "", []):
         assert post(tool, argument=argument) == "Paid 1.0 to default."
     assert post("untyped", argument={"sum": 500}) == "Got ['sum']."
     assert post("ping", argument={"sum": 500}) == "Pong."

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from support.waiting import wait_until
 
 APP = '''
 from decimal import Decimal
@@ -118,6 +119,26 @@ def test_each_shape_of_a_summary_reaches_the_handler(desk: Any) -> None:
     text = {"call_id": "call-1", "post_prompt_data": {"raw": "He paid."}}
     assert server.request("POST", url, text).json == {"status": "ok"}
     server.wait_for_log("HANDLED 'He paid.'")
+
+
+def test_half_an_emoji_costs_no_summary(desk: Any) -> None:
+    server = desk()
+    url = urls_of(server)[""]
+    json_type = {"Content-Type": "application/json"}
+    for member in (
+        b'"post_prompt_data": {"parsed": [], "raw": "He paid \\ud83d"}',
+        b'"post_prompt_data": {"substituted": "He paid \xff"}',
+        b'"summary": "He paid \\ud83d"',
+    ):
+        body = b'{"call_id": "call-1", ' + member + b"}"
+        response = server.request("POST", url, body, json_type)
+        assert (response.status, response.json) == (200, {"status": "ok"})
+    wait_until(lambda: server.log.count("HANDLED 'He paid \ufffd'") == 3)
+    body = b'{"call_id": "call-1", "post_prompt_data": {"parsed": [{"a": "\\udc00", "a": 2}]}}'
+    assert server.request("POST", url, body, json_type).json == {"a": 2}
+    # What decides stays strict.
+    body = b'{"call_id": "call-1\\ud83d", "summary": "He paid."}'
+    assert server.request("POST", url, body, json_type).status == 400
 
 
 def test_a_report_whose_handler_raises_is_a_200_and_one_that_ran_is_not_repeated(

@@ -404,9 +404,9 @@ class Agent:
         conversation ``raw_data["conversation_id"]``; `summary` is usually None. Return, for
         example, ``{"conversation_summary": "..."}``.
 
-        If this raises, the log has the traceback, and the response is 200: the platform repeats
-        what got a 5xx. Once it has returned, a repeat of the same summary within an hour is not
-        handled again, provided that all processes share a store.
+        If this raises an Exception, the log has the traceback, and the response is 200: the
+        platform repeats what got a 5xx. Once it has returned, a repeat of the same summary within
+        an hour is not handled again, provided that all processes share a store.
 
         Args:
             summary: any JSON value: what the AI wrote as JSON (usually a dictionary), else its

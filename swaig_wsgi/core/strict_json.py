@@ -34,15 +34,18 @@ MAX_DEPTH = 64
 MAX_NUMBER_LENGTH = 100
 
 #: Top-level members of the platform's requests that :func:`loads_request` reads leniently. They
-#: report what happened or what a telephone network said; nothing is decided by them.
+#: report what happened, what a telephone network said, or what a model wrote at the end of a call;
+#: nothing is decided by them.
 LENIENT_MEMBERS = frozenset(
     {
         "call_log",
         "call_timeline",
         "caller_id_name",
         "conversation_summary",
+        "post_prompt_data",
         "raw_call_log",
         "sip_headers",
+        "summary",
         "swaig_log",
         "times",
     }
@@ -136,10 +139,10 @@ def loads_request(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Parse a request of the platform: as :func:`loads_object`, except for some members.
 
-    Telephone networks send names in Latin-1, and logs are cut in the middle of an emoji. In the
-    top-level members `lenient`, octets that are not UTF-8 and lone surrogates become U+FFFD, and of
-    equal keys the last counts. Everything else is as strict as ever: their own names, numbers,
-    nesting, and every other member.
+    Telephone networks send names in Latin-1; logs and summaries are cut in the middle of an emoji.
+    In the top-level members `lenient`, octets that are not UTF-8 and lone surrogates become U+FFFD,
+    and of equal keys the last counts. Everything else is as strict as ever: their own names,
+    numbers, nesting, and every other member.
 
     Use it only where nothing else parses the body. Parsers disagree about octets that are not
     UTF-8: one that skips a quotation mark after them finds other members.

@@ -44,6 +44,7 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     has ``parsed`` or ``raw``, or has ``arguments`` and     what these hold; see below
     nothing else but ``substituted``
     any other object                                        the object itself
+    text, or a list                                         as ``raw``, or ``parsed``
     missing or empty                                        what these hold in `body`
     ======================================================  =================================
 
@@ -51,14 +52,14 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     as it is, text is parsed, and the first item of a list in ``parsed`` is used.
 
     Raises:
-        JSONBodyError: the name is missing, or ``argument`` is not an object.
+        JSONBodyError: the name is missing.
     """
     name = body.get("function")
     if not isinstance(name, str) or not name:
         raise JSONBodyError("function must be a non-empty string")
     argument = body.get("argument")
     if argument is not None and not isinstance(argument, dict):
-        raise JSONBodyError("argument must be an object")
+        argument = {"parsed" if isinstance(argument, list) else "raw": argument}
     parsed = argument.get("parsed") if argument else None
     if type(parsed) is list and len(parsed) == 1 and type(parsed[0]) is dict and parsed[0]:
         return FunctionCall(name, parsed[0])  # what the platform sends

@@ -169,6 +169,21 @@ def test_a_handler_that_raises_is_a_200_with_a_traceback(
         caplog.clear()
 
 
+def test_what_is_no_error_of_the_handler_is_passed_on_to_the_server(
+    sharing: Reporter, report: Any
+) -> None:
+    class Timeout(BaseException):
+        """As in gevent, where it is for the code that started it."""
+
+    token = sharing.sessions.generate_token("post_prompt", "call-1")
+    sharing.reply = Timeout()
+    with pytest.raises(Timeout):
+        report(sharing, SUMMARY, token=token)
+    sharing.reply = {"n": 1}
+    assert report(sharing, SUMMARY, token=token).json == {"n": 1}
+    assert len(sharing.seen) == 2
+
+
 def test_a_mapping_that_is_not_json_is_a_200_with_a_traceback(
     sharing: Reporter, report: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -437,7 +437,7 @@ def test_lenient_members_are_strict_otherwise(text, problem):
 STRICT_MEMBERS = (
     *("function", "call_id", "conversation_id", "argument", "arguments", "action", "functions"),
     *("call", "vars", "global_data", "meta_data", "meta_data_token", "caller_id_num", "parsed"),
-    *("post_prompt_data", "summary", "verified_call_id", "SIP_HEADERS", "sip_headers ", ""),
+    *("raw", "substituted", "verified_call_id", "SIP_HEADERS", "sip_headers ", ""),
 )
 
 

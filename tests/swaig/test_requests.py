@@ -73,6 +73,13 @@ def test_invalid_call_ids(body: dict[str, Any], query: str | None) -> None:
         (None, {}),
         ({"arguments": {"a": 1}, "substituted": ""}, {"a": 1}),
         ({"parsed": [], "raw": "{}", "substituted": "x"}, {}),
+        # Without an object around them.
+        ('{"a": 1}', {"a": 1}),
+        ([{"a": 1}], {"a": 1}),
+        ("{}", {}),
+        (" ", {}),
+        ([], {}),
+        ([{}], {}),
         # The arguments themselves.
         ({"a": 3}, {"a": 3}),
         ({"arguments": {"a": 1}, "b": 2}, {"arguments": {"a": 1}, "b": 2}),
@@ -134,6 +141,32 @@ def test_attack_unreadable_arguments_are_never_empty_ones(argument: Any, problem
     assert parse_function_call({"function": "f", **argument}) == unread
 
 
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("Pay 5 euro.", "not JSON"),
+        ("{'a': 1}", "not JSON"),
+        ('{"a": 1', "not JSON"),
+        ("[1]", "not an object"),
+        ("[{}]", "not an object"),
+        ('{"a": 1, "a": 2}', "duplicate key"),
+        ([5], "of an unknown form"),
+        ([[{"a": 1}]], "of an unknown form"),
+        ([{}, {"a": 1}], "of an unknown form"),
+        (["Pay 5 euro."], "not JSON"),
+        (5, "of an unknown form"),
+        (0, "of an unknown form"),
+        (True, "of an unknown form"),
+        (False, "of an unknown form"),
+    ],
+)
+def test_attack_an_argument_that_is_no_object_is_never_an_empty_one(
+    argument: Any, problem: str
+) -> None:
+    call = parse_function_call({"function": "f", "argument": argument, "arguments": {"a": 1}})
+    assert call == FunctionCall("f", None, problem)
+
+
 @pytest.mark.parametrize("argument", [{}, {"argument": {}}, {"argument": None}])
 @pytest.mark.parametrize("name", ["args", "input", "parameters", "Arguments", "Argument", "RAW"])
 def test_attack_arguments_in_another_place_are_not_missing_ones(
@@ -154,9 +187,6 @@ def test_attack_arguments_in_another_place_are_not_missing_ones(
         {"function": ""},
         {"function": 5},
         {"function": ["f"]},
-        {"function": "f", "argument": "x"},
-        {"function": "f", "argument": [{}]},
-        {"function": "f", "argument": 0},
     ],
 )
 def test_invalid_calls(body: dict[str, Any]) -> None:
