@@ -56,7 +56,7 @@ def test_a_unix_socket_is_not_called():
 def test_sample_arguments_fit_the_schema():
     (line,) = (each for each in banner("127.0.0.1").splitlines() if "swaig-wsgi call" in each)
     values = [each for each in shlex.split(line) if "=" in each]
-    assert values == ["count=1", "sure=true", "kind=it's", "level=2", "names=[]", "more={}"]
+    assert values == ["count=1", "sure=true", "kind=it's", "level:=2", "names=[]", "more={}"]
 
 
 def test_attack_the_representation_of_facts_has_no_password():
