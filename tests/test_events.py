@@ -171,14 +171,16 @@ def test_every_listed_event_and_reason_is_in_the_code() -> None:
 def test_every_outcome_is_listed() -> None:
     section = PAGE.partition("## Calls")[2].partition("\n## ")[0]
     outcomes = dict(re.findall(r"^\| `(\w+)` \| (INFO|WARNING) \|", section, re.M))
-    found = set()
+    found, given = set(), set()
     for tree in trees():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "record.outcome":
-                found |= constants(node.value)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "on_outcome":
-                found |= {value for value in constants(node) if NAME.fullmatch(value)}
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if name.endswith(("on_outcome", "record.set_outcome")):
+                found |= constants(node.args[0])
+                given |= set().union(*map(constants, node.args[1:]))
     assert found | {"ran", "repeated"} == set(outcomes)
+    assert given - set(re.findall(r"`(\w+)`", PAGE)) == set()
+    assert {"no_thread", "unreadable"} <= given
     assert [outcome for outcome, level in outcomes.items() if level == "WARNING"] == ["unknown"]
 
 

@@ -103,12 +103,11 @@ class Reader:
     def refused_calls(self) -> list[RefusedCall]:
         found = []
         for call in self.of("calls", event="tool_call", outcome="refused"):
-            (why,) = self.of("security", request_id=call["request_id"])
             found.append(
                 RefusedCall(
                     datetime.strptime(call["time"], "%Y-%m-%dT%H:%M:%S.%f%z"),
                     call["tool"],
-                    why["reason"],
+                    call["reason"],
                     call["call_id"],
                     call["host"],
                     call["request_id"],

@@ -116,7 +116,7 @@ class Once:
         *,
         lifetime: float = 0,
         admit: Callable[[], bytes | None] = lambda: None,
-        on_outcome: Callable[[str], object] = lambda outcome: None,
+        on_outcome: Callable[..., object] = lambda *outcome: None,
     ) -> bytes:
         """Run `handler` and return its result, or the stored one if the same tool call has run.
 
@@ -131,8 +131,8 @@ class Once:
                 run again within them.
             admit: called when the claim is made and before it is confirmed, so for no repeat. A
                 result other than None is returned instead of running `handler`, and is not stored.
-            on_outcome: called with ``repeated``, ``unknown`` or ``refused`` if the response is
-                neither that of `handler` nor that of `admit`.
+            on_outcome: called with ``repeated``, ``unknown``, or ``refused`` and the reason, if the
+                response is neither that of `handler` nor that of `admit`.
         """
         claim = _Claim(self._store, key, max(window + GRACE, lifetime))
         try:
@@ -151,7 +151,7 @@ class Once:
                 heartbeat = _Heartbeat(claim, self._report)
             except Exception as error:
                 self._report("no thread for the heartbeat could be started", error)
-                on_outcome("refused")
+                on_outcome("refused", "no_thread")
                 refusal = encode_json({"response": UNCLAIMED})
         if refusal is not None:
             self._release(claim)

@@ -239,7 +239,7 @@ class Endpoints:
             if not isinstance(target, str) or not target.startswith("/") or target[1:2] == "/":
                 raise TypeError(f"a routing callback must return None or a path, not {target!r}")
             location = join_url(self._public_base_url(environ), target)
-            record.outcome = "redirected"
+            record.set_outcome("redirected")
             return Reply(encode_json({"location": target}), 307, (("Location", location),))
 
         def endpoint(environ: WSGIEnvironment) -> Reply:

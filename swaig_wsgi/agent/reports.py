@@ -72,7 +72,7 @@ class Reports:
         key = _key(verified, raw_body)
         earlier = self._earlier(key)
         if earlier is not None:
-            record.outcome = "repeated"
+            record.set_outcome("repeated")
             return earlier
         response, returned = self._run(environ, record, "on_summary", handle)
         if returned:
@@ -114,7 +114,7 @@ class Reports:
             responds = isinstance(result, Mapping)
             return (encode_json(result, json_default) if responds else _OK), True
         except callback_errors_and_exit():
-            record.outcome = "failed"
+            record.set_outcome("failed")
             what = "returned what is not JSON" if returned else "failed"
             log_exception(environ, f"{name} of agent %r {what}", self._agent.name)
             return _FAILED, returned

@@ -15,7 +15,7 @@ import logging
 
 from ..stores._base import Store, StoreError
 from ..swaig import Tool
-from ..wsgi import encode_json, log_security
+from ..wsgi import CallRecord, encode_json, log_security
 from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
 
@@ -46,8 +46,13 @@ class RunLimit:
         # tokens, so a call outlasts the lifetime of one, and the last token outlasts the call.
         self._window = min(_LONGEST_CALL + token_expiry, _LONGEST_WINDOW)
 
-    def refusal(self, environ: WSGIEnvironment, tool: Tool, call_id: str) -> bytes | None:
-        """Count a run of `tool`; return None if it may start, else the result for the AI."""
+    def refusal(
+        self, environ: WSGIEnvironment, tool: Tool, call_id: str, record: CallRecord
+    ) -> bytes | None:
+        """Count a run of `tool`; return None if it may start, else the result for the AI.
+
+        `record` gets the outcome and the reason if it may not.
+        """
         if tool.max_runs is None:
             return None
         try:
@@ -56,11 +61,13 @@ class RunLimit:
             observe_store_failure()
             detail = f"tool {tool.name!r} did not run: {error}"
             log_security(environ, "tool_limited", "store_failed", detail, logging.ERROR)
+            record.set_outcome("limited", "store_failed")
             return encode_json({"response": UNCOUNTED})
         if count <= tool.max_runs:
             return None
         detail = f"tool {tool.name!r}, at most {tool.max_runs} in one call"
         log_security(environ, "tool_limited", "max_runs", detail)
+        record.set_outcome("limited", "max_runs")
         return encode_json({"response": LIMITED})
 
 

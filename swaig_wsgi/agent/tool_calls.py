@@ -175,7 +175,7 @@ class ToolCalls:
             try:
                 verified = verify_call(self._agent, body, tool.name, token, claims)
             except TokenError as error:
-                record.outcome = "refused"
+                record.set_outcome("refused", error.reason)
                 detail = key_detail(self._agent.sessions, error.reason)
                 log_security(environ, "tool_token_refused", error.reason, detail)
                 return encode_json({"response": REFUSED})
@@ -183,20 +183,23 @@ class ToolCalls:
             log_fallback(environ, self._agent.sessions, verified)
         arguments = call.arguments
         if arguments is None:
-            record.outcome = "invalid_arguments"
+            record.set_outcome("invalid_arguments", "unreadable")
             return encode_json({"response": unreadable_arguments(tool.schema, call.problem)})
         problem = check_arguments(tool.schema, arguments)
-        problem = problem or unexpected_arguments(tool.schema, arguments)
+        reason = "schema_mismatch"
+        if problem is None:
+            problem = unexpected_arguments(tool.schema, arguments)
+            reason = "unexpected"
         if problem is not None:
-            record.outcome = "invalid_arguments"
+            record.set_outcome("invalid_arguments", reason)
             return encode_json({"response": problem})
         if verified is None:
             return self._run(environ, tool, arguments, body, record)
         if tool.once is None:
-            refusal = self._admit(environ, tool, verified.call_id, record)
+            refusal = self._limit.refusal(environ, tool, verified.call_id, record)
             return refusal or self._run(environ, tool, arguments, body, record)
         run = functools.partial(self._run, environ, tool, arguments, body, record)
-        admit = functools.partial(self._admit, environ, tool, verified.call_id, record)
+        admit = functools.partial(self._limit.refusal, environ, tool, verified.call_id, record)
         key = call_key(self._agent.name, verified, tool.simplify(arguments))
         # A hash, also of the token's nonce: it does not tell the arguments.
         record.once = key.rpartition(":")[2][:_KEY_LENGTH]
@@ -206,14 +209,6 @@ class ToolCalls:
         return self._once.run(
             key, tool.once, run, lifetime=lifetime, admit=admit, on_outcome=record.set_outcome
         )
-
-    def _admit(
-        self, environ: WSGIEnvironment, tool: Tool, call_id: str, record: CallRecord
-    ) -> bytes | None:
-        refusal = self._limit.refusal(environ, tool, call_id)
-        if refusal is not None:
-            record.outcome = "limited"
-        return refusal
 
     def _run(
         self,
@@ -228,6 +223,6 @@ class ToolCalls:
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result), json_default)
         except callback_errors_and_exit():
-            record.outcome = "failed"
+            record.set_outcome("failed")
             log_exception(environ, "tool %r of agent %r failed", tool.name, self._agent.name)
             return encode_json({"response": FAILED})

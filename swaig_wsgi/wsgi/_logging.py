@@ -117,19 +117,21 @@ class CallRecord:
     """The outcome of a call, and its tool if that is known; the rest is in ``environ``."""
 
     outcome: str = "ran"
+    #: Why it was refused, limited or invalid. Also in the security log, but that sums up.
+    reason: str | None = None
     tool: str | None = None
     #: Equal for repeats of one call of a ``once`` tool.
     once: str | None = None
 
-    def set_outcome(self, outcome: str) -> None:
-        self.outcome = outcome
+    def set_outcome(self, outcome: str, reason: str | None = None) -> None:
+        self.outcome, self.reason = outcome, reason
 
 
 class recording_call:  # noqa: N801 - a context manager; a generator would take twice the time
     """Write one record to the logger ``swaig_wsgi.calls`` when the block ends.
 
-    The block sets the outcome. A :class:`Refusal` makes it ``refused``, another exception
-    ``failed``; both are raised again. ``unknown`` is a WARNING, everything else INFO.
+    The block sets the outcome. A :class:`Refusal` makes it ``refused``, for its reason, another
+    exception ``failed``; both are raised again. ``unknown`` is a WARNING, everything else INFO.
     """
 
     __slots__ = ("_environ", "_event", "_record", "_started")
@@ -143,9 +145,11 @@ class recording_call:  # noqa: N801 - a context manager; a generator would take 
         self._started = time.perf_counter()
         return self._record
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._record.outcome = "refused" if issubclass(kind, Refusal) else "failed"
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        if isinstance(error, Refusal):
+            self._record.set_outcome("refused", error.reason)
+        elif error is not None:
+            self._record.set_outcome("failed")
         seconds = time.perf_counter() - self._started
         _log_call(self._environ, self._event, self._record, seconds)
 
@@ -155,7 +159,10 @@ def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds:
     enabled = call_log.isEnabledFor(level)
     if not enabled and not is_observed():
         return
-    fields = {"level": level, "event": event, "outcome": record.outcome, **request_fields(environ)}
+    fields: dict[str, Any] = {"level": level, "event": event, "outcome": record.outcome}
+    if record.reason is not None:
+        fields["reason"] = _escape(record.reason)
+    fields.update(request_fields(environ))
     # A name that the client made up would be a new label of every metric.
     fields.pop("tool", None)
     if event == "tool_call":

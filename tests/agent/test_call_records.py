@@ -106,6 +106,59 @@ def test_each_outcome_of_a_tool_call(agent, calls):
     assert {record.levelno for record in calls} == {logging.INFO}
 
 
+def test_each_refused_call_says_why_when_the_security_log_sums_up(agent, calls, caplog):
+    for number in range(60):
+        body = {"function": "pay", "call_id": f"call-{number}"}
+        other = agent.sessions.generate_token("pay", "another-call")
+        send(agent, body, f"__token={other}" if number % 2 else "")
+    summed = [each for each in caplog.records if each.name == "swaig_wsgi.security"]
+    assert len(summed) == 20  # ten of each reason
+    assert [(each.call_id, each.outcome, each.reason) for each in calls] == [
+        (f"call-{number}", "refused", "wrong_call" if number % 2 else "missing")
+        for number in range(60)
+    ]
+    assert calls[-1].getMessage().startswith("tool_call outcome=refused reason=wrong_call client=")
+
+
+def test_each_call_that_did_not_run_says_why(agent, calls, monkeypatch):
+    send(agent, {"function": "nothing"})
+    send(agent, {"call_id": "call-1"}, path="/post_prompt")
+    call(agent, "pay", token=True, amount="much")
+    call(agent, "pay", token=True, sum=5)
+    send(
+        agent,
+        {"function": "pay", "call_id": "call-1", "argument": {"raw": "five"}},
+        f"__token={agent.sessions.generate_token('pay', 'call-1')}",
+    )
+    call(agent, "beep", token=True)
+    call(agent, "beep", token=True)
+    assert [(each.outcome, getattr(each, "reason", None)) for each in calls] == [
+        ("refused", "unknown_function"),
+        ("refused", "missing"),
+        ("invalid_arguments", "schema_mismatch"),
+        ("invalid_arguments", "unexpected"),
+        ("invalid_arguments", "unreadable"),
+        ("ran", None),
+        ("limited", "max_runs"),
+    ]
+
+    def no_hit(*args: Any) -> Any:
+        raise StoreError("the store is down")
+
+    def no_thread(*args: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(agent._own_store.base, "hit", no_hit)
+    monkeypatch.setattr(at_most_once, "_Heartbeat", no_thread)
+    del calls[:]
+    call(agent, "beep", token=True)
+    call(agent, "pay", token=True, amount=5)
+    assert [(each.outcome, each.reason) for each in calls] == [
+        ("limited", "store_failed"),
+        ("refused", "no_thread"),
+    ]
+
+
 def test_a_repeat_is_recorded_as_repeated(agent, calls):
     body = {"function": "pay", "call_id": "call-1", "argument": {"parsed": [{"amount": 5}]}}
     query = f"__token={agent.sessions.generate_token('pay', 'call-1')}"
