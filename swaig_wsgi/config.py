@@ -345,17 +345,7 @@ class Settings:
         Raises:
             ConfigurationError: as for :meth:`from_env`, or a key is unknown or given twice.
         """
-        by_name = {each.name: each.metadata["variable"] for each in fields(cls)}
-        known = known_variables()
-        source: dict[str, Any] = {}
-        for key, value in mapping.items():
-            variable = by_name.get(key, key)
-            if variable not in known:
-                raise ConfigurationError(f"{key}: no field of Settings and no variable of one")
-            if variable in source:
-                raise ConfigurationError(f"{variable}: given twice, also under its field's name")
-            source[variable] = value
-        return cls(**_read(source))
+        return cls(**raw_values(mapping))
 
     @property
     def trusted(self) -> tuple[str, ...] | int | None:
@@ -400,6 +390,25 @@ class Settings:
             problem = "set, but SIGNALWIRE_SIGNING_KEY is not, so no signature would be required"
             raise ConfigurationError(f"SIGNALWIRE_SIGNING_KEY_FALLBACKS: {problem}")
         return None
+
+
+def raw_values(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by field, not yet validated, of a mapping as for `Settings.from_mapping`.
+
+    Raises:
+        ConfigurationError: a key is unknown or given twice, or the file of a secret is invalid.
+    """
+    by_name = {each.name: each.metadata["variable"] for each in fields(Settings)}
+    known = known_variables()
+    source: dict[str, Any] = {}
+    for key, value in mapping.items():
+        variable = by_name.get(key, key)
+        if variable not in known:
+            raise ConfigurationError(f"{key}: no field of Settings and no variable of one")
+        if variable in source:
+            raise ConfigurationError(f"{variable}: given twice, also under its field's name")
+        source[variable] = value
+    return _read(source)
 
 
 def known_variables() -> set[str]:

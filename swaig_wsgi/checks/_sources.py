@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import quote
 
-from ..config import ConfigurationError, Settings, known_variables
+from ..config import ConfigurationError, Settings, raw_values
 from ..core.redaction import filter_sensitive_headers, redact_text
 from ._findings import Finding, finding
 
@@ -18,6 +18,7 @@ VARIABLES: dict[str, bool] = {
     each.metadata["variable"]: each.metadata["secret"] for each in fields(Settings)
 }
 VARIABLES_OF_FIELDS = {each.name: each.metadata["variable"] for each in fields(Settings)}
+_FIELDS_OF_VARIABLES = {variable: name for name, variable in VARIABLES_OF_FIELDS.items()}
 _NAME = re.compile(r"[A-Z][A-Z_]+")
 
 
@@ -27,34 +28,50 @@ def read_settings(source: Mapping[str, Any]) -> tuple[Settings, list[Finding]]:
     Args:
         source: settings by variable, or by field as for :meth:`Settings.from_mapping`.
     """
-    left = {
-        # A setting that is given twice stays so, and is invalid.
-        name
-        if VARIABLES_OF_FIELDS.get(name) in source
-        else VARIABLES_OF_FIELDS.get(name, name): value
-        for name, value in source.items()
-    }
-    given = dict(left)
-    secrets = secret_values(given)
-    found: dict[str, Finding] = {}
+    secrets = secret_values({VARIABLES_OF_FIELDS.get(key, key): source[key] for key in source})
+    values: dict[str, Any] = {}
+    found: list[Finding] = []
+    invalid: set[str] = set()
+
+    def reject(message: str, name: str) -> None:
+        found.append(finding("E001", f"{scrub(message, secrets)}.", f"unset {name}"))
+        invalid.add(name.removesuffix("_FILE"))
+
+    # First each setting alone, so that an unreadable file affects no other setting.
+    for given in _by_setting(source):
+        while given:
+            try:
+                values.update(raw_values(given))
+                break
+            except ConfigurationError as error:
+                # The message starts with the key. Of a setting that is given twice, one is left.
+                name = str(error).partition(":")[0]
+                del given[name if name in given else min(given)]
+                reject(str(error), name)
+    values = {name: value for name, value in values.items() if value is not None and value != ""}
+    # Then their values. Each turn removes one, because an exception has only one message.
     while True:
         try:
-            settings = Settings.from_mapping(left)
+            settings = Settings(**values)
             _ = settings.signing_keys  # raises an exception for fallbacks without a key
+            return settings, found
         except ConfigurationError as error:
-            # The message starts with the variable; of a contradiction, it names the other one, too.
-            named = [name for name in _NAME.findall(str(error)) if name in known_variables()]
-            first = str(error).partition(":")[0]
-            removed = [first] if left.pop(first, None) is not None else []
-            if not removed:
-                removed = [name for name in named if left.pop(name, None) is not None]
-            if not found.keys() & named:
-                text = scrub(_without_values(str(error), given.get(first)), secrets)
-                found[first] = finding("E001", f"{text}.", f"unset {(removed or [first])[0]}")
-            if not removed:
-                return Settings(), list(found.values())
-        else:
-            return settings, list(found.values())
+            # The message starts with the variable. If that one is missing, another requires it.
+            names = [name for name in _NAME.findall(str(error)) if name in _FIELDS_OF_VARIABLES]
+            variable = next(name for name in names if _FIELDS_OF_VARIABLES[name] in values)
+            message = _without_values(str(error), values.pop(_FIELDS_OF_VARIABLES[variable]))
+            if names[0] in invalid:
+                continue  # it counts as missing because it is invalid, which was found
+            reject(message, f"{variable}_FILE" if source.get(f"{variable}_FILE") else variable)
+
+
+def _by_setting(source: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Return a mapping for each setting, with the keys of `source` that give it."""
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in source.items():
+        setting = VARIABLES_OF_FIELDS.get(key, str(key).removesuffix("_FILE"))
+        groups.setdefault(setting, {})[key] = value
+    return groups.values()
 
 
 def environ_credentials(environ: Mapping[str, str]) -> tuple[str, str] | None:

@@ -256,6 +256,54 @@ def test_a_run_has_all_findings_the_worst_first():
     assert set(named) == changes.keys() - {"SWML_ALLOWED_HOSTS", "SIGNALWIRE_LOG_LEVEL"}
 
 
+@pytest.mark.parametrize(
+    ("variable", "content", "words"),
+    [
+        ("SIGNALWIRE_SWAIG_SECRET", "short", "at least 16"),
+        ("SIGNALWIRE_SWAIG_SECRET_FALLBACKS", "short", "at least 16"),
+        ("SIGNALWIRE_SIGNING_KEY", "two\nlines", "printable text"),
+        ("SIGNALWIRE_SIGNING_KEY_FALLBACKS", EARLIER, "no signature would be required"),
+        ("SWML_STORAGE_URL", "ftp://127.0.0.1", "expected"),
+        ("SIGNALWIRE_SWAIG_SECRET", "", "the file it names is empty"),
+    ],
+)
+def test_an_invalid_value_in_a_file_hides_no_other_finding(tmp_path, variable, content, words):
+    path = tmp_path / "secret"
+    path.write_text(content)
+    path.chmod(0o600)
+    others = {
+        "SWML_BASIC_AUTH_USER": "admin",
+        "SWML_BASIC_AUTH_PASSWORD": "admin",
+        "SWML_RATE_LIMIT": "20000",
+        "SWML_ALLOWED_HOSTS": "*",
+        "PORT": "no-port",
+        "SIGNALWIRE_SIGNING_KEY": "",
+    }
+    found = check_environ(environ({**others, variable: "", f"{variable}_FILE": str(path)}))
+    (invalid,) = [each for each in found if variable in each.message]
+    assert words in invalid.message
+    assert invalid.line == f"unset {variable}_FILE"
+    assert {"E001", "E003", "W014", "W017"} <= set(ids(found))
+    assert not {"W001", "W021"} & set(ids(found))
+    assert "SWML_ALLOWED_HOSTS contains '*'" in str(found)
+
+
+@pytest.mark.parametrize("content", ["", "two\nlines"])
+def test_an_invalid_password_file_is_one_finding(tmp_path, content):
+    path = tmp_path / "password"
+    path.write_text(content)
+    path.chmod(0o600)
+    variable = "SWML_BASIC_AUTH_PASSWORD"
+    found = check_environ(environ({variable: "", f"{variable}_FILE": str(path), "PORT": "x"}))
+    assert ids(found) == ["E001", "E001"]
+    assert {each.line for each in found} == {f"unset {variable}_FILE", "unset PORT"}
+
+
+def test_a_value_that_names_an_invalid_setting_is_found():
+    found = check_environ(environ({"PORT": "x", "SWML_MAX_REQUEST_SIZE": "PORT"}))
+    assert ids(found) == ["E001", "E001"]
+
+
 def test_an_invalid_setting_is_not_also_a_missing_one():
     assert ids(check_environ(environ({"SWML_ALLOWED_HOSTS": "not a host"}))) == ["E001"]
     assert ids(check_environ(environ({"SIGNALWIRE_SWAIG_SECRET": "short"}))) == ["E001"]
