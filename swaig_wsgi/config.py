@@ -378,6 +378,19 @@ class Settings:
         return self.basic_auth_user, self.basic_auth_password
 
     @property
+    def basic_auth_pairs(self) -> tuple[tuple[str, str], ...] | None:
+        """What to accept: :attr:`basic_auth`, then the user with each earlier password; or None.
+
+        These are for :class:`~swaig_wsgi.AuthHandler`, so that URLs with an earlier password keep
+        working while it is replaced. Write only :attr:`basic_auth` into URLs.
+        """
+        if self.basic_auth is None:
+            return None
+        user, password = self.basic_auth
+        passwords = dict.fromkeys((password, *self.basic_auth_password_fallbacks))
+        return tuple((user, each) for each in passwords)
+
+    @property
     def signing_keys(self) -> tuple[str, ...] | None:
         """The signing key and its fallbacks, or None if there is no key.
 

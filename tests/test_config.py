@@ -443,6 +443,16 @@ def test_attack_no_part_of_a_password_with_a_comma_becomes_a_fallback(fallbacks:
     assert "hunter" not in str(caught.value)
 
 
+def test_basic_auth_pairs_are_the_user_with_each_password() -> None:
+    assert Settings().basic_auth_pairs is None
+    assert Settings(basic_auth_password_fallbacks=["old"]).basic_auth_pairs is None
+    current = Settings(basic_auth_user="user", basic_auth_password="new")
+    assert current.basic_auth_pairs == (("user", "new"),)
+    rotated = replace(current, basic_auth_password_fallbacks=("new", "old"))
+    assert rotated.basic_auth_pairs == (("user", "new"), ("user", "old"))
+    assert rotated.basic_auth == ("user", "new")
+
+
 def test_signing_keys_are_the_key_and_its_fallbacks() -> None:
     assert Settings().signing_keys is None
     assert Settings(signing_key="new").signing_keys == ("new",)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from support.sites import call_across_a_rotation
 
 from swaig_wsgi.core.headers import SITE_HEADERS
 from swaig_wsgi.core.urls import with_credentials
@@ -289,6 +290,12 @@ def test_the_platform_follows_the_tool_url_with_nothing_else(serve: Any) -> None
     assert urlsplit(tool["web_hook_url"]).path == "/swaig"
     result = client.call_tool("opening_hours", {"day": "Monday"})
     assert result == {"response": "We are open 9 to 5."}
+
+
+def test_a_tool_url_keeps_working_while_password_and_secret_are_replaced(serve: Any) -> None:
+    secret = "a secret of some length"
+    result = call_across_a_rotation(serve, "/swml", PASSWORD, secret)
+    assert result == {"response": "We are open never."}
 
 
 def test_attack_the_tool_endpoint_requires_credentials_and_token(serve: Any) -> None:

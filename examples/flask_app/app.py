@@ -13,7 +13,7 @@ sessions = SessionManager(
     secret_key=settings.swaig_secret, fallback_keys=settings.swaig_secret_fallbacks
 )
 # Without SWML_BASIC_AUTH_USER and SWML_BASIC_AUTH_PASSWORD, nothing is admitted.
-platform = AuthHandler(basic_auth=settings.basic_auth, allow_unauthenticated=False)
+platform = AuthHandler(basic_auth=settings.basic_auth_pairs, allow_unauthenticated=False)
 
 OPENING_HOURS = {"monday": "9 to 5", "saturday": "10 to 2"}
 

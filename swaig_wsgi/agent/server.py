@@ -289,14 +289,12 @@ class AgentServer:
 
     def _with_metrics(self, app: WSGIApplication) -> WSGIApplication:
         settings = self._settings
-        if settings.basic_auth is None:
+        if settings.basic_auth_pairs is None:
             # The server itself has no password, and those of the agents are for their own figures.
             return app
-        user, password = settings.basic_auth
-        passwords = (password, *settings.basic_auth_password_fallbacks)
         return MetricsMiddleware(
             app,
-            AuthHandler(basic_auth=[(user, each) for each in passwords]),
+            AuthHandler(basic_auth=settings.basic_auth_pairs),
             allow_per_process=settings.allow_per_process_state,
         )
 

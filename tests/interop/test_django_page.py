@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import django
 import pytest
-from support.sites import command_of, serve, write
+from support.sites import call_across_a_rotation, command_of, serve, write
 from support.waiting import PATIENCE
 from support.wsgi import basic
 
@@ -94,6 +94,15 @@ def test_the_platform_follows_the_tool_url_with_nothing_else(server):
     client = AgentClient(with_credentials(url, *PLATFORM))
     client.fetch_swml("call-1")
     assert client.call_tool("opening_hours") == {"response": "We are open in call-1."}
+
+
+def test_a_tool_url_keeps_working_while_password_and_secret_are_replaced(project, serve_command):
+    def start(**env):
+        return serve(serve_command, project, command_of(PAGE, "shop"), **{**ENV, **env})
+
+    secret = ENV["SIGNALWIRE_SWAIG_SECRET"]
+    result = call_across_a_rotation(start, "/voice/swml", PLATFORM[1], secret)
+    assert result == {"response": "We are open in call-1."}
 
 
 def test_a_tool_url_has_the_public_host_and_scheme(server):

@@ -7,7 +7,7 @@ import sys
 from urllib.parse import urlencode
 
 import pytest
-from support.sites import command_of, serve, write
+from support.sites import call_across_a_rotation, command_of, serve, write
 from support.waiting import PATIENCE
 
 from swaig_wsgi.core.headers import SITE_HEADERS
@@ -39,6 +39,16 @@ def test_the_factory_makes_a_hardened_site_with_a_tool(start):
     client.fetch_swml("call-1")
     assert client.call_tool("opening_hours") == {"response": "We are open from 9 to 5."}
     server.wait_for_log("call call-1")
+
+
+def test_a_tool_url_keeps_working_while_password_and_secret_are_replaced(serve_command, tmp_path):
+    write(PAGE, "factory", tmp_path)
+
+    def start(**env):
+        return serve(serve_command, tmp_path, command_of(PAGE, "factory"), **env)
+
+    result = call_across_a_rotation(start, "/voice/swml", "p@ss:w/ö", "a secret of some length")
+    assert result == {"response": "We are open from 9 to 5."}
 
 
 def test_the_blueprint_is_protected_with_all_that_is_below_it(start):

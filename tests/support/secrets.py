@@ -135,7 +135,9 @@ class Watch:
         if not isinstance(secret, str) or len(secret) < _SHORTEST or secret.isalpha():
             return
         for text in (secret, quote(secret, safe=""), repr(secret)[1:-1]):
-            self._secrets[text] = name
+            # A password that is a fallback now was in documents while it was the current one.
+            if self._secrets.get(text) not in _IN_DOCUMENTS:
+                self._secrets[text] = name
 
     def record(self, record: logging.LogRecord) -> None:
         """Remember a log record, with its traceback and further attributes."""

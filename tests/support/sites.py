@@ -13,9 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import snippets
 from support.waiting import wait_until
+
+from swaig_wsgi.core.urls import with_credentials
+from swaig_wsgi.testing import AgentClient
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -60,3 +64,34 @@ def serve(serve_command: Any, directory: Path, command: str, **env: str) -> Any:
     server = serve_command(["bash", "-c", command], env, cwd=str(directory))
     wait_until(lambda: server.log.count("Booting worker") >= 2)
     return server
+
+
+def call_across_a_rotation(start: Any, path: str, password: str, secret: str) -> Any:
+    """Return the result of a tool whose URL is older than the site's password and secret.
+
+    Args:
+        start: a function that serves the site with variables.
+        path: that of the document.
+        password: the current one; the user is ``platform``.
+        secret: the current one, which signs tokens.
+    """
+
+    def tool_url(server: Any, password: str) -> Any:
+        site = f"http://127.0.0.1:{server.port}{path}"
+        client = AgentClient(with_credentials(site, "platform", password))
+        client.fetch_swml("call-1")
+        return urlsplit(client.tools[0]["web_hook_url"])
+
+    old = {"SWML_BASIC_AUTH_PASSWORD": password, "SIGNALWIRE_SWAIG_SECRET": secret}
+    new = {name: f"the next {name}" for name in old}
+    fallbacks = {f"{name}_FALLBACKS": value for name, value in old.items()}
+    url = tool_url(start(SWML_BASIC_AUTH_USER="platform", **old), password)
+    server = start(SWML_BASIC_AUTH_USER="platform", **new, **fallbacks)
+    call = {"function": "opening_hours", "call_id": "call-1", "argument": {"parsed": [{}]}}
+    auth = (unquote(url.username), unquote(url.password))
+    response = server.request("POST", f"{url.path}?{url.query}", call, auth=auth)
+    assert response.status == 200, response
+    # Documents are fetched with the earlier password, too, and have the new one.
+    current = tool_url(server, password)
+    assert unquote(current.password) == new["SWML_BASIC_AUTH_PASSWORD"]
+    return response.json

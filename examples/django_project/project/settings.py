@@ -41,4 +41,7 @@ SWAIG_WSGI = {
     "basic_auth_user": os.environ.get("SWML_BASIC_AUTH_USER"),
     "basic_auth_password": os.environ.get("SWML_BASIC_AUTH_PASSWORD"),
     "swaig_secret": os.environ.get("SIGNALWIRE_SWAIG_SECRET"),
+    # Earlier ones, which calls in progress still use.
+    "basic_auth_password_fallbacks": os.environ.get("SWML_BASIC_AUTH_PASSWORD_FALLBACKS"),
+    "swaig_secret_fallbacks": os.environ.get("SIGNALWIRE_SWAIG_SECRET_FALLBACKS"),
 }
