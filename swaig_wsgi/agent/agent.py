@@ -275,9 +275,11 @@ class Agent:
     @property
     def _customizes_requests(self) -> bool:
         """Whether a document depends on more of its request than the call id."""
-        return self._dynamic_config is not None or any(
-            is_overridden(self, Agent, method)
-            for method in ("on_request", "on_swml_request", "render_swml")
+        return (
+            self._dynamic_config is not None
+            or is_overridden(self, Agent, "on_request")
+            or is_overridden(self, Agent, "on_swml_request")
+            or is_overridden(self, Agent, "render_swml")
         )
 
     def set_dynamic_config_callback(self: A, callback: Callable[..., Any]) -> A:

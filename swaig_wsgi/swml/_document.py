@@ -151,7 +151,7 @@ def _before_token(url: str) -> str:
 def _function(
     tool: Tool, url_before_token: str, token_for: Callable[[str], str], shares: bool
 ) -> dict[str, Any]:
-    definition = dict(tool.shared_definition) if shares else tool.definition
-    if tool.secure:
-        definition["web_hook_url"] = url_before_token + token_for(tool.name)
-    return definition
+    definition = tool.shared_definition if shares else tool.definition
+    if not tool.secure:
+        return definition
+    return {**definition, "web_hook_url": url_before_token + token_for(tool.name)}

@@ -235,17 +235,17 @@ def _path(environ: WSGIEnvironment) -> str:
         with suppress(UnicodeEncodeError):
             path = path.encode("latin-1").decode("utf-8", "surrogateescape")
     # A client may have quoted the question mark before a token.
-    return _cut(redact_url(path[:_MAX_REDACTED]), _MAX_PATH) or "-"
+    safe = redact_url(path[:_MAX_REDACTED])
+    return (safe if len(safe) <= _MAX_PATH else _cut(safe, _MAX_PATH)) or "-"
 
 
 def _escape(value: object, max_length: int = _MAX_NAME) -> str:
-    return _cut(redact_text(str(value or "-"), _MAX_REDACTED), max_length)
+    safe = redact_text(str(value or "-"), _MAX_REDACTED)
+    return safe if len(safe) <= max_length else _cut(safe, max_length)
 
 
 def _cut(safe: str, max_length: int) -> str:
     # After redaction: half a token is not recognized as one. Not in the middle of an escape.
-    if len(safe) <= max_length:
-        return safe
     return re.sub(r"(?<!\\)((?:\\\\)*)\\?\Z", r"\1", safe[:max_length]) + "..."
 
 
