@@ -18,7 +18,7 @@ from ..core.headers import (
     uses_nonce,
 )
 from ..core.hosts import HostError, parse_host
-from ..wsgi import REFUSAL
+from ..wsgi import PAGE_FIELDS, REFUSAL
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
@@ -81,7 +81,7 @@ class SecurityHeadersMiddleware:
                 added = self._not_modified_headers
             if nonce:
                 added = insert_nonce(added, nonce)
-            return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
+            return start_response(status, _with(environ, headers, added), exc_info)
 
         return self.app(environ, start)
 
@@ -120,7 +120,7 @@ class HSTSMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self.enabled and environ["wsgi.url_scheme"] == "https" and self._matches_host(environ):
-            start_response = _adding(self.headers, start_response)
+            start_response = _adding(environ, self.headers, start_response)
         return self.app(environ, start_response)
 
     def _matches_host(self, environ: WSGIEnvironment) -> bool:
@@ -133,13 +133,28 @@ class HSTSMiddleware:
             return False
 
 
-def _adding(added: tuple[tuple[str, str], ...], start_response: StartResponse) -> StartResponse:
+def _adding(
+    environ: WSGIEnvironment, added: tuple[tuple[str, str], ...], start_response: StartResponse
+) -> StartResponse:
     """Return a ``start_response`` that adds those of the fields `added` that are missing."""
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
+        return start_response(status, _with(environ, headers, added), exc_info)
 
     return start
+
+
+def _with(
+    environ: WSGIEnvironment, headers: list[tuple[str, str]], added: tuple[tuple[str, str], ...]
+) -> list[tuple[str, str]]:
+    """Return `headers` with those of the fields `added` that are missing.
+
+    They replace those that the page of a refusal sends itself.
+    """
+    if PAGE_FIELDS in environ:
+        replaced = environ[PAGE_FIELDS].intersection(name.lower() for name, _ in added)
+        headers = [field for field in headers if field[0].lower() not in replaced]
+    return [*headers, *missing_headers(headers, added)]
 
 
 def _nonce(environ: WSGIEnvironment) -> str:

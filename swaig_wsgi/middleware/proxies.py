@@ -18,7 +18,7 @@ from ..core.proxies import (
     trusted_proxies,
 )
 from ..core.refusals import service_misconfigured
-from ..wsgi import log, raw_target, refuse
+from ..wsgi import USER_FIELDS, log, raw_target, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["TrustedProxyMiddleware"]
@@ -157,6 +157,8 @@ class TrustedProxyMiddleware:
         policy = environ.get(PROXY_POLICY)
         if policy is None:
             environ[PROXY_POLICY] = self._policy
+            if self._keep:
+                environ[USER_FIELDS] = self._policy[2]
             self._read(environ)
         elif policy[:2] != self._policy[:2] or not policy[2] >= self._policy[2]:
             return self._refuse_conflict(environ, start_response)

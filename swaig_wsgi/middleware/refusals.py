@@ -18,14 +18,15 @@ class RefusalMiddleware:
     The application finds the refusal, a :class:`swaig_wsgi.core.refusals.Refusal`, in
     ``environ["swaig_wsgi.refusal"]``: `status`, `error` (English, for clients), `reason` and
     `headers`. It is called with a copy of `environ`: a GET, whatever the method of the request, and
-    without body, query, cookies, credentials, and keys of servers and other layers. Path, host,
-    language and request id are those of the request.
+    without body, query, cookies, credentials, user, and keys of servers and other layers. Path,
+    host, language and request id are those of the request.
 
     It decides only on the page. The status is that of the refusal, whose fields, such as
-    ``Retry-After`` and ``WWW-Authenticate``, replace the page's own. ``Set-Cookie`` and fields that
-    let caches store the page are dropped; ``Cache-Control`` is ``no-store``. If the application
-    raises or does not respond, the response is JSON, and the first such failure in a process is
-    logged. Agents respond with JSON in any case.
+    ``Retry-After`` and ``WWW-Authenticate``, replace the page's own, as do those of outer layers.
+    ``Set-Cookie`` and fields that let caches store the page are dropped; ``Cache-Control`` is
+    ``no-store``. If the application raises an :exc:`Exception`, does not respond, or passes a
+    malformed status, field or body, the response is JSON, and the first such failure in a process
+    is logged. Agents respond with JSON in any case.
 
     Place it outside every layer that may refuse.
 

@@ -25,7 +25,7 @@ from ._public_url import (
     public_request_url,
     raw_target,
 )
-from ._refusal_app import REFUSAL, REFUSAL_APP, RefusalApp
+from ._refusal_app import PAGE_FIELDS, REFUSAL, REFUSAL_APP, USER_FIELDS, RefusalApp
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._request_id import request_id
 from ._responses import encode_json, refuse, respond, respond_json
@@ -43,10 +43,12 @@ __all__ = [
     "CALL_ID",
     "CLAIMED_CALL_ID",
     "HOST_ALLOWED",
+    "PAGE_FIELDS",
     "REFUSAL",
     "REFUSAL_APP",
     "SERVER_LINGERS",
     "TOOL",
+    "USER_FIELDS",
     "CallRecord",
     "EnvironHeaders",
     "FoldedHeaders",

@@ -169,6 +169,38 @@ def test_attack_no_secret_and_no_body_reaches_the_page():
     assert not removed & seen.keys()
 
 
+def test_attack_no_user_reaches_the_page():
+    pages = Pages()
+    kept = ["X-Forwarded-User", "X-Forwarded-Email", "X-Team"]
+    app = site(pages, proxy_keep=kept)
+    users = [
+        "HTTP_X_FORWARDED_USER",
+        "HTTP_X_FORWARDED_EMAIL",
+        "HTTP_X_TEAM",
+        "HTTP_REMOTE_USER",
+        "HTTP_X_AUTH_REQUEST_GROUPS",
+        "HTTP_X_SSL_CLIENT_S_DN",
+        "REMOTE_USER",
+        "REMOTE_IDENT",
+        "AUTH_TYPE",
+        "SSL_CLIENT_S_DN",
+        "SSL_CLIENT_M_SERIAL",
+        "OIDC_CLAIM_sub",
+        "LOGON_USER",
+        "DATABASE_URL",
+    ]
+    given = environ("POST", "/form", body=b"x" * 11, **{**GOOD, **dict.fromkeys(users, "the-user")})
+    given.update(REMOTE_ADDR="10.0.0.1", HTTP_USER_AGENT="Browser", HTTPS="on")
+    assert send(app, given, validate=False).status == 413
+    (seen,) = pages.environs
+    # The page gets none of what the application would have got.
+    assert given["HTTP_X_FORWARDED_USER"] == given["HTTP_X_TEAM"] == "the-user"
+    assert "the-user" not in str(seen)
+    assert {"HTTP_USER_AGENT": "Browser", "HTTPS": "on", "REMOTE_ADDR": "10.0.0.1"}.items() <= (
+        seen.items()
+    )
+
+
 def test_attack_changes_of_the_copy_change_nothing():
     def pages(environ, start_response):
         for key in ("REMOTE_ADDR", "PATH_INFO", "REQUEST_METHOD"):
@@ -214,6 +246,69 @@ def test_attack_a_page_cannot_weaken_the_refusal():
     assert not {"Set-Cookie", "Expires", "ETag", "Last-Modified"} & set(response.headers)
     assert response.headers["Content-Language"] == "de"
     assert "Accept-Language" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize("dropped", [None, {"X-Frame-Options": None}])
+def test_attack_a_page_cannot_replace_the_fields_of_outer_layers(dropped):
+    policy = "default-src 'self'; script-src 'nonce-{nonce}'"
+    fields = {
+        "x-frame-options": "ALLOWALL",
+        "X-Content-Type-Options": "none",
+        "REFERRER-POLICY": "unsafe-url",
+        "Content-Security-Policy": "default-src *",
+        "Strict-Transport-Security": "max-age=0",
+        "Access-Control-Allow-Origin": "*",
+    }
+    options = {
+        "use_hsts": True,
+        "headers": {"Content-Security-Policy": policy, **(dropped or {})},
+    }
+    sent = {**GOOD, "HTTP_HOST": "evil.example", "wsgi.url_scheme": "https"}
+    own = ("Permissions-Policy", "camera=()")
+    app, json_app = site(Pages(*fields.items(), own), **options), site(None, **options)
+    for given in (sent, {**sent, "HTTP_HOST": "a.example", "body": b"x" * 11}):
+        given["swaig_wsgi.csp_nonce"] = "n" * 22
+        response = request(app, "POST", **given)
+        expected = request(json_app, "POST", **given)
+        assert response.status == expected.status in (403, 413)
+        for name in fields:
+            assert response.headers.get_all(name) == expected.headers.get_all(name), name
+        # What no outer layer sends is the page's.
+        assert own in response.fields
+
+
+def test_an_application_replaces_the_fields_of_outer_layers_itself():
+    """As before: only pages of refusals cannot."""
+    inside = Recorder(b"ok", [HTML, ("X-Frame-Options", "SAMEORIGIN")])
+    app = harden(inside, Settings(), refusal_app=Pages())
+    assert request(app).headers.get_all("X-Frame-Options") == ["SAMEORIGIN"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Retry-After",
+        "WWW-Authenticate",
+        "Allow",
+        "RateLimit",
+        "RateLimit-Policy",
+        "CDN-Cache-Control",
+        "Cloudflare-CDN-Cache-Control",
+        "Surrogate-Control",
+        "Edge-Control",
+        "X-Accel-Expires",
+        "X-Accel-Redirect",
+        "X-Sendfile",
+        "Keep-Alive",
+        "Upgrade",
+    ],
+)
+def test_attack_a_page_adds_no_field_of_refusals_caches_and_connections(name):
+    for given in ({"HTTP_HOST": "evil.example"}, {**GOOD, "body": b"x" * 11}):
+        response = request(site(Pages(HTML, (name, "99999"))), "POST", **given)
+        assert response.status in (403, 413)
+        assert response.headers["Content-Type"] == HTML[1]
+        assert response.headers.get(name) is None
 
 
 def test_challenges_are_kept():
@@ -272,6 +367,89 @@ def test_a_failure_falls_back_to_json_and_is_logged_once(pages, caplog):
     (record,) = logged
     assert record.levelno == logging.ERROR
     assert "refusals are JSON instead" in record.getMessage()
+
+
+def page_of(status="200 OK", headers=(HTML,), body=(b"page",)):
+    def pages(environ, start_response):
+        start_response(status, headers if headers is None else list(headers))
+        return body
+
+    return pages
+
+
+MALFORMED = {
+    "a value with CRLF": page_of(headers=[("X-A", "b\r\nX-Evil: 1")]),
+    "a value with LF": page_of(headers=[HTML, ("X-A", "b\n")]),
+    "a value with NUL": page_of(headers=[("X-A", "b\0")]),
+    "a value outside of Latin-1": page_of(headers=[("X-A", "\u20ac")]),
+    "a value of bytes": page_of(headers=[("X-A", b"b")]),
+    "no type": page_of(headers=[("Content-Type", None)]),
+    "a type with CRLF": page_of(headers=[("Content-Type", "text/html\r\nX-Evil: 1")]),
+    "a length of an integer": page_of(headers=[HTML, ("Content-Length", 4)]),
+    "an empty name": page_of(headers=[("", "b")]),
+    "a name with a space": page_of(headers=[("X A", "b")]),
+    "a name with CRLF": page_of(headers=[("X-A\r\nX-Evil", "b")]),
+    "a name of bytes": page_of(headers=[(b"X-A", "b")]),
+    "a name of None": page_of(headers=[(None, "b")]),
+    "a field of three": page_of(headers=[("X-A", "b", "c")]),
+    "a field of text": page_of(headers=["ab"]),
+    "no fields": page_of(headers=None),
+    "no status": page_of(status=None),
+    "a status that is an integer": page_of(status=200),
+    "a status of bytes": page_of(status=b"200 OK"),
+    "an empty status": page_of(status=""),
+    "a status of words": page_of(status="OK"),
+    "a status with CRLF": page_of(status="200 OK\r\nX-Evil: 1"),
+    "a body of integers": page_of(body=b"page"),
+    "a body of nothing": page_of(body=None),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_attack_a_malformed_page_costs_neither_the_refusal_nor_its_headers(name, caplog):
+    app = site(MALFORMED[name])
+    for _ in range(3):
+        response = request(app, "POST", **GOOD, body=b"x" * 11)
+        assert (response.status, response.json) == (413, {"error": "Request too large"})
+        assert response.headers["Content-Type"] == "application/json"
+        assert set(SITE_HEADERS) <= set(response.fields)
+        assert "X-Request-Id" in response.headers
+        assert not {"X-Evil", "X-A"} & set(response.headers)
+    (record,) = (each for each in caplog.records if each.name == "swaig_wsgi")
+    assert record.levelno == logging.ERROR
+    assert "refusals are JSON instead" in record.getMessage()
+
+
+def test_the_value_of_a_malformed_field_is_not_logged(caplog):
+    request(site(page_of(headers=[("X-A", "the-value\n")])), HTTP_HOST="evil.example")
+    assert "'X-A'" in caplog.text
+    assert "the-value" not in caplog.text
+
+
+def test_an_exception_of_the_application_is_json_if_its_page_is_malformed():
+    def broken(environ, start_response):
+        raise KeyError("x")
+
+    app = harden(broken, Settings(), refusal_app=MALFORMED["a value with CRLF"])
+    response = request(app)
+    assert (response.status, response.json) == (500, {"error": "Internal server error"})
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_a_worker_ends_it_from_a_page_as_from_a_view(kind):
+    """gunicorn ends a worker that has timed out by SystemExit in the code that it runs."""
+
+    class Ending(ClosingBody):
+        def __iter__(self):
+            raise kind
+
+    body = Ending()
+    for pages in (Pages(body=body), Mock(side_effect=kind)):
+        with pytest.raises(kind):
+            request(site(pages), HTTP_HOST="evil.example")
+    assert body.closed
+    with pytest.raises(kind):
+        request(harden(Mock(side_effect=kind), Settings()))
 
 
 def test_the_body_of_a_page_that_fails_is_closed():
