@@ -42,7 +42,7 @@ def listed(owner, constructor=False):
 
 
 #: Attributes of instances that are in the tables, too.
-ATTRIBUTES = {"AgentBase": {"pom"}, "AgentServer": {"app", "agents"}}
+ATTRIBUTES = {"AgentBase": {"log", "pom", "skill_manager"}, "AgentServer": {"app", "agents"}}
 
 
 @pytest.mark.parametrize(
