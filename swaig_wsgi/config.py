@@ -39,7 +39,7 @@ class ConfigurationError(ValueError):
 
 
 def _shown(value: Any) -> str:
-    """Return `value` for an error; of another type than a variable's, only the type."""
+    """Return `value` for an error message; if its type is not one of a setting, only the type."""
     return repr(value) if isinstance(value, (str, int, float)) else type(value).__name__
 
 

@@ -148,7 +148,7 @@ def install(state: SharedState | None) -> None:
     """Make :func:`current` return `state` in this process and those that fork from it."""
     global _installed
     if state is not None:
-        # Before the fork, so that no child finds a module that another thread has half imported.
+        # Import it before the fork, lest a child find a module that a thread has half imported.
         from .stores import sqlite  # noqa: F401
     _installed = state
 

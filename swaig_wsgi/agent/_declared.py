@@ -42,7 +42,7 @@ class Decorator(Protocol):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a decorator on a method says of its tool; None and absent options are defaults."""
+    """What a decorator on a method specifies of its tool; the rest has defaults."""
 
     name: str | None
     description: str | None
@@ -56,9 +56,9 @@ class Declaration:
         tools.define(name, self.description or "", parameters, handler, **options)
 
     def over(self, inherited: Declaration) -> Declaration:
-        """Return it with what it leaves open as `inherited` has it.
+        """Return this declaration, completed with `inherited`.
 
-        So no override of a secure method opens it by being decorated anew without ``secure``.
+        An override of a secure method thus stays secure if its decorator omits ``secure``.
         """
         return replace(
             self,

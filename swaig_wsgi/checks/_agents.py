@@ -135,7 +135,7 @@ def agent_findings(agents: Iterable[Any]) -> Iterator[Finding]:
 def document_findings(agents: Iterable[Any], environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield a finding for each agent whose document cannot be rendered.
 
-    No callback of the application is called, which may have effects or need a real request.
+    The application's callbacks are not called: they may have effects, or need a real request.
     """
     for agent in agents:
         try:

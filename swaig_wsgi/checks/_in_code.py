@@ -1,4 +1,4 @@
-"""Lines to paste for settings that an application has in code: there, variables have no effect."""
+"""Lines to paste for settings made in code, on which variables have no effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from ..config import Settings
 from ._findings import Finding
 
-#: A call with the settings that belong into it.
+#: Calls into which settings are inserted.
 AGENT = "AgentApp(..., settings=replace(settings, {}))"
 HARDEN = "harden(app, {})"
 _BASIC_AUTH = 'AgentApp(..., basic_auth=("platform", os.environ["SWML_BASIC_AUTH_PASSWORD"]))'
@@ -24,7 +24,7 @@ _FIELDS = {each.metadata["variable"]: each.name for each in fields(Settings)}
 def with_lines_for_code(
     found: Iterable[Finding], settings: Settings, environ: Settings, call: str
 ) -> Iterator[Finding]:
-    """Yield `found`; where `settings` differ from those of the environment, with lines for code.
+    """Yield `found`, with lines for code where `settings` differ from the environment.
 
     Args:
         settings: those that were judged.
@@ -43,7 +43,7 @@ def with_lines_for_code(
 
 
 def with_lines_for_basic_auth(each: Finding) -> Finding:
-    """Return a finding on the password that an agent got in code, with a line for code."""
+    """Return a finding about a password set in code, with a line for code."""
     variable = "SWML_BASIC_AUTH_PASSWORD"
     if not each.line.startswith(f"{variable}="):
         return each

@@ -22,7 +22,7 @@ _SHORTEST = {4: 16, 6: 64}
 #: Of a network of clients; the largest blocks that registries assign are an IPv4 /8, an IPv6 /16.
 _NO_ALLOWLIST = {4: 8, 6: 16}
 
-#: Below these anyone gets names, as below many that a list of all public suffixes would have.
+#: Domains below which anyone can register names: the most common of all public suffixes.
 _SHARED = re.compile(
     r"(ac|co|com|edu|gob|gov|ne|net|nom|or|org)\.[a-z]{2}"
     r"|(blogspot|firebaseapp|herokuapp|myshopify|ngrok|onrender|webflow|weebly|wordpress)\.(com|io)"

@@ -21,7 +21,7 @@ class Tool:
 
     @property
     def has_token(self) -> bool:
-        """Whether its URL has a token: the tool is secure."""
+        """Whether the tool is secure, that is, its URL has a token."""
         try:
             return self.url is not None and token_from_query(urlsplit(self.url).query) is not None
         except (TokenError, ValueError):

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_finding_id,
         metavar="ID",
-        help="a finding that does not count, such as W023; may be repeated",
+        help="a finding to ignore, such as W023; may be repeated",
     )
     command.set_defaults(run=check)
 

@@ -1,4 +1,4 @@
-"""What a response that is an error means to the user of a command."""
+"""Explanations of error responses for the user of a command."""
 
 from __future__ import annotations
 

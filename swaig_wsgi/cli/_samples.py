@@ -9,7 +9,7 @@ from typing import Any
 
 from ..swaig import check_arguments
 
-#: Texts of the formats and patterns that parameters have most often.
+#: Texts in the most common formats and patterns.
 _TEXTS = (
     "text",
     "1",

@@ -16,10 +16,10 @@ Errors = tuple[type[BaseException], ...]
 def callback_errors() -> Errors:
     """Return what a user's callback may raise without ending the worker.
 
-    Since Python 3.8 the error of a canceled task is not an Exception, and it must not pass for a
-    worker's shutdown. Where nothing has imported asyncio, which takes as long as all of this
-    package, nothing can raise it. Call this in an ``except`` clause, which happens only for an
-    exception.
+    Since Python 3.8, the error of a canceled task is not an Exception, but it must not be taken for
+    a worker's shutdown. Nothing can raise it before asyncio is imported, which takes as long as
+    importing all of this package. Call this in an ``except`` clause, which runs only if there is
+    an exception.
     """
     asyncio: Any = sys.modules.get("asyncio")
     try:
@@ -29,7 +29,7 @@ def callback_errors() -> Errors:
 
 
 def callback_errors_and_exit() -> Errors:
-    """The same, where ``sys.exit()`` in a callback ends the callback and not the worker."""
+    """Like :func:`callback_errors`, with the error of ``sys.exit()``."""
     return (*callback_errors(), SystemExit)
 
 

@@ -45,7 +45,7 @@ def render_document(
 
     Args:
         token_for: returns a token for a function name, bound to this call.
-        shares: let it share verbs and definitions of tools, for a caller that only writes it.
+        shares: let it share verbs and definitions of tools, for a caller that only serializes it.
 
     Raises:
         ValueError: the contexts are incomplete, or refer to unknown names.
