@@ -85,7 +85,7 @@ def test_every_quoted_event_is_produced_by_a_test() -> None:
     pairs = {
         pair
         for text in [*(block.text for block in BLOCKS), *inline()]
-        for pair in re.findall(r"\b([a-z_]+) reason=(\w+)", text)
+        for pair in re.findall(r"(?<![=\w])([a-z_]+) reason=(\w+)", text)
     }
     assert ("auth_refused", "bad_credentials") in pairs
     assert pairs - SCENARIOS.keys() == set()
