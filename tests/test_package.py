@@ -262,6 +262,25 @@ def test_the_wheel_can_be_used_without_other_packages(built, tmp_path):
     assert "pip install 'swaig-wsgi[app]'" in served.stderr
 
 
+def test_type_checkers_find_an_editable_installation(built, tmp_path):
+    editable = (
+        "import sys; from setuptools import build_meta; build_meta.build_editable(sys.argv[1])"
+    )
+    python("-c", editable, tmp_path, cwd=built[0].parent / "source")
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=False)
+    executable = tmp_path / "venv" / "bin" / "python"
+    install = ("install", "--quiet", "--no-index", "--disable-pip-version-check", wheel)
+    python("-m", "pip", "--python", executable, *install)
+    (tmp_path / "program.py").write_text(
+        "from swaig_wsgi.core.auth import Credentials\nreveal_type(Credentials.user)\n"
+    )
+    # mypy ends with 1 for a package that it does not find.
+    options = ("--python-executable", executable, "--cache-dir", tmp_path / "cache")
+    out = python("-m", "mypy", *options, "program.py", cwd=tmp_path)
+    assert 'Revealed type is "str"' in out
+
+
 def test_what_few_programs_need_is_imported_when_it_is_used(run_python: Any) -> None:
     run_python(
         """
