@@ -142,8 +142,8 @@ def uses_nonce(headers: Headers) -> bool:
                 found = True
             elif re.search("[{}]|^[\"']nonce|^nonce-", source, re.IGNORECASE):
                 raise ValueError(
-                    f"header {name!r}: a nonce is written {_NONCE_SOURCE}, not {shorten(source)}; "
-                    "each request has its own"
+                    f"header {name!r}: a nonce is written {_NONCE_SOURCE}, with the single quotes "
+                    f"and the braces, not {shorten(source)[1:-1]}; each request has its own"
                 )
     return found
 

@@ -21,7 +21,7 @@ def check_application(app: Any, name: str = "app") -> None:
         raise ArgumentTypeError(f"{expected}, not the class {app.__name__}: pass an instance")
     if not callable(app):
         raise ArgumentTypeError(f"{expected}, a callable, not {shorten(app)}")
-    if any(map(_is_asynchronous, (app, type(app).__call__))):
+    if any(map(is_asynchronous, (app, type(app).__call__))):
         raise ArgumentTypeError(
             f"{expected}, but {type(app).__name__} {shorten(app)} is asynchronous: "
             "is it an ASGI application?"
@@ -67,5 +67,6 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other or (inspect.ismethod(one) and inspect.ismethod(other) and one == other)
 
 
-def _is_asynchronous(function: Any) -> bool:
+def is_asynchronous(function: Any) -> bool:
+    """Return whether a call of `function` makes a coroutine or an asynchronous generator."""
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

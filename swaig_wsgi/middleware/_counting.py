@@ -22,6 +22,7 @@ from ..stores.memory import MemoryStore
 from ..wsgi import log, log_security
 from ..wsgi._observer import observe_store_failure
 from ..wsgi._types import WSGIEnvironment
+from ._application import is_asynchronous
 from ._per_process import log_unshared, refuse_unshared
 from .proxies import PROXY_POLICY
 
@@ -94,6 +95,8 @@ class Counting:
             raise ValueError(f"on_store_failure must be one of {modes}, not {on_store_failure!r}")
         if not callable(key):
             raise ArgumentTypeError(f"key must be a function of environ, not {key!r}")
+        if is_asynchronous(key) or is_asynchronous(type(key).__call__):
+            raise ArgumentTypeError(f"key must not be asynchronous: {key!r}")
         self.kind = kind
         self.store: Store = default_store() if store is None else store
         self.on_store_failure = on_store_failure

@@ -1,8 +1,8 @@
-"""The options of a layer, as a mapping of keyword arguments of its class."""
+"""The options of a layer as a mapping, and hints for unknown names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import signature
 from typing import Any, Callable
 
@@ -26,9 +26,15 @@ def layer_options(
         raise ArgumentTypeError(f"{name} must be {expected}, not {shorten(given)}")
     for key in given:
         if key not in known:
-            from difflib import get_close_matches  # takes 1 ms, and only errors need it
-
-            near = get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(known)}"
+            hint = nearest(str(key), known)
             raise ArgumentTypeError(f"{name}: {shorten(key)} is not in {expected}: {hint}")
     return dict(given)
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return a hint for an unknown name: the nearest of `known`, or all of them."""
+    from difflib import get_close_matches  # takes 1 ms, and only errors need it
+
+    lower = {each.lower(): each for each in known}
+    found = get_close_matches(name[:60].lower(), lower, 1)
+    return f"did you mean {lower[found[0]]!r}?" if found else f"expected {', '.join(known)}"

@@ -15,7 +15,7 @@ from ..wsgi._types import WSGIApplication
 from ._agent_name import AgentNameMiddleware
 from ._application import check_application
 from ._application import hardened as _hardened
-from ._options import layer_options
+from ._options import layer_options, nearest
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
@@ -93,9 +93,12 @@ def harden(
             raise ConfigurationError("SWML_RATE_LIMIT: not set, and rate_limit contains no 'limit'")
     if rate_limit is not _OF_SETTINGS:
         overrides["rate_limit"] = rate_limit
-    unknown = set(overrides) - {each.name for each in fields(Settings)}
-    if unknown:
-        raise ConfigurationError(f"{min(unknown)}: no such setting; expected a field of Settings")
+    known = [each.name for each in fields(Settings)]
+    for name in overrides.keys() - known:
+        # The layers themselves have shorter names: keep= is proxy_keep= here.
+        longer = [each for each in known if each.endswith(f"_{name}")]
+        hint = f"did you mean {longer[0]!r}?" if longer else nearest(name, known)
+        raise ConfigurationError(f"{name}: no such setting: {hint}")
     if overrides:
         settings = replace(settings, **overrides)
     is_agent = hasattr(app, "agent_name")

@@ -20,12 +20,21 @@ from ..core.headers import (
 from ..core.hosts import HostError, parse_host
 from ..wsgi import PAGE_FIELDS, REFUSAL
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._options import nearest
 
 __all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
 
 
 #: In the environ of a request, the nonce of its Content-Security-Policy.
 CSP_NONCE = "swaig_wsgi.csp_nonce"
+
+#: What other layers send, and how to turn it off.
+_ELSEWHERE = {
+    "strict-transport-security": "HSTSMiddleware sends it; in harden, use_hsts=False turns it off",
+    "x-request-id": "RequestIDMiddleware sends it, and harden always has one",
+    "ratelimit": "RateLimitMiddleware sends it; in harden, rate_limit=None turns it off",
+    "ratelimit-policy": "RateLimitMiddleware sends it; in harden, rate_limit=None turns it off",
+}
 
 
 class SecurityHeadersMiddleware:
@@ -44,13 +53,16 @@ class SecurityHeadersMiddleware:
         app: the wrapped application.
         headers: changes to `defaults`. A value replaces a default or adds a header, None drops a
             default.
-        defaults: the headers to change.
+        defaults: the headers to change. By default those of the SDK's guide, which are for agents;
+            around a site, pass :data:`~swaig_wsgi.core.headers.SITE_HEADERS`, as :func:`harden`
+            does, which lack ``X-XSS-Protection``.
         keep_on_refusals: if True, refusals of this library have the defaults that `headers` drops:
             an application that sends such a header itself does not see them.
 
     Raises:
         TypeError: `headers` is not a mapping, or a name or value is not a string.
-        ValueError: a header is malformed, or a placeholder misspelt; the message names it.
+        ValueError: a header is malformed, a placeholder is misspelt, or None is given for what is
+            not a default; the message names it.
     """
 
     def __init__(
@@ -63,6 +75,7 @@ class SecurityHeadersMiddleware:
     ) -> None:
         self.app = app
         self.headers = security_headers(headers, defaults)
+        _check_dropped(headers or {}, defaults)
         kept = defaults if keep_on_refusals else ()
         self._refusal_headers = (*self.headers, *missing_headers(self.headers, kept))
         self._uses_nonce = uses_nonce(self.headers)
@@ -155,6 +168,16 @@ def _with(
         replaced = environ[PAGE_FIELDS].intersection(name.lower() for name, _ in added)
         headers = [field for field in headers if field[0].lower() not in replaced]
     return [*headers, *missing_headers(headers, added)]
+
+
+def _check_dropped(changes: Mapping[str, str | None], defaults: Headers) -> None:
+    """Raise ValueError if None drops what is not sent: a misspelled name would drop nothing."""
+    # Those of an agent may be dropped from the shorter list of a site.
+    known = dict([*defaults, *SECURITY_HEADERS])
+    for name in {each for each, value in changes.items() if value is None}:
+        if name.lower() not in map(str.lower, known):
+            hint = _ELSEWHERE.get(name.lower()) or nearest(name, known)
+            raise ValueError(f"header {name!r}: None drops a default, and this is not one: {hint}")
 
 
 def _nonce(environ: WSGIEnvironment) -> str:

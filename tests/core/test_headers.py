@@ -167,6 +167,14 @@ def test_attack_no_misspelt_or_fixed_nonce_is_accepted(source):
             uses_nonce(((CSP, policy),))
 
 
+def test_the_message_about_a_nonce_without_quotes_shows_what_is_missing():
+    message = (
+        r"is written 'nonce-\{nonce\}', with the single quotes and the braces, not nonce-\{nonce"
+    )
+    with pytest.raises(ValueError, match=message):
+        uses_nonce(((CSP, "script-src nonce-{nonce}"),))
+
+
 def test_a_nonce_is_for_policies_only():
     with pytest.raises(ValueError, match="'Content-Security-Polizy'"):
         uses_nonce((("Content-Security-Polizy", "script-src 'nonce-{nonce}'"),))

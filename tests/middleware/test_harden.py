@@ -235,6 +235,9 @@ def test_overrides_replace_settings_and_are_validated():
         harden(site, settings, max_request_size="ten")
     with pytest.raises(ConfigurationError, match="no_such_setting"):
         harden(site, settings, no_such_setting=1)
+    for name, meant in ("keep", "proxy_keep"), ("allowed_host", "allowed_hosts"):
+        with pytest.raises(ConfigurationError, match=f"{name}: .* did you mean '{meant}'"):
+            harden(site, settings, **{name: ("X-Forwarded-User",)})
 
 
 # Applications
@@ -427,6 +430,7 @@ def test_the_xss_filter_is_configured_only_for_agents_and_on_request():
     assert "X-XSS-Protection" not in fetch(hardened()).headers
     given = {"headers": {"X-XSS-Protection": "0"}}
     assert fetch(hardened(**given)).headers["X-XSS-Protection"] == "0"
+    assert fetch(hardened(headers={"X-XSS-Protection": None})).status == 200
     agent = harden(AgentLike(), Settings(), allowed_hosts=["a.example"])
     for host, status in (("a.example", 200), ("evil.example", 403)):
         response = fetch(agent, HTTP_HOST=host)
@@ -486,6 +490,12 @@ def test_attack_a_page_for_refusals_has_the_dropped_headers_and_the_nonce_of_the
         ([("X-A", "1")], TypeError, "headers must be a mapping"),
         ("X-A: 1", TypeError, "headers must be a mapping"),
         ("", TypeError, "headers must be a mapping"),
+        ({"x-frame-option": None}, ValueError, "'x-frame-option': .* mean 'X-Frame-Options'"),
+        ({"Strict-Transport-Security": None}, ValueError, "use_hsts=False turns it off"),
+        ({"x-request-id": None}, ValueError, "RequestIDMiddleware sends it"),
+        ({"RateLimit": None}, ValueError, "rate_limit=None turns it off"),
+        ({"RateLimit-Policy": None}, ValueError, "rate_limit=None turns it off"),
+        ({"Permissions-Policy": None}, ValueError, "expected X-Content-Type-Options, X-Frame-O"),
     ],
 )
 def test_invalid_headers_are_rejected(headers, error, message):

@@ -424,6 +424,14 @@ def test_invalid_limits_and_windows_are_rejected(number):
         RateLimitMiddleware(application, 1, window=number)
 
 
+async def asynchronous_key(environ):
+    raise NotImplementedError
+
+
+class AsynchronousKey:
+    __call__ = staticmethod(asynchronous_key)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -436,6 +444,8 @@ def test_invalid_limits_and_windows_are_rejected(number):
         ({"methods": []}, "methods is empty"),
         ({"methods": ["P OST"]}, "method must be"),
         ({"key": "REMOTE_ADDR"}, "key"),
+        ({"key": asynchronous_key}, "key must not be asynchronous"),
+        ({"key": AsynchronousKey()}, "key must not be asynchronous"),
         ({"on_store_failure": "ignore"}, "local, allow, deny"),
         ({"on_store_failure": None}, "local, allow, deny"),
         ({"name": 'a"'}, "name"),
