@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from ._transports import is_below, split_url
 from .config import Settings
 from .core.hosts import Host, HostPatterns, host_patterns
+from .middleware._hardened import settings_of_outermost
 from .wsgi._types import WSGIApplication
 
 #: A bound, because an object may make up attributes without end.
@@ -109,7 +110,8 @@ def _agent_in(layers: list[Any], url: str | None) -> Any:
 
 def _settings_of(layer: Any) -> list[Settings]:
     found = (getattr(layer, name, None) for name in ("settings", "_settings"))
-    return [each for each in found if isinstance(each, Settings)]
+    applied = (*found, settings_of_outermost(layer))
+    return [each for each in applied if isinstance(each, Settings)]
 
 
 def _examples(patterns: HostPatterns) -> Iterator[Host]:

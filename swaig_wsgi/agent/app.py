@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from ..middleware._agent_name import NamedAgent
 from ..wsgi import AGENT, REFUSAL_APP
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from ._forwards import forward
@@ -120,3 +121,6 @@ class AgentApp(Agent):
         """
         host = self.host if host is None else host
         serve(self, self.settings, host, self.port if port is None else port)
+
+
+NamedAgent.register(AgentApp)

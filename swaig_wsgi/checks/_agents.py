@@ -14,8 +14,8 @@ from typing import Any
 from ..config import ConfigurationError, Settings
 from ..core._strength import is_guessable
 from ..core.redaction import escape_control
+from ..middleware._hardened import settings_of_outermost
 from ..middleware.auth import AuthHandler, AuthMiddleware
-from ..middleware.request_id import RequestIDMiddleware
 from ..middleware.signatures import WebhookSignatureMiddleware
 from ..sessions import SessionManager
 from ._credentials import guessable_finding, handler_findings
@@ -64,7 +64,7 @@ class Parts:
 
         return Parts(
             sorted(chosen(agent_class), key=lambda agent: (agent.route, agent.name)),
-            [each.settings for each in chosen(RequestIDMiddleware) if each.settings is not None],
+            [each for each in map(settings_of_outermost, found) if each is not None],
             chosen(AuthHandler),
             chosen(AuthMiddleware),
             chosen(WebhookSignatureMiddleware),

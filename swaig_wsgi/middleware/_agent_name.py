@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Iterable
 from typing import Any
 
 from ..wsgi import AGENT
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class NamedAgent(ABC):
+    """A class of agents, which registers itself; sites may have an ``agent_name``, too.
+
+    The module of agents is not one of those that are copied without packages.
+    """
+
+    agent_name: str
 
 
 class AgentNameMiddleware:

@@ -12,9 +12,10 @@ from ..core.headers import PRELOAD_MIN_AGE, SECURITY_HEADERS, SITE_HEADERS, Head
 from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
-from ._agent_name import AgentNameMiddleware
+from ._agent_name import AgentNameMiddleware, NamedAgent
 from ._application import check_application
-from ._application import hardened as _hardened
+from ._hardened import hardened as _hardened
+from ._hardened import settings_of_layers
 from ._options import layer_options, nearest
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
@@ -37,6 +38,7 @@ __all__ = ["harden"]
 _EXPOSED = ("X-Request-Id",)
 #: A page over the limit must be able to read how long to wait.
 _RATE_HEADERS = ("RateLimit", "RateLimit-Policy", "Retry-After")
+_EVERYWHERE = ("/*",)
 #: The default of `rate_limit`, because None turns off the limit of the settings.
 _OF_SETTINGS: Any = ...
 
@@ -62,23 +64,26 @@ def harden(
     refusals are counted for Prometheus.
 
     Args:
-        app: any WSGI application.
+        app: any WSGI application. Of those that a dispatcher chooses by path, each may be hardened
+            with settings of its own; the layers outside then apply, too.
         settings: by default :meth:`Settings.from_env`, read now.
         auth: the authenticator, such as an ``AuthHandler``.
         headers: as for :class:`SecurityHeadersMiddleware`: a value replaces or adds, None drops.
             Refusals keep what it drops, because the application never sees them.
         cors: keyword arguments of ``CORSMiddleware``. `origins` and `csrf_protection` default to
             those of `settings`; `expose_headers` adds to the fields that these layers expose.
-        rate_limit: keyword arguments of ``RateLimitMiddleware``, whose `limit` defaults to that of
-            `settings`; or requests per minute and client. None or a limit of 0 turns the layer off.
-            By default, as in `settings`.
+        rate_limit: keyword arguments of ``RateLimitMiddleware``, where `limit` defaults to that of
+            `settings`; or requests per minute and client. With a `limit` for some paths or methods
+            only (`protect`, `methods`), that of `settings` also holds, for all requests. None, or
+            otherwise a limit of 0, turns the layer off. By default, as in `settings`.
         refusal_app: an application that renders refusals, as for ``RefusalMiddleware``; by default,
             they are JSON.
         overrides: fields of :class:`Settings` that replace those of `settings`.
 
     Raises:
-        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already;
-            `headers` is not a mapping of strings, or an option of a layer is unknown.
+        TypeError: `app` is not callable, is a class or asynchronous, or is hardened already, also
+            inside of layers that keep it as ``app``, ``application`` or ``wsgi_app``; `headers` is
+            not a mapping of strings, or an option of a layer is unknown.
         ValueError: a header or an option of a layer is invalid; the message names it.
         ConfigurationError: a setting is invalid, or an override is not a field of
             :class:`Settings`; the message names it.
@@ -88,7 +93,12 @@ def harden(
     limiter: dict[str, Any] = {}
     if isinstance(rate_limit, Mapping):
         limiter = layer_options("rate_limit", rate_limit, RateLimitMiddleware)
-        rate_limit = limiter.pop("limit", settings.rate_limit)
+        if settings.rate_limit is not None and _is_narrow(limiter):
+            own = replace(settings, rate_limit=limiter["limit"]).rate_limit
+            limiter = {} if own is None else {**limiter, "limit": own}
+            rate_limit = _OF_SETTINGS
+        else:
+            rate_limit = limiter.pop("limit", settings.rate_limit)
         if rate_limit is None:
             raise ConfigurationError("SWML_RATE_LIMIT: not set, and rate_limit contains no 'limit'")
     if rate_limit is not _OF_SETTINGS:
@@ -101,7 +111,7 @@ def harden(
         raise ConfigurationError(f"{name}: no such setting: {hint}")
     if overrides:
         settings = replace(settings, **overrides)
-    is_agent = hasattr(app, "agent_name")
+    is_agent = isinstance(app, NamedAgent)
     defaults = SECURITY_HEADERS if is_agent else SITE_HEADERS
     hardened = stack(
         app,
@@ -145,7 +155,8 @@ def stack(
     Args:
         headers, default_headers: as for :class:`SecurityHeadersMiddleware`.
         cors: as for :func:`harden`.
-        rate_limit: further arguments of the limit in `settings`.
+        rate_limit: further arguments of the limit in `settings`; or, with a `limit`, those of
+            another inside of it.
         refusal_app: as for :func:`harden`.
         store: where requests are counted; by default the store of ``SWML_STORAGE_URL``.
         failure_store: where failed authentications are counted; by default `store`.
@@ -172,9 +183,12 @@ def stack(
             exempt_clients=settings.allowed_clients or (),
             allow_per_process=allow_per_process,
         )
+    counting = {"store": store, "allow_per_process": allow_per_process}
+    given = {**counting, **(rate_limit or {})}
+    if "limit" in given:
+        app, given = RateLimitMiddleware(app, **given), counting
     if settings.rate_limit is not None:
-        options = {"store": store, "allow_per_process": allow_per_process, **(rate_limit or {})}
-        app = RateLimitMiddleware(app, settings.rate_limit, **options)
+        app = RateLimitMiddleware(app, settings.rate_limit, **given)
     given = layer_options("cors", cors, CORSMiddleware)
     if given or settings.cors_origins is not None or settings.csrf_protection:
         app = layer = CORSMiddleware(app, **_cors_options(given, settings))
@@ -187,8 +201,7 @@ def stack(
         app = HTTPSMiddleware(app)
     if public is not None:
         app = public(app)
-    app = named = RequestIDMiddleware(app)
-    named.settings = settings
+    app = RequestIDMiddleware(app)
     if refusal_app is not None:
         api_key = getattr(auth, "api_key_header", None)
         secret = () if api_key is None else (api_key,)
@@ -201,7 +214,15 @@ def stack(
         app = TrustedProxyMiddleware(
             app, settings.trusted, family=settings.proxy_headers, keep=settings.proxy_keep
         )
+    settings_of_layers[app] = settings  # for `swaig-wsgi check`
     return app
+
+
+def _is_narrow(rate_limit: Mapping[str, Any]) -> bool:
+    """Return whether a limit of its own is one for some paths or methods only."""
+    protect = rate_limit.get("protect", _EVERYWHERE)
+    some = protect not in (_EVERYWHERE, list(_EVERYWHERE)) or rate_limit.get("methods") is not None
+    return "limit" in rate_limit and some
 
 
 def _cors_options(given: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Callable
 
 from ..core.headers import (
     PRELOAD_MIN_AGE,
@@ -86,17 +86,15 @@ class SecurityHeadersMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         nonce = _nonce(environ) if self._uses_nonce else ""
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        def choose(status: str) -> Headers:
             added = self.headers
             if REFUSAL in environ:
                 added = self._refusal_headers
             elif status.startswith("304"):
                 added = self._not_modified_headers
-            if nonce:
-                added = insert_nonce(added, nonce)
-            return start_response(status, _with(environ, headers, added), exc_info)
+            return insert_nonce(added, nonce) if nonce else added
 
-        return self.app(environ, start)
+        return self.app(environ, _adding(environ, choose, start_response))
 
 
 class HSTSMiddleware:
@@ -133,7 +131,7 @@ class HSTSMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self.enabled and environ["wsgi.url_scheme"] == "https" and self._matches_host(environ):
-            start_response = _adding(environ, self.headers, start_response)
+            start_response = _adding(environ, lambda status: self.headers, start_response)
         return self.app(environ, start_response)
 
     def _matches_host(self, environ: WSGIEnvironment) -> bool:
@@ -147,27 +145,21 @@ class HSTSMiddleware:
 
 
 def _adding(
-    environ: WSGIEnvironment, added: tuple[tuple[str, str], ...], start_response: StartResponse
+    environ: WSGIEnvironment, choose: Callable[[str], Headers], start_response: StartResponse
 ) -> StartResponse:
-    """Return a ``start_response`` that adds those of the fields `added` that are missing."""
-
-    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        return start_response(status, _with(environ, headers, added), exc_info)
-
-    return start
-
-
-def _with(
-    environ: WSGIEnvironment, headers: list[tuple[str, str]], added: tuple[tuple[str, str], ...]
-) -> list[tuple[str, str]]:
-    """Return `headers` with those of the fields `added` that are missing.
+    """Return a ``start_response`` that adds what is missing of the fields for a status.
 
     They replace those that the page of a refusal sends itself.
     """
-    if PAGE_FIELDS in environ:
-        replaced = environ[PAGE_FIELDS].intersection(name.lower() for name, _ in added)
-        headers = [field for field in headers if field[0].lower() not in replaced]
-    return [*headers, *missing_headers(headers, added)]
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        added = choose(status)
+        if PAGE_FIELDS in environ:
+            replaced = environ[PAGE_FIELDS].intersection(name.lower() for name, _ in added)
+            headers = [field for field in headers if field[0].lower() not in replaced]
+        return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
+
+    return start
 
 
 def _check_dropped(changes: Mapping[str, str | None], defaults: Headers) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from ..core._validation import check_items
+from ..core._validation import ArgumentTypeError, check_items
 from ..wsgi import REFUSAL_APP, RefusalApp
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
-from ._application import check_refusal_app
+from ._application import check_application, is_same, layers_of
 
 __all__ = ["RefusalMiddleware"]
 
@@ -48,7 +49,7 @@ class RefusalMiddleware:
         *,
         secret_headers: Iterable[str] = (),
     ) -> None:
-        check_refusal_app(refusal_app, app)
+        _check_refusal_app(refusal_app, app)
         names = check_items("secret_headers", secret_headers, "('X-Partner-Key',)")
         self.app = app
         self._refusal_app = RefusalApp(refusal_app, names)
@@ -58,3 +59,18 @@ class RefusalMiddleware:
             raise RuntimeError("refusal_app calls the application that has refused the request")
         environ[REFUSAL_APP] = self._refusal_app
         return self.app(environ, start_response)
+
+
+def _check_refusal_app(refusal_app: Any, app: Any) -> None:
+    """Raise TypeError if `refusal_app` is no WSGI application, or would run the views of `app`.
+
+    Refused requests would run them. Every handler of Django runs the views of its site.
+    """
+    check_application(refusal_app, "refusal_app")
+    own, others = layers_of(app), layers_of(refusal_app)
+    same = any(is_same(layer, each) for layer in others for each in own)
+    if same or any(type(each).__module__ == "django.core.handlers.wsgi" for each in others):
+        raise ArgumentTypeError(
+            "refusal_app runs the views of the application for requests that were refused; pass a "
+            "function of environ and start_response that renders a page"
+        )

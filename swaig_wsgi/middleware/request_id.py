@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from ..config import Settings
 from ..core.caching import may_be_shared
 from ..core.refusals import internal_error
 from ..wsgi import log_exception, log_security, refuse, request_id
@@ -45,9 +44,6 @@ class RequestIDMiddleware:
     Args:
         app: the wrapped application.
     """
-
-    #: For `swaig-wsgi check`: the settings of all layers, if this is one of :func:`harden`'s.
-    settings: Settings | None = None
 
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app

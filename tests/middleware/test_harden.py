@@ -13,7 +13,8 @@ from support.wsgi import Recorder, request
 
 from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
 from swaig_wsgi.core.headers import SECURITY_HEADERS, SITE_HEADERS
-from swaig_wsgi.middleware import AuthMiddleware
+from swaig_wsgi.middleware import AuthMiddleware, SecurityHeadersMiddleware
+from swaig_wsgi.middleware._agent_name import NamedAgent
 from swaig_wsgi.middleware.harden import stack
 from swaig_wsgi.stores import MemoryStore
 
@@ -62,12 +63,8 @@ def test_without_settings_only_a_request_id_and_security_headers_are_added():
 
 
 def test_refusals_name_the_agent_inside(caplog):
-    class Agent:
-        agent_name = "desk"
-        __call__ = site.__call__
-
     refusing = {"allowed_hosts": ["a.example"], "trusted_proxies": [PROXY]}
-    for app, name in (Agent(), "desk"), (site, "-"):
+    for app, name in (AgentLike(), "desk"), (SiteWithAgentName(), "-"), (site, "-"):
         caplog.clear()
         assert fetch(harden(app, Settings.from_mapping({}), **refusing)).status == 403
         (record,) = caplog.records
@@ -276,6 +273,8 @@ class Flasklike:
         (Asynchronous(), "ASGI"),
         (Asynchronous().__call__, "ASGI"),
         (partial(asynchronous, {}), "ASGI"),
+        (partial(Asynchronous()), "ASGI"),
+        (partial(Recorder, b""), "not the class Recorder"),
     ],
 )
 def test_what_is_no_wsgi_application_is_a_type_error(app, message):
@@ -283,20 +282,59 @@ def test_what_is_no_wsgi_application_is_a_type_error(app, message):
         harden(app, Settings())
 
 
+@NamedAgent.register
 class AgentLike:
     agent_name = "desk"
     __call__ = site.__call__
+
+
+class SiteWithAgentName:
+    agent_name = "of the site"
+    __call__ = site.__call__
+
+
+class Layer:
+    """A layer as those of other packages: it keeps the application under one name or another."""
+
+    def __init__(self, app, name="app"):
+        setattr(self, name, app)
+
+    def __call__(self, environ, start_response):
+        raise NotImplementedError
+
+    @property
+    def application(self):
+        raise RuntimeError("outside of a request")
 
 
 @pytest.mark.parametrize("app", [site, AgentLike()])
 @pytest.mark.parametrize("settings", [Settings(), Settings(trusted_proxies=[PROXY])])
 def test_an_application_is_hardened_once(app, settings):
     once = harden(app, settings)
-    for again in (once, Flasklike(once)):
+    within = Flasklike(Layer(SecurityHeadersMiddleware(once)))
+    partially = partial(partial(Layer(once)), x=1)
+    for again in (once, Flasklike(once), Layer(Layer(once)), within, partially, once.__call__):
         with pytest.raises(TypeError, match="hardened already"):
             harden(again, settings)
     # The application itself is unchanged, and may be served with other settings, too.
     assert fetch(harden(app, settings)).status == 200
+
+
+def test_a_hardened_application_may_be_mounted_in_a_dispatcher_that_is_hardened():
+    dispatcher = Layer(site)
+    dispatcher.mounts = {"/other": harden(Recorder(), Settings())}
+    harden(dispatcher, Settings())
+
+
+def test_layers_without_end_are_walked_as_far_as_a_bound():
+    class Endless:
+        __call__ = site.__call__
+
+        @property
+        def app(self):
+            return Endless()
+
+    assert fetch(harden(Endless(), Settings())).status == 200
 
 
 # Order
@@ -431,6 +469,7 @@ def test_the_xss_filter_is_configured_only_for_agents_and_on_request():
     given = {"headers": {"X-XSS-Protection": "0"}}
     assert fetch(hardened(**given)).headers["X-XSS-Protection"] == "0"
     assert fetch(hardened(headers={"X-XSS-Protection": None})).status == 200
+    assert "X-XSS-Protection" not in fetch(harden(SiteWithAgentName(), Settings())).headers
     agent = harden(AgentLike(), Settings(), allowed_hosts=["a.example"])
     for host, status in (("a.example", 200), ("evil.example", 403)):
         response = fetch(agent, HTTP_HOST=host)

@@ -71,6 +71,25 @@ def test_a_limit_replaces_that_of_the_settings(given):
     assert fetched(app, 3) == [200, 200, 429]
 
 
+@pytest.mark.parametrize("scope", [{"protect": ("/login",)}, {"methods": ["POST"]}])
+@pytest.mark.parametrize("limit", [2, "2", 0])
+def test_attack_a_limit_for_some_requests_leaves_that_of_the_settings_to_all(scope, limit):
+    app = harden(Recorder(), Settings(rate_limit=5), rate_limit={"limit": limit, **scope})
+    allowed = int(limit) or 3
+    assert fetched(app, allowed, "POST", "/login") == [200] * allowed
+    if limit:
+        assert fetched(app, 1, "POST", "/login") == [429]
+    # Every request counts toward the limit of the settings.
+    counted = allowed + bool(limit)
+    assert fetched(app, 6 - counted, path="/x") == [200] * (5 - counted) + [429]
+
+
+@pytest.mark.parametrize("scope", [{"protect": ["/*"]}, {"methods": None}, {"exempt": ["/a"]}])
+def test_a_limit_for_all_requests_replaces_that_of_the_settings(scope):
+    app = harden(Recorder(), LIMIT, rate_limit={"limit": 3, **scope})
+    assert fetched(app, 4) == [200, 200, 200, 429]
+
+
 @pytest.mark.parametrize("given", [None, 0, "0", {"limit": 0}])
 def test_none_or_0_turns_the_limit_of_the_settings_off(given):
     app = harden(Recorder(), LIMIT, rate_limit=given)
