@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
+from ._credential_checks import check_basic_pair
+from ._validation import ArgumentTypeError
 from .hosts import Host, HostError, parse_host
 from .tokens import TokenError, token_from_query
 
@@ -196,16 +198,30 @@ def tool_url(url: str, token: str, basic_auth: tuple[str, str] | None = None) ->
     Args:
         url: absolute URL of the endpoint, with or without a query.
         token: the token of this tool in this call, as ``SessionManager.generate_token`` returns it.
-        basic_auth: user name and password, as for :func:`with_credentials`; None if `url` has
+        basic_auth: user name and password, as ``AuthHandler`` takes them; None if `url` has
             credentials already.
 
     Raises:
-        UrlError: `url` has a fragment or a token already, `token` is not base64url, or as for
-            :func:`with_credentials`. The message contains no secret.
+        TypeError: an argument has the wrong type.
+        ValueError: the Basic scheme cannot carry `basic_auth`.
+        UrlError: `url` is not an absolute http or https URL in ASCII, or has a fragment, a token
+            or other credentials already; or `token` is not base64url. No message contains a secret.
     """
-    base, _, query = url.partition("?")
+    # The messages name types: the values may be secrets.
+    for name, value in (("url", url), ("token", token)):
+        if not isinstance(value, str):
+            raise ArgumentTypeError(f"{name} must be a string, not {type(value).__name__}")
     if "#" in url:
         raise UrlError("malformed", "a URL with a fragment cannot carry a token")
+    if _NOT_IN_A_URI.search(url):
+        raise UrlError("malformed", "expected a URL in ASCII, everything else percent-encoded")
+    base, _, query = url.partition("?")
+    match = _SPLIT.fullmatch(base)
+    if match is None:
+        raise UrlError("malformed", "expected an absolute URL")
+    if match[1].lower() not in DEFAULT_PORTS:
+        raise UrlError("bad_scheme", "expected a URL that starts with https:// or http://")
+    parse_authority(match[2].rpartition("@")[2])
     if _BASE64URL.fullmatch(token) is None:
         raise UrlError("malformed", "expected a token in base64url, from generate_token()")
     try:
@@ -215,5 +231,5 @@ def tool_url(url: str, token: str, basic_auth: tuple[str, str] | None = None) ->
     if present is not None:
         raise UrlError("malformed", "the URL has a token already")
     if basic_auth is not None:
-        base = with_credentials(base, *basic_auth)
+        base = with_credentials(base, *check_basic_pair(basic_auth, "basic_auth"))
     return f"{base}?{query}{'&' if query else ''}__token={token}"

@@ -44,12 +44,12 @@ class CORSMiddleware:
         origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age: see
             :func:`swaig_wsgi.core.cors.cors_policy`. With None for the origins, preflights and
             headers are left to the application, and only `csrf_protection` applies.
-        csrf_protection: refuse unsafe methods with 403 if their ``Origin`` is neither allowed nor
-            the service's own, or if ``Sec-Fetch-Site`` says that another site sent them. The
-            service's own origin is ``wsgi.url_scheme`` and ``Host``, but only after an
-            ``AllowedHostsMiddleware`` outside found the host in its list; without one, add the
-            service's origin to `origins`. Behind a proxy, set up ``TrustedProxyMiddleware``. This
-            holds for every path, except that with the origin ``*`` nothing is refused in `paths`.
+        csrf_protection: refuse unsafe methods with 403 if their ``Origin`` is neither the service's
+            own nor, within `paths`, listed in `origins`, or if ``Sec-Fetch-Site`` says that another
+            site sent them. The service's own origin is ``wsgi.url_scheme`` and ``Host``, but only
+            after an ``AllowedHostsMiddleware`` outside found the host in its list; without one, add
+            the service's origin to `origins`, which admits it within `paths`. Behind a proxy, set
+            up ``TrustedProxyMiddleware``. With the origin ``*`` nothing is refused within `paths`.
             An origin that only a pattern allows is refused.
 
     Raises:
@@ -83,7 +83,8 @@ class CORSMiddleware:
             expose_headers=expose_headers,
             max_age=max_age,
         )
-        self._policy_outside = replace(self.policy, any_origin=False)
+        # Outside of `paths` the list of origins grants nothing: only the service's own passes.
+        self._policy_outside = replace(self.policy, any_origin=False, origins=frozenset())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         outside = self.outside.covers(environ.get("PATH_INFO", ""))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -203,6 +204,69 @@ def test_a_tool_url_has_the_token_in_its_query_and_credentials_before_its_host()
     url = tool_url("https://www.example.com:3000/swaig", "abc_-", ("bot", "p@ss:w/ö?#"))
     assert url == ("https://bot:p%40ss%3Aw%2F%C3%B6%3F%23@www.example.com:3000/swaig?__token=abc_-")
     assert tool_url(url.partition("?")[0], "abc_-") == url
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        (("u:hunter2", "p"), "colon"),
+        (("", "hunter2"), "user name"),
+        (("hunter2", ""), "password"),
+        (("", ""), "user name"),
+        (("u", "hunter2\n"), "control characters"),
+        (("u", "hunter2\ud800"), "password"),
+        ((), "pair"),
+        (("u", "hunter2", "x"), "pair"),
+    ],
+)
+def test_attack_a_tool_url_has_credentials_that_can_be_admitted(pair: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem) as caught:
+        tool_url("https://h/swaig", "abc", pair)
+    assert "basic_auth" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("https://h/swaig", "abc", "u:hunter2"), "basic_auth must be a pair"),
+        (("https://h/swaig", "abc", [("u", "hunter2")] * 2), "basic_auth: the user name must be"),
+        (("https://h/swaig", "abc", ("u", b"hunter2")), "basic_auth: the password must be"),
+        (("https://h/swaig", None, ("u", "p")), "token must be a string, not NoneType"),
+        (("https://h/swaig", b"hunter2", ("u", "p")), "token must be a string, not bytes"),
+        ((b"https://h/hunter2", "abc", ("u", "p")), "url must be a string, not bytes"),
+        ((None, "abc"), "url must be a string, not NoneType"),
+    ],
+)
+def test_a_tool_url_of_other_types_is_a_type_error(arguments: Any, problem: str) -> None:
+    with pytest.raises(TypeError, match=problem) as caught:
+        tool_url(*arguments)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("https://a.example\r\nX: hunter2", "malformed"),
+        ("https://a.example/a b", "malformed"),
+        ("https://a.example/\u00f6", "malformed"),
+        ("https://a.example/%zz", "malformed"),
+        ("https://a.example\\@hunter2/", "malformed"),
+        ("ftp://a.example/", "bad_scheme"),
+        ("https://:hunter2/", "bad_host"),
+        ("https:///hunter2", "bad_host"),
+        ("https://a..example/", "bad_host"),
+        ("https://u:hunter2@a.example:0/", "bad_host"),
+    ],
+)
+def test_attack_a_tool_url_is_one_that_clients_can_follow(url: str, reason: str) -> None:
+    for pair in (None, ("u", "p")):
+        if pair and "@" in url and reason != "malformed":
+            continue
+        with pytest.raises(UrlError) as caught:
+            tool_url(url, "abc", pair)
+        assert caught.value.reason == reason
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("query", ["?x=1", "?x=1&y=%26", "?token=2"])
