@@ -610,7 +610,7 @@ def test_the_lines_of_the_page_are_logged(
     logged = {normal(line) for line in lines}
     shown = re.findall(r"^```text\n(.*?)^```", PAGE, re.M | re.S)
     shown = [line for block in shown for line in block.splitlines()]
-    assert len(shown) == 7
+    assert len(shown) == 8
     assert {normal(line) for line in shown} - logged == set()
     (example,) = re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S)
     members = json.loads(example)

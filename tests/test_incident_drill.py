@@ -11,6 +11,7 @@ import http.client
 import json
 import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -116,16 +117,19 @@ class Reader:
         return found
 
     def payments(self, call_id: str) -> dict[str, str]:
-        """Return of each payment of a call whether it was done: ``once``, ``no`` or ``ask``."""
+        """Return of each payment of a call: ``once``, ``twice``, ``no`` or ``ask``."""
+        # The procedure of docs/events.md.
         outcomes: dict[str, list[str]] = {}
+        ended = {call["request_id"] for call in self.of("calls", event="tool_call")}
+        for start in self.of("calls.started", tool="pay", call_id=call_id):
+            died = ["died"] if start["request_id"] not in ended else []
+            outcomes.setdefault(start["once"], []).extend(died)
         for call in self.of("calls", event="tool_call", tool="pay", call_id=call_id):
             outcomes.setdefault(call.get("once", "-"), []).append(call["outcome"])
         return {
-            key: "once"
-            if seen.count("ran") == 1
-            else "ask"
-            if {"unknown", "failed"} & set(seen)
-            else "no"
+            key: "ask"
+            if {"died", "failed"} & set(seen) or set(seen) == {"unknown"}
+            else {0: "no", 1: "once", 2: "twice"}[seen.count("ran")]
             for key, seen in outcomes.items()
         }
 
@@ -315,3 +319,63 @@ if NGINX is not None:
         assert re.search("__token=(?!\\*)", log) is None
         for secret in (NEW[1], OLD[1], WRONG[1], SECRET):
             assert secret not in log
+
+
+DYING = """
+import os
+from swaig_wsgi import AgentApp
+
+app = AgentApp("bank", route="/bank")
+ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+@app.tool(secure=True, once=0.2)
+def pay(amount: int) -> str:
+    "Pay."
+    os.write(ledger, b"%d\\n" % amount)
+    if amount == 13:
+        os._exit(9)
+    return f"Paid {amount}."
+"""
+
+
+def test_a_payment_of_a_process_that_died_and_one_made_twice_are_in_the_log(
+    gunicorn: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "dying.py").write_text(DYING)
+    ledger = tmp_path / "ledger"
+    server = gunicorn(
+        "dying:app",
+        *("-c", "python:swaig_wsgi.gunicorn", "-w1", "--log-level=info"),
+        cwd=str(tmp_path),
+        LEDGER=str(ledger),
+        SIGNALWIRE_LOG_FORMAT="json",
+        SIGNALWIRE_LOG_LEVEL="warn",
+        SIGNALWIRE_SWAIG_SECRET=SECRET,
+        SWML_BASIC_AUTH_USER=NEW[0],
+        SWML_BASIC_AUTH_PASSWORD=NEW[1],
+    )
+
+    def pay(call_id: str, amount: int, times: int) -> None:
+        document = server.request("GET", f"/bank?call_id={call_id}", auth=NEW).json
+        (tool,) = document["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+        url = urlsplit(tool["web_hook_url"])
+        body = {
+            "function": "pay",
+            "call_id": call_id,
+            "argument": {"parsed": [{"amount": amount}]},
+        }
+        for _ in range(times):
+            server.request("POST", f"{url.path}?{url.query}", body, auth=NEW)
+            time.sleep(1)  # longer than `once`
+
+    pay("call-1", 5, 2)
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        pay("call-2", 13, 1)
+    server.stop()
+    server.wait()
+
+    reader = Reader(server.lines)
+    assert ledger.read_text() == "5\n5\n13\n"
+    assert list(reader.payments("call-1").values()) == ["twice"]
+    assert list(reader.payments("call-2").values()) == ["ask"]
+    assert reader.of("calls", tool="pay", call_id="call-2") == []

@@ -29,6 +29,7 @@ from ..wsgi import (
     encode_json,
     log_exception,
     log_security,
+    log_started,
 )
 from ..wsgi._types import WSGIEnvironment
 from .agent import Agent
@@ -220,6 +221,8 @@ class ToolCalls:
     ) -> bytes:
         # Never a 5xx: the platform repeats such a tool call, and with it what the tool has done.
         try:
+            if tool.once is not None or tool.max_runs is not None:
+                log_started(environ, record)
             result = resolve(self._agent.on_function_call(tool.name, arguments, body))
             return encode_json(to_response(result), json_default)
         except callback_errors_and_exit():

@@ -21,8 +21,10 @@ def log_findings(settings: Settings) -> Iterator[Finding]:
         yield finding("I001", text + "security log.")
     elif level != "WARNING":
         what = "not set" if level is None else level
-        text = f"SIGNALWIRE_LOG_LEVEL is {what}; below WARNING, records describe each request."
-        yield finding("W020", text)
+        text = (
+            f"SIGNALWIRE_LOG_LEVEL is {what}; below WARNING, records describe each request. With "
+        )
+        yield finding("W020", text + "warn, the server commands still record each call.")
 
 
 def state_findings(settings: Settings) -> Iterator[Finding]:

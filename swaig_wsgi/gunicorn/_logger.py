@@ -13,7 +13,16 @@ from gunicorn import glogging  # type: ignore[import-untyped, unused-ignore]
 
 from ..config import Settings
 from ..core.redaction import redact_text
-from ..wsgi import JSONFormatter, LineFormatter, call_log, log, security_log, set_log_level
+from ..wsgi import (
+    JSONFormatter,
+    LineFormatter,
+    call_log,
+    keep_call_records,
+    log,
+    security_log,
+    set_log_level,
+    start_log,
+)
 from ..wsgi._log_format import TEXT_FORMAT, RedactingFilter
 from ..wsgi._repeats import Fields, Repeats
 
@@ -111,7 +120,7 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         """Set up the handlers; gunicorn does this at its start and at each reload."""
         super().setup(cfg)
         self.access_log.addFilter(_ACCESS_FILTER)
-        for logger in (self.error_log, log, security_log, call_log):
+        for logger in (self.error_log, log, security_log, call_log, start_log):
             logger.addFilter(_FILTER)
         self.error_log.addFilter(_SUMMING_FILTER)
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
@@ -125,6 +134,7 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         log.handlers[:] = self.error_log.handlers
         log.propagate = False
         set_log_level(self.loglevel)
+        keep_call_records()
 
     def access(self, *args: Any) -> None:
         """Log a request, and the sums that are due. Called after each one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import unquote_to_bytes
 
 from ..core.kept_fields import is_single_value, kept_fields
@@ -20,6 +20,7 @@ from ..core.proxies import (
 from ..core.refusals import service_misconfigured
 from ..wsgi import USER_FIELDS, log, raw_target, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from .request_id import RequestIDMiddleware
 
 __all__ = ["TrustedProxyMiddleware"]
 
@@ -208,7 +209,9 @@ class TrustedProxyMiddleware:
                 "both is refused with 503. Remove one of them, or give both the same arguments"
             )
         refusal = service_misconfigured("conflicting_proxy_policies")
-        return refuse(environ, start_response, refusal)
+        # The layer that sends the request's id may be inside this one.
+        respond = RequestIDMiddleware(partial(refuse, refusal=refusal))
+        return respond(environ, start_response)
 
 
 #: What :meth:`TrustedProxyMiddleware._resolve` returns if no field was verified.

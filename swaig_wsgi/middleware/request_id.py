@@ -9,8 +9,8 @@ from typing import Any
 
 from ..core.caching import may_be_shared
 from ..core.refusals import internal_error
-from ..wsgi import log_exception, log_security, refuse, request_id
-from ..wsgi._logging import write_repeats
+from ..wsgi import log_security, refuse, request_id
+from ..wsgi._logging import CallbackErrors, write_repeats
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["RequestIDMiddleware"]
@@ -32,7 +32,7 @@ class RequestIDMiddleware:
 
     If the application raises before it has sent anything, the response is 500, with the id; the
     server's own would have none. The security log has the event ``request_failed``, the logger
-    ``swaig_wsgi`` the traceback. The exception is also passed as the `exc_info` of
+    ``swaig_wsgi`` ten tracebacks a minute. The exception is also passed as the `exc_info` of
     ``start_response``, so that test clients raise it. It is raised again if the response has begun,
     and inside of Werkzeug's debugger.
 
@@ -47,6 +47,7 @@ class RequestIDMiddleware:
 
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app
+        self._errors = CallbackErrors("the application raised")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         own = ("X-Request-Id", request_id(environ))
@@ -64,10 +65,10 @@ class RequestIDMiddleware:
         try:
             body = self.app(environ, start)
         except Exception:
-            return _respond_to_exception(environ, start)
+            return _respond_to_exception(environ, start, self._errors)
         if isinstance(body, (list, tuple)) or not _is_lazy(environ, body):
             return body
-        return _Guarded(environ, start, body)
+        return _Guarded(environ, start, body, self._errors)
 
 
 def _is_lazy(environ: WSGIEnvironment, body: Iterable[bytes]) -> bool:
@@ -86,8 +87,13 @@ class _Guarded:
     """A response body that responds to an exception, if nothing has been sent before it."""
 
     def __init__(
-        self, environ: WSGIEnvironment, start: StartResponse, body: Iterable[bytes]
+        self,
+        environ: WSGIEnvironment,
+        start: StartResponse,
+        body: Iterable[bytes],
+        errors: CallbackErrors,
     ) -> None:
+        self._errors = errors
         self._environ = environ
         self._start = start
         self._bodies = [body]
@@ -102,8 +108,9 @@ class _Guarded:
         except StopIteration:
             raise
         except Exception:
-            self._bodies.append(_respond_to_exception(self._environ, self._start))
-            self._chunks = iter(self._bodies[-1])
+            body = _respond_to_exception(self._environ, self._start, self._errors)
+            self._bodies.append(body)
+            self._chunks = iter(body)
         return next(self._chunks)
 
     def close(self) -> None:
@@ -112,12 +119,14 @@ class _Guarded:
                 body.close()
 
 
-def _respond_to_exception(environ: WSGIEnvironment, start: Any) -> Iterable[bytes]:
+def _respond_to_exception(
+    environ: WSGIEnvironment, start: Any, errors: CallbackErrors
+) -> Iterable[bytes]:
     """Respond to the exception that is being handled, or raise it again."""
     if _DEBUGGER in environ:
         log_security(environ, "request_failed", "exception")
         raise
     # PEP 3333: once headers have been sent, the server raises the exception instead.
     body = refuse(environ, partial(start, exc_info=sys.exc_info()), internal_error())
-    log_exception(environ, "the application raised")
+    errors.log(environ)
     return body

@@ -9,13 +9,16 @@ from ._logging import (
     TOOL,
     CallRecord,
     call_log,
+    keep_call_records,
     log,
     log_exception,
     log_security,
+    log_started,
     recording_call,
     request_fields,
     security_log,
     set_log_level,
+    start_log,
 )
 from ._observer import add_observer, remove_observer
 from ._public_url import (
@@ -65,10 +68,12 @@ __all__ = [
     "encode_json",
     "end_unread_body",
     "formatter",
+    "keep_call_records",
     "leaves_body",
     "log",
     "log_exception",
     "log_security",
+    "log_started",
     "public_base_url",
     "public_request_url",
     "raw_target",
@@ -84,4 +89,5 @@ __all__ = [
     "security_log",
     "set_log_level",
     "spool_body",
+    "start_log",
 ]

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from ..core.redaction import escape_control, filter_sensitive_headers, mask_known, redact_text
-from ._logging import log, set_log_level
+from ._logging import keep_call_records, log, set_log_level
 
 TEXT_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 
@@ -141,6 +141,7 @@ def configure_logging(log_format: str, level: str | None) -> None:
     root.addHandler(handler)
     if level is not None or log.level == logging.NOTSET:
         set_log_level(level or "INFO")
+        keep_call_records()
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -21,6 +21,8 @@ from ._types import WSGIEnvironment
 log = logging.getLogger("swaig_wsgi")
 security_log = logging.getLogger("swaig_wsgi.security")
 call_log = logging.getLogger("swaig_wsgi.calls")
+#: Apart from the log of calls, which has one record for each call.
+start_log = logging.getLogger("swaig_wsgi.calls.started")
 
 #: In ``environ``: the agent that serves the request, the tool that is called.
 AGENT = "swaig_wsgi.agent"
@@ -50,6 +52,15 @@ def set_log_level(level: int | str) -> None:
         security_log.setLevel(logging.WARNING)
 
 
+def keep_call_records() -> None:
+    """Set the log of calls to INFO unless it has a level of its own. For server commands.
+
+    With ``SIGNALWIRE_LOG_LEVEL=warn``, too, the log must show whether a payment was made.
+    """
+    if call_log.level == logging.NOTSET:
+        call_log.setLevel(logging.INFO)
+
+
 def log_exception(environ: WSGIEnvironment, text: str, *args: object) -> None:
     """Log the exception that is being handled, with the request that it belongs to."""
     fields = request_fields(environ)
@@ -57,7 +68,7 @@ def log_exception(environ: WSGIEnvironment, text: str, *args: object) -> None:
 
 
 class CallbackErrors:
-    """Log what a callback raises for requests without credentials: ten tracebacks a minute.
+    """Log what code of the application raises for any client: ten tracebacks a minute.
 
     The refusals that follow are in the security log, which sums them.
     """
@@ -96,8 +107,9 @@ def log_security(
     The message consists of the same, `detail` in parentheses. None of them may be a secret. Control
     characters are escaped. The path has no query.
 
-    From the eleventh in a minute on, records of equal event, reason, client and agent are counted,
-    and written as one record with the attribute `repeated`; see :mod:`._repeats`.
+    From the eleventh in a minute on, records of equal event, reason, client and agent, and of
+    ``fallback_credential`` also of equal user, are counted, and written as one record with the
+    attribute `repeated`; see :mod:`._repeats`.
     """
     fields: dict[str, Any] = {
         "level": level,
@@ -152,6 +164,15 @@ class recording_call:  # noqa: N801 - a context manager; a generator would take 
             self._record.set_outcome("failed")
         seconds = time.perf_counter() - self._started
         _log_call(self._environ, self._event, self._record, seconds)
+
+
+def log_started(environ: WSGIEnvironment, record: CallRecord) -> None:
+    """Record that a tool is about to run: a process that dies in it leaves no other record."""
+    if start_log.isEnabledFor(logging.INFO):
+        fields = {"level": logging.INFO, "event": "tool_call_started", **request_fields(environ)}
+        if record.once is not None:
+            fields["once"] = record.once
+        _write(start_log, fields)
 
 
 def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds: float) -> None:

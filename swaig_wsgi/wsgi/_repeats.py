@@ -1,7 +1,10 @@
 """Sums of repeated records: a flood of equal refusals must not fill a disk.
 
-Equal records, those with the same event, reason, client and agent, share a window of a minute. The
-first ten are written, the others counted. When the minute is over, one record with ``repeated``
+Equal records, those with the same event, reason, client and agent, share a window of a minute. For
+``fallback_credential``, the user must be the same, too: no user of an old password may be
+invisible. These users are authenticated, so clients cannot invent them.
+
+The first ten are written, the others counted. When the minute is over, one record with ``repeated``
 stands for those that were counted; it has the other fields of the last of them. If more than ten
 were counted, the flood is still going on, and none of the next minute is written at once, except
 the first error.
@@ -64,7 +67,7 @@ class Repeats:
     def _start(self) -> None:
         self._lock = threading.Lock()
         #: In the order in which they end, since all last equally long.
-        self._windows: OrderedDict[tuple[str, str, str, str], _Window] = OrderedDict()
+        self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()
 
     def renew_locks(self) -> None:
         """Start over in a child. Its parent writes the sums of what the parent has counted."""
@@ -76,7 +79,9 @@ class Repeats:
         `fields` are ``event``, ``reason``, ``client``, ``agent``, ``level`` and others.
         """
         client = fields["client"]
-        kind = (fields["event"], fields["reason"], fields["agent"])
+        kind: tuple[str, ...] = (fields["event"], fields["reason"], fields["agent"])
+        if fields["event"] == "fallback_credential":
+            kind += (fields.get("user", ""),)
         key = (client_key(client) or client, *kind)
         with self._lock:
             now = self._clock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from ..core.redaction import mask_known
 from ._types import WSGIEnvironment
 
 REQUEST_ID = "swaig_wsgi.request_id"
@@ -19,9 +20,14 @@ def request_id(environ: WSGIEnvironment) -> str:
 
     It is the one that the client or a proxy sent in ``X-Request-Id`` if that has 8 to 128 letters,
     digits and characters of ``._~:+-``; else a random one. Clients choose the former, so equal ids
-    do not prove that requests belong together.
+    do not prove that requests belong together. One that contains a token or a configured secret is
+    replaced: the id is in the log and in the response.
     """
-    found = environ.get(REQUEST_ID) or environ.get("HTTP_X_REQUEST_ID")
+    found = environ.get(REQUEST_ID)
+    if found is None:
+        found = environ.get("HTTP_X_REQUEST_ID")
+        if isinstance(found, str) and mask_known(found) != found:
+            found = None
     if not isinstance(found, str) or _ACCEPTED.fullmatch(found) is None:
         found = os.urandom(16).hex()  # as random as a UUID, and made in a third of the time
     environ[REQUEST_ID] = found

@@ -40,6 +40,7 @@ def calls(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[method-assign]
+    handler.addFilter(lambda record: record.name == "swaig_wsgi.calls")
     logging.getLogger("swaig_wsgi.calls").addHandler(handler)
     yield records
     logging.getLogger("swaig_wsgi.calls").removeHandler(handler)
@@ -276,6 +277,37 @@ def test_observers_see_calls_that_are_not_logged(agent):
         remove_observer(observer)
         logging.getLogger("swaig_wsgi.calls").setLevel(logging.NOTSET)
     assert seen == [("call", "tool_call", "ran", "look")]
+
+
+def test_a_start_is_recorded_before_a_tool_that_must_not_run_twice(agent, calls, caplog):
+    caplog.set_level(logging.INFO, "swaig_wsgi")
+    seen: list[list[str]] = []
+
+    def handler(args: Any, raw: Any) -> str:
+        seen.append([each.name for each in caplog.records])
+        return "Done."
+
+    agent.define_tool("once", "Once.", {}, handler, secure=True, once=60)
+    agent.define_tool("limited", "Limited.", {}, handler, secure=True, max_runs=1)
+    agent.define_tool("plain", "Plain.", {}, handler, secure=True)
+    for name in "once", "limited", "plain":
+        caplog.clear()
+        call(agent, name, token=True)
+        started = [each for each in caplog.records if each.name == "swaig_wsgi.calls.started"]
+        if name == "plain":
+            assert not started
+            continue
+        (start,) = started
+        assert seen[-1] == ["swaig_wsgi.calls.started"]
+        names = ("event", "tool", "call_id", "request_id", "agent")
+        assert [getattr(start, each) for each in names] == [
+            *("tool_call_started", name, "call-1", "the-request", "desk")
+        ]
+        assert start.levelno == logging.INFO
+        assert getattr(start, "once", None) == getattr(calls[-1], "once", None)
+    caplog.clear()
+    call(agent, "limited", token=True)  # does not run
+    assert [each.name for each in caplog.records if "started" in each.name] == []
 
 
 def test_neither_arguments_nor_results_are_logged(agent, calls, caplog):

@@ -6,7 +6,13 @@ import pytest
 from support.wsgi import Recorder, environ, pass_through, request
 
 from swaig_wsgi import Settings, harden
-from swaig_wsgi.middleware import AllowedHostsMiddleware, RequestIDMiddleware
+from swaig_wsgi.core.redaction import hide_values
+from swaig_wsgi.core.tokens import SigningKey, sign_token
+from swaig_wsgi.middleware import (
+    AllowedHostsMiddleware,
+    RequestIDMiddleware,
+    TrustedProxyMiddleware,
+)
 
 SANE = [
     "12345678",
@@ -248,3 +254,36 @@ def test_a_debugger_outside_gets_the_exception(caplog):
     with pytest.raises(LookupError, match="no such page"):
         request(harden(fail), **{key: list}, validate=False)
     assert [event for event, _, _ in events(caplog)] == ["request_failed"]
+
+
+def test_attack_an_id_that_contains_a_secret_is_replaced(caplog):
+    hide_values(["the-old-password-of-may"])
+    app = harden(Recorder(), Settings(allowed_hosts=["a.example"]))
+    token = sign_token(SigningKey(b"k" * 32), "pay", "call-1", 4_000_000_000, "0" * 16)
+    for secret in ("the-old-password-of-may", token):
+        for sent in (secret, f"{secret}.1"):
+            caplog.clear()
+            response = request(app, HTTP_X_REQUEST_ID=sent, HTTP_HOST="b.example")
+            (record,) = caplog.records
+            assert secret not in caplog.text + record.request_id + str(response.headers.items())
+            assert response.headers["X-Request-Id"] == record.request_id
+    site = Recorder()
+    response = request(RequestIDMiddleware(site), HTTP_X_REQUEST_ID=sent)
+    assert site.environs[0]["HTTP_X_REQUEST_ID"] == response.headers["X-Request-Id"] != sent
+
+
+def test_attack_tracebacks_of_the_application_do_not_fill_the_log(caplog):
+    app = harden(fail)
+    for _ in range(300):
+        assert request(app).status == 500
+    assert len([each for each in caplog.records if each.exc_info]) == 10
+    assert sum("no more tracebacks" in each.getMessage() for each in caplog.records) == 1
+
+
+def test_the_refusal_of_conflicting_proxy_policies_has_the_id(caplog):
+    inner = harden(Recorder(), Settings(trusted_proxies=["10.0.0.1"]))
+    response = request(TrustedProxyMiddleware(inner, 1), HTTP_X_REQUEST_ID=ID)
+    assert (response.status, response.headers.get_all("X-Request-Id")) == (503, [ID])
+    assert events(caplog) == [("service_misconfigured", "conflicting_proxy_policies", ID)]
+    response = request(RequestIDMiddleware(TrustedProxyMiddleware(inner, 1)), HTTP_X_REQUEST_ID=ID)
+    assert response.headers.get_all("X-Request-Id") == [ID]

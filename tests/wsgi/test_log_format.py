@@ -267,12 +267,15 @@ def test_logging_that_the_program_has_configured_is_kept(serve_command: Any, tmp
 
 
 def test_the_level_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    logger, security = (logging.getLogger(f"swaig_wsgi{name}") for name in ("", ".security"))
-    for each in (logging.root, logger, security):
+    logger, security, calls = (
+        logging.getLogger(f"swaig_wsgi{name}") for name in ("", ".security", ".calls")
+    )
+    for each in (logging.root, logger, security, calls):
         monkeypatch.setattr(each, "handlers", [])
         monkeypatch.setattr(each, "level", logging.NOTSET)
     configure_logging("json", "ERROR")
     assert (logger.level, security.level) == (logging.ERROR, logging.WARNING)
+    assert calls.level == logging.INFO
     (handler,) = logging.root.handlers
     assert isinstance(handler.formatter, JSONFormatter)
     configure_logging("text", "DEBUG")

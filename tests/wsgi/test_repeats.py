@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import tracemalloc
+from collections import Counter
 
 import pytest
 
+from swaig_wsgi.core.auth import AuthResult
 from swaig_wsgi.middleware import RequestIDMiddleware
 from swaig_wsgi.wsgi import _logging, log_security, remove_observer
 from swaig_wsgi.wsgi._repeats import ALLOWANCE, MAX_WINDOWS, WINDOW, Repeats
@@ -215,3 +217,16 @@ def test_attack_unbounded_reasons_fill_no_memory_and_are_all_written(clock, capl
         refuse(1, reason=f"reason-{number}")
     assert len(caplog.records) == 3 * MAX_WINDOWS
     assert len(_logging._repeats._windows) <= 2 * MAX_WINDOWS
+
+
+def test_no_user_of_an_earlier_password_is_hidden_by_another(clock, caplog):
+    for user, times in (("alice", 40), ("bob", 3), ("alice", 40)):
+        auth = AuthResult("basic", user)
+        for _ in range(times):
+            log_security({"swaig_wsgi.auth": auth}, "fallback_credential", "password")
+    _logging.write_repeats(all_open=True)
+    counts = Counter()
+    for record in caplog.records:
+        counts[record.user] += getattr(record, "repeated", 1)
+    assert counts == {"alice": 80, "bob": 3}
+    assert len(caplog.records) == 10 + 3 + 1
