@@ -11,10 +11,9 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _SKILLS = "there are no skills: define their functions as tools"
 _SIP = "use AgentServer.setup_sip_routing() and AgentServer.register_sip_username()"
@@ -230,7 +229,7 @@ def check_names(
 
 def checks_arguments(
     subject: str, check: Callable[[Iterable[str], Collection[str]], None]
-) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
+) -> Callable[[Method], Method]:
     """Return a decorator for a method that checks its arguments first.
 
     Python itself would raise a TypeError, too, but name no remedy.
@@ -240,19 +239,19 @@ def checks_arguments(
         check: called with the names of the keyword arguments, and those of the parameters.
     """
 
-    def decorate(method: Callable[P, Result]) -> Callable[P, Result]:
+    def decorate(method: Method) -> Method:
         _, *parameters = inspect.signature(method).parameters.values()
         names = [each.name for each in parameters]
         positional = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
 
         @functools.wraps(method)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
+        def checked(*args: Any, **kwargs: Any) -> Any:
             check(kwargs, names)
             if len(args) > 1 + len(positional):
                 but = f" but {', '.join(positional)}" if positional else ""
                 raise TypeError(f"{subject} takes all arguments{but} by keyword")
             return method(*args, **kwargs)
 
-        return checked
+        return cast(Method, checked)
 
     return decorate
