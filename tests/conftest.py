@@ -71,9 +71,12 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_earlier_records(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_earlier_records(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start each test without the records of others: equal ones would be summed."""
     monkeypatch.setattr(_logging, "_repeats", Repeats())
+    yield
+    # Server commands set it for good.
+    _logging.call_log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

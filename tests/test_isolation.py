@@ -75,13 +75,17 @@ def test_attack_metadata_is_separate_for_each_agent(
     remember("bank", identity="alice")
     remember("pizza", identity="mallory")
     names = ["bank", "pizza"] * 50
+    results: set[tuple[str, ...]] = set()
     with ThreadPoolExecutor(8) as pool:
-        results = {(agent, *result) for agent, result in zip(names, pool.map(remember, names))}
+        # Until both workers have served both agents; one of them may still be starting.
+        for _ in range(20):
+            results |= {(agent, *result) for agent, result in zip(names, pool.map(remember, names))}
+            if len(results) >= 4:
+                break
     assert {(agent, identity) for agent, _, identity in results} == {
         ("bank", "alice"),
         ("pizza", "mallory"),
     }
-    # Both workers served both agents.
     assert len(results) == 4
 
 
