@@ -197,6 +197,16 @@ def missing_in_package(package: Any, name: str) -> Exception:
     return _error(f"module {package.__name__!r}", name, _MODULE, package)
 
 
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the name in `known` that is most similar to `name`, or None.
+
+    The time is quadratic in the length: cut a name that a client chooses.
+    """
+    from difflib import get_close_matches  # takes 1 ms to import, and only errors need it
+
+    return next(iter(get_close_matches(name, known, 1, cutoff)), None)
+
+
 def check_names(
     what: str,
     given: Iterable[str],
@@ -221,10 +231,8 @@ def check_names(
             continue
         if name in remedies:
             raise TypeError(f"{what} {name!r}: {remedies[name]}")
-        from difflib import get_close_matches  # takes 1 ms, and only errors need it
-
-        nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
-        raise TypeError(f"{what} {name!r}; did you mean {nearest!r}? {hint}".rstrip())
+        near = nearest(name, known, cutoff=0)
+        raise TypeError(f"{what} {name!r}; did you mean {near!r}? {hint}".rstrip())
 
 
 def checks_arguments(

@@ -16,12 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.sites import call_across_a_rotation
+from support.sites import call_across_a_rotation, call_with_nothing_else
 
 from swaig_wsgi.core.headers import SITE_HEADERS
-from swaig_wsgi.core.urls import with_credentials
 from swaig_wsgi.django import csp_nonce
-from swaig_wsgi.testing import AgentClient
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "django_project"
@@ -283,12 +281,7 @@ def test_proxy_fix_inside_changes_nothing(serve: Any, tmp_path: Path) -> None:
 
 def test_the_platform_follows_the_tool_url_with_nothing_else(serve: Any) -> None:
     server = serve(workers=2)
-    site = with_credentials(f"http://127.0.0.1:{server.port}/swml", "platform", PASSWORD)
-    client = AgentClient(site)
-    client.fetch_swml("call-1")
-    (tool,) = client.tools
-    assert urlsplit(tool["web_hook_url"]).path == "/swaig"
-    result = client.call_tool("opening_hours", {"day": "Monday"})
+    result = call_with_nothing_else(server, PASSWORD)
     assert result == {"response": "We are open 9 to 5."}
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask, Response, request, url_for
-from support.sites import call_across_a_rotation
+from support.sites import call_across_a_rotation, call_with_nothing_else
 from support.wsgi import environ, send
 from werkzeug.debug import DebuggedApplication
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -22,8 +22,6 @@ from werkzeug.test import Client
 
 from swaig_wsgi import Settings, harden
 from swaig_wsgi.core.headers import SITE_HEADERS
-from swaig_wsgi.core.urls import with_credentials
-from swaig_wsgi.testing import AgentClient
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "flask_app"
 PASSWORD = "p@ss:w/ö of the platform"
@@ -245,12 +243,7 @@ def tool_call(call_id: str, function: str = "opening_hours") -> dict[str, Any]:
 
 def test_the_platform_follows_the_tool_url_with_nothing_else(serve: Any) -> None:
     server = serve("--workers=2")
-    site = with_credentials(f"http://127.0.0.1:{server.port}/swml", "platform", PASSWORD)
-    client = AgentClient(site)
-    client.fetch_swml("call-1")
-    (tool,) = client.tools
-    assert urlsplit(tool["web_hook_url"]).path == "/swaig"
-    result = client.call_tool("opening_hours", {"day": "Monday"})
+    result = call_with_nothing_else(server, PASSWORD)
     assert result == {"response": "We are open 9 to 5."}
 
 

@@ -34,13 +34,17 @@ WRONG = ("platform", "a-guess-of-a-stranger")
 PLATFORM, LATE, GUESSING = "127.0.0.2", "127.0.0.9", "127.0.0.10"
 REPLICAS = ("replica-1", "replica-2")
 
-PROGRAM = """
+AGENT = """
 import os
 from swaig_wsgi import AgentApp
 
 app = AgentApp("bank", route="/bank")
 ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+"""
 
+PROGRAM = (
+    AGENT
+    + """
 @app.tool(secure=True, once=600)
 def pay(amount: int) -> str:
     "Pay."
@@ -52,6 +56,7 @@ def balance() -> str:
     "Return the balance."
     return "12"
 """
+)
 
 PROXY = """
 user {user}; daemon off; worker_processes 1; pid nginx.pid; error_log error.log;
@@ -321,13 +326,9 @@ if NGINX is not None:
             assert secret not in log
 
 
-DYING = """
-import os
-from swaig_wsgi import AgentApp
-
-app = AgentApp("bank", route="/bank")
-ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
+DYING = (
+    AGENT
+    + """
 @app.tool(secure=True, once=0.2)
 def pay(amount: int) -> str:
     "Pay."
@@ -336,6 +337,7 @@ def pay(amount: int) -> str:
         os._exit(9)
     return f"Paid {amount}."
 """
+)
 
 
 def test_a_payment_of_a_process_that_died_and_one_made_twice_are_in_the_log(

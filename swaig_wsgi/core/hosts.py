@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NoReturn, Union
 
+from ._memo import remembered
 from ._validation import ArgumentTypeError, check_items
 
 __all__ = [
@@ -57,6 +57,7 @@ class Host:
         return self.name == "localhost" or (self.address is not None and self.address.is_loopback)
 
 
+@remembered(maxsize=1024, max_length=64)
 def parse_host(value: str) -> Host:
     """Parse a ``Host`` field, or another ``host[:port]`` (RFC 9110 section 7.2, RFC 3986 3.2.2).
 
@@ -68,13 +69,6 @@ def parse_host(value: str) -> Host:
             userinfo, a zone id, non-ASCII characters, a label over 63 or a name over 253
             characters, a port that is not a number from 1 to 65535.
     """
-    # Longer text must not fill the cache.
-    return _parse_host(value) if len(value) <= 64 else _parse_host.__wrapped__(value)
-
-
-# A service is requested under few hosts. Malformed ones raise, so they are not remembered.
-@lru_cache(maxsize=1024)
-def _parse_host(value: str) -> Host:
     match = _HOST.fullmatch(value)
     if match is None:
         _malformed(value)

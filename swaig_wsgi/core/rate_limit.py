@@ -10,9 +10,9 @@ import math
 import re
 import socket
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import NamedTuple
 
+from ._memo import remembered
 from ._validation import check_int, check_match
 
 __all__ = ["Decision", "RateLimit", "bounded_key", "client_key", "site_key", "wider_keys"]
@@ -150,6 +150,7 @@ class RateLimit:
         return f'"{self.name}";r={decision.remaining};t={decision.reset}'
 
 
+@remembered(maxsize=1024, max_length=64)
 def client_key(address: str) -> str:
     """Return the key under which to count a client, or "" if `address` is not an IP address.
 
@@ -157,12 +158,6 @@ def client_key(address: str) -> str:
     /64: a client has all 2**64 addresses of its network and could evade a limit by address. Zone
     identifiers are dropped.
     """
-    # Longer text, with a zone identifier or malformed, must not fill the cache.
-    return _client_key(address) if len(address) <= 64 else _client_key.__wrapped__(address)
-
-
-@lru_cache(maxsize=1024)
-def _client_key(address: str) -> str:
     # socket.inet_pton() only parses, strictly, and much faster than the ipaddress module.
     try:
         socket.inet_pton(socket.AF_INET, address)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from urllib.parse import quote
 
 from ._credential_checks import check_basic_pair
+from ._memo import remembered
 from ._validation import ArgumentTypeError
 from .hosts import Host, HostError, parse_host
 from .tokens import TokenError, token_from_query
@@ -105,6 +105,7 @@ def format_authority(scheme: str, host: Host) -> str:
     return name if host.port in (None, DEFAULT_PORTS[scheme]) else f"{name}:{host.port}"
 
 
+@remembered(maxsize=256, max_length=256)
 def parse_base_url(text: str) -> str:
     """Return the base URL `text` as ``scheme://host[:port][/path]``, without a trailing slash.
 
@@ -115,14 +116,6 @@ def parse_base_url(text: str) -> str:
             fragment, dot segments, or a character that must be percent-encoded. The message never
             contains `text`, which may hold a password.
     """
-    # A service has few base URLs. Invalid ones raise, so they are not remembered; longer ones and
-    # subclasses of str, which could mislead the cache, are not, either.
-    remembers = type(text) is str and len(text) <= 256
-    return (_parse_base_url if remembers else _parse_base_url.__wrapped__)(text)
-
-
-@lru_cache(maxsize=256)
-def _parse_base_url(text: str) -> str:
     if not isinstance(text, str) or _NOT_IN_A_URI.search(text):
         raise UrlError("malformed", "expected a URL in ASCII, everything else percent-encoded")
     scheme, authority, path, rest = split_url(text, ("https", "http"))

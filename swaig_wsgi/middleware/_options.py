@@ -26,15 +26,20 @@ def layer_options(
         raise ArgumentTypeError(f"{name} must be {expected}, not {shorten(given)}")
     for key in given:
         if key not in known:
-            hint = nearest(str(key), known)
+            hint = hint_for(str(key), known)
             raise ArgumentTypeError(f"{name}: {shorten(key)} is not in {expected}: {hint}")
     return dict(given)
 
 
-def nearest(name: str, known: Collection[str]) -> str:
-    """Return a hint for an unknown name: the nearest of `known`, or all of them."""
-    from difflib import get_close_matches  # takes 1 ms, and only errors need it
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the name in `known` that is most similar to `name`, or None."""
+    from difflib import get_close_matches  # takes 1 ms to import, and only errors need it
 
+    return next(iter(get_close_matches(name, known, 1)), None)
+
+
+def hint_for(name: str, known: Collection[str]) -> str:
+    """Return a hint for an unknown name: the nearest of `known`, or all of them."""
     lower = {each.lower(): each for each in known}
-    found = get_close_matches(name[:60].lower(), lower, 1)
-    return f"did you mean {lower[found[0]]!r}?" if found else f"expected {', '.join(known)}"
+    near = nearest(name[:60].lower(), lower)
+    return f"did you mean {lower[near]!r}?" if near else f"expected {', '.join(known)}"

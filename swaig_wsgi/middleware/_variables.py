@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..config import known_variables
 from ..core.redaction import escape_control
 from ..wsgi import log
+from ._options import nearest
 
 _PREFIXES = ("SWML_", "SIGNALWIRE_")
 
@@ -82,10 +83,8 @@ def _explain(name: str, known: set[str]) -> str:
         return f"a variable of the SDKs, ignored here; use {_EQUIVALENTS[name]}"
     if name in _WITHOUT_EQUIVALENT:
         return "a variable of the SDKs, ignored here; it has no equivalent"
-    from difflib import get_close_matches  # takes 1 ms, and only errors need it
-
-    nearest = get_close_matches(name, known, n=1)
-    return "unknown and ignored" + (f"; did you mean {nearest[0]}?" if nearest else "")
+    near = nearest(name, known)
+    return "unknown and ignored" + (f"; did you mean {near}?" if near else "")
 
 
 def warn_of_unknown_variables() -> None:

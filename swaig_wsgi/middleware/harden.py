@@ -16,7 +16,7 @@ from ._agent_name import AgentNameMiddleware, NamedAgent
 from ._application import check_application
 from ._hardened import hardened as _hardened
 from ._hardened import settings_of_layers
-from ._options import layer_options, nearest
+from ._options import hint_for, layer_options
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
@@ -107,7 +107,7 @@ def harden(
     for name in overrides.keys() - known:
         # The layers themselves have shorter names: keep= is proxy_keep= here.
         longer = [each for each in known if each.endswith(f"_{name}")]
-        hint = f"did you mean {longer[0]!r}?" if longer else nearest(name, known)
+        hint = f"did you mean {longer[0]!r}?" if longer else hint_for(name, known)
         raise ConfigurationError(f"{name}: no such setting: {hint}")
     if overrides:
         settings = replace(settings, **overrides)

@@ -20,7 +20,7 @@ from ..core.headers import (
 from ..core.hosts import HostError, parse_host
 from ..wsgi import PAGE_FIELDS, REFUSAL
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
-from ._options import nearest
+from ._options import hint_for
 
 __all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
 
@@ -168,7 +168,7 @@ def _check_dropped(changes: Mapping[str, str | None], defaults: Headers) -> None
     known = dict([*defaults, *SECURITY_HEADERS])
     for name in {each for each, value in changes.items() if value is None}:
         if name.lower() not in map(str.lower, known):
-            hint = _ELSEWHERE.get(name.lower()) or nearest(name, known)
+            hint = _ELSEWHERE.get(name.lower()) or hint_for(name, known)
             raise ValueError(f"header {name!r}: None drops a default, and this is not one: {hint}")
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from .._missing import nearest
 from ._formats import FORMATS, CheckedFormat, comparable_number, comparable_text, is_text_of
 from ._keywords import KEYWORDS, TYPES, compiled_pattern, is_type
 from ._requests import WRAPPER_NAMES
@@ -380,12 +381,10 @@ class CompiledSchema:
     def _misspelled(self, name: str, value: Mapping[str, Any]) -> Fault | None:
         if self._takes_others or not self._has_named_members:
             return None
-        from difflib import get_close_matches  # takes 1 ms, and only errors need it
-
-        near = get_close_matches(name[:60], self._properties, n=1)
-        if not near or near[0] in value:
+        near = nearest(name[:60], self._properties)
+        if near is None or near in value:
             return None
-        return Fault("", f"is unknown; if {_as_json(near[0])} is meant, write that")
+        return Fault("", f"is unknown; if {_as_json(near)} is meant, write that")
 
     def _wrong_combination(self, value: Any, steps: Steps) -> Fault | None:
         for part in self._all_of:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._missing import nearest
 from ..core._validation import ArgumentTypeError
 from ._formats import CheckedFormat
 from ._keywords import KEYWORDS, TYPES, is_type, subschemas
@@ -107,9 +108,7 @@ def _meant(keyword: str) -> str | None:
     """Return the keyword that an unknown one seems to stand for, or None."""
     if keyword in KEYWORDS or keyword in _DESCRIPTIVE or keyword.startswith(("x-", "$")):
         return None
-    from difflib import get_close_matches  # takes 1 ms, and only errors need it
-
     known = {name.lower(): name for name in KEYWORDS}
     written = keyword.lower().replace("_", "").replace("-", "")
-    nearest = get_close_matches(written, known, n=1, cutoff=0.75)
-    return _FOREIGN.get(written) or (known[nearest[0]] if nearest else None)
+    near = nearest(written, known, cutoff=0.75)
+    return _FOREIGN.get(written) or (None if near is None else known[near])

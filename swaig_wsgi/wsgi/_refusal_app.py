@@ -66,7 +66,8 @@ _REMOVED_KEYS = frozenset(
 _DROPPED = re.compile(
     "age|.*cache-control|connection|content-length|content-type|edge-control|etag|expires"
     "|keep-alive|last-modified|set-cookie|surrogate-control|transfer-encoding|upgrade|x-accel-.*"
-    "|x-sendfile|access-control-.*|allow|proxy-authenticate|ratelimit|ratelimit-policy|retry-after|www-authenticate",
+    "|x-sendfile|access-control-.*|allow|proxy-authenticate|ratelimit|ratelimit-policy|retry-after"
+    "|www-authenticate",
     re.IGNORECASE,
 )
 #: PEP 3333 and RFC 9110 section 5.5: a control character might begin another field.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..core._memo import remembered
 from ._types import WSGIEnvironment
 
 # CGI has no prefix for these two. With the prefix, the client spelled them with an underscore.
@@ -25,11 +25,9 @@ class EnvironHeaders(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         if type(name) is not str:
-            # A subclass could mislead the cache, and any other type is not a name.
+            # The methods of a subclass could mislead, and any other type is not a name.
             name = str.__str__(name) if isinstance(name, str) else ""
-        # Long names are not remembered: the bound of the cache is on their number.
-        find = _key if len(name) <= 64 else _key.__wrapped__
-        value: str = self._environ[find(name)]
+        value: str = self._environ[_key(name)]
         return value
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +43,7 @@ class EnvironHeaders(Mapping[str, str]):
 
 
 # An application asks for the same few names in each request.
-@functools.lru_cache(maxsize=256)
+@remembered(maxsize=256, max_length=64)
 def _key(name: str) -> str:
     if not name or not name.isascii() or "_" in name:
         raise KeyError(name)

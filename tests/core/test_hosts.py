@@ -364,9 +364,9 @@ def test_attack_memory_of_hosts_is_bounded():
         parse_host(f"h{number}.example")
         with pytest.raises(HostError):
             parse_host(f"h{number}.example,evil")
-    before = hosts._parse_host.cache_info()
+    before = hosts.parse_host.cache_info()
     assert before.currsize == before.maxsize == 1024
     assert parse_host(".".join(["a" * 60] * 4)).name == ".".join(["a" * 60] * 4)
     with pytest.raises(HostError):
         parse_host("a." * 50_000)
-    assert hosts._parse_host.cache_info() == before
+    assert hosts.parse_host.cache_info() == before

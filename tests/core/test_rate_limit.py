@@ -293,8 +293,8 @@ def test_a_lone_surrogate_in_a_long_key_is_digested_too():
 def test_attack_memory_of_client_keys_is_bounded():
     for number in range(3000):
         client_key(f"2001:db8::{number:x}")
-    before = rate_limit._client_key.cache_info()
+    before = rate_limit.client_key.cache_info()
     assert before.currsize == before.maxsize == 1024
     assert client_key("fe80::1%" + "z" * 10_000) == "fe80::/64"
     assert client_key("1" * 10_000) == ""
-    assert rate_limit._client_key.cache_info() == before
+    assert rate_limit.client_key.cache_info() == before

@@ -148,12 +148,12 @@ def test_attack_memory_of_base_urls_is_bounded() -> None:
         with pytest.raises(UrlError):
             parse_base_url(f"https://h{number}.example?query")
     configured = BaseUrl("https://a.example")
-    before = urls._parse_base_url.cache_info()
+    before = urls.parse_base_url.cache_info()
     assert before.currsize == before.maxsize == 256
     path = "/x" * 5000
     assert parse_base_url(f"https://a.example{path}/") == f"https://a.example{path}"
     assert parse_base_url(configured) == "https://a.example"
-    assert urls._parse_base_url.cache_info() == before
+    assert urls.parse_base_url.cache_info() == before
 
 
 def test_credentials_with_every_reserved_character() -> None:

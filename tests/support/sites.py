@@ -66,6 +66,16 @@ def serve(serve_command: Any, directory: Path, command: str, **env: str) -> Any:
     return server
 
 
+def call_with_nothing_else(server: Any, password: str) -> Any:
+    """Return the result of a tool that is called at its URL, as the platform does."""
+    site = with_credentials(f"http://127.0.0.1:{server.port}/swml", "platform", password)
+    client = AgentClient(site)
+    client.fetch_swml("call-1")
+    (tool,) = client.tools
+    assert urlsplit(tool["web_hook_url"]).path == "/swaig"
+    return client.call_tool("opening_hours", {"day": "Monday"})
+
+
 def call_across_a_rotation(start: Any, path: str, password: str, secret: str) -> Any:
     """Return the result of a tool whose URL is older than the site's password and secret.
 
