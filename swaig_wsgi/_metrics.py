@@ -44,7 +44,7 @@ REFUSALS: Mapping[str, frozenset[str]] = {
         "signature_refused": "missing_signature bad_sha256 bad_sha1 malformed_signature"
         " repeated_body_hash body_hash_mismatch body_hash_moved"
         " malformed_form url_only bad_url sha1_unavailable",
-        "tool_token_refused": "missing expired bad_signature malformed wrong_function wrong_call"
+        "tool_token_refused": "missing expired bad_signature malformed wrong_function wrong_call"  # nosec B105 # reasons, no secret
         " repeated",
         "tool_limited": "max_runs store_failed",
         "request_refused": "bad_request repeated_token not_found unknown_function"

@@ -52,7 +52,7 @@ _AGENT = {
     "manual_set_proxy_url": "set SWML_PROXY_URL_BASE, or Settings(proxy_url_base=...)",
     "get_name": "use the attribute name",
     "get_full_url": "set SWML_PROXY_URL_BASE, and add the attribute route",
-    "validate_tool_token": "use sessions.validate_token(call_id, function_name, token)",
+    "validate_tool_token": "use sessions.validate_token(call_id, function_name, token)",  # nosec B105 # what to write instead
     "define_tools": "use define_tool(), or @AgentApp.tool on methods; list them with tools",
     "add_per_call_config": "use set_dynamic_config_callback(), or override on_swml_request()",
     "enable_debug_routes": "there are no debug routes: use swaig_wsgi.testing.AgentClient",
@@ -75,7 +75,7 @@ _AGENT = {
 
 #: The parameters of the constructor.
 CONSTRUCTOR = {
-    "swaig_secret": "secret_key=, or SIGNALWIRE_SWAIG_SECRET; at least 16 bytes",
+    "swaig_secret": "secret_key=, or SIGNALWIRE_SWAIG_SECRET; at least 16 bytes",  # nosec B105 # what to write instead
     "use_pom": "sections or one text, whichever is set",
     "native_functions": "call set_native_functions()",
     "default_webhook_url": "call set_web_hook_url()",

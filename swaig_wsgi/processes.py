@@ -43,8 +43,8 @@ __all__ = [
     "unshared_variables",
 ]
 
-SECRET = "SIGNALWIRE_SWAIG_SECRET"  # noqa: S105 - the name of a variable
-PASSWORD = "SWML_BASIC_AUTH_PASSWORD"  # noqa: S105 - the name of a variable
+SECRET = "SIGNALWIRE_SWAIG_SECRET"  # noqa: S105  # nosec B105 # the name of a variable
+PASSWORD = "SWML_BASIC_AUTH_PASSWORD"  # noqa: S105  # nosec B105 # the name of a variable
 STORAGE = "SWML_STORAGE_URL"
 
 #: For each variable, what is wrong (in a log message) while processes do not share its value.

@@ -184,7 +184,7 @@ class SslConfig:
         context.options |= (
             ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
         )
-        assert self.cert_path is not None
+        assert self.cert_path is not None  # noqa: S101  # nosec B101 # for mypy
         try:
             context.load_cert_chain(self.cert_path, self.key_path, password=_no_passphrase)
         except _EncryptedKeyError:

@@ -167,7 +167,7 @@ if ANALYZE is not None:
 
 def test_other_users_cannot_connect_to_the_socket(start_agent: Any) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o755)
+        os.chmod(directory, 0o755)  # noqa: S103 - the mode is part of the test
         path = os.path.join(directory, "agent.sock")
         start_agent(path)
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
@@ -186,7 +186,7 @@ def test_other_users_cannot_connect_to_the_socket(start_agent: Any) -> None:
             return completed.stderr.strip().rpartition("\n")[2]
 
         assert as_nobody() == "PermissionError: [Errno 13] Permission denied"
-        os.chmod(path, 0o777)
+        os.chmod(path, 0o777)  # noqa: S103 - the mode is part of the test
         assert as_nobody() == ""
 
 

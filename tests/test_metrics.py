@@ -231,7 +231,7 @@ def test_the_snippet_for_flask_exposes_the_figures(
     monkeypatch.setenv("METRICS_PASSWORD", "a-password-for-prometheus")
     code = PAGE.partition("```python\n")[2].partition("```")[0]
     namespace: dict[str, Any] = {"__name__": "site"}
-    exec(code, namespace)
+    exec(code, namespace)  # noqa: S102 - code of this test
     client = Client(namespace["app"], HTTP_HOST="a.example")
     assert client.get("/", HTTP_HOST="evil.example").status == 403
     assert client.get("/metrics").status == 401

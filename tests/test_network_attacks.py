@@ -234,13 +234,13 @@ def test_hsts_over_tls(
     context = ssl.create_default_context(cafile=CERTS / "cert.pem")
     url = f"https://localhost:{server.port}/"
     request = urllib.request.Request(url, headers={"Authorization": CREDENTIALS})
-    with urllib.request.urlopen(request, context=context, timeout=PATIENCE) as response:
+    with urllib.request.urlopen(request, context=context, timeout=PATIENCE) as response:  # noqa: S310 - the test's own server
         assert response.status == 200
         assert response.headers[HSTS] == hsts
     # A refusal has it, too.
     request = urllib.request.Request(url, b"{}", {"Authorization": "Basic x"})
     if app == APP:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, context=context, timeout=PATIENCE)
+            urllib.request.urlopen(request, context=context, timeout=PATIENCE)  # noqa: S310 - the test's own server
         with refused.value as response:
             assert (response.status, response.headers[HSTS]) == (401, hsts)

@@ -136,7 +136,7 @@ def test_limits_hold_while_a_primary_is_killed_and_are_exact_afterwards(
     def load() -> None:
         try:
             while not stop.is_set():
-                requests.send(f"load {random.randrange(1000)}")
+                requests.send(f"load {random.randrange(1000)}")  # noqa: S311 - no secret
         except BaseException as error:
             failed.append(error)
 

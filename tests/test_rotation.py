@@ -159,7 +159,7 @@ def test_the_owner_replaces_a_file_that_only_may_be_read(mode: int) -> None:
             os.chown(path, user, -1)
         for value in ("the new one\n", ""):
             subprocess.run(
-                ["sh", "-euc", f"{replace}\nreplace password"],
+                ["sh", "-euc", f"{replace}\nreplace password"],  # noqa: S607 - found on PATH
                 cwd=directory,
                 input=value.encode(),
                 user=user,

@@ -242,7 +242,7 @@ def test_a_server_of_agents_has_hosts_of_its_own() -> None:
 
 def test_agents_of_a_server_run_in_process() -> None:
     namespace: dict[str, Any] = {}
-    exec(MODULE, namespace)
+    exec(MODULE, namespace)  # noqa: S102 - code of this test
     server = namespace["server"]
     for name in ("first", "second"):
         exercise(AgentClient(server, url=f"/{name}"), name)

@@ -73,7 +73,7 @@ class Agent:
         name: str,
         *,
         route: str = "/",
-        host: str = "0.0.0.0",  # noqa: S104 - the default of the SDK's guide
+        host: str = "0.0.0.0",  # noqa: S104  # nosec B104 # the default of the SDK's guide
         port: int | None = None,
         basic_auth: tuple[str, str] | None = None,
         token_expiry_secs: int = 3600,
@@ -220,7 +220,7 @@ class Agent:
         if self.settings.proxy_url_base is not None:
             return self.settings.proxy_url_base
         scheme = "https" if self.settings.ssl_enabled else "http"
-        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104  # nosec B104 # a comparison
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     set_prompt_text = forward("prompt", Prompt.set_text)

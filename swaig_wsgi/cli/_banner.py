@@ -17,7 +17,7 @@ from ..core.redaction import MASK
 from ._output import paint, printable
 from ._samples import sample_value
 
-_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  # nosec B104 # what to show instead
 
 
 class Facts(NamedTuple):

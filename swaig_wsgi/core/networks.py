@@ -25,7 +25,7 @@ Network = Union[IPv4Network, IPv6Network]
 
 #: ``REMOTE_ADDR`` of a connection over a Unix socket in gunicorn, waitress, nginx (uwsgi_params),
 #: Werkzeug's development server and uWSGI. None of these is the address of a TCP peer.
-UNIX_PEERS = frozenset({"", "unix:", "localhost", "<local>", "0.0.0.0"})  # noqa: S104
+UNIX_PEERS = frozenset({"", "unix:", "localhost", "<local>", "0.0.0.0"})  # noqa: S104  # nosec B104 # how servers name a peer
 
 _NODE = re.compile(
     r"([0-9.]+)(?::[0-9]{1,5})?|\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)"

@@ -38,7 +38,7 @@ _OF_CLIENTS = frozenset(
 _EQUIVALENTS: Mapping[str, str] = {
     "SIGNALWIRE_LOG_MODE": "SIGNALWIRE_LOG_LEVEL",
     "SWML_ALLOW_PRIVATE_URLS": "allow_private= of swaig_wsgi.core.ssrf.validate_url",
-    "SWML_DEV_PASSWORD": "SWML_BASIC_AUTH_PASSWORD",
+    "SWML_DEV_PASSWORD": "SWML_BASIC_AUTH_PASSWORD",  # nosec B105 # names of variables
     "SWML_DEV_USERNAME": "SWML_BASIC_AUTH_USER",
     "SWML_DOMAIN": "SWML_SSL_DOMAIN",
     "SWML_HOST": "host= of AgentApp, or the server's option for the address",

@@ -252,7 +252,7 @@ def _nodes_linker(nodes: RedisNodes, options: dict[str, Any]) -> Callable[[], Li
     def connect() -> Any:
         manager = redis.sentinel.Sentinel([])
         # In another order each time: the first ones may be those that are gone.
-        addresses = random.sample(nodes.addresses, len(nodes.addresses))
+        addresses = random.sample(nodes.addresses, len(nodes.addresses))  # nosec B311 # the order to try
         for each in logins[: 1 + any(login.values())]:
             for host, port in addresses:
                 pool = redis.ConnectionPool(

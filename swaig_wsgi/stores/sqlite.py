@@ -57,7 +57,7 @@ _IDENTITY_CHECK_INTERVAL = 1.0
 
 _TABLES = ("swaig_counts", "swaig_values")
 _SWEEP = tuple(
-    f"DELETE FROM {table} WHERE key IN"  # noqa: S608 (the names are constants)
+    f"DELETE FROM {table} WHERE key IN"  # noqa: S608  # nosec B608 # the names are constants
     f" (SELECT key FROM {table} WHERE ends <= ? ORDER BY ends LIMIT {_SWEEP_AT_MOST})"
     for table in _TABLES
 )

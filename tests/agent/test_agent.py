@@ -101,7 +101,7 @@ def test_unshared_state_names_the_missing_settings(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize(
     ("host", "port", "expected"),
-    [("0.0.0.0", None, 3000), ("::1", 0, 0), ("agent.example.com", 65535, 65535), ("", 80, 80)],
+    [("0.0.0.0", None, 3000), ("::1", 0, 0), ("agent.example.com", 65535, 65535), ("", 80, 80)],  # noqa: S104 - only compared or bound by this test
 )
 def test_valid_hosts_and_ports_are_accepted(host: str, port: Any, expected: int) -> None:
     for settings, configured, port_ in (

@@ -178,6 +178,7 @@ def test_an_exception_in_a_callback_is_500(
     assert "s3cret detail" in caplog.text
 
 
+@pytest.mark.threads
 def test_concurrent_requests_do_not_share_data(make_agent: Any) -> None:
     def configure(query: Any, body: Any, headers: Any, agent: AgentApp) -> None:
         agent.set_global_data({"caller": query["caller"]}).prompt_add_section(query["caller"])

@@ -76,6 +76,7 @@ def test_after_the_window_a_repeat_runs_again(store: Any, clock: Clock) -> None:
     assert handler.runs == 2
 
 
+@pytest.mark.threads
 def test_a_concurrent_repeat_waits_for_the_result(store: Any) -> None:
     hold = threading.Event()
     handler = Counted(hold)

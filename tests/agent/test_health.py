@@ -159,6 +159,7 @@ def test_a_new_check_runs_at_the_next_request() -> None:
     assert checks.failures() == ("a",)
 
 
+@pytest.mark.threads
 def test_checks_run_one_at_a_time_for_concurrent_requests() -> None:
     checks = Readiness()
     running: list[int] = []
@@ -246,6 +247,7 @@ def test_a_check_added_while_others_run_runs_at_the_next_request() -> None:
     assert checks.failures() == ("added",)
 
 
+@pytest.mark.threads
 def test_concurrent_first_requests_wait_for_the_first_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

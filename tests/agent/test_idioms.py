@@ -220,13 +220,13 @@ def test_imports_of_names_of_the_sdks_say_where_to_go(statement: str, remedy: st
     with pytest.raises(
         ImportError, match=f"^cannot import name '.*' from 'swaig_wsgi': .*{remedy}"
     ):
-        exec(statement)
+        exec(statement)  # noqa: S102 - code of this test
 
 
 def test_other_imports_are_ordinary_errors() -> None:
     with pytest.raises(ImportError, match="^cannot import name 'Nonsense' from 'swaig_wsgi' "):
-        exec("from swaig_wsgi import Nonsense")
-    exec("from swaig_wsgi import config, swaig")
+        exec("from swaig_wsgi import Nonsense")  # noqa: S102 - code of this test
+    exec("from swaig_wsgi import config, swaig")  # noqa: S102 - code of this test
     assert not hasattr(swaig_wsgi, "AgentBase")
 
 
@@ -411,7 +411,7 @@ def test_a_class_may_hold_arguments_of_the_constructor_but_no_parts() -> None:
         @host.setter
         def host(self, value: str) -> None: ...
 
-    assert Local("shop", host="0.0.0.0").host == "127.0.0.1"
+    assert Local("shop", host="0.0.0.0").host == "127.0.0.1"  # noqa: S104 - only compared or bound by this test
 
 
 # -- tools of one document

@@ -274,6 +274,7 @@ class Counting(MemoryStore):
         super().set(key, value, ttl)
 
 
+@pytest.mark.threads
 def test_all_requests_share_one_write_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "INTERVAL", 60)
     store = Counting()

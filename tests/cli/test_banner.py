@@ -37,7 +37,7 @@ def banner(host, port=3000, scheme="http", **options):
     ("host", "shown"),
     [
         ("127.0.0.1", "http://127.0.0.1:3000/bank"),
-        ("0.0.0.0", "http://127.0.0.1:3000/bank"),
+        ("0.0.0.0", "http://127.0.0.1:3000/bank"),  # noqa: S104 - only compared or bound by this test
         ("::", "http://[::1]:3000/bank"),
         ("::1", "http://[::1]:3000/bank"),
         ("agent.internal", "http://agent.internal:3000/bank"),

@@ -31,7 +31,7 @@ def test_the_first_example_prints_what_the_page_shows(tmp_path, serve_command):
     )
     assert len(calls) == 2
     for line, expected in calls:
-        result = subprocess.run(
+        result = subprocess.run(  # noqa: S602 - the command of this test
             line.replace(":3000", f":{server.port}"),
             shell=True,
             env={**os.environ, **environ},

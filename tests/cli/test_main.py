@@ -158,7 +158,7 @@ def test_a_usage_error_is_reported(command, site, arguments, words):
 def test_streams_that_are_full_or_closed_are_an_error(command, streams, arguments, words):
     line = f'exec "$@" {streams}'
     result = subprocess.run(
-        ["sh", "-c", line, "sh", sys.executable, command, *arguments],
+        ["sh", "-c", line, "sh", sys.executable, command, *arguments],  # noqa: S607 - found on PATH
         capture_output=True,
         text=True,
         env={},
@@ -171,7 +171,7 @@ def test_streams_that_are_full_or_closed_are_an_error(command, streams, argument
 
 def test_closed_streams_cost_neither_results_nor_the_server(command, serve_command):
     result = subprocess.run(
-        ["sh", "-c", 'exec "$@" 2>&- <&-', "sh", sys.executable, command, "tools", AGENT],
+        ["sh", "-c", 'exec "$@" 2>&- <&-', "sh", sys.executable, command, "tools", AGENT],  # noqa: S607 - found on PATH
         capture_output=True,
         text=True,
         env={},

@@ -46,7 +46,7 @@ def plain(environ, start_response):
     [
         ({}, {}, ("127.0.0.1", 3000)),
         ({}, {"PORT": "8080"}, ("127.0.0.1", 8080)),
-        ({"host": "0.0.0.0", "port": 0}, {"PORT": "8080"}, ("0.0.0.0", 0)),
+        ({"host": "0.0.0.0", "port": 0}, {"PORT": "8080"}, ("0.0.0.0", 0)),  # noqa: S104 - only compared or bound by this test
     ],
 )
 def test_any_application_is_served_on_loopback_by_default(

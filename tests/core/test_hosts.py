@@ -354,7 +354,7 @@ def test_this_machine_is_local(text):
     assert parse_host(text).is_local
 
 
-@pytest.mark.parametrize("text", ["localhost.example.com", "127.1", "10.0.0.1", "[::2]", "0.0.0.0"])
+@pytest.mark.parametrize("text", ["localhost.example.com", "127.1", "10.0.0.1", "[::2]", "0.0.0.0"])  # noqa: S104 - only compared or bound by this test
 def test_other_machines_are_not_local(text):
     assert not parse_host(text).is_local
 

@@ -91,7 +91,7 @@ def test_an_empty_set_contains_no_address():
         ("fe80::1%eth0", "fe80::1"),
         ("192.0.2.7%eth0", None),
         ("::ffff:192.0.2.7%eth0", None),
-        ("0.0.0.0", None),
+        ("0.0.0.0", None),  # noqa: S104 - only compared or bound by this test
         ("", None),
         ("localhost", None),
         ("unknown", None),

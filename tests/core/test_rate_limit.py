@@ -18,7 +18,7 @@ from swaig_wsgi.core.rate_limit import (
 )
 
 
-@pytest.mark.parametrize("address", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "10.0.0.10"])
+@pytest.mark.parametrize("address", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "10.0.0.10"])  # noqa: S104 - only compared or bound by this test
 def test_ipv4_counts_by_itself(address):
     assert client_key(address) == address
 

@@ -136,7 +136,7 @@ def installed(code: str) -> Flask:
     with warnings.catch_warnings():
         # Limiter warns that its counts are in the memory of the process.
         warnings.simplefilter("ignore")
-        exec(code, {**NAMES, "app": app})
+        exec(code, {**NAMES, "app": app})  # noqa: S102 - code of this test
     return app
 
 

@@ -64,7 +64,7 @@ def test_other_clients_are_forbidden(peer, caplog):
         "unix:",
         "localhost",
         "<local>",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 - only compared or bound by this test
         "unknown",
         "192.0.2",
         "192.0.2.07",

@@ -177,6 +177,7 @@ def test_the_window_is_configurable(clock):
 
 
 @pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+@pytest.mark.threads
 def test_the_limit_is_exact_across_threads(algorithm):
     limited = RateLimitMiddleware(application, 100, algorithm=algorithm)
     start = threading.Barrier(8)

@@ -120,9 +120,9 @@ def store(kit):
 def public_directory():
     """Return a directory that another user could enter, unlike those of tmp_path."""
     with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
+        os.chmod(name, 0o755)  # noqa: S103 - the mode is part of the test
         yield Path(name)
-        os.chmod(name, 0o755)
+        os.chmod(name, 0o755)  # noqa: S103 - the mode is part of the test
 
 
 @pytest.fixture

@@ -281,6 +281,7 @@ def test_rejects_an_owner_that_is_not_a_string_and_changes_nothing(store, owner)
     assert store.get("key") == value
 
 
+@pytest.mark.threads
 def test_one_of_many_threads_takes_over_from_an_owner(store):
     store.set("key", {"owner": "0"}, HOUR)
     won = []
@@ -368,17 +369,20 @@ def in_threads(number, work):
         thread.join()
 
 
+@pytest.mark.threads
 def test_threads_count_exactly(store):
     seen = []
     in_threads(8, lambda _: seen.extend(store.hit("key", HOUR).count for _ in range(25)))
     assert sorted(seen) == list(range(1, 201))
 
 
+@pytest.mark.threads
 def test_concurrent_merges_lose_no_member(store):
     in_threads(8, lambda index: [store.merge("key", {f"{index}.{n}": n}, HOUR) for n in range(10)])
     assert store.get("key") == {f"{index}.{n}": n for index in range(8) for n in range(10)}
 
 
+@pytest.mark.threads
 def test_one_of_many_threads_makes_the_claim(store):
     won = []
 

@@ -43,7 +43,7 @@ def other(path):
 def rows(path, table):
     connection = sqlite3.connect(path)
     try:
-        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - the names are constants
     finally:
         connection.close()
 
@@ -205,6 +205,7 @@ def test_forked_children_use_the_store_of_their_parent(path, run_python):
 FORK_UNDER_LOAD = """
 import os, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
+sys.setswitchinterval(1e-6)
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 store = SQLiteStore(sys.argv[1])
@@ -461,7 +462,7 @@ def test_a_value_of_another_type_is_a_store_error(path, store, damaged):
         connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'BLOB')")
         connection.commit()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"UPDATE swaig_values SET value = {damaged}")
+        connection.execute(f"UPDATE swaig_values SET value = {damaged}")  # noqa: S608 - the names are constants
         connection.commit()
     for call in (lambda: store.get("key"), lambda: store.merge("key", {"b": 2}, HOUR)):
         with pytest.raises(StoreError):
@@ -527,7 +528,7 @@ for call in (
 
 
 def test_a_read_only_directory_is_a_store_error(public_directory, run_python):
-    os.chmod(public_directory, 0o555)
+    os.chmod(public_directory, 0o555)  # noqa: S103 - the mode is part of the test
     out = run_python(READ_ONLY, public_directory / "store.db")
     assert len(out.splitlines()) == 3
     assert "Permission denied" in out
@@ -539,9 +540,9 @@ def test_a_read_only_file_is_a_store_error(public_directory, run_python):
     store.hit("key", HOUR)
     store.close()
     os.chmod(path, 0o444)
-    os.chmod(public_directory, 0o555)
+    os.chmod(public_directory, 0o555)  # noqa: S103 - the mode is part of the test
     assert len(run_python(READ_ONLY, path).splitlines()) == 3
-    os.chmod(public_directory, 0o755)
+    os.chmod(public_directory, 0o755)  # noqa: S103 - the mode is part of the test
 
 
 FULL_DISK = """

@@ -146,7 +146,7 @@ SERVERS = {
             "spawned uWSGI worker 1",
             chunked="refused",
             underscores="joined",
-            unix_peer="0.0.0.0",
+            unix_peer="0.0.0.0",  # noqa: S104 - only compared or bound by this test
             two_processes="--processes=2",
             scheme_fields=("X-Forwarded-Proto", "X-Forwarded-Ssl"),
             rewrites=(

@@ -217,7 +217,7 @@ def test_schemas(annotation, expected):
 
 def test_unions_with_a_vertical_bar():
     try:
-        annotation = eval("int | None")
+        annotation = eval("int | None")  # noqa: S307 - code of this test
     except TypeError:  # before Python 3.10
         annotation = Optional[int]
     assert schema(annotation) == {"type": "integer", "nullable": True}

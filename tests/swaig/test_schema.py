@@ -303,7 +303,7 @@ def test_asynchronous_handlers():
 
 def test_positional_only_parameters():
     namespace = {}
-    exec(
+    exec(  # noqa: S102 - code of this test
         "def handler(city: str, days: int = 1, raw_data=None, /): return city, days, raw_data",
         namespace,
     )

@@ -134,7 +134,7 @@ def test_the_files_of_a_traceback_are_shown_whatever_their_names() -> None:
         "def load():\n    raise ValueError('password=s3cret')", "/srv/credentials.py", "exec"
     )
     names: dict[str, Any] = {}
-    exec(code, names)
+    exec(code, names)  # noqa: S102 - code of this test
     try:
         names["load"]()
     except ValueError:

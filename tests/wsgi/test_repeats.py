@@ -167,6 +167,7 @@ def test_a_forked_child_does_not_write_the_sums_of_its_parent(run_python):
     assert [line.rpartition(" ")[2] for line in lines if "repeated" in line] == ["repeated=40"]
 
 
+@pytest.mark.threads
 def test_no_record_is_lost_or_counted_twice_between_threads(clock, caplog):
     def flood():
         for number in range(500):

@@ -21,7 +21,7 @@ from .._validation import (
 from . import Action, swml, verb
 
 
-def pay(
+def pay(  # nosec B107 # how long a card's token lasts
     payment_connector_url: str,
     input_method: str = "dtmf",
     status_url: str | None = None,
