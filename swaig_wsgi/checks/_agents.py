@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
+from urllib.parse import quote
 
 from ..config import ConfigurationError, Settings
 from ..core._strength import is_guessable
 from ..core.redaction import escape_control
+from ..core.urls import PATH_SAFE
 from ..middleware._hardened import settings_of_outermost
 from ..middleware.auth import AuthHandler, AuthMiddleware
 from ..middleware.signatures import WebhookSignatureMiddleware
@@ -200,13 +202,13 @@ def endpoint_paths(agents: Iterable[Any], url_path: str) -> list[str]:
     """
     agents = list(agents)
     prefix = url_path.rstrip("/")
-    route = max((a.route for a in agents if prefix.endswith(a.route)), key=len, default="")
-    prefix = prefix.removesuffix(route)
+    routes = [quote(agent.route, safe=PATH_SAFE) for agent in agents]
+    prefix = prefix.removesuffix(max(filter(prefix.endswith, routes), key=len, default=""))
     paths = ("", "/swaig", "/post_prompt", "/debug_events", "/metrics")
     return [
-        f"{prefix}{agent.route}{path}" or "/"
-        for agent in agents
-        for path in (*paths, *agent._routing_callbacks)
+        f"{prefix}{route}{path}" or "/"
+        for agent, route in zip(agents, routes)
+        for path in (*paths, *(quote(path, safe=PATH_SAFE) for path in agent._routing_callbacks))
     ]
 
 

@@ -1,28 +1,33 @@
 """Requests of the probe to a running service, and its TLS.
 
 Every request has a connection of its own and an empty body, no redirect is followed, and nothing is
-sent to another host. Credentials are sent over verified TLS only, or to this machine.
+sent to another host. Credentials are sent over verified TLS only, or to this machine. Each
+connection ends after a time and a number of bytes, whatever the service sends.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
+import time
 import warnings
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ..core.hosts import Host
-from ..core.urls import DEFAULT_PORTS, format_authority, parse_authority, parse_base_url
+from ..core.urls import DEFAULT_PORTS, PATH_SAFE, format_authority, parse_authority, parse_base_url
 from ._certificates import expiry_findings
 from ._findings import Finding, finding
 
 _MAX_BODY = 2**20
+#: Of a response with its header, its interim responses and the framing of its chunks.
+_MAX_RESPONSE = 2 * _MAX_BODY
 
 #: Versions of TLS without authenticated encryption (RFC 8996).
 _OLD = {"TLS 1.0": "TLSv1", "TLS 1.1": "TLSv1_1"}
@@ -40,6 +45,8 @@ class Reply:
     headers: http.client.HTTPMessage = field(default_factory=http.client.HTTPMessage)
     body: bytes = b""
     timed_out: bool = False
+    #: Whether the whole body was received, or as much of it as the probe reads.
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Target:
     path: str
     #: User and password, or None.
     credentials: tuple[str, str] | None = field(repr=False)
-    #: In seconds, of each operation on a connection.
+    #: In seconds, of each connection, from its start to the end of the response.
     timeout: float
     #: None over plain HTTP.
     context: ssl.SSLContext | None = None
@@ -84,27 +91,33 @@ class Target:
         Raises:
             OSError, http.client.HTTPException: no response was received.
         """
-        name = self.host.name
-        connection: HTTPConnection
-        if self.context is None:
-            connection = HTTPConnection(name, self.port, timeout=self.timeout)
-        else:
-            connection = HTTPSConnection(
-                name, self.port, timeout=self.timeout, context=self.context
-            )
         fields = {"Host": self.authority, "User-Agent": "swaig-wsgi check", "Connection": "close"}
         if method == "POST":
             fields["Content-Length"] = "0"
         if credentials is not None:
-            pair = b64encode(":".join(credentials).encode()).decode()
+            # Arguments of a command that are not UTF-8 have surrogates.
+            pair = b64encode(":".join(credentials).encode(errors="surrogateescape")).decode()
             fields["Authorization"] = f"Basic {pair}"
+        deadline = time.monotonic() + self.timeout
+        connection = HTTPConnection(self.host.name, self.port)
+        connection.sock = _connect(self, self.context, deadline)
         try:
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            connection.putrequest(
+                method, encode_path(path), skip_host=True, skip_accept_encoding=True
+            )
             for each, value in {**fields, **(headers or {})}.items():
                 connection.putheader(each, value)
             connection.endheaders()
-            response = connection.getresponse()
-            return Reply(response.status, response.headers, response.read(_MAX_BODY))
+            received: Any = _Received(connection.sock, deadline)
+            response = HTTPResponse(received, method=method)
+            response.begin()
+            try:
+                body = response.read(_MAX_BODY)
+            except (OSError, http.client.HTTPException) as error:
+                # The status alone shows whether the request was served, as with a stream of events.
+                late = isinstance(error, TimeoutError)
+                return Reply(response.status, response.headers, timed_out=late, complete=False)
+            return Reply(response.status, response.headers, body)
         finally:
             connection.close()
 
@@ -116,6 +129,58 @@ class Target:
             return Reply(timed_out=True)
         except (OSError, http.client.HTTPException):
             return Reply()
+
+
+class _Received(io.RawIOBase):
+    """What a connection receives, until a deadline and at most so many bytes.
+
+    The timeout of a socket is that of one operation, so each byte would start it anew.
+    """
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._left = _MAX_RESPONSE
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a file, as `HTTPResponse` wants of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connection.settimeout(_remaining(self._deadline))
+        count = self._connection.recv_into(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise http.client.HTTPException("the response is too long")
+        return count
+
+
+def _remaining(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _connect(target: Target, context: ssl.SSLContext | None, deadline: float) -> socket.socket:
+    """Return a connection, with TLS if there is a `context`."""
+    name = target.host.name
+    connection = socket.create_connection((name, target.port), _remaining(deadline))
+    try:
+        connection.settimeout(_remaining(deadline))
+        # The handshake as a whole has this timeout.
+        return context.wrap_socket(connection, server_hostname=name) if context else connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def encode_path(path: str) -> str:
+    """Percent-encode what a path must not contain, as browsers do (URL Standard, "path state")."""
+    return quote(path, safe=f"{PATH_SAFE}%[]|", errors="replace")
 
 
 def parse_target(url: str, credentials: tuple[str, str] | None, timeout: float) -> Target:
@@ -131,9 +196,9 @@ def parse_target(url: str, credentials: tuple[str, str] | None, timeout: float) 
         user, _, password = userinfo.partition(":")
         credentials = (unquote(user), unquote(password))
     try:
-        if "@" in path:
-            raise ValueError("this may be the rest of a password")
-        base = parse_base_url(f"{scheme}{separator}{authority}{slash}{path}")
+        if any(each in path for each in "@?#"):
+            raise ValueError("no path, but a query, a fragment, or the rest of a password")
+        base = parse_base_url(f"{scheme}{separator}{authority}{slash}{encode_path(path)}")
         scheme, _, rest = base.partition("://")
         authority, slash, path = rest.partition("/")
         host = parse_authority(authority)
@@ -172,12 +237,8 @@ def secured(target: Target) -> tuple[Target, list[Finding]]:
 
 
 def _handshake(target: Target, context: ssl.SSLContext) -> dict[str, Any]:
-    name = target.host.name
-    with (
-        socket.create_connection((name, target.port), target.timeout) as connection,
-        context.wrap_socket(connection, server_hostname=name) as secure,
-    ):
-        return secure.getpeercert() or {}
+    with _connect(target, context, time.monotonic() + target.timeout) as connection:
+        return connection.getpeercert() or {}  # type: ignore[attr-defined]
 
 
 def _speaks(target: Target, version: str) -> bool:

@@ -18,7 +18,7 @@ from ..core.headers import SECURITY_HEADERS, SITE_HEADERS
 from ..core.hosts import HostError, parse_host
 from ..core.redaction import MASK, redact_url
 from ._agents import endpoint_paths
-from ._connection import ProbeError, Reply, Target, parse_target, reason, secured
+from ._connection import ProbeError, Reply, Target, encode_path, parse_target, reason, secured
 from ._findings import Finding, finding
 
 __all__ = ["ProbeError", "check_url"]
@@ -39,6 +39,9 @@ _MAX_GUESSES = 5
 
 #: With these, a site has no health endpoint.
 _NO_HEALTH = frozenset({301, 302, 307, 308, 404, 405})
+
+#: Of a document: a hostile one could name any number of paths.
+_MAX_WEBHOOKS = 100
 
 #: Of an agent, below its route.
 _ENDPOINTS = ("swaig", "post_prompt", "debug_events")
@@ -64,7 +67,7 @@ def check_url(
         url: the URL of the agent or site, with its path; it may contain user and password.
         credentials: user and password, unless the URL has them. They are sent over verified TLS
             only, or to this machine.
-        timeout: of each operation on a connection, in seconds.
+        timeout: of each connection, from its start to the end of the response, in seconds.
         agents: those of the service, if they are known; each of their endpoints is probed.
 
     Raises:
@@ -110,6 +113,8 @@ def _failure_findings(first: Reply, authenticated: Reply) -> Iterator[Finding]:
         yield finding(
             "E108", f"The service fails for a client with the password: {authenticated.status}."
         )
+    elif not (first.complete and authenticated.complete):
+        yield finding("E108", "The service fails: its response ends early, or takes too long.")
     elif first.status in (400, 403, 421, 429):
         text = f"The service refuses the probe, {first.status}, so that little else was seen: it "
         yield finding("W109", text + "does not serve this host or this client, or not now.")
@@ -145,34 +150,29 @@ def _open_findings(
     root, tools = target.path or "/", f"{target.path}/swaig"
     urls = list(_webhook_urls(_document(authenticated)))
     # Requests go to this host only: a document may name others.
-    named = {url.path or "/": None for url in urls if _authority(url) == target.authority}
-    elsewhere = {url.path for url in urls} - named.keys()
+    here = [url for url in urls if _authority(url) == target.authority]
+    named = dict.fromkeys(encode_path(url.path) or "/" for url in here[:_MAX_WEBHOOKS])
+    expected = {*named, *({tools} & {url.path for url in urls})}
     endpoints = [("GET", root), ("POST", tools), *(("POST", path) for path in named)]
     endpoints += [("POST", f"{target.path}/{each}") for each in _ENDPOINTS]
     endpoints.append(("GET", f"{target.path}/metrics"))
     endpoints += [("POST", path) for path in (root, *endpoint_paths(agents, target.path))]
-    control = target.try_request("POST", f"{target.path}/{secrets.token_hex(8)}").status
+    control = target.try_request("POST", f"{target.path}/{secrets.token_hex(8)}")
     refusing, served, absent, unclear = [], {}, {}, {}
-    for method, path in dict.fromkeys(endpoints):
-        asked = method, path
-        reply = first if asked == ("GET", root) else target.try_request(method, path)
-        status = reply.status
-        if status == 401:
+    for asked in dict.fromkeys(endpoints):
+        path = asked[1]
+        reply = first if asked == ("GET", root) else target.try_request(*asked)
+        if reply.status == 401:
             refusing.append(asked)
         elif path == root:
-            # Only a document must not be public, or what GET refuses.
-            guarded = first.status == 401 and status not in {*_REFUSED, control}
-            if guarded or _document(reply) is not None:
-                served[path] = status
-        elif path in named and status in _ABSENT:
-            absent[path] = status
-        elif (path in named or (path == tools and path in elsewhere)) and (
-            status in _ABSENT or (status == 403 != control)
-        ):
-            unclear[path] = status
-        # A site may refuse every path alike, for instance for its host.
-        elif status not in _REFUSED and not (status == control >= 400):
-            served[path] = status
+            if _serves_root(reply, control, guarded=first.status == 401):
+                served[path] = reply.status
+        elif path in named and reply.status in _ABSENT:
+            absent[path] = reply.status
+        elif _is_unclear(reply, control, expected=path in expected):
+            unclear[path] = reply.status
+        elif reply.status not in _REFUSED and not _is_like(reply, control):
+            served[path] = reply.status
     found = []
     if served:
         text = f"Clients without credentials are served at {_shown(served)}."
@@ -186,6 +186,41 @@ def _open_findings(
         text += "401: it was not seen whether another request would be served."
         found.append(finding("W110", text))
     return found, refusing
+
+
+def _serves_root(reply: Reply, control: Reply, *, guarded: bool) -> bool:
+    """Return whether the root serves strangers what must not be public.
+
+    That is a document, or what is `guarded` from a GET.
+    """
+    if _document(reply) is not None:
+        return True
+    return guarded and reply.status not in {*_REFUSED, control.status}
+
+
+def _is_unclear(reply: Reply, control: Reply, *, expected: bool) -> bool:
+    """Return whether another request than an empty one might be served.
+
+    Args:
+        control: the response at a path that does not exist.
+        expected: whether the document names the path.
+    """
+    if expected and (reply.status in _ABSENT or reply.status == 403 != control.status):
+        return True
+    # A site may serve the same page at every path, except for what is unique in it.
+    is_page = _is_like(reply, control) and reply.status < 400 and reply.status not in _REFUSED
+    return is_page and (expected or reply.body != control.body)
+
+
+def _is_like(reply: Reply, control: Reply) -> bool:
+    """Return whether a site treats a path as it does one that does not exist.
+
+    It may refuse every path alike, for instance for its host, or serve a page at every path.
+    """
+    if reply.status != control.status:
+        return False
+    kinds = {each.headers.get("Content-Type") for each in (reply, control)}
+    return reply.status >= 400 or len(kinds) == 1
 
 
 def _shown(paths: Iterable[str]) -> str:

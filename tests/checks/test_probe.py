@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import socket
+import threading
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +16,7 @@ from support.waiting import PATIENCE
 from swaig_wsgi import AgentApp, AgentServer, Settings
 from swaig_wsgi.checks import CATALOG, ProbeError, _certificates
 from swaig_wsgi.checks import check_url as check_url_with_timeout
+from swaig_wsgi.checks._connection import parse_target
 from swaig_wsgi.core.headers import SITE_HEADERS
 
 # A timeout is a result, so none must pass by chance.
@@ -265,6 +269,63 @@ def test_every_finding_of_the_probe_is_tested():
     assert {number for number, *_ in FOUND} | elsewhere == {n for n in numbers if n[1] == "1"}
 
 
+def test_paths_are_percent_encoded(serve_app):
+    asked = []
+
+    def app(environ, start_response):
+        asked.append(environ["PATH_INFO"].encode("latin-1").decode())
+        start_response("200 OK", [])
+        return [json.dumps(body).encode()]
+
+    url = serve_app(app, tls=False)
+    body = document(one=f"{url}/éx y", two=f"{url}/\ud800", three=f"{url}/%C3%A9?é")
+    found = check_url(f"{url}/bänk")
+    assert {"/bänk", "/éx y", "/?", "/é"} <= set(asked)
+    assert "/%C3%A9x%20y" in str(found)
+
+
+def test_an_agent_whose_route_is_not_ascii_is_probed(serve_app):
+    app = agent(route="/bänk")
+    url = serve_app(app)
+    for path in ("/bänk", "/b%C3%A4nk"):
+        assert check_url(url + path, credentials=PAIR, agents=[app]) == []
+    opened = changed(app, routes={"/bänk/metrics".encode().decode("latin-1"): ("200 OK", {})})
+    found = check_url(serve_app(opened) + "/bänk", credentials=PAIR, agents=[app])
+    assert [each.message for each in found if each.id == "swaig.E101"] == [
+        "Clients without credentials are served at /b%C3%A4nk/metrics."
+    ]
+
+
+def catch_all(*, body=b"a page", status="200 OK", swaig=None):
+    """Return a site with a page at every path, and perhaps another one at /swaig."""
+    count = itertools.count()
+
+    def application(environ, start_response):
+        start_response(status, [("Content-Type", "text/html")])
+        if swaig is not None and environ["PATH_INFO"] == "/swaig":
+            return [swaig]
+        return [body % next(count) if b"%d" in body else body]
+
+    return application
+
+
+def test_a_site_with_a_page_at_every_path_serves_no_tools(serve_app):
+    assert not {"E101", "W110"} & set(ids(check_url(serve_app(catch_all()))))
+    assert not {"E101", "W110"} & set(ids(check_url(serve_app(catch_all(status="418 Tea")))))
+
+
+def test_a_page_at_every_path_that_differs_is_unclear(serve_app):
+    found = check_url(serve_app(catch_all(body=b"page %d")))
+    assert "E101" not in ids(found)
+    (text,) = [each.message for each in found if each.id == "swaig.W110"]
+    assert text.startswith("A client without credentials gets 200 at /swaig, /post_prompt")
+    found = check_url(serve_app(catch_all(swaig=b"{}")))
+    (text,) = [each.message for each in found if each.id == "swaig.W110"]
+    assert text.startswith("A client without credentials gets 200 at /swaig, not")
+    opened = changed(catch_all(), routes={"/swaig": ("200 OK", {})})
+    assert "E101" in ids(check_url(serve_app(opened)))
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -430,9 +491,68 @@ def test_attack_findings_contain_no_text_that_the_server_chose(serve_app):
     assert "owned" not in str(error.value)
 
 
-def _serve_raw(response):
-    import threading
+@pytest.mark.parametrize("timeout", [0.5, PATIENCE])
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\nX-Long: 1\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 30_000,
+        b"H" * 60_000,
+    ],
+)
+def test_attack_an_endless_response_does_not_hold_the_probe(endless, timeout):
+    # Either bytes come without end, or at last only one by one.
+    pieces = itertools.repeat(endless * 10)
+    if timeout < PATIENCE:
+        drops = itertools.repeat(b"\r\n" if endless.endswith(b"\n") else b"x")
+        pieces = itertools.chain([endless], drops)
+    with _endless(pieces, pause=0 if timeout == PATIENCE else 0.05) as (url, gone):
+        target = parse_target(url, None, timeout)
+        reply = target.try_request("GET", "/")
+        assert reply.status in (0, 200)
+        assert not reply.complete or reply.status == 0
+        assert gone.wait(PATIENCE)  # the client closed the connection while the server sent
 
+
+def test_attack_a_stream_without_end_is_served_all_the_same():
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    with _endless(itertools.chain([start], itertools.repeat(b"x")), pause=0.05) as (url, gone):
+        reply = parse_target(url, None, 0.5).try_request("GET", "/")
+        assert (reply.status, reply.timed_out, reply.complete) == (200, True, False)
+        assert gone.wait(PATIENCE)
+
+
+@contextmanager
+def _endless(pieces, *, pause):
+    """Send `pieces` to one client; yield the URL, and an event that the client is gone."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    gone, done = threading.Event(), threading.Event()
+
+    def respond():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            for piece in pieces:
+                if done.wait(pause):
+                    return
+                try:
+                    connection.sendall(piece)
+                except OSError:
+                    gone.set()
+                    return
+
+    thread = threading.Thread(target=respond, daemon=True)
+    thread.start()
+    try:
+        yield f"http://localhost:{listener.getsockname()[1]}", gone
+    finally:
+        done.set()
+        thread.join(PATIENCE)
+        listener.close()
+
+
+def _serve_raw(response):
     listener = socket.create_server(("127.0.0.1", 0))
 
     def respond():
