@@ -189,7 +189,7 @@ def _open_findings(
 
 
 def _serves_root(reply: Reply, control: Reply, *, guarded: bool) -> bool:
-    """Return whether the root serves strangers what must not be public.
+    """Return whether unauthenticated clients get at the root what must not be public.
 
     That is a document, or what is `guarded` from a GET.
     """

@@ -153,7 +153,9 @@ def safe_reason(error: BaseException, environ: Mapping[str, str]) -> str:
 def _without_values(text: str, value: Any) -> str:
     """Return a message without the value that it quotes, which may be a misplaced secret."""
     values = list(value) if isinstance(value, (list, tuple)) else [value]
-    values += [part for each in values for part in re.split(r"[,\s]+", str(each))]
+    # Lists are split at commas, some at white space, too; the longest parts hide the others.
+    for pattern in (r",", r"[\r\n]+", r"[,\s]+"):
+        values += [part.strip() for each in [*values] for part in re.split(pattern, str(each))]
     for each in [value, *values]:
         if each not in ("", "*"):
             text = text.replace(repr(each), "****")

@@ -340,6 +340,13 @@ def test_attack_no_finding_contains_a_secret(tmp_path):
             assert secret not in text, changes
 
 
+@pytest.mark.parametrize("separator", [",", ", ", " ", "\n", ",\t"])
+def test_attack_no_part_of_an_invalid_list_is_shown(separator):
+    for name in {*GOOD, *TLS, "SWML_ALLOWED_CLIENTS", "SWML_PROXY_KEEP", "PORT"}:
+        value = f"a.example{separator}Zq9SecretVal77 x"
+        assert "zq9secret" not in str(check_environ(environ({name: value}))).lower(), name
+
+
 def test_a_secret_in_a_pipe_is_read_once():
     reading, writing = os.pipe()
     os.write(writing, SECRET.encode())
