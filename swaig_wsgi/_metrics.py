@@ -105,6 +105,11 @@ _tool_calls = Counter(
     "Tool calls, by outcome.",
     ("agent", "tool", "outcome"),
 )
+_tool_starts = Counter(
+    "swaig_tool_starts",
+    "Handlers of once and max_runs tools that were about to run.",
+    ("agent", "tool"),
+)
 _tool_seconds = Histogram(
     "swaig_tool_seconds",
     "Duration of tool calls whose handler ran.",
@@ -147,6 +152,10 @@ def _count(kind: str, fields: Mapping[str, Any]) -> None:
         _tool_calls.labels(agent, tool, outcome).inc()
         if outcome in ("ran", "failed"):
             _tool_seconds.labels(agent, tool).observe(fields["milliseconds"] / 1000)
+    elif kind == "start":
+        _tool_starts.labels(fields["agent"], fields["tool"]).inc()
+        # The figures from which it is subtracted must exist, be they 0.
+        _tool_calls.labels(fields["agent"], fields["tool"], "ran")
     elif kind == "security":
         _count_event(fields["agent"], fields["event"], fields["reason"])
     elif kind == "store":

@@ -33,7 +33,12 @@ from support.waiting import PATIENCE  # noqa: E402
 from support.wsgi import Response, basic, response_observers  # noqa: E402
 
 from swaig_wsgi.core import redaction  # noqa: E402
-from swaig_wsgi.wsgi import _logging, add_observer, remove_observer  # noqa: E402
+from swaig_wsgi.wsgi import (  # noqa: E402
+    _security_log,
+    add_observer,
+    call_log,
+    remove_observer,
+)
 from swaig_wsgi.wsgi._repeats import Repeats  # noqa: E402
 
 USER, PASSWORD = "demo", "p@ss:w/ö"
@@ -85,10 +90,10 @@ def _switches(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_earlier_records(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start each test without the records of others: equal ones would be summed."""
-    monkeypatch.setattr(_logging, "_repeats", Repeats())
+    monkeypatch.setattr(_security_log, "_repeats", Repeats())
     yield
     # Server commands set it for good.
-    _logging.call_log.setLevel(logging.NOTSET)
+    call_log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

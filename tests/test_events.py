@@ -35,7 +35,7 @@ from swaig_wsgi.middleware import (
 from swaig_wsgi.sessions import SessionManager
 from swaig_wsgi.stores import MemoryStore, StoreError
 from swaig_wsgi.testing import AgentClient
-from swaig_wsgi.wsgi import JSONFormatter, LineFormatter, _logging
+from swaig_wsgi.wsgi import JSONFormatter, LineFormatter, _security_log
 from swaig_wsgi.wsgi._repeats import WINDOW, Repeats
 
 PACKAGE = Path(swaig_wsgi.__file__).parent
@@ -594,7 +594,7 @@ def test_the_lines_of_the_page_are_logged(
     lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(_logging, "_repeats", Repeats(lambda: now[0]))
+    monkeypatch.setattr(_security_log, "_repeats", Repeats(lambda: now[0]))
     app = agent()
     options = {"HTTP_X_REQUEST_ID": "f81d4fae7dec11d0"}
     request(app, path="/bank", **options)

@@ -35,7 +35,7 @@ from ..wsgi import (
     refuse,
     respond,
 )
-from ..wsgi._logging import agent_label
+from ..wsgi._records import agent_label
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from .agent import Agent
 from .health import readiness_details

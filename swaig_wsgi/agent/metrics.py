@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..wsgi._logging import agent_label
 from ..wsgi._observer import observe
+from ..wsgi._records import agent_label
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from .routes import raw_path
 

@@ -36,7 +36,7 @@ from ..wsgi import (
     public_request_url,
     refuse,
 )
-from ..wsgi._logging import CallbackErrors
+from ..wsgi._tracebacks import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._scope import in_scope
 

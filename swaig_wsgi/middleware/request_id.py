@@ -10,7 +10,8 @@ from typing import Any
 from ..core.caching import may_be_shared
 from ..core.refusals import internal_error
 from ..wsgi import log_security, refuse, request_id
-from ..wsgi._logging import CallbackErrors, write_repeats
+from ..wsgi._security_log import write_repeats
+from ..wsgi._tracebacks import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["RequestIDMiddleware"]

@@ -1,21 +1,12 @@
 """What every middleware uses: responses, logging, headers, URLs and bodies of requests."""
 
 from ._bodies import LimitedInput, declared_length, read_body, replay_body, spool_body
+from ._call_log import CallRecord, log_started, recording_call
 from ._log_format import JSONFormatter, LineFormatter, configure_logging, formatter
-from ._logging import (
-    AGENT,
-    CALL_ID,
-    CLAIMED_CALL_ID,
-    TOOL,
-    CallRecord,
+from ._loggers import (
     call_log,
     keep_call_records,
     log,
-    log_exception,
-    log_security,
-    log_started,
-    recording_call,
-    request_fields,
     security_log,
     set_log_level,
     start_log,
@@ -28,10 +19,13 @@ from ._public_url import (
     public_request_url,
     raw_target,
 )
+from ._records import AGENT, CALL_ID, CLAIMED_CALL_ID, TOOL, request_fields
 from ._refusal_app import PAGE_FIELDS, REFUSAL, REFUSAL_APP, USER_FIELDS, RefusalApp
 from ._request_headers import EnvironHeaders, FoldedHeaders
 from ._request_id import request_id
 from ._responses import encode_json, refuse, respond, respond_json
+from ._security_log import log_security
+from ._tracebacks import log_exception
 from ._unread import (
     BODY_READ,
     SERVER_LINGERS,

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from ..core.redaction import escape_control, filter_sensitive_headers, mask_known, redact_text
-from ._logging import keep_call_records, log, set_log_level
+from ._loggers import keep_call_records, log, set_log_level
 
 TEXT_FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 

@@ -1,4 +1,4 @@
-"""Observers of security and call records, for metrics and traces; none is added by default."""
+"""Observers of security records and records of calls, for metrics and traces; none is added by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _failed: tuple[Observer, ...] = ()
 def add_observer(callback: Observer) -> None:
     """Call ``callback(kind, fields)`` for each record from now on, in the thread that serves.
 
-    `kind` is ``"security"`` or ``"call"``. `fields` are the attributes of the record, and its
+    `kind` is ``"security"``, ``"call"`` or ``"start"`` (``tool_call_started``). `fields` are the attributes of the record, and its
     ``level``. They include records that are not written, because they repeat others or because of
     the logger's level. All observers share one mapping, which must not be changed.
 

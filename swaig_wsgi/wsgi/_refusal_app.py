@@ -19,7 +19,8 @@ from ..core._validation import shorten
 from ..core.headers import is_token
 from ..core.redaction import filter_sensitive_headers
 from ..core.refusals import Refusal
-from ._logging import log, log_exception
+from ._loggers import log
+from ._tracebacks import log_exception
 from ._types import WSGIApplication, WSGIEnvironment
 
 #: In ``environ``: the `RefusalApp` to use, or None while it renders a page.

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 from ..core.refusals import Refusal
-from ._logging import log_security
 from ._refusal_app import REFUSAL, REFUSAL_APP
+from ._security_log import log_security
 from ._types import StartResponse, WSGIEnvironment
 from ._unread import end_unread_body
 

@@ -361,6 +361,7 @@ def test_tool_calls_are_counted_by_outcome(figures, monkeypatch):
         ("bank", "refused", "-"): 1,
         ("bank", "unknown", "pay"): 1,
     }
+    assert figures("swaig_tool_starts_total") == {("bank", "pay"): 1, ("bank", "beep"): 1}
     seconds = figures("swaig_tool_seconds_count")
     assert seconds == {("bank", name): 1 for name in ("look", "fail", "pay", "beep")}
     assert figures("swaig_store_failures_total") == {(): 1}

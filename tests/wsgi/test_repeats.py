@@ -11,7 +11,7 @@ import pytest
 
 from swaig_wsgi.core.auth import AuthResult
 from swaig_wsgi.middleware import RequestIDMiddleware
-from swaig_wsgi.wsgi import _logging, log_security, remove_observer
+from swaig_wsgi.wsgi import _security_log, log_security, remove_observer
 from swaig_wsgi.wsgi._repeats import ALLOWANCE, MAX_WINDOWS, WINDOW, Repeats
 
 
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(_logging, "_repeats", Repeats(clock))
+    monkeypatch.setattr(_security_log, "_repeats", Repeats(clock))
     return clock
 
 
@@ -117,10 +117,10 @@ def test_other_kinds_of_records_write_what_is_due(clock, caplog):
     refuse(20)
     clock.now += WINDOW
     caplog.clear()
-    _logging.write_repeats()
+    _security_log.write_repeats()
     assert repeats(caplog.records) == [10]
-    _logging.write_repeats()
-    _logging.write_repeats(all_open=True)
+    _security_log.write_repeats()
+    _security_log.write_repeats(all_open=True)
     assert repeats(caplog.records) == [10]
 
 
@@ -138,7 +138,7 @@ def test_the_next_request_writes_what_is_due(clock, caplog):
 def test_everything_pending_is_written_at_exit(clock, caplog):
     refuse(20)
     refuse(30, "192.0.2.8")
-    _logging.write_repeats(all_open=True)
+    _security_log.write_repeats(all_open=True)
     assert sorted(repeats(caplog.records)) == [10, 20]
 
 
@@ -179,7 +179,7 @@ def test_no_record_is_lost_or_counted_twice_between_threads(clock, caplog):
         thread.start()
     for thread in threads:
         thread.join()
-    _logging.write_repeats(all_open=True)
+    _security_log.write_repeats(all_open=True)
     assert total(caplog.records) == 4000
 
 
@@ -207,7 +207,7 @@ def test_attack_a_flood_from_many_clients_is_summed_in_bounded_memory(clock, cap
         logger.removeHandler(handler)
     assert len(counted) == MAX_WINDOWS + ALLOWANCE
     assert peak < 2_000_000
-    _logging.write_repeats(all_open=True)
+    _security_log.write_repeats(all_open=True)
     (summed,) = caplog.records
     assert sum(counted) + summed.repeated == 20_000
     assert (summed.client, summed.event, summed.agent) == ("*", "auth_refused", "-")
@@ -217,7 +217,7 @@ def test_attack_unbounded_reasons_fill_no_memory_and_are_all_written(clock, capl
     for number in range(3 * MAX_WINDOWS):
         refuse(1, reason=f"reason-{number}")
     assert len(caplog.records) == 3 * MAX_WINDOWS
-    assert len(_logging._repeats._windows) <= 2 * MAX_WINDOWS
+    assert len(_security_log._repeats._windows) <= 2 * MAX_WINDOWS
 
 
 def test_no_user_of_an_earlier_password_is_hidden_by_another(clock, caplog):
@@ -225,7 +225,7 @@ def test_no_user_of_an_earlier_password_is_hidden_by_another(clock, caplog):
         auth = AuthResult("basic", user)
         for _ in range(times):
             log_security({"swaig_wsgi.auth": auth}, "fallback_credential", "password")
-    _logging.write_repeats(all_open=True)
+    _security_log.write_repeats(all_open=True)
     counts = Counter()
     for record in caplog.records:
         counts[record.user] += getattr(record, "repeated", 1)

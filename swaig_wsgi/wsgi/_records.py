@@ -1,0 +1,102 @@
+"""What records say about a request: escaped, of bounded length, and without secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ..core.redaction import redact_text, redact_url
+from ._request_id import request_id
+from ._types import WSGIEnvironment
+
+#: In ``environ``: the agent that serves the request, the tool that is called.
+AGENT = "swaig_wsgi.agent"
+TOOL = "swaig_wsgi.tool"
+#: In ``environ``: the verified call id, and the one that an unverified request names.
+CALL_ID = "swaig_wsgi.call_id"
+CLAIMED_CALL_ID = "swaig_wsgi.claimed_call_id"
+
+#: Characters; what clients choose must not make a record arbitrarily long.
+_MAX_NAME = 128
+_MAX_PATH = 512
+#: Characters that are searched for secrets; longer than any token.
+_MAX_REDACTED = 8192
+
+#: A value with one of these could forge another field.
+_UNSAFE = " \"'="
+
+
+def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
+    """Return what a record says about the request, escaped and of bounded length."""
+    user = getattr(environ.get("swaig_wsgi.auth"), "username", None)
+    call_id = environ.get(CALL_ID) or environ.get(CLAIMED_CALL_ID)
+    fields = {
+        "client": escape(environ.get("REMOTE_ADDR")),
+        "request_id": request_id(environ),
+        "agent": agent_label(environ),
+        "method": escape(environ.get("REQUEST_METHOD")),
+        "path": _path(environ),
+    }
+    for name, value in (("tool", environ.get(TOOL)), ("call_id", call_id), ("user", user)):
+        if value:
+            fields[name] = escape(value)
+    return fields
+
+
+def agent_label(environ: WSGIEnvironment) -> str:
+    """Return what a record says about the agent that serves the request, or ``-``."""
+    return escape(environ.get(AGENT))
+
+
+def escape(value: object, max_length: int = _MAX_NAME) -> str:
+    """Return a value of a client without secrets and control characters, and not too long."""
+    safe = redact_text(str(value or "-"), _MAX_REDACTED)
+    return safe if len(safe) <= max_length else _cut(safe, max_length)
+
+
+def write(logger: logging.Logger, fields: Mapping[str, Any]) -> None:
+    """Write a record with `fields`, all of them safe, at their ``level``."""
+    extra = {name: value for name, value in fields.items() if name != "level"}
+    # Every field is safe by itself. Redacting the message would escape it a second time, and where
+    # `"` is escaped with two backslashes, it ends the quoted value.
+    safe = {**extra, "_redacted": True}
+    logger.log(fields["level"], "%s", format_message(extra), extra=safe)
+
+
+def format_message(fields: Mapping[str, Any]) -> str:
+    """Return ``event name=value ... (detail)``, with quotation marks where they are needed."""
+    pairs = [
+        f" {name}={_quoted(str(value))}"
+        for name, value in fields.items()
+        if name not in ("event", "detail")
+    ]
+    detail = ""
+    if "detail" in fields:
+        # In parentheses, spaces alone forge nothing.
+        detail = f" ({_quoted(fields['detail'], _UNSAFE.replace(' ', ''))})"
+    return f"{fields['event']}{''.join(pairs)}{detail}"
+
+
+def _path(environ: WSGIEnvironment) -> str:
+    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
+    # Readable also if the server did not decode it as WSGI requires.
+    if not path.isascii():
+        with suppress(UnicodeEncodeError):
+            path = path.encode("latin-1").decode("utf-8", "surrogateescape")
+    # A client may have quoted the question mark before a token.
+    safe = redact_url(path[:_MAX_REDACTED])
+    return (safe if len(safe) <= _MAX_PATH else _cut(safe, _MAX_PATH)) or "-"
+
+
+def _cut(safe: str, max_length: int) -> str:
+    # After redaction: half a token is not recognized as one. Not in the middle of an escape.
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\?\Z", r"\1", safe[:max_length]) + "..."
+
+
+def _quoted(value: str, unsafe: str = _UNSAFE) -> str:
+    if not value or any(char in value for char in unsafe):
+        return '"' + value.replace('"', '\\"') + '"'
+    return value

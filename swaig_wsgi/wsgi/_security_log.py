@@ -1,0 +1,58 @@
+"""The security log: one record for each refusal, unless it repeats others."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from typing import Any
+
+from ._loggers import security_log
+from ._observer import observe
+from ._records import escape, request_fields, write
+from ._repeats import Repeats
+from ._types import WSGIEnvironment
+
+#: Characters.
+_MAX_DETAIL = 1024
+
+_repeats = Repeats()
+
+
+def log_security(
+    environ: WSGIEnvironment,
+    event: str,
+    reason: str,
+    detail: str = "",
+    level: int = logging.WARNING,
+) -> None:
+    """Write one record to the logger ``swaig_wsgi.security``; nothing else writes there.
+
+    The record has the attributes `event`, `reason`, `client`, `request_id`, `agent`, `method` and
+    `path`, as far as they are known `tool`, `call_id` and `user`, and `detail`, if there is one.
+    The message consists of the same, `detail` in parentheses. None of them may be a secret. Control
+    characters are escaped. The path has no query.
+
+    From the eleventh in a minute on, records of equal event, reason, client and agent, and of
+    ``fallback_credential`` also of equal user, are counted, and written as one record with the
+    attribute `repeated`; see :mod:`._repeats`.
+    """
+    fields: dict[str, Any] = {
+        "level": level,
+        "event": escape(event),
+        "reason": escape(reason),
+        **request_fields(environ),
+    }
+    if detail:
+        fields["detail"] = escape(detail, _MAX_DETAIL)
+    observe("security", fields)
+    for each in _repeats.add(fields):
+        write(security_log, each)
+
+
+def write_repeats(*, all_open: bool = False) -> None:
+    """Write the sums of repeated records that are due, or those of all open windows, too."""
+    for each in _repeats.flush() if all_open else _repeats.due():
+        write(security_log, each)
+
+
+atexit.register(write_repeats, all_open=True)
