@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.deployments import SECRET
+from support.metrics import series_of
 from support.nginx import NGINX
 from support.ports import free_port
 from support.waiting import PATIENCE, wait_until
@@ -355,6 +356,8 @@ def test_a_payment_of_a_process_that_died_and_one_made_twice_are_in_the_log(
         SIGNALWIRE_SWAIG_SECRET=SECRET,
         SWML_BASIC_AUTH_USER=NEW[0],
         SWML_BASIC_AUTH_PASSWORD=NEW[1],
+        SWML_METRICS="true",
+        TMPDIR=str(tmp_path),
     )
 
     def pay(call_id: str, amount: int, times: int) -> None:
@@ -373,6 +376,9 @@ def test_a_payment_of_a_process_that_died_and_one_made_twice_are_in_the_log(
     pay("call-1", 5, 2)
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         pay("call-2", 13, 1)
+    series = series_of(server.request("GET", "/bank/metrics", auth=NEW).text)
+    assert series[("swaig_tool_starts_total", "bank", "pay")] == 3
+    assert series[("swaig_tool_calls_total", "bank", "ran", "pay")] == 2
     server.stop()
     server.wait()
 

@@ -26,8 +26,9 @@ from ..wsgi import (
 from ..wsgi._log_format import TEXT_FORMAT, RedactingFilter
 from ..wsgi._repeats import Fields, Repeats
 
-#: gunicorn's records of malformed HTTP, and of connections to a TLS port without TLS.
-_INVALID = re.compile(r"Invalid request from ip=(\S*): ")
+#: gunicorn's records of malformed HTTP, and of connections to a TLS port without TLS; those of
+#: applications that raise, also in the middle of a response.
+_SUMMED = re.compile(r"Invalid request from ip=(?P<client>\S*): |Error handling request\b")
 
 
 class Atoms(glogging.SafeAtoms):  # type: ignore[misc, unused-ignore]
@@ -55,9 +56,10 @@ class _AccessFilter(RedactingFilter):
 
 
 class _SummingFilter(logging.Filter):
-    """Sums records of invalid requests by client, as the security log sums refusals.
+    """Sums gunicorn's records of requests, as the security log sums refusals.
 
-    Sums that are due are written with the next such record, the next request, or at the exit.
+    Records of invalid requests are summed by client, tracebacks of applications all together. Sums
+    that are due are written with the next such record, the next request, or at the exit.
     """
 
     def __init__(self) -> None:
@@ -68,16 +70,16 @@ class _SummingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write the record now."""
         message = record.getMessage()
-        found = _INVALID.match(message)
+        found = _SUMMED.match(message)
         if found is None or hasattr(record, "repeated"):
             return True
         fields = {
-            "event": "invalid_request",
+            "event": "invalid_request" if found["client"] else "error",
             "reason": "",
-            "client": found[1],
+            "client": found["client"] or "",
             "agent": "",
             "level": record.levelno,
-            "what": message[found.end() :],
+            "message": message,
             "logger": record.name,
         }
         due = self._repeats.add(fields)
@@ -90,14 +92,14 @@ class _SummingFilter(logging.Filter):
 
     def _write(self, sums: Iterable[Fields]) -> None:
         for each in sums:
+            extra = {name: each[name] for name in ("client", "repeated") if each[name]}
             logging.getLogger(each["logger"]).log(
                 each["level"],
-                "Invalid request from ip=%s: %s repeated=%d",
-                each["client"],
-                each["what"],
+                "%s repeated=%d",
+                each["message"],
                 each["repeated"],
                 # It is redacted already, and must not be escaped again.
-                extra={"client": each["client"], "repeated": each["repeated"], "_redacted": True},
+                extra={**extra, "_redacted": True},
             )
 
 

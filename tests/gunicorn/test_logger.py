@@ -348,3 +348,21 @@ def test_sums_of_invalid_requests_are_written_with_the_next_request(
         *[f"{first}the next minute"] * 2,
     ]
     assert len(written) == 11 + 11 + 1 + 2
+
+
+def test_attack_late_exceptions_of_an_application_do_not_fill_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(_logger._SUMMING_FILTER, "_repeats", Repeats(lambda: now[0]))
+    logger = set_up()
+    for number in range(60):
+        logger.error("Error handling request /%d", number, exc_info=raised("in the body"))
+    logger.warning("Invalid request from ip=192.0.2.7: another window")
+    now[0] += WINDOW
+    logger.access(None, None, None, None)
+    written = capsys.readouterr().err
+    assert written.count("Traceback") == written.count("ValueError: in the body") == 10
+    assert written.count("Error handling request") == 11
+    # A flood that goes on has one record a minute.
+    assert written.endswith(" gunicorn.error: Error handling request /59 repeated=50\n")
