@@ -106,6 +106,12 @@ FOUND = [
     ("W019", {"SWML_PROXY_URL_BASE": "https://127.0.0.1:8443"}, "this machine"),
     ("W020", {"SIGNALWIRE_LOG_LEVEL": "debug"}, "is DEBUG"),
     ("W020", {"SIGNALWIRE_LOG_LEVEL": ""}, "is not set"),
+    (
+        "W020",
+        {"SIGNALWIRE_LOG_LEVEL": "info"},
+        "is INFO; below WARNING, records describe each request. With warn, the server commands "
+        "still record each call.",
+    ),
     ("W021", {"SIGNALWIRE_SWAIG_SECRET": ""}, "signs tool tokens"),
     ("W022", {"SWML_ALLOW_PER_PROCESS_STATE": "true"}, "SWML_ALLOW_PER_PROCESS_STATE"),
     ("W023", {"SIGNALWIRE_SIGNING_KEY": ""}, "need no signature"),

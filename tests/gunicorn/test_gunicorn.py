@@ -472,6 +472,33 @@ def test_attack_invalid_requests_are_summed_by_client(
     )
 
 
+@pytest.mark.parametrize("worker", ["swaig_wsgi.gunicorn._worker.Worker", "sync"])
+def test_attack_an_application_that_raises_late_does_not_fill_the_log(
+    gunicorn: Any, worker: str, tmp_path: Path
+) -> None:
+    (tmp_path / "late.py").write_text(
+        "from swaig_wsgi import harden\n"
+        "def site(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    yield b'the beginning'\n"
+        "    raise RuntimeError('x' * 3000)\n"
+        "app = harden(site)\n"
+    )
+    server = gunicorn("late:app", *CONFIG, "-w1", "--worker-class", worker, cwd=str(tmp_path))
+    for _ in range(60):
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            server.request("GET", "/")
+    server.stop()
+    server.wait()
+    assert server.log.count("Traceback (most recent call last)") == 10
+    first, *_, last = [line for line in server.lines if "Error handling request" in line]
+    assert "repeated" not in first
+    assert last.endswith(" repeated=50\n")
+    failed = [line for line in server.lines if "request_failed reason=exception" in line]
+    assert len(failed) == 11
+    assert failed[-1].endswith(" repeated=50\n")
+
+
 def test_all_records_go_to_the_error_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     # Not with the fixture, which waits for "Listening at" on standard error.
