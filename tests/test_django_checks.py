@@ -38,15 +38,16 @@ def ids(output: str) -> set[str]:
 
 @pytest.fixture
 def check(tmp_path: Path) -> Any:
-    """Return a function that checks the example with more settings, and without its views.
+    """Return a function that checks the example with more settings, and without its code.
 
-    They would not start with invalid settings.
+    That would not start with invalid settings.
     """
     (tmp_path / "no_urls.py").write_text("urlpatterns = []\n")
 
     def start(settings: str = "", *options: str, **env: str) -> tuple[int, str]:
         (tmp_path / "more_settings.py").write_text(
-            f"from project.settings import *\nROOT_URLCONF = 'no_urls'\n{settings}\n"
+            "from project.settings import *\n"
+            f"ROOT_URLCONF = 'no_urls'\nWSGI_APPLICATION = None\n{settings}\n"
         )
         more = {
             "DJANGO_SECRET_KEY": "a key for the sessions of a test",
@@ -102,9 +103,90 @@ def test_findings_can_be_silenced(check: Any) -> None:
 
 
 def test_without_the_setting_the_environment_is_judged(check: Any) -> None:
-    assert not ids(check("del SWAIG_WSGI", "--deploy", **GOOD)[1])
+    assert ids(check("del SWAIG_WSGI", "--deploy", **GOOD)[1]) == {"swaig.I007"}
     changed = {**GOOD, "SWML_ALLOWED_HOSTS": "*"}
-    assert ids(check("del SWAIG_WSGI", "--deploy", **changed)[1]) == {"swaig.W017"}
+    assert ids(check("del SWAIG_WSGI", "--deploy", **changed)[1]) == {"swaig.W017", "swaig.I007"}
+
+
+AGENT_IN_WSGI = """
+from django.core.wsgi import get_wsgi_application
+from swaig_wsgi import AgentApp, harden
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+bank = AgentApp("bank", route="/bank", basic_auth=("admin", "admin"))
+bank.define_tool("pay", "Pay.", {}, lambda args, raw: "paid")
+bank.define_tool("refund", "Refund.", {}, lambda args, raw: "done", secure=True)
+site = harden(get_wsgi_application(), rate_limit=20_000)
+application = DispatcherMiddleware(site, {"/bank": bank})
+"""
+
+
+@pytest.mark.parametrize("settings", ["", "SWAIG_WSGI = {'rate_limit': 5000}\n"])
+def test_agents_and_layers_of_the_application_are_judged(
+    check: Any, tmp_path: Path, settings: str
+) -> None:
+    (tmp_path / "site_with_agent.py").write_text(AGENT_IN_WSGI)
+    settings += "WSGI_APPLICATION = 'site_with_agent.application'"
+    status, output = check(settings, "--deploy")
+    assert status == 1
+    assert {"swaig.E003", "swaig.I002", "swaig.I003", "swaig.W014"} <= ids(output)
+    assert "swaig.W001" not in ids(output)
+    assert "Agents found: 1: 'bank' at /bank." in output
+    assert 'HINT: AgentApp(..., basic_auth=("platform", os.environ["SWML_BASIC_AUTH_' in output
+    assert "HINT: harden(app, rate_limit=5000)" in output
+
+
+def test_the_layers_of_the_example_have_the_values_of_its_setting(check: Any) -> None:
+    settings = "WSGI_APPLICATION = 'project.wsgi.application'\nSWAIG_WSGI['rate_limit'] = 20"
+    env = {"SWML_BASIC_AUTH_USER": "platform", "SWML_BASIC_AUTH_PASSWORD": PASSWORD}
+    output = check(settings, "--deploy", **env)[1]
+    assert "HINT: SWAIG_WSGI['rate_limit'] = '5000'" in output
+    assert not {"swaig.W001", "swaig.W017", "swaig.W033"} & ids(output)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import os\napplication = os.environ['NO_SUCH']", "KeyError: 'NO_SUCH'"),
+        (f"raise SystemExit('with {PASSWORD}')", "SystemExit: with ****"),
+        ("import no_such", "No module named 'no_such'"),
+        ("", "ImportError: Module"),
+    ],
+)
+def test_an_application_that_cannot_be_imported_is_a_finding(
+    check: Any, tmp_path: Path, code: str, found: str
+) -> None:
+    (tmp_path / "broken_site.py").write_text(code)
+    settings = "WSGI_APPLICATION = 'broken_site.application'"
+    output = check(settings, "--deploy", DB_PASSWORD=PASSWORD)[1]
+    assert "swaig.W033" in ids(output)
+    assert found in output
+    assert 'HINT: python -c "import broken_site"  See docs/django.md#checks.' in output
+    # The cause is a finding already.
+    (tmp_path / "broken_site.py").write_text("from swaig_wsgi import Settings\nSettings.from_env()")
+    output = check(f"del SWAIG_WSGI\n{settings}", "--deploy", SWML_RATE_LIMIT="many")[1]
+    assert "swaig.E001" in ids(output)
+    assert "swaig.W033" not in ids(output)
+
+
+def test_attack_weak_credentials_of_the_environment_are_found_beside_the_setting(
+    check: Any,
+) -> None:
+    weak = {
+        "SWML_BASIC_AUTH_USER": "admin",
+        "SWML_BASIC_AUTH_PASSWORD": "admin",
+        "SIGNALWIRE_SWAIG_SECRET": "changeme-changeme",
+    }
+    setting = "SWAIG_WSGI = {'rate_limit': 5000%s}"
+    output = check(setting % "", "--deploy", **weak)[1]
+    assert {"swaig.E003", "swaig.W004"} <= ids(output)
+    assert not {"swaig.W001", "swaig.W021"} & ids(output)
+    # Not a key of the setting, which would have to have the user, too.
+    assert 'HINT: SWML_BASIC_AUTH_PASSWORD="$(swaig-wsgi secret)"' in output
+    strong = f", 'basic_auth_user': 'platform', 'basic_auth_password': {PASSWORD!r}"
+    output = check(setting % strong, "--deploy", **weak)[1]
+    assert "swaig.E003" not in ids(output)
+    assert "swaig.W004" in ids(output)
 
 
 def test_importing_the_package_imports_no_django() -> None:

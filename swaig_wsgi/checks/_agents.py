@@ -18,6 +18,7 @@ from ..core.redaction import escape_control
 from ..core.urls import PATH_SAFE
 from ..middleware._hardened import settings_of_outermost
 from ..middleware.auth import AuthHandler, AuthMiddleware
+from ..middleware.rate_limit import RateLimitMiddleware
 from ..middleware.signatures import WebhookSignatureMiddleware
 from ..sessions import SessionManager
 from ._credentials import guessable_finding, handler_findings
@@ -45,8 +46,9 @@ class Parts:
 
     #: Every ``AgentApp``, by route.
     agents: list[Any]
-    #: Outside of agents, the settings of ``harden``, and the layers that authenticate.
+    #: Outside of agents, the settings of ``harden``, and the layers that limit and authenticate.
     hardened: list[Settings]
+    limits: list[RateLimitMiddleware]
     handlers: list[AuthHandler]
     authenticated: list[AuthMiddleware]
     signed: list[WebhookSignatureMiddleware]
@@ -67,10 +69,26 @@ class Parts:
         return Parts(
             sorted(chosen(agent_class), key=lambda agent: (agent.route, agent.name)),
             [each for each in map(settings_of_outermost, found) if each is not None],
+            chosen(RateLimitMiddleware),
             chosen(AuthHandler),
             chosen(AuthMiddleware),
             chosen(WebhookSignatureMiddleware),
             chosen(SessionManager),
+        )
+
+    def limits_platform(self, limit: int | None) -> bool:
+        """Return whether a layer with this limit counts requests of the platform.
+
+        These are requests to endpoints of agents, and to what asks for credentials.
+        """
+        paths = {"/swaig", *endpoint_paths(self.agents, "")}
+        paths.update(
+            path or "/" for each in self.authenticated for path in each._scope.paths.protect
+        )
+        return any(
+            each.policy.limit == limit and each.scope.covers("POST", path)
+            for each in self.limits
+            for path in paths
         )
 
 

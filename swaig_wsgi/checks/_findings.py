@@ -213,6 +213,9 @@ W031 10 workers.md#503-service-misconfigured
 W032 5 network.md#allowed-clients
     allowed clients are a network wider than an IPv4 /8 or an IPv6 /16
     SWML_ALLOWED_CLIENTS=192.0.2.0/24
+W033 - django.md#checks
+    the application of a Django site cannot be imported, so its layers and agents were not judged
+    python -c "import mysite.wsgi"
 I001 9 events.md#loggers
     the log level hides warnings, except those of the security log
     SIGNALWIRE_LOG_LEVEL=warn

@@ -14,11 +14,12 @@ from ..checks import (
     Finding,
     ProbeError,
     check_environ,
-    check_parts,
     check_url,
 )
 from ..checks._agents import Parts
+from ..checks._application import check_parts
 from ..checks._findings import SEVERITIES, finding
+from ..checks._settings import judge_environ
 from ..checks._sources import environ_credentials
 from ..config import ConfigurationError, known_variables
 from ._errors import CommandError
@@ -52,7 +53,7 @@ def check(
     if app is not None:
         module = str(application).partition(":")[0]
         parts = Parts.of(app, module)
-        found, agents = check_parts(parts), parts.agents
+        found, agents = check_parts(parts, *judge_environ(os.environ), os.environ), parts.agents
     elif application is not None or url is None or _is_deployment():
         found = check_environ()
     if application is None:

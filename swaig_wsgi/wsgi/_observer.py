@@ -1,4 +1,4 @@
-"""Observers of security records and records of calls, for metrics and traces; none is added by default."""
+"""Observers of security and call records, for metrics and traces; none is added by default."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _failed: tuple[Observer, ...] = ()
 def add_observer(callback: Observer) -> None:
     """Call ``callback(kind, fields)`` for each record from now on, in the thread that serves.
 
-    `kind` is ``"security"``, ``"call"`` or ``"start"`` (``tool_call_started``). `fields` are the attributes of the record, and its
-    ``level``. They include records that are not written, because they repeat others or because of
-    the logger's level. All observers share one mapping, which must not be changed.
+    `kind` is ``"security"``, ``"call"``, or for ``tool_call_started`` ``"start"``. `fields` are the
+    attributes of the record, and its ``level``. They include records that are not written, because
+    they repeat others or because of the logger's level. All observers share one mapping, which must
+    not be changed.
 
     Two further kinds have no records: ``"store"``, for each operation of a store that failed
     (`event`), and with ``SWML_METRICS`` ``"request"``, for each request to an agent (`event`,

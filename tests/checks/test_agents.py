@@ -203,6 +203,33 @@ def test_the_cors_options_of_harden_are_judged(cors, expected):
     assert ids(check_application(site, GOOD)) == {"I007", *expected}
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"protect": ["/login"]}, False),
+        ({"methods": ["GET"]}, False),
+        ({"exempt": ["/swaig", "/bank/*"]}, False),
+        ({}, True),
+        ({"protect": ["/swaig/*"]}, True),
+        ({"protect": ["/bank"]}, True),
+        ({"protect": ["/login", "/tools"]}, True),
+    ],
+)
+def test_a_low_limit_is_a_finding_only_where_the_platform_is_counted(options, found):
+    tools = AuthMiddleware(
+        DispatcherMiddleware(Flask("site").wsgi_app, {"/bank": agent("bank", route="/bank")}),
+        AuthHandler(basic_auth=("platform", STRONG)),
+        protect=("/tools",) if "/tools" in options.get("protect", ()) else ("/swaig",),
+    )
+    site = harden(
+        tools,
+        replace(Settings.from_env(GOOD), storage_url="memory://", rate_limit=None),
+        rate_limit={"limit": 20, **options},
+    )
+    texts = [each for each in messages(check_application(site, GOOD), "W015") if "21" in each]
+    assert bool(texts) is found
+
+
 def test_agents_are_judged_by_their_own_settings():
     environ = {"SWML_ALLOWED_HOSTS": "*"}
     one = agent("one", settings=Settings(allowed_hosts=["bot.example.org"], rate_limit=20_000))
