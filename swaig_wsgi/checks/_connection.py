@@ -2,13 +2,15 @@
 
 Every request has a connection of its own and an empty body, no redirect is followed, and nothing is
 sent to another host. Credentials are sent over verified TLS only, or to this machine. Each
-connection ends after a time and a number of bytes, whatever the service sends.
+connection ends after a time and a number of bytes, whatever the service sends, and all of them
+together end after a time.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import math
 import socket
 import ssl
 import time
@@ -37,6 +39,10 @@ class ProbeError(Exception):
     """A service cannot be probed; the message contains no part of the URL but its host."""
 
 
+class OutOfTime(Exception):
+    """The probe has taken all its time; what was not seen by now must not become a finding."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A response, or its absence: status 0, if the server closed the connection or timed out."""
@@ -61,6 +67,8 @@ class Target:
     credentials: tuple[str, str] | None = field(repr=False)
     #: In seconds, of each connection, from its start to the end of the response.
     timeout: float
+    #: When the probe ends, as ``time.monotonic()``.
+    end: float = math.inf
     #: None over plain HTTP.
     context: ssl.SSLContext | None = None
 
@@ -90,7 +98,33 @@ class Target:
 
         Raises:
             OSError, http.client.HTTPException: no response was received.
+            OutOfTime: the probe ends, before or in this request.
         """
+        try:
+            reply = self._request(method, path, headers, credentials)
+        except TimeoutError:
+            self._check_time()
+            raise
+        if reply.timed_out:
+            self._check_time()
+        return reply
+
+    def _check_time(self) -> None:
+        if time.monotonic() >= self.end:
+            raise OutOfTime
+
+    @property
+    def deadline(self) -> float:
+        """When a connection that starts now ends."""
+        return min(time.monotonic() + self.timeout, self.end)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        credentials: tuple[str, str] | None,
+    ) -> Reply:
         fields = {"Host": self.authority, "User-Agent": "swaig-wsgi check", "Connection": "close"}
         if method == "POST":
             fields["Content-Length"] = "0"
@@ -98,7 +132,7 @@ class Target:
             # Arguments of a command that are not UTF-8 have surrogates.
             pair = b64encode(":".join(credentials).encode(errors="surrogateescape")).decode()
             fields["Authorization"] = f"Basic {pair}"
-        deadline = time.monotonic() + self.timeout
+        deadline = self.deadline
         connection = HTTPConnection(self.host.name, self.port)
         connection.sock = _connect(self, self.context, deadline)
         try:
@@ -183,7 +217,12 @@ def encode_path(path: str) -> str:
     return quote(path, safe=f"{PATH_SAFE}%[]|", errors="replace")
 
 
-def parse_target(url: str, credentials: tuple[str, str] | None, timeout: float) -> Target:
+def parse_target(
+    url: str,
+    credentials: tuple[str, str] | None,
+    timeout: float,
+    total_timeout: float = math.inf,
+) -> Target:
     """Return the service at `url`, whose user and password take precedence over `credentials`.
 
     Raises:
@@ -205,7 +244,8 @@ def parse_target(url: str, credentials: tuple[str, str] | None, timeout: float) 
     except ValueError:
         # The message of the parser may quote what is a password without percent-encoding.
         raise ProbeError("--url: expected a URL such as https://agent.example.com/route") from None
-    return Target(scheme, host, f"{slash}{path}".rstrip("/"), credentials, timeout)
+    end = time.monotonic() + total_timeout
+    return Target(scheme, host, f"{slash}{path}".rstrip("/"), credentials, timeout, end)
 
 
 def secured(target: Target) -> tuple[Target, list[Finding]]:
@@ -237,7 +277,7 @@ def secured(target: Target) -> tuple[Target, list[Finding]]:
 
 
 def _handshake(target: Target, context: ssl.SSLContext) -> dict[str, Any]:
-    with _connect(target, context, time.monotonic() + target.timeout) as connection:
+    with _connect(target, context, target.deadline) as connection:
         return connection.getpeercert() or {}  # type: ignore[attr-defined]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,16 @@ from ..core.headers import SECURITY_HEADERS, SITE_HEADERS
 from ..core.hosts import HostError, parse_host
 from ..core.redaction import MASK, redact_url
 from ._agents import endpoint_paths
-from ._connection import ProbeError, Reply, Target, encode_path, parse_target, reason, secured
+from ._connection import (
+    OutOfTime,
+    ProbeError,
+    Reply,
+    Target,
+    encode_path,
+    parse_target,
+    reason,
+    secured,
+)
 from ._findings import Finding, finding
 
 __all__ = ["ProbeError", "check_url"]
@@ -59,6 +68,7 @@ def check_url(
     *,
     credentials: tuple[str, str] | None = None,
     timeout: float = 10.0,
+    total_timeout: float = 300.0,
     agents: Iterable[Any] = (),
 ) -> list[Finding]:
     """Return the findings on the service that runs at `url`, an agent or any other site.
@@ -68,12 +78,25 @@ def check_url(
         credentials: user and password, unless the URL has them. They are sent over verified TLS
             only, or to this machine.
         timeout: of each connection, from its start to the end of the response, in seconds.
+        total_timeout: of all connections, in seconds. A service that takes longer is an error among
+            the findings, and the rest was not seen.
         agents: those of the service, if they are known; each of their endpoints is probed.
 
     Raises:
         ProbeError: the URL is malformed, or nothing responds there.
     """
-    target, found = secured(parse_target(url, credentials, timeout))
+    target, found = secured(parse_target(url, credentials, timeout, total_timeout))
+    try:
+        for each in _probe(target, agents):
+            found.append(each)
+    except OutOfTime:
+        text = f"The service is too slow: after {total_timeout:g} seconds, the probe had not seen "
+        found.append(finding("E108", f"{text}everything."))
+    name = target.host.name
+    return [replace(each, line=each.line.replace("agent.example.com", name)) for each in found]
+
+
+def _probe(target: Target, agents: Iterable[Any]) -> Iterator[Finding]:
     root = target.path or "/"
     try:
         first = target.request("GET", root)
@@ -86,23 +109,18 @@ def check_url(
     authenticated = first
     if known is not None:
         authenticated = target.try_request(*guarded[0], credentials=known)
-    open_found, refusing = _open_findings(target, first, authenticated, agents)
-    found += [
-        *_failure_findings(first, authenticated),
-        *_header_findings(target, first, authenticated),
-        *open_found,
-        *_credential_findings(target, guarded, authenticated),
-        *_document_findings(target, authenticated),
-        *_host_findings(target, root, first),
-        *_origin_findings(target, root),
-        *_size_findings(target, root, known),
-        *_rate_findings(first, authenticated),
-        *_health_findings(target),
-        # The last, because a limit on failures may then refuse every request.
-        *_password_findings(target, refusing),
-    ]
-    name = target.host.name
-    return [replace(each, line=each.line.replace("agent.example.com", name)) for each in found]
+    yield from _failure_findings(first, authenticated)
+    yield from _header_findings(target, first, authenticated)
+    refusing = yield from _open_findings(target, first, authenticated, agents)
+    yield from _credential_findings(target, guarded, authenticated)
+    yield from _document_findings(target, authenticated)
+    yield from _host_findings(target, root, first)
+    yield from _origin_findings(target, root)
+    yield from _size_findings(target, root, known)
+    yield from _rate_findings(first, authenticated)
+    yield from _health_findings(target)
+    # The last, because a limit on failures may then refuse every request.
+    yield from _password_findings(target, refusing)
 
 
 def _failure_findings(first: Reply, authenticated: Reply) -> Iterator[Finding]:
@@ -145,71 +163,83 @@ def _header_findings(target: Target, reply: Reply, authenticated: Reply) -> Iter
 
 def _open_findings(
     target: Target, first: Reply, authenticated: Reply, agents: Iterable[Any]
-) -> tuple[list[Finding], list[tuple[str, str]]]:
-    """Return findings on requests without credentials, and the endpoints that refuse them."""
+) -> Generator[Finding, None, list[tuple[str, str]]]:
+    """Yield findings on requests without credentials, and return the endpoints that refuse them."""
     root, tools = target.path or "/", f"{target.path}/swaig"
     urls = list(_webhook_urls(_document(authenticated)))
     # Requests go to this host only: a document may name others.
     here = [url for url in urls if _authority(url) == target.authority]
     named = dict.fromkeys(encode_path(url.path) or "/" for url in here[:_MAX_WEBHOOKS])
-    expected = {*named, *({tools} & {url.path for url in urls})}
     endpoints = [("GET", root), ("POST", tools), *(("POST", path) for path in named)]
     endpoints += [("POST", f"{target.path}/{each}") for each in _ENDPOINTS]
     endpoints.append(("GET", f"{target.path}/metrics"))
     endpoints += [("POST", path) for path in (root, *endpoint_paths(agents, target.path))]
     control = target.try_request("POST", f"{target.path}/{secrets.token_hex(8)}")
-    refusing, served, absent, unclear = [], {}, {}, {}
+    # Those that the document names here, and the tools also if it names them elsewhere.
+    expected = {*named, *({tools} & {url.path for url in urls})}
+    seen: dict[str, dict[tuple[str, str], int]] = {}
     for asked in dict.fromkeys(endpoints):
         path = asked[1]
         reply = first if asked == ("GET", root) else target.try_request(*asked)
-        if reply.status == 401:
-            refusing.append(asked)
-        elif path == root:
-            if _serves_root(reply, control, guarded=first.status == 401):
-                served[path] = reply.status
+        if path == root:
+            what = _classify_root(reply, control, guarded=first.status == 401)
         elif path in named and reply.status in _ABSENT:
-            absent[path] = reply.status
-        elif _is_unclear(reply, control, expected=path in expected):
-            unclear[path] = reply.status
-        elif reply.status not in _REFUSED and not _is_like(reply, control):
-            served[path] = reply.status
-    found = []
-    if served:
-        text = f"Clients without credentials are served at {_shown(served)}."
-        found.append(finding("E101", text))
-    if absent:
-        text = f"The document names {_shown(absent)}, but a client without credentials gets "
-        text += f"{_statuses(absent)}, not 401: requests are read before credentials are checked."
-        found.append(finding("E101", text))
-    if unclear:
-        text = f"A client without credentials gets {_statuses(unclear)} at {_shown(unclear)}, not "
-        text += "401: it was not seen whether another request would be served."
-        found.append(finding("W110", text))
-    return found, refusing
+            what = "absent"
+        else:
+            what = _classify(reply, control, expected=path in expected)
+        seen.setdefault(what, {})[asked] = reply.status
+    yield from _seen_findings(seen)
+    return list(seen.get("refusing", ()))
 
 
-def _serves_root(reply: Reply, control: Reply, *, guarded: bool) -> bool:
-    """Return whether unauthenticated clients get at the root what must not be public.
+def _seen_findings(seen: Mapping[str, Mapping[tuple[str, str], int]]) -> Iterator[Finding]:
+    """Yield findings on statuses of requests without credentials, by what they show."""
+    paths = {what: _shown(dict.fromkeys(path for _, path in seen[what])) for what in seen}
+    statuses = {what: _statuses(seen[what].values()) for what in seen}
+    if "served" in seen:
+        yield finding("E101", f"Clients without credentials are served at {paths['served']}.")
+    if "absent" in seen:
+        text = f"The document names {paths['absent']}, but a client without credentials gets "
+        text += f"{statuses['absent']}, not 401: requests are read before credentials are checked."
+        yield finding("E101", text)
+    if "unclear" in seen:
+        text = f"A client without credentials gets {statuses['unclear']} at {paths['unclear']}, "
+        text += "not 401: it was not seen whether another request would be served."
+        yield finding("W110", text)
 
-    That is a document, or what is `guarded` from a GET.
+
+def _classify_root(reply: Reply, control: Reply, *, guarded: bool) -> str:
+    """Return what the response at the root shows, as :func:`_classify` does.
+
+    Unauthenticated clients may get anything there but a document, and what is `guarded` from a GET.
     """
-    if _document(reply) is not None:
-        return True
-    return guarded and reply.status not in {*_REFUSED, control.status}
+    if reply.status == 401:
+        return "refusing"
+    opened = guarded and reply.status not in {*_REFUSED, control.status}
+    return "served" if opened or _document(reply) is not None else "other"
 
 
-def _is_unclear(reply: Reply, control: Reply, *, expected: bool) -> bool:
-    """Return whether another request than an empty one might be served.
+def _classify(reply: Reply, control: Reply, *, expected: bool) -> str:
+    """Return what a response to a client without credentials shows about an endpoint.
+
+    It is ``refusing`` or ``served``, ``unclear`` if another request than an empty one might be
+    served, or ``other``: there is no such endpoint, or no request is served at the moment.
 
     Args:
         control: the response at a path that does not exist.
         expected: whether the document names the path.
     """
+    if reply.status == 401:
+        return "refusing"
     if expected and (reply.status in _ABSENT or reply.status == 403 != control.status):
-        return True
+        return "unclear"
+    if reply.status in _REFUSED:
+        return "other"
+    if not _is_like(reply, control):
+        return "served"
     # A site may serve the same page at every path, except for what is unique in it.
-    is_page = _is_like(reply, control) and reply.status < 400 and reply.status not in _REFUSED
-    return is_page and (expected or reply.body != control.body)
+    is_page = reply.status < 400 and (expected or reply.body != control.body)
+    return "unclear" if is_page else "other"
 
 
 def _is_like(reply: Reply, control: Reply) -> bool:
@@ -228,8 +258,8 @@ def _shown(paths: Iterable[str]) -> str:
     return ", ".join(MASK if "@" in path else redact_url(path) for path in paths)
 
 
-def _statuses(statuses: dict[str, int]) -> str:
-    return " or ".join(sorted({str(status) for status in statuses.values()}))
+def _statuses(statuses: Iterable[int]) -> str:
+    return " or ".join(sorted({str(status) for status in statuses}))
 
 
 def _password_findings(target: Target, refusing: list[tuple[str, str]]) -> Iterator[Finding]:

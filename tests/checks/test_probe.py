@@ -515,6 +515,27 @@ def test_attack_an_endless_response_does_not_hold_the_probe(endless, timeout):
         assert gone.wait(PATIENCE)  # the client closed the connection while the server sent
 
 
+def test_attack_a_service_that_hangs_does_not_hold_the_probe(serve_app):
+    ended, requests = threading.Event(), []
+
+    def hanging(environ, start_response):
+        requests.append(environ["PATH_INFO"])
+        if len(requests) > 3:
+            ended.wait(PATIENCE)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"a page"]
+
+    try:
+        found = check_url(serve_app(hanging, tls=False), total_timeout=3)
+    finally:
+        ended.set()
+    assert [each.message for each in found if each.id == "swaig.E108"] == [
+        "The service is too slow: after 3 seconds, the probe had not seen everything."
+    ]
+    # What was not seen is neither good nor bad.
+    assert not {"E107", "W105", "W106", "W107", "I102"} & set(ids(found))
+
+
 def test_attack_a_stream_without_end_is_served_all_the_same():
     start = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
     with _endless(itertools.chain([start], itertools.repeat(b"x")), pause=0.05) as (url, gone):
