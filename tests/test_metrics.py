@@ -53,7 +53,7 @@ def test_the_page_lists_every_metric_with_its_type_and_labels() -> None:
         in_code[name] = (family.type, metric._labelnames)
         assert family.documentation.endswith(".")
     assert documented == in_code
-    assert len(documented) == 7
+    assert len(documented) == 8
 
 
 def test_the_page_lists_every_value_of_a_label() -> None:
