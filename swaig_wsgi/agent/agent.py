@@ -28,11 +28,12 @@ from ..swml import (
     CallFlow,
     Endpoints,
     Prompt,
+    Templates,
     Webhooks,
     check_functions,
     render_document,
 )
-from ..wsgi import log, set_log_level
+from ..wsgi import encode_json, log, set_log_level
 from ._attributes import check_attribute, check_class
 from ._declared import ToolMethod, define_declared
 from ._forwards import forward
@@ -106,6 +107,7 @@ class Agent:
         self._credentials = resolve_credentials(
             name, basic_auth, settings.basic_auth, password=password
         )
+        self._templates = Templates()
         self._known_endpoints = lru_cache(maxsize=64)(_endpoints)
         generated = self._credentials.source == "generated"
         #: The process that generated the password, or None.
@@ -189,28 +191,32 @@ class Agent:
             ValueError: the call id or the URL is malformed, or the document would have a tool
                 without a handler.
         """
-        return self._render_swml(call_id, base_url)
-
-    def _render_swml(
-        self, call_id: str | None, base_url: str | None, *, shares: bool = False
-    ) -> dict[str, Any]:
-        """As :meth:`render_swml`; `shares` as for :func:`render_document`."""
         if call_id is None:
             call_id = self.sessions.create_session()
         if base_url is not None:
             base_url = parse_base_url(base_url)
         endpoints = self._endpoints(base_url or self._default_base_url())
+        return self._document(endpoints, self._token_for(call_id))
+
+    def _token_for(self, call_id: str) -> Callable[[str], str]:
+        return lambda function_name: self.sessions.generate_token(function_name, call_id)
+
+    def _document(self, endpoints: Endpoints, token_for: Callable[[str], str]) -> dict[str, Any]:
         document = render_document(
-            self.prompt,
-            self.ai,
-            self.call_flow,
-            self.tools,
-            endpoints,
-            lambda function_name: self.sessions.generate_token(function_name, call_id),
-            shares=shares,
+            self.prompt, self.ai, self.call_flow, self.tools, endpoints, token_for
         )
         check_functions(document, endpoints, self._runs_here)
         return document
+
+    def _document_json(self, call_id: str, base_url: str) -> str:
+        """As :meth:`render_swml`, as JSON, for a valid `base_url`."""
+        endpoints = self._endpoints(base_url)
+        return self._templates.fill(
+            (self.prompt, self.prompt.define_contexts(), self.ai, self.call_flow, self.tools),
+            endpoints,
+            lambda token_for: encode_json(self._document(endpoints, token_for)).decode("ascii"),
+            self._token_for(call_id),
+        )
 
     def _runs_here(self, name: str) -> bool:
         tool = (self._original or self).tools.get(name)

@@ -203,8 +203,7 @@ class Endpoints:
         agent = self._agent
         if not agent._customizes_requests:
             base_url = self._public_base_url(environ)
-            # Nothing but the encoder reads this document.
-            return Reply(encode_json(agent._render_swml(call_id, base_url, shares=True)))
+            return Reply(agent._document_json(call_id, base_url).encode("ascii"))
         query.pop("__token", None)
         headers = self._headers(environ)
         agent = agent._configured_for(query, body, headers)

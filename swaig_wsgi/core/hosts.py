@@ -153,7 +153,8 @@ class HostPatterns:
         """
         if host is None:
             return "missing_host"
-        authority = target_authority(target)
+        # Nearly all targets have origin-form.
+        authority = None if target[:1] in ("", "/") else target_authority(target)
         try:
             allowed = self.match(parse_host(host))
             if authority is not None:

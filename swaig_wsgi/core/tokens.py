@@ -207,9 +207,11 @@ def issue_token(
     Raises:
         TypeError, ValueError: function name or call id is invalid.
     """
-    identifier = "an ASCII identifier of at most 128 characters"
-    check_match("function name", function_name, FUNCTION_NAME, identifier)
-    check_str("call id", call_id)
+    if not is_function_name(function_name):
+        identifier = "an ASCII identifier of at most 128 characters"
+        check_match("function name", function_name, FUNCTION_NAME, identifier)
+    if type(call_id) is not str or not call_id:
+        check_str("call id", call_id)
     fields = (call_id, function_name, str(expiry), nonce)
     try:
         signature = key.hexdigest(":".join(fields).encode())[:signature_length]

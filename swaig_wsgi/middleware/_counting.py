@@ -10,7 +10,7 @@ saw none in this window admits `limit`.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from ..core._validation import ArgumentTypeError
 from ..core.rate_limit import bounded_key, client_key
@@ -57,12 +57,10 @@ def client_address_key(environ: WSGIEnvironment) -> str:
     return client_key(environ.get("REMOTE_ADDR") or "")
 
 
-class Counted(NamedTuple):
-    """A count, and whether the store returned it rather than this process."""
+class LocalCount(Count):
+    """A count of this process alone, while the store fails."""
 
-    count: int  # type: ignore[assignment]  # hides tuple.count()
-    seconds_left: float
-    shared: bool
+    __slots__ = ()
 
 
 class Counting:
@@ -102,7 +100,9 @@ class Counting:
         self.on_store_failure = on_store_failure
         self._window = window
         self._key = key
-        self._allow_per_process = allow_per_process
+        self._has_own_key = key is not client_address_key
+        #: Whether a request need not be passed to :meth:`refuse_unshared`.
+        self.allows_per_process = allow_per_process
         self._clock = clock
         self._peek: Callable[[str], Count | None] | None = getattr(self.store, "peek", None)
         self._local = MemoryStore(clock=clock)
@@ -128,7 +128,7 @@ class Counting:
 
     def refuse_unshared(self, environ: WSGIEnvironment) -> Refusal | None:
         """Return the refusal of a request that one of several processes counts alone, or None."""
-        return refuse_unshared(environ, self._find_unshared, allowed=self._allow_per_process)
+        return refuse_unshared(environ, self._find_unshared, allowed=self.allows_per_process)
 
     def _find_unshared(self) -> frozenset[str]:
         return unshared_variables(store=self.store)
@@ -142,14 +142,16 @@ class Counting:
             TypeError: the key function returned neither a string nor None.
         """
         client = self._key(environ)
-        if client is None:
-            return None
-        if not isinstance(client, str):
-            raise TypeError(f"key must return a string or None, not {type(client).__name__}")
+        if self._has_own_key:
+            if client is None:
+                return None
+            if not isinstance(client, str):
+                raise TypeError(f"key must return a string or None, not {type(client).__name__}")
+            client = bounded_key(client)
         forwards = "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ
         if forwards or not client:
-            self._report_shared(environ, client, forwards)
-        return bounded_key(client)
+            self._report_shared(environ, client or "", forwards)
+        return client
 
     def was_counted(self, environ: WSGIEnvironment, client: str) -> bool:
         """Return whether an equal limit around this one has dealt with the request."""
@@ -161,16 +163,21 @@ class Counting:
         counted = environ.get(self._counted_key, ())
         environ[self._counted_key] = (*counted, (self._identity, client))
 
-    def hit(self, environ: WSGIEnvironment, key: str) -> Counted | None:
-        """Count `key`; return None if the store failed and counting here is off."""
-        count = self._ask(environ, self.store.hit, key, self._window)
-        if count is not None:
-            return self._remember(key, count)
-        if self.on_store_failure == "local":
-            return Counted(*self._local.hit(key, self._window), False)
-        return None
+    def hit(self, environ: WSGIEnvironment, key: str) -> Count | None:
+        """Count `key`; return None if the store failed and counting here is off.
 
-    def peek(self, environ: WSGIEnvironment, key: str) -> Counted | None:
+        If it failed, and counting here is on, the result is a :class:`LocalCount`.
+        """
+        count = self._ask(environ, self.store.hit, key, self._window)
+        if count is None:
+            if self.on_store_failure != "local":
+                return None
+            return LocalCount(*self._local.hit(key, self._window))
+        if self._remembers:
+            self._remember(key, count)
+        return count
+
+    def peek(self, environ: WSGIEnvironment, key: str) -> Count | None:
         """Return the count of `key` without counting; return None as :meth:`hit` does.
 
         With a store that cannot do this, it is the last count that this process has seen.
@@ -179,20 +186,22 @@ class Counting:
             count = self._ask(environ, self._peek_or_zero, key)
             if count is not None:
                 # A window that ends later was damaged; the next hit repairs it.
-                late = count.seconds_left > self._window + 1
-                return self._remember(key, self._zero if late else count)
+                if count.seconds_left > self._window + 1:
+                    return self._zero
+                if self._remembers:
+                    self._remember(key, count)
+                return count
             if self.on_store_failure != "local":
                 return None
-        return Counted(*(self._local.peek(key) or self._zero), False)
+        return LocalCount(*(self._local.peek(key) or self._zero))
 
     def _peek_or_zero(self, key: str) -> Count:
         peek = self._peek
         return (peek and peek(key)) or self._zero
 
-    def _remember(self, key: str, count: Count) -> Counted:
-        if self._remembers and count.count:
+    def _remember(self, key: str, count: Count) -> None:
+        if count.count:
             self._local.adopt(key, count, self._window)
-        return Counted(count.count, count.seconds_left, True)
 
     def _ask(
         self, environ: WSGIEnvironment, operation: Callable[..., Count], *args: Any

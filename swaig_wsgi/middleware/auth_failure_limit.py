@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Callable
 
 from ..core._validation import check_items
@@ -115,21 +116,19 @@ class AuthFailureLimitMiddleware:
             return self.app(environ, start_response)
         if not in_scope(self._scope, environ):
             return self.app(environ, start_response)
-        unshared = self._counting.refuse_unshared(environ)
-        if unshared is not None:
-            return refuse(environ, start_response, unshared)
+        if not self._counting.allows_per_process:
+            unshared = self._counting.refuse_unshared(environ)
+            if unshared is not None:
+                return refuse(environ, start_response, unshared)
         client = self._counting.client(environ)
         if client is None or self._counting.was_counted(environ, client):
             return self.app(environ, start_response)
-        exempt = self._is_exempt(environ)
+        exempt = self._exempt_clients is not None and self._is_exempt(environ)
         if not exempt:
-            refusal = self._refusal(environ, client)
+            refusal = self._refusal(environ, self.policy, client, site_key(client))
             if refusal is not None:
                 return refuse(environ, start_response, refusal)
-
-        def report(environ: WSGIEnvironment, reason: str) -> None:
-            self._count(environ, client, exempt)
-
+        report = partial(self._count, client, exempt)
         self._counting.record_counted(environ, client)
         environ[AUTH_FAILURE] = [*environ.get(AUTH_FAILURE, ()), report]
         return self.app(environ, start_response)
@@ -140,22 +139,21 @@ class AuthFailureLimitMiddleware:
         address = client_address(environ.get("REMOTE_ADDR") or "")
         return address is not None and address in self._exempt_clients
 
-    def _refusal(self, environ: WSGIEnvironment, client: str) -> Refusal | None:
-        """Return the refusal of a client that has reached its limit, or None."""
-        site = site_key(client)
-        levels = [(self.policy, client), *([(self._site_policy, site)] if site else [])]
-        for policy, key in levels:
-            counted = self._counting.peek(environ, self._prefix + key)
-            if counted is None:
-                if self._counting.on_store_failure == "allow":
-                    return None
-                return service_unavailable("auth_failure_limit_unavailable", "store_failed")
-            if counted.count >= policy.limit:
-                reset = policy.decide(counted.count, counted.seconds_left).reset
-                return rate_limited(reset, event="auth_failures")
-        return None
+    def _refusal(
+        self, environ: WSGIEnvironment, policy: RateLimit, key: str, site: str
+    ) -> Refusal | None:
+        """Return the refusal of a client that has reached its limit or its site's, or None."""
+        counted = self._counting.peek(environ, self._prefix + key)
+        if counted is None:
+            if self._counting.on_store_failure == "allow":
+                return None
+            return service_unavailable("auth_failure_limit_unavailable", "store_failed")
+        if counted.count >= policy.limit:
+            reset = policy.decide(counted.count, counted.seconds_left).reset
+            return rate_limited(reset, event="auth_failures")
+        return self._refusal(environ, self._site_policy, site, "") if site else None
 
-    def _count(self, environ: WSGIEnvironment, client: str, exempt: bool) -> None:
+    def _count(self, client: str, exempt: bool, environ: WSGIEnvironment, reason: str) -> None:
         counted = self._counting.hit(environ, self._prefix + client)
         if counted is None:
             return

@@ -19,9 +19,17 @@ from ..core.paths import outside_scope
 from ..core.refusals import origin_not_allowed, preflight_refused
 from ..wsgi import allowed_host, refuse, respond
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._response_fields import ADDITIONS, FieldNames, Fields
 
 __all__ = ["CORSMiddleware"]
 
+#: Of the fields that the layer looks at or adds, those whose names do not begin with a prefix.
+_VARY = frozenset({"vary"})
+_ADDED = _VARY | {
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+}
 _PREFLIGHT_VARY = ("Vary", ", ".join(PREFLIGHT_VARY))
 
 
@@ -56,6 +64,9 @@ class CORSMiddleware:
         TypeError, ValueError: an argument is malformed; the message names it.
     """
 
+    #: See :func:`.merge_fields`.
+    merged = False
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -75,6 +86,7 @@ class CORSMiddleware:
             raise ValueError("origins must not be None unless csrf_protection is True")
         self._sets_headers = origins is not None
         self.outside = outside_scope(paths)
+        self._limits_paths = "" not in self.outside.exempt_below
         self.policy = cors_policy(
             () if origins is None else origins,
             allow_credentials=allow_credentials,
@@ -84,10 +96,18 @@ class CORSMiddleware:
             max_age=max_age,
         )
         # Outside of `paths` the list of origins grants nothing: only the service's own passes.
+        vary = self.policy.vary
+        self._vary: Fields = (("Vary", ", ".join(vary)),) if vary else ()
+        #: The fields of every response, if they are the same for all origins.
+        self._fields_for_all = self._fields_for(None) if self.policy.any_origin else None
         self._policy_outside = replace(self.policy, any_origin=False, origins=frozenset())
 
+    def field_names(self) -> FieldNames:
+        """Return the names for :func:`.merge_fields`, of which those of CORS have a prefix."""
+        return FieldNames(_VARY, _ADDED)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        outside = self.outside.covers(environ.get("PATH_INFO", ""))
+        outside = self._limits_paths and self.outside.covers(environ.get("PATH_INFO", ""))
         policy = self._policy_outside if outside else self.policy
         origin = environ.get("HTTP_ORIGIN")
         method = environ["REQUEST_METHOD"]
@@ -96,7 +116,13 @@ class CORSMiddleware:
             asks = origin is not None and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
             if method == "OPTIONS" and asks:
                 return self._preflight(environ, start_response)
-            start = self._replacing_headers(start_response, origin)
+            added = self._fields_for_all
+            if added is None:
+                added = self._fields_for(origin)
+            if self.merged:
+                getattr(start_response, ADDITIONS).append((self._replace, added))
+            else:
+                start = self._replacing_headers(environ, start_response, added)
         if self.csrf_protection:
             # Only a host from an allowlist makes an origin the service's own.
             scheme, host = environ["wsgi.url_scheme"], allowed_host(environ)
@@ -105,13 +131,20 @@ class CORSMiddleware:
                 return refuse(environ, start, origin_not_allowed())
         return self.app(environ, start)
 
-    def _replacing_headers(
-        self, start_response: StartResponse, origin: str | None
-    ) -> StartResponse:
-        vary, cors_headers = self.policy.vary, response_headers(self.policy, origin)
+    def _fields_for(self, origin: str | None) -> Fields:
+        return (*self._vary, *response_headers(self.policy, origin))
 
+    def _replace(
+        self, environ: WSGIEnvironment, headers: Fields, added: Fields
+    ) -> list[tuple[str, str]]:
+        # Without `Vary`, which is merged with that of the application.
+        return replace_cors_headers(headers, added[len(self._vary) :], self.policy.vary)
+
+    def _replacing_headers(
+        self, environ: WSGIEnvironment, start_response: StartResponse, added: Fields
+    ) -> StartResponse:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = replace_cors_headers(headers, cors_headers, vary)
+            headers = self._replace(environ, headers, added)
             return start_response(status, headers, exc_info)
 
         return start

@@ -17,6 +17,7 @@ from ._application import check_application
 from ._hardened import hardened as _hardened
 from ._hardened import settings_of_layers
 from ._options import hint_for, layer_options
+from ._response_fields import AddingLayer, merge_fields
 from ._variables import warn_of_unknown_variables
 from .allowed_clients import AllowedClientsMiddleware
 from .auth import Authenticator, AuthMiddleware
@@ -183,15 +184,20 @@ def stack(
             exempt_clients=settings.allowed_clients or (),
             allow_per_process=allow_per_process,
         )
+    adding: list[AddingLayer] = []
     counting = {"store": store, "allow_per_process": allow_per_process}
     given = {**counting, **(rate_limit or {})}
     if "limit" in given:
-        app, given = RateLimitMiddleware(app, **given), counting
+        app = limit = RateLimitMiddleware(app, **given)
+        adding.append(limit)
+        given = counting
     if settings.rate_limit is not None:
-        app = RateLimitMiddleware(app, settings.rate_limit, **given)
+        app = limit = RateLimitMiddleware(app, settings.rate_limit, **given)
+        adding.append(limit)
     given = layer_options("cors", cors, CORSMiddleware)
     if given or settings.cors_origins is not None or settings.csrf_protection:
         app = layer = CORSMiddleware(app, **_cors_options(given, settings))
+        adding.append(layer)
         settings = _with_cors(settings, layer) if given else settings
     if settings.allowed_clients is not None:
         app = AllowedClientsMiddleware(app, settings.allowed_clients)
@@ -201,15 +207,20 @@ def stack(
         app = HTTPSMiddleware(app)
     if public is not None:
         app = public(app)
-    app = RequestIDMiddleware(app)
+    app = identified = RequestIDMiddleware(app)
+    adding.append(identified)
     if refusal_app is not None:
         api_key = getattr(auth, "api_key_header", None)
         secret = () if api_key is None else (api_key,)
         app = RefusalMiddleware(app, refusal_app, secret_headers=secret)
     if settings.sends_hsts:
         age = PRELOAD_MIN_AGE if settings.hsts_max_age is None else settings.hsts_max_age
-        app = HSTSMiddleware(app, age, host=settings.ssl_domain)
-    app = SecurityHeadersMiddleware(app, headers, defaults=default_headers, keep_on_refusals=True)
+        app = hsts = HSTSMiddleware(app, age, host=settings.ssl_domain)
+        adding.append(hsts)
+    app = secured = SecurityHeadersMiddleware(
+        app, headers, defaults=default_headers, keep_on_refusals=True
+    )
+    app = merge_fields(app, [*adding, secured])
     if settings.trusted is not None:
         app = TrustedProxyMiddleware(
             app, settings.trusted, family=settings.proxy_headers, keep=settings.proxy_keep

@@ -21,6 +21,7 @@ from ..core.hosts import HostError, parse_host
 from ..wsgi import PAGE_FIELDS, REFUSAL
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._options import hint_for
+from ._response_fields import ADDITIONS, FieldNames, Fields
 
 __all__ = ["HSTSMiddleware", "SecurityHeadersMiddleware"]
 
@@ -65,6 +66,9 @@ class SecurityHeadersMiddleware:
             not a default; the message names it.
     """
 
+    #: See :func:`.merge_fields`.
+    merged = False
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -82,8 +86,17 @@ class SecurityHeadersMiddleware:
         self._not_modified_headers = tuple(
             field for field in self.headers if not uses_nonce((field,))
         )
+        self._addition = (_add_missing, self.headers)
+
+    def field_names(self) -> FieldNames | None:
+        """Return the names for :func:`.merge_fields`, None if not all responses get the same."""
+        same = self._refusal_headers == self.headers and not self._uses_nonce
+        return _names(self.headers) if same else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self.merged:
+            getattr(start_response, ADDITIONS).append(self._addition)
+            return self.app(environ, start_response)
         nonce = _nonce(environ) if self._uses_nonce else ""
 
         def choose(status: str) -> Headers:
@@ -113,6 +126,9 @@ class HSTSMiddleware:
         ValueError: an argument is malformed; the message names it.
     """
 
+    #: See :func:`.merge_fields`.
+    merged = False
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -128,10 +144,18 @@ class HSTSMiddleware:
         self.headers = (("Strict-Transport-Security", value),)
         self.host = None if host is None else _host_name(host)
         self.enabled = enabled
+        self._addition = (_add_missing, self.headers)
+
+    def field_names(self) -> FieldNames:
+        """Return the names for :func:`.merge_fields`."""
+        return _names(self.headers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self.enabled and environ["wsgi.url_scheme"] == "https" and self._matches_host(environ):
-            start_response = _adding(environ, lambda status: self.headers, start_response)
+            if self.merged:
+                getattr(start_response, ADDITIONS).append(self._addition)
+            else:
+                start_response = _adding(environ, lambda status: self.headers, start_response)
         return self.app(environ, start_response)
 
     def _matches_host(self, environ: WSGIEnvironment) -> bool:
@@ -147,19 +171,28 @@ class HSTSMiddleware:
 def _adding(
     environ: WSGIEnvironment, choose: Callable[[str], Headers], start_response: StartResponse
 ) -> StartResponse:
-    """Return a ``start_response`` that adds what is missing of the fields for a status.
+    """Return a ``start_response`` that adds what is missing of the fields for a status."""
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        return start_response(status, _add_missing(environ, headers, choose(status)), exc_info)
+
+    return start
+
+
+def _add_missing(environ: WSGIEnvironment, headers: Fields, added: Fields) -> list[tuple[str, str]]:
+    """Return `headers` and what is missing of `added`.
 
     They replace those that the page of a refusal sends itself.
     """
+    if PAGE_FIELDS in environ:
+        replaced = environ[PAGE_FIELDS].intersection(name.lower() for name, _ in added)
+        headers = [field for field in headers if field[0].lower() not in replaced]
+    return [*headers, *missing_headers(headers, added)]
 
-    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        added = choose(status)
-        if PAGE_FIELDS in environ:
-            replaced = environ[PAGE_FIELDS].intersection(name.lower() for name, _ in added)
-            headers = [field for field in headers if field[0].lower() not in replaced]
-        return start_response(status, [*headers, *missing_headers(headers, added)], exc_info)
 
-    return start
+def _names(fields: Fields) -> FieldNames:
+    names = frozenset(name.lower() for name, _ in fields)
+    return FieldNames(names, names)
 
 
 def _check_dropped(changes: Mapping[str, str | None], defaults: Headers) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable
 
-from ..core.caching import may_be_shared
+from ..core.caching import SHARING_FIELDS, may_be_shared
 from ..core.paths import request_scope
 from ..core.rate_limit import Decision, RateLimit, site_key
 from ..core.refusals import rate_limited, service_unavailable
 from ..stores._base import Store
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
-from ._counting import Counting, client_address_key
+from ._counting import Counting, LocalCount, client_address_key
+from ._response_fields import ADDITIONS, FieldNames, Fields
 from ._scope import in_scope
 
 __all__ = ["RateLimitMiddleware", "client_address_key"]
@@ -78,6 +79,8 @@ class RateLimitMiddleware:
 
     #: Whether requests are limited, in all instances unless one has a value of its own.
     enabled = True
+    #: See :func:`.merge_fields`.
+    merged = False
 
     def __init__(
         self,
@@ -121,15 +124,20 @@ class RateLimitMiddleware:
             raise ValueError("algorithm='sliding' requires a store with a method peek")
         self.on_store_failure = on_store_failure
 
+    def field_names(self) -> FieldNames:
+        """Return the names for :func:`.merge_fields`."""
+        return FieldNames(_FIELDS | SHARING_FIELDS, _FIELDS)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self.enabled:
             self._counting.log_disabled()
             return self.app(environ, start_response)
         if not in_scope(self.scope, environ):
             return self.app(environ, start_response)
-        unshared = self._counting.refuse_unshared(environ)
-        if unshared is not None:
-            return refuse(environ, start_response, unshared)
+        if not self._counting.allows_per_process:
+            unshared = self._counting.refuse_unshared(environ)
+            if unshared is not None:
+                return refuse(environ, start_response, unshared)
         client = self._counting.client(environ)
         if client is None or self._counting.was_counted(environ, client):
             return self.app(environ, start_response)
@@ -144,7 +152,11 @@ class RateLimitMiddleware:
             refusal = service_unavailable("rate_limit_unavailable", "store_failed")
             return refuse(environ, start_response, refusal)
         if decision.allowed:
-            return self.app(environ, self._adding_fields(start_response, decision))
+            fields = self._fields(decision)
+            if self.merged:
+                getattr(start_response, ADDITIONS).append((_add_fields, fields))
+                return self.app(environ, start_response)
+            return self.app(environ, _adding_fields(environ, start_response, fields))
         refusal = rate_limited(decision.reset, self._fields(decision))
         return refuse(environ, start_response, refusal)
 
@@ -155,7 +167,7 @@ class RateLimitMiddleware:
         counted = self._counting.hit(environ, self._prefix + client)
         if counted is None:
             return None
-        if counted.shared:
+        if not isinstance(counted, LocalCount):
             self._counting.record_counted(environ, client)
         return policy.decide(counted.count, counted.seconds_left)
 
@@ -175,7 +187,7 @@ class RateLimitMiddleware:
             counted = self._counting.hit(environ, keys[current])
             if counted is None:
                 return None
-            if counted.shared:
+            if not isinstance(counted, LocalCount):
                 self._counting.record_counted(environ, client)
             # Others may have counted meanwhile; then the client waits for this request, too.
             decision = decide(counted.count - 1, counted.seconds_left)
@@ -186,15 +198,21 @@ class RateLimitMiddleware:
     def _fields(self, decision: Decision) -> list[tuple[str, str]]:
         return [self._policy_header, ("RateLimit", self.policy.limit_field(decision))]
 
-    def _adding_fields(self, start_response: StartResponse, decision: Decision) -> StartResponse:
-        fields = self._fields(decision)
 
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            own = _FIELDS.isdisjoint(map(str.lower, dict(headers)))
-            if own and not may_be_shared(headers):
-                headers = [*headers, *fields]
-            if exc_info is None:
-                return start_response(status, headers)
-            return start_response(status, headers, exc_info)
+def _adding_fields(
+    environ: WSGIEnvironment, start_response: StartResponse, fields: Fields
+) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        headers = _add_fields(environ, headers, fields)
+        if exc_info is None:
+            return start_response(status, headers)
+        return start_response(status, headers, exc_info)
 
-        return start
+    return start
+
+
+def _add_fields(
+    environ: WSGIEnvironment, headers: Fields, fields: Fields
+) -> list[tuple[str, str]]:
+    own = _FIELDS.isdisjoint(map(str.lower, dict(headers)))
+    return [*headers, *fields] if own and not may_be_shared(headers) else [*headers]

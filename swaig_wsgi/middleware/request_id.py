@@ -7,15 +7,17 @@ from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from ..core.caching import may_be_shared
+from ..core.caching import SHARING_FIELDS, may_be_shared
 from ..core.refusals import internal_error
 from ..wsgi import log_security, refuse, request_id
 from ..wsgi._security_log import write_repeats
 from ..wsgi._tracebacks import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._response_fields import ADDITIONS, FieldNames, Fields
 
 __all__ = ["RequestIDMiddleware"]
 
+_NAME = frozenset({"x-request-id"})
 #: In ``environ`` inside Werkzeug's debugger, which responds to exceptions itself.
 _DEBUGGER = "werkzeug.debug.preserve_context"
 
@@ -46,30 +48,65 @@ class RequestIDMiddleware:
         app: the wrapped application.
     """
 
+    #: See :func:`.merge_fields`.
+    merged = False
+
     def __init__(self, app: WSGIApplication) -> None:
         self.app = app
         self._errors = CallbackErrors("the application raised")
 
+    def field_names(self) -> FieldNames:
+        """Return the names for :func:`.merge_fields`."""
+        return FieldNames(_NAME | SHARING_FIELDS, _NAME)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        own = ("X-Request-Id", request_id(environ))
-        environ["HTTP_X_REQUEST_ID"] = own[1]
-
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            # Faster than a loop, which only few responses need.
-            if "x-request-id" in map(str.lower, dict(headers)):
-                headers = [field for field in headers if field[0].lower() != "x-request-id"]
-            if may_be_shared(headers):
-                return start_response(status, headers, exc_info)
-            return start_response(status, [*headers, own], exc_info)
-
+        identifier = environ["HTTP_X_REQUEST_ID"] = request_id(environ)
+        own = (("X-Request-Id", identifier),)
+        if self.merged:
+            additions = getattr(start_response, ADDITIONS)
+            additions.append((_replace_id, own))
+            restart = partial(_restart, start_response, additions, len(additions))
+        else:
+            start_response = restart = partial(_start, environ, start_response, own)
         write_repeats()
         try:
-            body = self.app(environ, start)
+            body = self.app(environ, start_response)
         except Exception:
-            return _respond_to_exception(environ, start, self._errors)
+            return _respond_to_exception(environ, restart, self._errors)
         if isinstance(body, (list, tuple)) or not _is_lazy(environ, body):
             return body
-        return _Guarded(environ, start, body, self._errors)
+        return _Guarded(environ, restart, body, self._errors)
+
+
+def _start(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    own: Fields,
+    status: str,
+    headers: list[tuple[str, str]],
+    exc_info: Any = None,
+) -> Any:
+    return start_response(status, _replace_id(environ, headers, own), exc_info)
+
+
+def _restart(
+    start_response: StartResponse,
+    additions: list[Any],
+    passed: int,
+    status: str,
+    headers: list[tuple[str, str]],
+    exc_info: Any = None,
+) -> Any:
+    # The layers inside, whose additions follow, have no part in the response to an exception.
+    del additions[passed:]
+    return start_response(status, headers, exc_info)
+
+
+def _replace_id(environ: WSGIEnvironment, headers: Fields, own: Fields) -> list[tuple[str, str]]:
+    # Faster than a loop, which only few responses need.
+    if "x-request-id" in map(str.lower, dict(headers)):
+        headers = [field for field in headers if field[0].lower() != "x-request-id"]
+    return [*headers] if may_be_shared(headers) else [*headers, *own]
 
 
 def _is_lazy(environ: WSGIEnvironment, body: Iterable[bytes]) -> bool:

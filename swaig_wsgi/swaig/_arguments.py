@@ -209,6 +209,7 @@ class CompiledSchema:
         divisor = schema.get("multipleOf")
         self._divisor = None if divisor is None else Fraction(str(divisor))
         self._required = tuple(schema.get("required", ()))
+        self._required_names = frozenset(self._required)
         self._items = CompiledSchema(schema["items"]) if "items" in schema else None
         self._properties = {
             name: CompiledSchema(part) for name, part in schema.get("properties", {}).items()
@@ -260,12 +261,14 @@ class CompiledSchema:
         steps.spend(1)
         if value is None and self._nullable:
             return None
-        if not self.has_type(value) or (
+        if (type(value) not in self._exact and not self.has_type(value)) or (
             self._allowed is not None and _key(value, steps) not in self._allowed
         ):
             return Fault("", f"must be {self.expected}")
         fault: Fault | None = None
-        if isinstance(value, str):
+        if type(value) is dict:  # first, because all arguments are one
+            fault = self._wrong_member(value, steps)
+        elif isinstance(value, str):
             fault = _at_value(self._wrong_text(value, steps))
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             fault = _at_value(self._wrong_number(value))
@@ -350,11 +353,11 @@ class CompiledSchema:
 
     def _wrong_member(self, value: Mapping[str, Any], steps: Steps) -> Fault | None:
         steps.spend(len(self._required) + len(value))
-        for name in self._required:
-            if name not in value:
-                known = self._properties.get(name)
-                expected = f"; it must be {known.expected}" if known and known.expected else ""
-                return Fault(name, f"is missing{expected}")
+        if not self._required_names <= value.keys():
+            name = next(each for each in self._required if each not in value)
+            known = self._properties.get(name)
+            expected = f"; it must be {known.expected}" if known and known.expected else ""
+            return Fault(name, f"is missing{expected}")
         if self._counts_members:
             problem = self._wrong_count(len(value), "Properties", "member")
             if problem is not None:

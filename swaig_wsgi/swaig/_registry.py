@@ -71,11 +71,6 @@ class Tool:
         default=dict, repr=False, compare=False
     )
 
-    @functools.cached_property
-    def shared_definition(self) -> dict[str, Any]:
-        """As :attr:`definition`, one for all readers, none of which may change it."""
-        return self.definition
-
     @property
     def definition(self) -> dict[str, Any]:
         """A copy of the function's description in the document, without a URL."""

@@ -11,6 +11,7 @@ from ._contexts import Context, ContextBuilder
 from ._document import Endpoints, ai_of, check_functions, merge_changes, render_document, signature
 from ._prompt import Prompt
 from ._steps import Step
+from ._template import Templates
 from ._webhooks import Webhooks
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Endpoints",
     "Prompt",
     "Step",
+    "Templates",
     "Webhooks",
     "ai_of",
     "check_functions",

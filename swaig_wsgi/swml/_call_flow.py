@@ -73,18 +73,13 @@ class CallFlow:
         """Remove the verbs after the AI."""
         self._post_ai = []
 
-    def render(self, ai: dict[str, Any], *, shares: bool = False) -> list[Verb]:
-        """Return the main section, given the value of the ``ai`` verb.
-
-        Other verbs are copies, unless `shares`.
-        """
+    def render(self, ai: dict[str, Any]) -> list[Verb]:
+        """Return the main section, given the value of the ``ai`` verb; other verbs are copies."""
         opening = [self._answer] if self._auto_answer else []
         if self._record is not None:
             opening.append(self._record)
-        before, after = [*self._pre_answer, *opening, *self._post_answer], self._post_ai
-        if not shares:
-            before, after = json_copy("verbs", before), json_copy("verbs", after)
-        return [*before, {"ai": ai}, *after]
+        before = json_copy("verbs", [*self._pre_answer, *opening, *self._post_answer])
+        return [*before, {"ai": ai}, *json_copy("verbs", self._post_ai)]
 
 
 def _verb(name: str, config: Any) -> Verb:

@@ -38,20 +38,17 @@ def render_document(
     tools: Iterable[Tool],
     endpoints: Endpoints,
     token_for: Callable[[str], str],
-    *,
-    shares: bool = False,
 ) -> dict[str, Any]:
     """Return the document of one call, which shares nothing with the agent.
 
     Args:
         token_for: returns a token for a function name, bound to this call.
-        shares: let it share verbs and definitions of tools, for a caller that only serializes it.
 
     Raises:
         ValueError: the contexts are incomplete, or refer to unknown names.
     """
     url_before_token = _before_token(endpoints.swaig)
-    functions = [_function(tool, url_before_token, token_for, shares) for tool in tools]
+    functions = [_function(tool, url_before_token, token_for) for tool in tools]
     callable_names = chain((each["function"] for each in functions), ai.function_names())
     verb: dict[str, Any] = {"prompt": prompt.render(callable_names)}
     post_prompt = prompt.render_post_prompt()
@@ -69,7 +66,7 @@ def render_document(
     # Documents of signalwire-sdk always have this member.
     verb["params"] = {}
     verb.update(ai.render(endpoints.debug_events))
-    return {"version": "1.0.0", "sections": {"main": call_flow.render(verb, shares=shares)}}
+    return {"version": "1.0.0", "sections": {"main": call_flow.render(verb)}}
 
 
 def ai_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -149,9 +146,8 @@ def _before_token(url: str) -> str:
 
 
 def _function(
-    tool: Tool, url_before_token: str, token_for: Callable[[str], str], shares: bool
+    tool: Tool, url_before_token: str, token_for: Callable[[str], str]
 ) -> dict[str, Any]:
-    definition = tool.shared_definition if shares else tool.definition
     if not tool.secure:
-        return definition
-    return {**definition, "web_hook_url": url_before_token + token_for(tool.name)}
+        return tool.definition
+    return {**tool.definition, "web_hook_url": url_before_token + token_for(tool.name)}

@@ -68,6 +68,8 @@ class Repeats:
         self._lock = threading.Lock()
         #: In the order in which they end, since all last equally long.
         self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()
+        #: No window ends earlier. Read without the lock, by every request.
+        self._first_end = float("inf")
 
     def renew_locks(self) -> None:
         """Start over in a child. Its parent writes the sums of what the parent has counted."""
@@ -92,6 +94,7 @@ class Repeats:
                 window = self._windows.get(key)
             if window is None:
                 window = _Window(now + WINDOW, ALLOWANCE)
+                self._first_end = min(self._first_end, window.end)
                 if len(self._windows) < 2 * MAX_WINDOWS:
                     self._windows[key] = window
             if window.left > 0:
@@ -107,7 +110,7 @@ class Repeats:
 
     def due(self) -> list[Fields]:
         """Return the sums that are due."""
-        if not self._windows:
+        if self._clock() < self._first_end:
             return []
         with self._lock:
             return self._close(self._clock())
@@ -122,6 +125,7 @@ class Repeats:
         while self._windows:
             key, window = next(iter(self._windows.items()))
             if window.end > now:
+                self._first_end = window.end
                 break
             del self._windows[key]
             if window.last is None:
@@ -131,4 +135,6 @@ class Repeats:
             if window.repeated > ALLOWANCE and now < float("inf"):
                 left = 1 if window.level >= logging.ERROR else 0
                 self._windows[key] = _Window(now + WINDOW, left)
+        else:
+            self._first_end = float("inf")
         return records

@@ -62,13 +62,15 @@ def encode_json(value: Any, default: Callable[[Any], Any] | None = None) -> byte
     Raises:
         ValueError, TypeError: `value` is not JSON-serializable, as are NaN and infinities.
     """
-    encode = _encoder(default)
     if type(value) is dict and len(value) == 1:
-        # A refusal, or the result of most tools. For text the encoder has nothing to prepare.
+        # A refusal, or the result of most tools. For text the encoder calls the same function.
         [(name, text)] = value.items()
         if type(name) is type(text) is str:
-            return f"{{{encode(name)}: {encode(text)}}}".encode("ascii")
-    return encode(value).encode("ascii")
+            return f"{{{_quoted(name)}: {_quoted(text)}}}".encode("ascii")
+    return _encoder(default)(value).encode("ascii")
+
+
+_quoted = json.encoder.encode_basestring_ascii
 
 
 # json.dumps() would make an encoder for each value. The functions are those of this package.
