@@ -10,7 +10,6 @@ from ..wsgi import AGENT, REFUSAL_APP
 from ..wsgi._types import StartResponse, WSGIEnvironment
 from ._forwards import forward
 from .agent import Agent
-from .dev_server import serve
 from .health import Readiness, accepts_writes
 from .routes import normal_route
 from .stack import agent_stack
@@ -119,6 +118,8 @@ class AgentApp(Agent):
         Raises:
             ConfigurationError: TLS is enabled, but certificate or key cannot be used.
         """
+        from .dev_server import serve
+
         host = self.host if host is None else host
         serve(self, self.settings, host, self.port if port is None else port)
 

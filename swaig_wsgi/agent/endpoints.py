@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
 
-from werkzeug.wrappers import Request
-
 from ..concurrency import callback_errors, resolve
 from ..core.redaction import filter_sensitive_headers
 from ..core.refusals import (
@@ -171,6 +169,8 @@ class Endpoints:
 
     def _headers(self, environ: WSGIEnvironment) -> dict[str, str]:
         """Return the headers for callbacks: those without secrets."""
+        from werkzeug.wrappers import Request
+
         headers = Request(environ, populate_request=False).headers
         return filter_sensitive_headers(dict(headers), self._secret_headers)
 
@@ -290,6 +290,8 @@ class Endpoints:
 def _query(environ: WSGIEnvironment) -> dict[str, str]:
     if not environ.get("QUERY_STRING"):
         return {}
+    from werkzeug.wrappers import Request
+
     try:
         return Request(environ, populate_request=False).args.to_dict()
     except UnicodeDecodeError:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from werkzeug.wsgi import get_path_info
-
 from ..core import refusals
 from ..wsgi._types import WSGIEnvironment
 
@@ -59,7 +57,9 @@ class Routes:
         return endpoint
 
     def _search(self, environ: WSGIEnvironment) -> object:
-        methods = self._endpoints.get(get_path_info(environ) or "/")
+        # As Werkzeug and Flask read it.
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        methods = self._endpoints.get(path or "/")
         if methods is None:
             raise refusals.not_found()
         try:

@@ -22,7 +22,6 @@ from .app import AgentApp
 from .metrics import SERVER_ENDPOINTS
 from .routes import normal_route, own_paths
 from .stack import stack_with_health, unshared_state
-from .static import StaticFiles
 
 __all__ = ["AgentServer"]
 
@@ -272,6 +271,8 @@ class AgentServer:
     def _build(self) -> WSGIApplication:
         app: WSGIApplication = self._respond
         for route, directory in sorted(self._directories.items()):
+            from .static import StaticFiles  # imports Werkzeug
+
             app = StaticFiles(app, directory, route)
         if self._settings.metrics:
             app = self._with_metrics(app)

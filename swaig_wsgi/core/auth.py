@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from ._credential_checks import (
     check_field_name,
     check_one_or_several,
 )
+from ._patterns import lazy_pattern
 from ._validation import check_match
 from .redaction import hide_values
 
@@ -53,10 +53,10 @@ __all__ = [
 ]
 
 # Explicit ASCII classes: \s would also match the octets 0x85 and 0xA0 of UTF-8 read as Latin-1.
-_SCHEME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")
-_ONE_CREDENTIAL = re.compile(r" +([^\x00-\x20\x7f,]+)")
-_UNFIT_FOR_USER = re.compile(r"[:\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_QUOTABLE = re.compile(r"[ -~\xa0-\xff]*")
+_SCHEME = lazy_pattern(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?= |\Z)")
+_ONE_CREDENTIAL = lazy_pattern(r" +([^\x00-\x20\x7f,]+)")
+_UNFIT_FOR_USER = lazy_pattern(r"[:\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_QUOTABLE = lazy_pattern(r"[ -~\xa0-\xff]*")
 
 
 def constant_time_equal(a: str | bytes, b: str | bytes) -> bool:

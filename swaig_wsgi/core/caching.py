@@ -14,8 +14,6 @@ _LIFETIME = frozenset({"max-age", "expires"})
 _RESTRICTIONS = frozenset({"private", "no-store", "no-cache"})
 #: The latter is for content delivery networks, which ignore the former then (RFC 9213).
 _FIELDS = ("cache-control", "cdn-cache-control")
-#: The fields, in lower case, of which :func:`may_be_shared` reads one at least.
-SHARING_FIELDS = frozenset({*_FIELDS, "expires"})
 
 
 def may_be_shared(headers: Iterable[tuple[str, str]]) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from ._patterns import lazy_pattern
 from ._validation import ArgumentTypeError, check_bool, check_int, check_match, shorten
 
 __all__ = [
@@ -57,10 +58,10 @@ AGENT_HEADERS: Mapping[str, str] = MappingProxyType(
 #: The minimum ``max-age`` that browsers' preload lists accept, in seconds.
 PRELOAD_MIN_AGE = 31_536_000
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"(?! )[\x20-\x7e\xa0-\xff]+(?<! )")
+_TOKEN = lazy_pattern(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = lazy_pattern(r"(?! )[\x20-\x7e\xa0-\xff]+(?<! )")
 # Fields about one message or one connection, which the server sends.
-_SERVER_FIELD = re.compile(
+_SERVER_FIELD = lazy_pattern(
     "connection|content-length|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection"
     "|status|te|trailers?|transfer-encoding|upgrade",
     re.IGNORECASE,
@@ -69,7 +70,7 @@ _SERVER_FIELD = re.compile(
 _NONCE_SOURCE = "'nonce-{nonce}'"
 _POLICIES = frozenset({"content-security-policy", "content-security-policy-report-only"})
 # 128 bits or more, in base64url.
-_NONCE = re.compile(r"[\w-]{22,128}", re.ASCII)
+_NONCE = lazy_pattern(r"[\w-]{22,128}", re.ASCII)
 
 
 def is_token(text: object) -> bool:

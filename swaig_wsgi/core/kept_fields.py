@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from ._patterns import lazy_pattern
 from ._validation import check_items, check_match
 
 __all__ = ["is_single_value", "kept_fields"]
 
 _EXAMPLE = "('X-Forwarded-User',)"
-_NAME = re.compile(r"[A-Za-z][0-9A-Za-z-]*")
+_NAME = lazy_pattern(r"[A-Za-z][0-9A-Za-z-]*")
 #: Fields that this library, a framework or a server interprets itself.
-_INTERPRETED = re.compile(
+_INTERPRETED = lazy_pattern(
     r"authorization|connection|content-.*|cookie|expect|host|origin|sec-.*|te|trailer"
     r"|transfer-encoding|upgrade|forwarded"
     r"|x-forwarded-(?:by|for|host|path|port|prefix|proto|protocol|scheme|server|ssl|uri|url)"
@@ -20,9 +21,9 @@ _INTERPRETED = re.compile(
     r"|.*client-?ip|.*connecting-ip|.*external-address|front-end-https",
     re.IGNORECASE,
 )
-_LIST = re.compile(r".*(?:groups|roles|scopes)", re.IGNORECASE)
+_LIST = lazy_pattern(r".*(?:groups|roles|scopes)", re.IGNORECASE)
 # UTF-8 arrives as Latin-1.
-_SINGLE = re.compile(r"[!-+\--~\x80-\xff](?:[ -+\--~\x80-\xff]*[!-+\--~\x80-\xff])?")
+_SINGLE = lazy_pattern(r"[!-+\--~\x80-\xff](?:[ -+\--~\x80-\xff]*[!-+\--~\x80-\xff])?")
 
 
 def kept_fields(names: Iterable[str]) -> dict[str, str]:

@@ -7,12 +7,12 @@ forged by the client and is ignored.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any, Optional
 
+from ._patterns import lazy_pattern
 from ._validation import check_int, check_items
 from .hosts import Address, HostError, parse_host
 from .networks import (
@@ -48,20 +48,20 @@ Values = tuple[Optional[str], ...]
 #: full of commas causes.
 MAX_HOPS = 32
 
-_FORWARDED_NODE = re.compile(
+_FORWARDED_NODE = lazy_pattern(
     r"([0-9.]+|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\])(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
 )
 # Quoted-strings are bounded, since each repetition of a group needs 120 bytes while it matches.
-_PAIR = re.compile(
+_PAIR = lazy_pattern(
     r"[ \t]*(?:"
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)="
     r"(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|"
     r'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff]){0,1000})")'
     r"[ \t]*)?(;|\Z)"
 )
-_QUOTED_PAIR = re.compile(r"\\(.)")
-_DELIMITER = re.compile(r"[\",]")
-_PREFIX = re.compile(r"/[0-9A-Za-z._~!$&'()*+;=:@/-]*")
+_QUOTED_PAIR = lazy_pattern(r"\\(.)")
+_DELIMITER = lazy_pattern(r"[\",]")
+_PREFIX = lazy_pattern(r"/[0-9A-Za-z._~!$&'()*+;=:@/-]*")
 _SCHEMES = {"http": "http", "https": "https"}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
+from ._patterns import lazy_pattern
 from .tokens import TokenError, decode_token
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 MASK = "****"
 
 # Matched against names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".
-_SECRET_PART = re.compile(
+_SECRET_PART = lazy_pattern(
     "accesscode|accesskey|apikey|assertion|authorization|bearer|cardnumber|clientcert|cookie"
     "|credential|creditcard|functionskey|hmac|jwt|mnemonic|passcode|passphrase|passwd"
     "|password|privatekey|saml|secret|securityanswer|sessionid|signature|signingkey"
@@ -36,52 +37,52 @@ _SECRET_PART = re.compile(
     "|(?:2fa|activation|auth|backup|confirmation|device|login|mfa|onetime|otp|pin|recovery|reset"
     "|security|sms|tfa|verification|verify)code"
 )
-_SECRET_NAME = re.compile(
+_SECRET_NAME = lazy_pattern(
     "x?(?:2fa|auth|authkey|dpop|[ht]?otp|key|mfa|pass|psw|pw|pwd|session|tfa|wresult"
     "|(?:card)?(?:csc|cvc2?|cvv2?)|cc(?:num|number)|cardno"
     "|(?:atm|card|current|login|new|old|user)pin|(?:confirm|current|new|old|user)(?:pass|pw|pwd))"
 )
 # Only for parameters, not for headers, and only whole names: as parts they would match "zipcode",
 # "callsid" and "shipping".
-_SECRET_PARAMETER = re.compile("code|pin|refresh|sid|ticket")
+_SECRET_PARAMETER = lazy_pattern("code|pin|refresh|sid|ticket")
 # Headers whose value is a URL, which may contain secrets.
-_URL_NAME = re.compile(
+_URL_NAME = lazy_pattern(
     "contentlocation|link|location|referer|xforwardeduri|xoriginaluri|xoriginalurl|xrewriteurl"
 )
 
 # Browsers treat a backslash as a slash and drop tabs and newlines.
-_USERINFO = re.compile(r"([/\\][\t\r\n]*[/\\])[^/?#\\]*@")
-_OPAQUE_USERINFO = re.compile(r"(\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]?)[^/?#\\]*@")
-_AUTHORITY = re.compile(r"[^/?#]*//([^/?#]*)")
-_SEPARATOR = re.compile(r"([?&;#])")
-_IN_A_URL = re.compile(r"[/\\:]")
-_SLASH = re.compile(r"([/\\])")
+_USERINFO = lazy_pattern(r"([/\\][\t\r\n]*[/\\])[^/?#\\]*@")
+_OPAQUE_USERINFO = lazy_pattern(r"(\s*[A-Za-z][A-Za-z0-9+.-]*:[/\\]?)[^/?#\\]*@")
+_AUTHORITY = lazy_pattern(r"[^/?#]*//([^/?#]*)")
+_SEPARATOR = lazy_pattern(r"([?&;#])")
+_IN_A_URL = lazy_pattern(r"[/\\:]")
+_SLASH = lazy_pattern(r"([/\\])")
 _NESTED_DEPTH = 3
 
 # In free text. Tokens are looked for everywhere, other secrets in what may be a URL or a query, in
 # pairs of JSON and of Python's repr(), in header fields and after an authentication scheme.
-_TOKEN = re.compile(r"((?:_|%5f){2}token(?:=|%3d))[^&#;\s\"']*", re.IGNORECASE)
-_WORD = re.compile(r"\S+")
-_URL_SIGNS = re.compile(r"[/?&@]|%(?:2f|3f|26|40)", re.IGNORECASE)
-_SECRET_SIGNS = re.compile(r"[=@%]")
+_TOKEN = lazy_pattern(r"((?:_|%5f){2}token(?:=|%3d))[^&#;\s\"']*", re.IGNORECASE)
+_WORD = lazy_pattern(r"\S+")
+_URL_SIGNS = lazy_pattern(r"[/?&@]|%(?:2f|3f|26|40)", re.IGNORECASE)
+_SECRET_SIGNS = lazy_pattern(r"[=@%]")
 # What may follow a URL in a sentence.
 _AFTER_URL = "'\"`)]}>.,:"
 # 'name': in JSON or a dict, 'name', in a tuple, name= in another repr. The quotation marks of a
 # string inside a string have backslashes before them.
-_PAIR_NAME = re.compile(
+_PAIR_NAME = lazy_pattern(
     r"(?:(\\{0,8}[\"'])([^\"'\\\s]{1,64})\1[ \t]{0,8}[:,]|\b([A-Za-z_]\w{0,63})=(?=b?\\{0,8}[\"']))"
     r"[ \t]{0,8}b?"
 )
 # After the path of a file in a traceback, which may contain "token" or "credentials".
-_LINE_NUMBER = re.compile(r"line \d{1,9}\b")
-_QUOTE = re.compile(r"\\{0,8}[\"']")
-_BARE_VALUE = re.compile(r"[^\s,;}\])\"']*")
-_FIELD = re.compile(
+_LINE_NUMBER = lazy_pattern(r"line \d{1,9}\b")
+_QUOTE = lazy_pattern(r"\\{0,8}[\"']")
+_BARE_VALUE = lazy_pattern(r"[^\s,;}\])\"']*")
+_FIELD = lazy_pattern(
     r"(?<![\w-])((?:proxy-)?authorization|cookie|[a-z0-9_]{1,32}(?:-[a-z0-9_]{1,32}){1,8})"
     r"([ \t]{0,8}:)[^\n\"']*",
     re.IGNORECASE,
 )
-_CREDENTIALS = re.compile(
+_CREDENTIALS = lazy_pattern(
     r"\b((?:basic|bearer)[ \t]{1,8})"
     # Not in prose.
     r"(?!(?:auth|authentication|authorization|credentials?|realm|scheme|tokens?|and|or)\b)"
@@ -90,17 +91,17 @@ _CREDENTIALS = re.compile(
 )
 # name=value without quotation marks, in a DSN, a command line or a repr. After a colon, letters
 # alone are prose ("password: expected"), and None is a default.
-_ASSIGNMENT = re.compile(
+_ASSIGNMENT = lazy_pattern(
     r"(?<!\w)([A-Za-z_][\w.-]{0,63})"
     r"([ \t]{0,4}(?:=[ \t]{0,4}|:[ \t]{1,4}(?![A-Za-z]+[.,:;)]?(?:\s|$))))"
     r"(?!(?:None|True|False)\b|\*{4}(?:\W|$))(?=[^\s,;&\"'()\[\]{}=])"
 )
-_ASSIGNED = re.compile(r"[^\s,;&\"']*")
-_PAIR_OF_CREDENTIALS = re.compile(r"\b([a-z_]{0,32}auth[ ]?=[ ]?)[(\[][^)\]]*")
+_ASSIGNED = lazy_pattern(r"[^\s,;&\"']*")
+_PAIR_OF_CREDENTIALS = lazy_pattern(r"\b([a-z_]{0,32}auth[ ]?=[ ]?)[(\[][^)\]]*")
 # Not only of private keys: a certificate is of no use in a log.
-_PEM = re.compile(r"-----BEGIN [^-]{1,64}-----.*?(?:-----END [^-]{1,64}-----|\Z)", re.DOTALL)
-_HARMLESS = re.compile(r"[A-Za-z0-9_./-]{0,39}")
-_TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{40,}")
+_PEM = lazy_pattern(r"-----BEGIN [^-]{1,64}-----.*?(?:-----END [^-]{1,64}-----|\Z)", re.DOTALL)
+_HARMLESS = lazy_pattern(r"[A-Za-z0-9_./-]{0,39}")
+_TOKEN_FORM = lazy_pattern(r"[A-Za-z0-9_-]{40,}")
 
 #: What is configured, in the order of configuration, and the same, longest first.
 _configured: dict[str, None] = {}

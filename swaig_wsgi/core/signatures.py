@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Union
 from urllib.parse import unquote_to_bytes
 
+from ._patterns import lazy_pattern
 from ._validation import ArgumentTypeError
 from .urls import DEFAULT_PORTS
 
@@ -36,26 +37,26 @@ __all__ = [
 
 _Keys = Union[str, bytes, Iterable[Union[str, bytes]]]
 
-_HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
-_BASE64_SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=")
-_HEX_SHA1 = re.compile(r"[0-9a-f]{40}")
-_BASE64_SHA1 = re.compile(r"[A-Za-z0-9+/]{27}=")
-_URL = re.compile(r"(https?)://([^/?#]+)(.*)", re.DOTALL)
-_SPELLED_URL = re.compile(_URL.pattern, re.DOTALL | re.IGNORECASE)
-_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f\"{]")
-_PORT = re.compile(r":[0-9]+\Z")
-_WITHOUT_PATH = re.compile(rb"[^/]*//[^/?]*")
+_HEX_SHA256 = lazy_pattern(r"[0-9a-f]{64}")
+_BASE64_SHA256 = lazy_pattern(r"[A-Za-z0-9+/]{43}=")
+_HEX_SHA1 = lazy_pattern(r"[0-9a-f]{40}")
+_BASE64_SHA1 = lazy_pattern(r"[A-Za-z0-9+/]{27}=")
+_URL = lazy_pattern(r"(https?)://([^/?#]+)(.*)", re.DOTALL)
+_SPELLED_URL = lazy_pattern(_URL.pattern, re.DOTALL | re.IGNORECASE)
+_NOT_IN_A_URL = lazy_pattern(r"[\x00-\x20\x7f\"{]")
+_PORT = lazy_pattern(r":[0-9]+\Z")
+_WITHOUT_PATH = lazy_pattern(rb"[^/]*//[^/?]*")
 # The rest of a host or a port, perhaps, and the beginning of a path or a query.
-_CONTINUES_A_URL = re.compile(rb"[A-Za-z0-9._:@%\[\]-]*[/?#]")
-_FORM_TYPE = re.compile(
+_CONTINUES_A_URL = lazy_pattern(rb"[A-Za-z0-9._:@%\[\]-]*[/?#]")
+_FORM_TYPE = lazy_pattern(
     r"application/x-www-form-urlencoded\s*((?:;.*)?)", re.IGNORECASE | re.DOTALL | re.ASCII
 )
-_UTF_8 = re.compile(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII)
+_UTF_8 = lazy_pattern(r"(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE | re.ASCII)
 # Some parsers separate parameters at ";", which serializers encode.
-_NOT_IN_A_FORM = re.compile(rb"[^!-:<-~]|%(?![0-9A-Fa-f]{2})")
-_PARAMETER = re.compile(rb"([^&=]+)=([^&]*)")
+_NOT_IN_A_FORM = lazy_pattern(rb"[^!-:<-~]|%(?![0-9A-Fa-f]{2})")
+_PARAMETER = lazy_pattern(rb"([^&=]+)=([^&]*)")
 _MAX_PARAMETERS = 1000
-_HASH = re.compile(rb"[?&]bodySHA256=[0-9A-Fa-f]{64}")
+_HASH = lazy_pattern(rb"[?&]bodySHA256=[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from itertools import accumulate
 from typing import Any
 
+from ._patterns import lazy_pattern
 from .refusals import Refusal
 
 __all__ = [
@@ -51,16 +52,16 @@ LENIENT_MEMBERS = frozenset(
     }
 )
 
-_JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9!#$&^_.-]+\+json)[ \t]*", re.IGNORECASE)
+_JSON_TYPE = lazy_pattern(r"application/(?:json|[a-z0-9!#$&^_.-]+\+json)[ \t]*", re.IGNORECASE)
 # RFC 9110 section 5.6.6, without escapes in quoted strings.
-_PARAMETER = re.compile(
+_PARAMETER = lazy_pattern(
     r""";[ \t]*(?:([A-Za-z0-9!#$%&'*+.^_`|~-]+)="""
     r"""([A-Za-z0-9!#$%&'*+.^_`|~-]+|"[\t !#-\[\]-~]*")[ \t]*)?"""
 )
-_UTF_8 = re.compile(r';[ \t]*charset=(?:utf-?8|"utf-?8")[ \t]*', re.IGNORECASE)
-_STRING = re.compile(rb'"[^"]*"?')
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_UTF_8 = lazy_pattern(r';[ \t]*charset=(?:utf-?8|"utf-?8")[ \t]*', re.IGNORECASE)
+_STRING = lazy_pattern(rb'"[^"]*"?')
+_SURROGATE_ESCAPE = lazy_pattern(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = lazy_pattern("[\ud800-\udfff]")
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _TEN_DIGITS = b"0" * 10
 #: What a colon outside of strings may be the end of.

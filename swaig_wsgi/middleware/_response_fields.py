@@ -1,10 +1,10 @@
 """One `start_response` for all layers that add fields to responses.
 
 Each of these layers, when it stands alone, wraps `start_response`, and each wrapper searches the
-names of all fields. In a stack, a layer leaves its addition in a list that its `start_response` carries, and
-:class:`ResponseFields`, around them, searches once. Few responses have a field that a layer looks
-at; to any other one all fields are simply added. Those few pass through the changes of the layers
-one by one, the innermost first, as through the wrappers.
+names of all fields. In a stack, a layer leaves its addition in a list that its `start_response`
+carries, and :class:`ResponseFields`, around them, searches once. Few responses have a field that a
+layer looks at; to any other one all fields are simply added. Those few pass through the changes of
+the layers one by one, the innermost first, as through the wrappers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ Change = Callable[[WSGIEnvironment, Fields, Fields], "list[tuple[str, str]]"]
 #: The attribute of `start_response`, a list with the change and the fields of each layer that the
 #: request has passed, the outermost first. Not in ``environ``, which the application also sees.
 ADDITIONS = "additions"
+
+#: The fields, in lower case, of which :func:`.may_be_shared` reads at least one.
+SHARING_FIELDS = frozenset({"cache-control", "cdn-cache-control", "expires"})
 
 #: CORS looks at all fields with this prefix.
 CORS_PREFIX = "access-control-"
@@ -44,9 +47,10 @@ class AddingLayer(Protocol):
 
 
 def merge_fields(app: WSGIApplication, layers: Sequence[AddingLayer]) -> WSGIApplication:
-    """Return `app`, whose `layers` add fields, the innermost first, as an application that adds all.
+    """Return `app` in one layer that adds the fields of its `layers`.
 
-    `app` is returned as it is if a layer must see what another one has added.
+    They are the innermost first. If one must see what another one has added, `app` is returned as
+    it is, and they add them one by one.
     """
     names = [layer.field_names() for layer in layers]
     read: set[str] = set()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable
 
-from ..core.caching import SHARING_FIELDS, may_be_shared
+from ..core.caching import may_be_shared
 from ..core.paths import request_scope
 from ..core.rate_limit import Decision, RateLimit, site_key
 from ..core.refusals import rate_limited, service_unavailable
@@ -15,7 +15,7 @@ from ..stores._base import Store
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._counting import Counting, LocalCount, client_address_key
-from ._response_fields import ADDITIONS, FieldNames, Fields
+from ._response_fields import ADDITIONS, SHARING_FIELDS, FieldNames, Fields
 from ._scope import in_scope
 
 __all__ = ["RateLimitMiddleware", "client_address_key"]
@@ -211,8 +211,6 @@ def _adding_fields(
     return start
 
 
-def _add_fields(
-    environ: WSGIEnvironment, headers: Fields, fields: Fields
-) -> list[tuple[str, str]]:
+def _add_fields(environ: WSGIEnvironment, headers: Fields, fields: Fields) -> list[tuple[str, str]]:
     own = _FIELDS.isdisjoint(map(str.lower, dict(headers)))
     return [*headers, *fields] if own and not may_be_shared(headers) else [*headers]

@@ -7,13 +7,13 @@ from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from ..core.caching import SHARING_FIELDS, may_be_shared
+from ..core.caching import may_be_shared
 from ..core.refusals import internal_error
 from ..wsgi import log_security, refuse, request_id
 from ..wsgi._security_log import write_repeats
 from ..wsgi._tracebacks import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
-from ._response_fields import ADDITIONS, FieldNames, Fields
+from ._response_fields import ADDITIONS, SHARING_FIELDS, FieldNames, Fields
 
 __all__ = ["RequestIDMiddleware"]
 

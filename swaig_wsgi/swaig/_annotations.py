@@ -17,7 +17,6 @@ from collections.abc import (
     MutableSequence,
     Sequence,
 )
-from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from ._arguments import CompiledSchema, NamedMembers, canonical, find_fault
@@ -29,6 +28,7 @@ from ._formats import (
     as_json,
     comparable_number,
     comparable_text,
+    imported_class,
     json_default,
 )
 from ._keywords import check_schema
@@ -174,12 +174,12 @@ def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
     if cls in _SIMPLE:
         name, convert = _SIMPLE[cls]
         return Described({"type": name}, convert, convert)
-    for name, (type_, read, _) in FORMATS.items():
-        if cls is type_:
+    for name, (type_name, read, _) in FORMATS.items():
+        if cls is imported_class(type_name):
             simplify = functools.partial(comparable_text, name)
             text = Described({"type": "string", "format": CheckedFormat(name)}, read, simplify)
             number = Described({"type": "number"}, _decimal, comparable_number)
-            return _any_of([number, text]) if cls is Decimal else text
+            return _any_of([number, text]) if name == "decimal" else text
     if issubclass(cls, dict) and hasattr(cls, "__required_keys__"):
         return _typed_dict(cls, where, within)
     if issubclass(cls, enum.Enum):
@@ -189,7 +189,9 @@ def _class(cls: type, where: str, within: tuple[type, ...]) -> Described:
     raise _unsupported(cls, where)
 
 
-def _decimal(value: float) -> Decimal:
+def _decimal(value: float) -> Any:
+    from decimal import Decimal
+
     # By way of the shortest text: Decimal(0.1) has 55 digits.
     return Decimal(str(value))
 

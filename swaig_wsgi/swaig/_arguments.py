@@ -15,7 +15,6 @@ import math
 import operator
 import sys
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 from .._missing import nearest
@@ -207,7 +206,7 @@ class CompiledSchema:
         text_format = schema.get("format")
         self._format = text_format if isinstance(text_format, CheckedFormat) else None
         divisor = schema.get("multipleOf")
-        self._divisor = None if divisor is None else Fraction(str(divisor))
+        self._divisor = None if divisor is None else _fraction(divisor)
         self._required = tuple(schema.get("required", ()))
         self._required_names = frozenset(self._required)
         self._items = CompiledSchema(schema["items"]) if "items" in schema else None
@@ -287,7 +286,7 @@ class CompiledSchema:
             if not is_text_of(self._format, value):
                 return f"must be {FORMATS[self._format][2]}"
             if self._format == "decimal":
-                problem = self._wrong_number(Fraction(value))
+                problem = self._wrong_number(_fraction(value))
         if problem is not None or self._pattern is None:
             return problem
         if len(value) > MAX_PATTERN_TEXT:
@@ -306,11 +305,11 @@ class CompiledSchema:
             if keyword in self._schema:
                 bound = self._schema[keyword]
                 # "0.1" is at least 0.1, but less than the binary number that is nearest to it.
-                exact = Fraction(str(bound)) if isinstance(value, Fraction) else bound
+                exact = bound if isinstance(value, (int, float)) else _fraction(bound)
                 if not fits(value, exact):
                     return f"must be {words} {bound}"
         # Exact decimals: 0.3 is a multiple of 0.1.
-        if self._divisor is not None and (Fraction(str(value)) / self._divisor).denominator != 1:
+        if self._divisor is not None and (_fraction(value) / self._divisor).denominator != 1:
             return f"must be a multiple of {self._schema['multipleOf']}"
         return None
 
@@ -410,6 +409,13 @@ class CompiledSchema:
             if branches is self._one_of and len(faults) < len(branches) - 1:
                 return Fault("", "must fit one of its alternatives only")
         return None
+
+
+def _fraction(number: Any) -> Any:
+    """Return a number or a decimal text as the exact fraction that it is written as."""
+    from fractions import Fraction  # takes long to import, and few schemas need it
+
+    return Fraction(str(number))
 
 
 def _key(value: Any, steps: Steps | None = None) -> Any:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_PARAMETERS = re.compile(
+from ..core._patterns import lazy_pattern
+
+_PARAMETERS = lazy_pattern(
     "args|arguments|attributes|keyword args|keyword arguments|other parameters|parameters|params"
 )
-_OTHERS = re.compile("examples?|notes?|raises|references|returns?|see also|warnings?|yields?")
-_FIELD = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s[^:]*?\*{0,2}(\w+)\s*:(.*)")
-_ANY_FIELD = re.compile(r":\w[^:]*:")
-_UNDERLINE = re.compile(r"-{3,}")
-_GOOGLE_ENTRY = re.compile(r"\*{0,2}(\w+)\s*(?:\([^()]*(?:\([^()]*\)[^()]*)*\))?\s*:(?:\s(.*)|$)")
-_NUMPY_ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)\s*(?::.*)?")
+_OTHERS = lazy_pattern("examples?|notes?|raises|references|returns?|see also|warnings?|yields?")
+_FIELD = lazy_pattern(r":(?:param|parameter|arg|argument|key|keyword)\s[^:]*?\*{0,2}(\w+)\s*:(.*)")
+_ANY_FIELD = lazy_pattern(r":\w[^:]*:")
+_UNDERLINE = lazy_pattern(r"-{3,}")
+_GOOGLE_ENTRY = lazy_pattern(r"\*{0,2}(\w+)\s*(?:\([^()]*(?:\([^()]*\)[^()]*)*\))?\s*:(?:\s(.*)|$)")
+_NUMPY_ENTRY = lazy_pattern(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)\s*(?::.*)?")
 
 
 def first_paragraph(doc: str) -> str:

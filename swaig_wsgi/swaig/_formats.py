@@ -10,21 +10,25 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+import sys
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
+
+from ..core._patterns import lazy_pattern
+
+if TYPE_CHECKING:  # decimal, fractions and uuid take long to import, and few agents need them
+    from decimal import Decimal
+    from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_DATETIME = re.compile(
+_DATE = lazy_pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATETIME = lazy_pattern(
     r"([0-9-]{10})[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:\.([0-9]{1,9}))?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
-_DECIMAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_DECIMAL = lazy_pattern(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
+_UUID = lazy_pattern(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class CheckedFormat(str):
@@ -53,21 +57,39 @@ def _datetime(text: str) -> datetime:
     return datetime.fromisoformat(f"{day}T{minute}{second or ':00'}.{digits}{zone}")
 
 
-#: By format, the type, a function that reads it or raises ValueError, and what to expect.
-FORMATS: dict[str, tuple[type, Callable[[str], Any], str]] = {
-    "date": (date, _date, "a date such as 2026-11-29"),
-    "date-time": (datetime, _datetime, "a date and time such as 2026-11-29T14:30:00Z"),
-    "decimal": (
-        Decimal,
-        lambda text: Decimal(_matched(_DECIMAL, text)[0]),
-        'a decimal number such as "29.99"',
+def _decimal(text: str) -> Decimal:
+    from decimal import Decimal
+
+    return Decimal(_matched(_DECIMAL, text)[0])
+
+
+def _uuid(text: str) -> UUID:
+    from uuid import UUID
+
+    return UUID(_matched(_UUID, text)[0])
+
+
+#: By format, the name of the type, a function that reads it or raises ValueError, and what to
+#: expect.
+FORMATS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "date": ("datetime.date", _date, "a date such as 2026-11-29"),
+    "date-time": (
+        "datetime.datetime",
+        _datetime,
+        "a date and time such as 2026-11-29T14:30:00Z",
     ),
-    "uuid": (
-        UUID,
-        lambda text: UUID(_matched(_UUID, text)[0]),
-        "a UUID such as 01234567-89ab-4cde-8f01-23456789abcd",
-    ),
+    "decimal": ("decimal.Decimal", _decimal, 'a decimal number such as "29.99"'),
+    "uuid": ("uuid.UUID", _uuid, "a UUID such as 01234567-89ab-4cde-8f01-23456789abcd"),
 }
+
+
+def imported_class(name: str) -> type | None:
+    """Return the class ``module.name``, or None if its module has not been imported.
+
+    Then there is no value of the class, and no annotation with it.
+    """
+    module, _, attribute = name.partition(".")
+    return getattr(sys.modules.get(module), attribute, None)
 
 
 def is_text_of(name: str, text: str) -> bool:
@@ -82,7 +104,7 @@ def is_text_of(name: str, text: str) -> bool:
 def comparable_text(name: str, text: str) -> Any:
     """Return a JSON value that is equal for texts of a format whose values are equal."""
     value = FORMATS[name][1](text)
-    if isinstance(value, Decimal):
+    if name == "decimal":
         return comparable_number(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
         # The same moment, whichever time zone it is written in, is an equal value.
@@ -92,6 +114,8 @@ def comparable_text(name: str, text: str) -> Any:
 
 def comparable_number(value: float | Decimal) -> Any:
     """Like :func:`comparable_text`, for a number that becomes a Decimal."""
+    from fractions import Fraction
+
     # Exact, unlike Decimal.normalize(): 5, "5.0" and "5.00" are 5/1.
     return ["decimal", *Fraction(str(value)).as_integer_ratio()]
 
@@ -106,8 +130,10 @@ def as_json(value: Any) -> Any:
         return value.value
     if isinstance(value, date):  # and datetime
         return value.isoformat()
-    if isinstance(value, (Decimal, UUID)):
-        return str(value)
+    for name in ("decimal.Decimal", "uuid.UUID"):
+        cls = imported_class(name)
+        if cls is not None and isinstance(value, cls):
+            return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return dict(value) if isinstance(value, Mapping) else value

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+from ..core._patterns import lazy_pattern
+
 #: The greatest depth of a schema, which also bounds the recursion when checking an argument.
 MAX_SCHEMA_DEPTH = 64
 
@@ -22,7 +24,7 @@ TYPES = {
     "object": "an object",
     "null": "null",
 }
-_UNSUPPORTED = re.compile(
+_UNSUPPORTED = lazy_pattern(
     r"\$ref|\$dynamicRef|\$recursiveRef|additionalItems|contains|dependencies|dependentRequired"
     "|dependentSchemas|else|if|maxContains|minContains|not|patternProperties|prefixItems"
     "|propertyNames|then|unevaluatedItems|unevaluatedProperties"
@@ -68,7 +70,7 @@ def compiled_pattern(pattern: str) -> re.Pattern[str]:
 
 
 # Escapes and character classes are matched too, because a dollar in them is not an anchor.
-_ANCHORS = re.compile(r"\\.|\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|\$", re.DOTALL)
+_ANCHORS = lazy_pattern(r"\\.|\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|\$", re.DOTALL)
 
 
 def _python_anchor(match: re.Match[str]) -> str:

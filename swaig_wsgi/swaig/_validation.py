@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from ..core._patterns import lazy_pattern
 from ..core._validation import (
     ArgumentTypeError,
     check_bool,
@@ -36,14 +37,14 @@ _scan: Callable[[str, int], tuple[Any, int]] = getattr(json.JSONDecoder(), "scan
 #: The greatest integer in SWML, which has 32 bits.
 MAX_INT = 2**31 - 1
 
-_VARIABLE = re.compile(r"[$%]\{[^{}\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_DIGITS = re.compile(r"-?[0-9]{1,18}")
-_PHONE_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{1,30}")
-_DTMF = re.compile(r"[0-9A-Da-d*#]+")
-_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
+_VARIABLE = lazy_pattern(r"[$%]\{[^{}\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\}")
+_SCHEME = lazy_pattern(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_CONTROL = lazy_pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = lazy_pattern(r"[\ud800-\udfff]")
+_DIGITS = lazy_pattern(r"-?[0-9]{1,18}")
+_PHONE_NUMBER = lazy_pattern(r"\+?[0-9][0-9 ().-]{1,30}")
+_DTMF = lazy_pattern(r"[0-9A-Da-d*#]+")
+_DECIMAL = lazy_pattern(r"[0-9]{1,15}(?:\.[0-9]{1,6})?")
 
 
 # -- JSON

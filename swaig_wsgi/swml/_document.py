@@ -145,9 +145,7 @@ def _before_token(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}__token="
 
 
-def _function(
-    tool: Tool, url_before_token: str, token_for: Callable[[str], str]
-) -> dict[str, Any]:
+def _function(tool: Tool, url_before_token: str, token_for: Callable[[str], str]) -> dict[str, Any]:
     if not tool.secure:
         return tool.definition
     return {**tool.definition, "web_hook_url": url_before_token + token_for(tool.name)}

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from ..core._patterns import lazy_pattern
 from ..core._validation import shorten
 from ..core.headers import is_token
 from ..core.redaction import filter_sensitive_headers
@@ -55,7 +56,7 @@ _KEPT = frozenset(
     ]
 )
 #: Request fields about its body, preconditions and user.
-_REMOVED = re.compile(
+_REMOVED = lazy_pattern(
     "HTTP_(?:CONTENT_|EXPECT$|IF_|RANGE$|TRANSFER_"
     "|.*(?:USER(?!_AGENT)|EMAIL|GROUPS|IDENTITY|SSL_CLIENT|CLIENT_(?:CERT|DN)))"
 )
@@ -64,7 +65,7 @@ _REMOVED_KEYS = frozenset(
 )
 #: Fields of a page that are replaced, or not sent: those of the refusal, of CORS and of the
 #: connection, and what caches and proxies in front read, such as ``CDN-Cache-Control`` (RFC 9213).
-_DROPPED = re.compile(
+_DROPPED = lazy_pattern(
     "age|.*cache-control|connection|content-length|content-type|edge-control|etag|expires"
     "|keep-alive|last-modified|set-cookie|surrogate-control|transfer-encoding|upgrade|x-accel-.*"
     "|x-sendfile|access-control-.*|allow|proxy-authenticate|ratelimit|ratelimit-policy|retry-after"
@@ -72,8 +73,8 @@ _DROPPED = re.compile(
     re.IGNORECASE,
 )
 #: PEP 3333 and RFC 9110 section 5.5: a control character might begin another field.
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
+_VALUE = lazy_pattern(r"[\t\x20-\x7e\x80-\xff]*")
+_STATUS = lazy_pattern(r"[1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 
 
 class _MalformedPageError(ValueError):

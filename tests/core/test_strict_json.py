@@ -521,3 +521,53 @@ def test_attack_a_malicious_megabyte_is_repaired_in_linear_time(unit):
     assert loads_request(body)[1] == ("call_log",)
     with pytest.raises(JSONBodyError):
         loads_request(body.replace(b"call_log", b"global_data"))
+
+
+# Bodies with many objects, whose members are counted
+
+
+MANY = st.lists(
+    st.sampled_from(
+        [
+            b'{"a":1,"b":2}',
+            b'{"a" :1,"b"\t:"c"}',
+            b'{"a"\n:1,"b"\r:2}',
+            b'{"a":1,"a":2}',
+            b'{"a" : 1, "a":2}',
+            b'{"a":":","b":"10:30 \\": :\\u003a"}',
+            b'{"a":{"b":{}},"c":[{"b":1}]}',
+            b'{"b":1e999}',
+            b'{"b":NaN}',
+            b'{"b"}',
+        ]
+    ),
+    min_size=20,
+    max_size=60,
+)
+
+
+@given(MANY)
+def test_counting_members_and_comparing_keys_are_the_same(objects):
+    body = b'{"list":[%s]}' % b",".join(objects)
+    found = []
+    for limit in (0, sys.maxsize):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(strict_json, "_MANY_OBJECTS", limit)
+            try:
+                found.append(loads_object(body))
+            except JSONBodyError as error:
+                found.append(error.what)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("colon", [b":", b" :", b"\t:", b"\n:", b"\r:", b" \t : "])
+def test_attack_an_equal_key_among_many_objects_is_found(colon):
+    # Neither colons in strings nor escaped ones may balance the member that was dropped.
+    texts = (b'""', b'":"', b'" :"', b'"\\u003a"', b'"\\":"', b'"a:b"')
+    for text in texts:
+        pair = b'"a"' + colon + text
+        usual = b",".join([b'{"b":1,%s}' % pair] * 40)
+        assert len(loads_object(b'{"l":[%s]}' % usual)["l"]) == 40
+        for repeated in (b"{%s,%s}" % (pair, pair), b'{"a":1,"b":2,%s}' % pair):
+            assert what(b'{"l":[%s,%s]}' % (usual, repeated)) == "duplicate key"
+            assert what(b'{"l":[%s,%s' % (repeated, usual)) == "duplicate key"
