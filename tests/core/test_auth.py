@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import _credential_checks as checks
 from swaig_wsgi.core import auth
 from swaig_wsgi.core.auth import (
     AuthResult,
@@ -17,6 +18,7 @@ from swaig_wsgi.core.auth import (
     parse_basic,
     resolve_credentials,
 )
+from swaig_wsgi.core.redaction import redact_text
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates included
 
@@ -415,3 +417,75 @@ def test_a_lone_credential_is_no_fallback():
     assert not Secret("now").is_fallback("other")
     assert not BasicSecret("ann", "now").is_fallback("ann", "now")
     assert not BasicSecret("ann", "now").is_fallback("ann", "other")
+
+
+# -- what is kept, shown and told
+
+
+def test_attack_configured_credentials_are_masked_wherever_they_are_logged():
+    Secret("the-current-key", b"an-earlier-key")
+    BasicSecret("demo", "the-current-word", ("demo", "an-earlier-word"))
+    for secret in ("the-current-key", "an-earlier-key", "the-current-word", "an-earlier-word"):
+        assert redact_text(f"it was {secret}") == "it was ****"
+
+
+def test_nothing_shows_the_credentials_that_it_holds():
+    assert repr(Secret("the-current-key")) == "<Secret>"
+    assert repr(BasicSecret("demo", "the-current-word")) == "<BasicSecret>"
+    assert repr(UsualField("demo", "the-current-word")) == "<UsualField>"
+    shown = "Authorization(scheme='bearer', credentials='****')"
+    assert repr(auth.Authorization("bearer", "the-current-key")) == shown
+
+
+def test_each_fallback_is_one_and_nothing_else_is():
+    secret = Secret("current", "earlier", "earliest")
+    pair = BasicSecret("demo", "current", ("demo", "earlier"), ("demo", "earliest"))
+    one = BasicSecret("demo", "current", ("demo", "earlier"))
+    for value, expected in (
+        ("earlier", True),
+        ("earliest", True),
+        ("current", False),
+        ("x", False),
+    ):
+        assert secret.is_fallback(value) is expected
+        assert pair.is_fallback("demo", value) is expected
+        assert one.is_fallback("demo", value) is (value == "earlier")
+    assert Secret("current").is_fallback("x") is False
+    assert BasicSecret("demo", "current").is_fallback("demo", "x") is False
+
+
+def test_the_defaults_of_a_decision():
+    decision = Decision(None)
+    assert (decision.reason, decision.anonymous, decision.fallback) == ("", False, False)
+    assert (decision.wrong, decision.empty) == (False, False)
+    # They are about what to count, not about what was decided.
+    assert decision == Decision(None, wrong=True) == Decision(None, empty=True)
+    assert decision != Decision(None, fallback=True)
+
+
+def test_only_blanks_are_no_guess():
+    policy = CredentialPolicy(api_key=Secret("key").matches_field)
+    assert [policy.decide(None, sent).empty for sent in ("", " ", "\t ", "X", " x", "x ")] == [
+        *(True, True, True, False, False, False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: auth.basic_challenge("a\n"), "realm must be text of printable"),
+        (lambda: auth.bearer_challenge("a\n"), "realm must be text of printable"),
+        (lambda: auth.unregistered_challenge("a\n"), "realm must be text of printable"),
+        (lambda: auth.unregistered_challenge("a\n", "b"), "realm must be text of printable"),
+        (lambda: auth.unregistered_challenge("a", "b\n"), "header must be text of printable"),
+        (lambda: checks.check_bearer_token(""), "bearer_token must not be empty"),
+        (lambda: checks.check_api_key(""), "api_key must not be empty"),
+        (lambda: checks.check_basic_pair(("", "a"), "login"), "login: the user name must not be"),
+        (lambda: checks.check_basic_pair(("a", ""), "login"), "login: the password must not be"),
+        (lambda: checks.check_basic_pairs(("a", 5), "login"), "login: the password must be a str"),
+        (lambda: checks.check_basic_pairs((5, "a"), "login"), "login: the user name must be a str"),
+    ],
+)
+def test_messages_name_what_is_wrong(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swaig_wsgi.core import hosts
-from swaig_wsgi.core.hosts import Host, HostError, host_patterns, parse_host, target_authority
+from swaig_wsgi.core.hosts import (
+    Host,
+    HostError,
+    a_labels,
+    host_patterns,
+    parse_host,
+    target_authority,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +63,7 @@ def test_odd_spellings_of_ipv4_are_names(value):
         "a..example",
         "example.com..",
         "a" * 64 + ".example",
+        "example." + "a" * 64,
         ".".join(["a" * 50] * 5),
         "user@example.com",
         "user:password@example.com",
@@ -280,6 +288,22 @@ def test_any_patterns_are_compiled_or_rejected(patterns):
         assert host_patterns(patterns)
 
 
+def test_every_pattern_is_checked_even_if_one_allows_every_host():
+    for patterns in (["*", "a b"], ["a b", "*"]):
+        with pytest.raises(ValueError, match="'a b'"):
+            host_patterns(patterns)
+
+
+def test_the_error_about_a_pattern_without_a_labels_explains_them():
+    with pytest.raises(ValueError, match="write its A-labels"):
+        host_patterns(["straße.example"])
+
+
+def test_a_labels_are_in_lower_case():
+    assert a_labels("BÜCHER.Example") == "xn--bcher-kva.example"
+    assert a_labels("Plain.Example") == "Plain.Example"
+
+
 def test_an_empty_allowlist_is_rejected():
     with pytest.raises(ValueError, match="no host patterns"):
         host_patterns([])
@@ -303,6 +327,8 @@ def test_a_wildcard_matches_subdomains_and_nothing_else(parent, name):
         ("//evil.example/", None),
         ("/http://evil.example/", None),
         ("evil.example:443", None),
+        ("*http://evil.example/", None),
+        ("?http://evil.example/", None),
         ("http:/a", None),
         ("http://evil.example/path", "evil.example"),
         ("HTTP://evil.example", "evil.example"),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from swaig_wsgi.core._memo import remembered
+from swaig_wsgi.core.hosts import parse_host
+from swaig_wsgi.core.rate_limit import client_key
+from swaig_wsgi.core.urls import parse_base_url
 
 
 class Impostor(str):
@@ -56,3 +61,21 @@ def test_exceptions_are_not_remembered():
         with pytest.raises(ValueError, match="empty"):
             upper("")
     assert calls == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("function", "maxsize", "max_length", "text"),
+    [
+        (parse_host, 1024, 64, "a."),
+        (client_key, 1024, 64, "::"),
+        (parse_base_url, 256, 256, "https://a.example/b/"),
+    ],
+)
+def test_attack_what_is_remembered_of_a_client_is_bounded(function, maxsize, max_length, text):
+    text += text[-2:] * max_length
+    assert function.cache_info().maxsize == maxsize
+    for length, more in ((max_length, 1), (max_length + 1, 0)):
+        before = function.cache_info().misses
+        with contextlib.suppress(ValueError):
+            function(text[:length])
+        assert function.cache_info().misses == before + more

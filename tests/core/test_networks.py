@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swaig_wsgi.core import networks
 from swaig_wsgi.core.networks import (
     NetworkSet,
     client_address,
@@ -42,10 +43,10 @@ def test_host_bits_are_rejected_with_the_network_that_was_meant():
         client_networks(["192.0.2.7/24"])
 
 
-@pytest.mark.parametrize("networks", ["192.0.2.7", [7], 7])
-def test_only_a_sequence_of_strings_is_accepted(networks):
+@pytest.mark.parametrize("entries", ["192.0.2.7", [7], 7])
+def test_only_a_sequence_of_strings_is_accepted(entries):
     with pytest.raises(TypeError):
-        client_networks(networks)
+        client_networks(entries)
 
 
 def test_an_empty_list_is_rejected():
@@ -99,3 +100,62 @@ def test_an_empty_set_contains_no_address():
 )
 def test_the_address_of_a_peer(peer, address):
     assert client_address(peer) == (None if address is None else parse_address(address))
+
+
+@pytest.mark.parametrize("peer", ["", "unix:", "localhost", "<local>", "0.0.0.0"])  # noqa: S104 - only compared by this test
+def test_what_servers_say_of_a_unix_socket_is_no_address(peer):
+    assert client_address(peer) is None
+    assert peer in networks.UNIX_PEERS
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7:8", "192.0.2.7"),
+        ("192.0.2.7:65535", "192.0.2.7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("[2001:db8::7]:8", "2001:db8::7"),
+        ("[2001:db8::7]:65535", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("[::ffff:192.0.2.7]:80", "192.0.2.7"),
+    ],
+)
+def test_an_address_may_have_brackets_and_a_port(text, address):
+    assert parse_address(text) == ip_address(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("192.0.2.7:", "192.0.2.7:655350", "192.0.2.7:8x", "192.0.2.7 ", "192.0.2.7\n"),
+        *("[2001:db8::7]:", "[2001:db8::7]:655350", "[192.0.2.7]", "[2001:db8::7", "2001:db8::7]"),
+        *("192.0.2", "192.0.2.256", "a.example", "", "_hidden", "unknown"),
+    ],
+)
+def test_nothing_else_is_an_address(text):
+    assert parse_address(text) is None
+
+
+def test_attack_memory_of_addresses_is_bounded():
+    assert networks._parse_address.cache_info().maxsize == 1024
+    before = networks._parse_address.cache_info()
+    assert parse_address("1" * 65) is None
+    assert networks._parse_address.cache_info() == before
+    assert parse_address("1" * 64) is None
+    assert networks._parse_address.cache_info().misses == before.misses + 1
+
+
+def test_all_mapped_addresses_are_all_addresses():
+    assert str(parse_network("proxy", "::ffff:0:0/96", "an address")) == "0.0.0.0/0"
+
+
+def test_an_entry_that_is_no_text_is_named():
+    with pytest.raises(TypeError, match="^proxy 7: expected an address$"):
+        parse_network("proxy", 7, "an address")
+
+
+def test_the_message_about_a_client_shows_an_example():
+    with pytest.raises(ValueError, match=r"or a network such as '192\.0\.2\.0/24'$"):
+        client_networks(["x"])

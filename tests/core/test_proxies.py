@@ -12,6 +12,7 @@ from swaig_wsgi.core.proxies import (
     MAX_HOPS,
     Client,
     Hops,
+    TrustedProxies,
     host_with_port,
     parse_address,
     parse_forwarded,
@@ -727,3 +728,84 @@ def test_the_strictest_of_several_policies_decides():
     assert resolve_client("10.0.0.1", hops, far, trusted_proxies(3)).address == "192.0.2.7"
     assert resolve_client("10.0.0.9", hops, far, near) == Client()
     assert resolve_client("10.0.0.1", hops, far, trusted_proxies(4)).address is None
+
+
+# -- bounds and shapes
+
+
+def test_policies_are_compared_by_what_they_trust():
+    assert trusted_proxies(["10.0.0.0/8"]) == trusted_proxies(("10.0.0.0/8",))
+    assert TrustedProxies() == TrustedProxies(frozenset(), (), unix=False, count=0)
+    assert TrustedProxies().trusts_peer("") is False
+    shown = "TrustedProxies(addresses=frozenset(), networks=(), unix=False, count=0)"
+    assert repr(TrustedProxies()) == shown
+
+
+def test_the_message_about_a_proxy_shows_the_forms():
+    expected = r"an IP address, a network such as '10\.0\.0\.0/8' or 'unix'$"
+    with pytest.raises(ValueError, match=expected):
+        trusted_proxies(["x"])
+
+
+@pytest.mark.parametrize("node", ["192.0.2.7:8", "192.0.2.7:65535", "192.0.2.7:_a", "192.0.2.7"])
+def test_a_node_may_have_a_port_of_any_length(node):
+    assert parse_forwarded(f'for="{node}"').addresses == ("192.0.2.7",)
+
+
+def test_a_quoted_string_is_bounded():
+    for length, elements in ((1000, 1), (1001, 0)):
+        assert len(parse_forwarded(f'for=192.0.2.7;x="{"a" * length}"').addresses) == elements
+    assert parse_forwarded('for=192.0.2.7;x="\xe9\xff~"').addresses == ("192.0.2.7",)
+
+
+def test_only_blanks_around_an_entry_are_dropped():
+    assert parse_x_forwarded(host="X, aX,\tb ").hosts == ("b", "aX", "X")
+    for name in ("X", "aX", "Xa"):
+        assert parse_forwarded(f"host={name}").hosts == (name,)
+
+
+def test_elements_without_a_node_have_no_address():
+    assert parse_forwarded("proto=https").addresses == (None,)
+    assert parse_forwarded(";proto=https;;host=a;").schemes == ("https",)
+    assert parse_forwarded(";proto=https;;host=a;").hosts == ("a",)
+
+
+def test_nothing_left_of_an_unclosed_quotation_mark_is_parsed():
+    for value in ('for=192.0.2.1, for="', 'for="a, for=192.0.2.7"b"'):
+        assert len(parse_forwarded(value).addresses) < 2
+
+
+def test_too_few_entries_for_a_number_of_proxies_leave_the_nearest_values():
+    hops = parse_x_forwarded(addresses="192.0.2.7", scheme="https, http", host="a, b")
+    client = resolve_client(PEER, hops, trusted_proxies(2))
+    assert (client.address, client.scheme, client.host) == (None, "http", "b")
+
+
+@pytest.mark.parametrize(
+    ("network", "accepted"),
+    [
+        # The IPv4 networks in them are 8.0.0.0/8 and /7, and all.
+        ("64:ff9b::800:0/104", True),
+        ("64:ff9b::800:0/103", False),
+        ("2002:800::/24", True),
+        ("2002:800::/23", False),
+        ("64:ff9b::808:808/128", True),
+        ("2002:808:808::/64", True),
+        ("64:ff9b::/96", False),
+        ("2002::/16", False),
+        # Private ones are no public addresses, however embedded.
+        ("64:ff9b::a00:0/104", True),
+        ("2002:a00::/24", True),
+    ],
+)
+def test_embedded_ipv4_networks_count_as_such(network, accepted):
+    if accepted:
+        assert trusted_proxies([network])
+    else:
+        with pytest.raises(ValueError, match="more public addresses than an IPv4 /8"):
+            trusted_proxies([network])
+
+
+def test_a_port_is_shown_unless_the_scheme_is_known_to_have_it():
+    assert host_with_port("a.example", 80) == "a.example:80"
+    assert host_with_port("a.example", 80, "http") == "a.example"

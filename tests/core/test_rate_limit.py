@@ -18,6 +18,10 @@ from swaig_wsgi.core.rate_limit import (
 )
 
 
+def test_a_policy_is_for_a_minute_in_fixed_windows_by_default():
+    assert RateLimit(5) == RateLimit(limit=5, window=60, name="default", algorithm="fixed")
+
+
 @pytest.mark.parametrize("address", ["192.0.2.1", "0.0.0.0", "255.255.255.255", "10.0.0.10"])  # noqa: S104 - only compared or bound by this test
 def test_ipv4_counts_by_itself(address):
     assert client_key(address) == address

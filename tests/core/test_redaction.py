@@ -150,6 +150,66 @@ def test_filtering_never_raises_and_adds_nothing(headers: dict[str, str]) -> Non
     assert filter_sensitive_headers(headers).keys() <= headers.keys()
 
 
+# Each entry of each table, as written here: a table that lost one would still agree with itself.
+SECRET_PARTS = """
+accesscode accesskey apikey assertion authorization bearer cardnumber clientcert cookie credential
+creditcard functionskey hmac jwt mnemonic passcode passphrase passwd password privatekey saml secret
+securityanswer sessionid signature signingkey subscriptionkey token verifier
+2facode activationcode authcode backupcode confirmationcode devicecode logincode mfacode onetimecode
+otpcode pincode recoverycode resetcode securitycode smscode tfacode verificationcode verifycode
+""".split()  # noqa: SIM905
+SECRET_NAMES = """
+2fa auth authkey dpop otp hotp totp key mfa pass psw pw pwd session tfa wresult
+csc cvc cvc2 cvv cvv2 cardcsc cardcvc cardcvc2 cardcvv cardcvv2 ccnum ccnumber cardno
+atmpin cardpin currentpin loginpin newpin oldpin userpin
+confirmpass currentpass newpass oldpass userpass confirmpw currentpw newpw oldpw userpw
+confirmpwd currentpwd newpwd oldpwd userpwd
+""".split()  # noqa: SIM905
+SECRET_PARAMETERS = ["code", "pin", "refresh", "sid", "ticket"]
+URL_NAMES = """
+Content-Location Link Location Referer X-Forwarded-Uri X-Original-Uri X-Original-Url X-Rewrite-Url
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("part", SECRET_PARTS)
+def test_each_secret_part_of_a_name_is_recognized(part: str) -> None:
+    for name in (part, f"Q-{part}-Q", f"q{part}q", part.upper()):
+        assert filter_sensitive_headers({name: SECRET}) == {}
+        assert redact_url(f"/?{name}={SECRET}") == f"/?{name}=****"
+
+
+def test_a_signature_by_its_short_name_ends_a_name() -> None:
+    for name in ("sig", "X-Webhook-Sig", "url_sig"):
+        assert filter_sensitive_headers({name: SECRET}) == {}
+    assert filter_sensitive_headers({"Design": "a", "Sigma": "b"}) == {"Design": "a", "Sigma": "b"}
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_each_secret_name_is_recognized_as_a_whole(name: str) -> None:
+    for spelling in (name, f"X-{name}", name.upper()):
+        assert filter_sensitive_headers({spelling: SECRET}) == {}
+        assert redact_url(f"/?{spelling}={SECRET}") == f"/?{spelling}=****"
+    assert filter_sensitive_headers({f"{name}q": "a", f"q{name}": "b"}).keys() >= {f"{name}q"}
+
+
+@pytest.mark.parametrize("name", SECRET_PARAMETERS)
+def test_some_names_are_secret_only_as_parameters(name: str) -> None:
+    assert filter_sensitive_headers({name: "a"}) == {name: "a"}
+    assert redact_url(f"/?{name}={SECRET}") == f"/?{name}=****"
+    assert redact_url(f"/?{name}q=a&q{name}=b") == f"/?{name}q=a&q{name}=b"
+
+
+@pytest.mark.parametrize("name", URL_NAMES)
+def test_each_header_with_a_url_is_filtered(name: str) -> None:
+    url = f"https://h.example/?password={SECRET}"
+    filtered = {name: "https://h.example/?password=****"}
+    assert filter_sensitive_headers({name: url}) == filtered
+    assert filter_sensitive_headers({f"{name}-Q": url, f"Q-{name}": url}).keys() == {
+        f"{name}-Q",
+        f"Q-{name}",
+    }
+
+
 # -- URLs
 
 
@@ -319,6 +379,14 @@ def test_a_secret_encoded_many_times_is_masked() -> None:
     for _ in range(9):
         value = quote(value, safe="")
     assert redact_url(f"/x?next={value}") == "/x?next=****"
+
+
+def test_text_that_is_encoded_more_often_than_anyone_needs_is_masked() -> None:
+    """The depth to which values are decoded is bounded; what is below it counts as a secret."""
+    value = "%"
+    for times in range(1, 8):
+        value = quote(value, safe="")
+        assert redact_url(f"/?a={value}") == (f"/?a={value}" if times < 4 else "/?a=****")
 
 
 PIECES = st.sampled_from(

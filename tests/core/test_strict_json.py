@@ -228,6 +228,27 @@ def test_nesting_has_a_limit():
     assert what(b'{"a":' + objects + b"}") == "nested too deeply"
 
 
+def test_the_bounds_are_those_of_the_documentation():
+    assert (MAX_DEPTH, MAX_NUMBER_LENGTH) == (64, 100)
+
+
+@pytest.mark.parametrize(
+    "sibling", [b"[]", b"{}", b'"]"', b'{"b":[]}', b"[[],[{}]]", b'"\\""', b"1", b'"}}"']
+)
+@pytest.mark.parametrize("number", [1, 2, 70])
+def test_nesting_is_counted_past_siblings(sibling, number):
+    """What begins and ends beside a list is not around it, however much of it there is."""
+    beside = (b"," + sibling) * number
+    outer = (b"[" + beside[1:] + b",") * 50
+    for depth in (64, 65):
+        inner = b"[" * (depth - 51) + b"1" + b"]" * (depth - 51)
+        body = b'{"a":' + outer + inner + (beside + b"]") * 50 + b"}"
+        if depth == 64:
+            assert loads_object(body) == json.loads(body)
+        else:
+            assert what(body) == "nested too deeply"
+
+
 @pytest.mark.parametrize(
     "string",
     [

@@ -22,6 +22,7 @@ from support.tokens import (
     verify,
 )
 
+from swaig_wsgi.core import tokens
 from swaig_wsgi.core.tokens import (
     MAX_EXPIRY,
     SigningKey,
@@ -340,3 +341,35 @@ def test_the_key_that_signed_a_token_is_found():
     token = open_token((key,), text, now=1_700_000_000, signature_length=64)
     assert is_signed_by(key, token)
     assert not is_signed_by(OTHER_KEY, token)
+
+
+def test_the_bounds_are_those_of_the_documentation():
+    assert (tokens.MAX_EXPIRY, tokens.MIN_SECRET_BYTES) == (999_999_999_999, 16)
+    assert (tokens.MIN_SIGNATURE_LENGTH, tokens.MAX_SIGNATURE_LENGTH) == (16, 64)
+    assert tokens.MAX_TOKEN_LENGTH == 4096
+
+
+def test_whatever_a_token_ends_with_it_is_verified():
+    """No letter of the alphabet is taken for padding, nor any number of digits for another."""
+    signed = [sign_token(KEY, "pay", f"call-{number}", NOW + 1, "0a") for number in range(300)]
+    for number, text in enumerate(signed):
+        assert verify(text, call_id=f"call-{number}", function_name="pay").nonce == "0a"
+    for digits in range(1, 13):
+        text = token(expiry=10 ** (digits - 1))
+        assert verify(text, now=0).expiry == 10 ** (digits - 1)
+
+
+def test_tokens_and_keys_are_shown_without_what_signs():
+    fields = decode_token(token())
+    shown = "ToolToken(call_id='call-1', function_name='transfer_funds', expiry=1700003600)"
+    assert repr(fields) == shown
+    assert repr(KEY) == "<SigningKey>"
+
+
+def test_the_error_about_a_function_name_says_what_is_expected():
+    with pytest.raises(ValueError, match=r"an ASCII identifier of at most 128 characters, not"):
+        sign_token(KEY, "no-name", "call-1", EXPIRY, "0a")
+
+
+def test_attack_memory_of_decoded_tokens_is_bounded():
+    assert tokens._parse.cache_info().maxsize == 2048

@@ -15,7 +15,9 @@ from swaig_wsgi.core.urls import (
     BaseUrl,
     UrlError,
     as_configured,
+    ends_in_number,
     join_url,
+    parse_authority,
     parse_base_url,
     tool_url,
     with_credentials,
@@ -331,3 +333,20 @@ def test_a_base_url_knows_its_spelling():
         assert (copied, copied.spelled) == (url, url.spelled)
     with pytest.raises(UrlError, match="absolute URL"):
         BaseUrl("agent.example.com")
+
+
+@pytest.mark.parametrize(
+    "name", ["1", "0", "127.1", "a.0", "a.08", "a.0x", "a.0x7f", "a.4294967296", "0xabcdef"]
+)
+def test_names_that_resolvers_read_as_addresses_end_in_a_number(name: str) -> None:
+    assert ends_in_number(name)
+    with pytest.raises(UrlError, match="IPv4 address in dotted decimal"):
+        parse_authority(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a.1a", "a.a1", "a.0x7g", "a.10x", "a.x1", "1.a", "a.1-2", "a.1_", "0x7f.a", "1x"]
+)
+def test_other_names_do_not_end_in_a_number(name: str) -> None:
+    assert not ends_in_number(name)
+    assert parse_authority(name).name == name
