@@ -1,0 +1,295 @@
+"""The service under test: two agents behind gunicorn with four workers, and what can go wrong.
+
+The agent ``bank`` keeps its claims in Valkey, behind Sentinels; ``shop`` in an SQLite file on a
+disk of 16 MB. Each has a tool that must run at most once per call and appends the number of the
+call to a file. The clock of the processes is that of the system plus what a file says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conftest import Valkey
+from support.valkeys import Sentinels, client, replicate
+from support.waiting import PATIENCE, wait_until
+
+WORKERS = 4
+USER, PASSWORD = "platform", "a-password-of-the-platform"
+SECRET = "a secret for the tokens of tools"
+AGENTS = ("bank", "shop")
+
+PROGRAM = """
+import dataclasses, os, time
+from swaig_wsgi import AgentApp, AgentServer, Settings
+
+settings = Settings.from_env()
+disk = dataclasses.replace(settings, storage_url=os.environ["DISK_URL"])
+app = AgentServer()
+
+
+def agent(name, settings):
+    made = AgentApp(name, route="/" + name, settings=settings)
+    record = os.open(os.environ["RECORDS"] + name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    @made.tool(secure=True, once=600)
+    def pay(number: int) -> str:
+        '''Pay a bill.
+
+        Args:
+            number: Number of the bill
+        '''
+        time.sleep(0.005)
+        os.write(record, b"%d\\n" % number)
+        return f"Paid {number}."
+
+    app.register(made)
+
+
+agent("bank", settings)
+agent("shop", disk)
+"""
+
+#: Read at the start of each Python process. Only wall-clock time is affected, as by NTP.
+CLOCK = """
+import os, time
+real, path = time.time, os.environ.get("CLOCK_OFFSET")
+if path:
+    def shifted():
+        with open(path) as file:
+            return real() + float(file.read() or 0)
+    time.time = shifted
+"""
+
+#: Start the service with a listening socket, as systemd does.
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the system says of a process of the service at one time."""
+
+    seconds: float
+    pid: int
+    descriptors: int
+    #: Resident memory, in MiB.
+    memory: float
+
+
+class Service:
+    """Everything that is running, in a directory of its own."""
+
+    def __init__(self, start: Any, directory: Path, disk: Path | None) -> None:
+        self._start, self.directory, self.disk = start, directory, disk
+        (directory / "program.py").write_text(PROGRAM)
+        (directory / "sitecustomize.py").write_text(CLOCK)
+        self._offset = directory / "offset"
+        self._offset.write_text("0")
+        self.servers: list[Any] = []
+        self.samples: list[Sample] = []
+        self._valkeys = [Valkey(directory / f"valkey{number}") for number in range(2)]
+        replicate(self._valkeys[1].port, self._valkeys[0].port)
+        self._sentinels = Sentinels(directory, self._valkeys[0].port)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.port: int = self.listener.getsockname()[1]
+        self._start_server()
+
+    @property
+    def server(self) -> Any:
+        return self.servers[-1]
+
+    def _start_server(self) -> None:
+        store = self.disk or self.directory
+        # Slow clients, which keep a thread for 30 seconds, should not delay each reload as long.
+        options = [f"-w{WORKERS}", "--graceful-timeout=10", "program:app"]
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:swaig_wsgi.gunicorn", *options]
+        environment = {
+            "SWML_BASIC_AUTH_USER": USER,
+            "SWML_BASIC_AUTH_PASSWORD": PASSWORD,
+            "SIGNALWIRE_SWAIG_SECRET": SECRET,
+            "SWML_STORAGE_URL": f"redis+sentinel://{self._sentinels.hosts}/mymaster?db=0",
+            "SWML_ALLOWED_HOSTS": "agent.example.com",
+            "SWML_RATE_LIMIT": "1000000",
+            "SWML_AUTH_FAILURE_LIMIT": "20",
+            "SWML_DRAIN_SECONDS": "1",
+            "DISK_URL": f"sqlite:///{store}/private/store.db",
+            "RECORDS": f"{self.directory}/record-",
+            "CLOCK_OFFSET": str(self._offset),
+            "PYTHONPATH": str(self.directory),
+        }
+        os.makedirs(store / "private", mode=0o700, exist_ok=True)
+        fd = self.listener.fileno()
+        self.servers.append(
+            self._start(
+                [sys.executable, "-c", ACTIVATE, str(fd), *gunicorn],
+                environment,
+                listening=r"Listening at: http://127\.0\.0\.1:(\d+)",
+                pass_fds=(fd,),
+            )
+        )
+        wait_until(self.complete)
+
+    def complete(self) -> bool:
+        """Return whether all workers of the newest server run."""
+        with contextlib.suppress(OSError):
+            return len(self.server.worker_pids()) == WORKERS
+        return False
+
+    def processes(self) -> list[int]:
+        """Return the master of the newest server and its workers."""
+        with contextlib.suppress(OSError):
+            return [self.server.process.pid, *self.server.worker_pids()]
+        return []
+
+    def sample(self, seconds: float) -> None:
+        for pid in self.processes():
+            with contextlib.suppress(OSError):  # it has ended
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                memory = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+                self.samples.append(
+                    Sample(seconds, pid, len(os.listdir(f"/proc/{pid}/fd")), memory)
+                )
+
+    @property
+    def log(self) -> str:
+        return "".join(server.log for server in self.servers)
+
+    def stop(self) -> int:
+        """Tell the server to stop, and return its exit status."""
+        self.server.process.terminate()
+        return int(self.server.process.wait(PATIENCE))
+
+    def close(self) -> None:
+        self._sentinels.stop()
+        for each in self._valkeys:
+            each.stop()
+        self.listener.close()
+
+    # Faults. Each returns when it is over, but for what the service still has to notice.
+
+    def kill_a_worker(self) -> None:
+        os.kill(self.server.worker_pids()[0], signal.SIGKILL)
+        time.sleep(0.5)
+        wait_until(self.complete)
+
+    def fail_over(self) -> None:
+        port = self._sentinels.primary()
+        (old,) = (each for each in self._valkeys if each.port == port)
+        old.stop()
+        wait_until(lambda: self._sentinels.primary() != port)
+        new = self._sentinels.primary()
+        wait_until(lambda: _replication(new)["role"] == "master")
+        old.start()
+        wait_until(lambda: _replication(port).get("master_link_status") == "up")
+
+    def fill_the_disk(self) -> None:
+        assert self.disk is not None
+        filler = self.disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        time.sleep(4)
+        filler.unlink()
+
+    def set_the_clock(self) -> None:
+        for offset in ("7200", "-7200", "0"):
+            # Replaced, so that no process reads it half written.
+            (self.directory / "new").write_text(offset)
+            (self.directory / "new").replace(self._offset)
+            time.sleep(1.5)
+
+    def reload(self) -> None:
+        before = self.server.log.count("reloaded; ")
+        self.server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.server.log.count("reloaded; ") > before)
+
+    def restart(self) -> None:
+        """Start a new server on the same socket, and then stop the old one."""
+        old = self.server
+        self._start_server()
+        old.process.terminate()
+        assert old.process.wait(PATIENCE) == 0, "a server did not stop in time"
+
+    def faults(self) -> dict[str, Callable[[], None]]:
+        """Return the faults by their names, those that replace the workers last."""
+        found = {
+            "worker killed": self.kill_a_worker,
+            "store failover": self.fail_over,
+            "disk full": self.fill_the_disk,
+            "clock steps": self.set_the_clock,
+            "reload (HUP)": self.reload,
+            "rolling restart": self.restart,
+        }
+        if self.disk is None:
+            del found["disk full"]
+        return found
+
+
+def _replication(port: int) -> dict[str, str]:
+    """Return what a server says of its role. A Sentinel ends connections when it changes that."""
+    with contextlib.suppress(Exception), client(port) as connected:
+        return dict(connected.info("replication"))
+    return {"role": "unknown"}
+
+
+@dataclass
+class Windows:
+    """The times of faults. What a request may meet depends on those that it overlaps."""
+
+    past: list[tuple[str, float, float]] = field(default_factory=list)
+    now: tuple[str, float] | None = None
+
+    @contextlib.contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        self.now = (name, time.monotonic())
+        yield
+        self.past.append((*self.now, time.monotonic()))
+        self.now = None
+
+    def overlapping(self, start: float, end: float) -> set[str]:
+        # The new window is appended to the past before it ceases to be the present.
+        now = {self.now[0]} if self.now is not None and self.now[1] <= end else set()
+        return now | {name for name, begun, over in self.past if begun <= end and start <= over}
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path) -> Iterator[Path | None]:
+    """Mount a file system of 16 MB, or yield None where that is not permitted."""
+    disk = directory / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
+        return
+    try:
+        yield disk
+    finally:
+        umount = ["umount", "--lazy", str(disk)]
+        subprocess.run(umount, check=True)
+
+
+def in_own_mounts() -> None:
+    """Run this program again where it may mount file systems that other processes do not see."""
+    if os.environ.get("OWN_MOUNTS"):
+        return
+    users = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    unshare = ["unshare", *users, "--mount"]
+    with contextlib.suppress(OSError):
+        if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
+            os.environ["OWN_MOUNTS"] = "yes"
+            os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])  # noqa: S606 - this program

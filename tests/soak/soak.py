@@ -1,0 +1,234 @@
+"""A soak test: mixed traffic against four workers while workers, stores and disks fail.
+
+``python tests/soak/soak.py`` takes ten minutes, ``--seconds 45`` one round of faults. It prints a
+report, and fails if a request resulted in anything but what is expected of it at the time, if a
+call ran twice, if secrets or tracebacks are in the log, or if file descriptors or memory grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from conftest import serving_commands
+from service import (
+    AGENTS,
+    PASSWORD,
+    SECRET,
+    Sample,
+    Service,
+    Windows,
+    in_own_mounts,
+    small_disk,
+)
+from support.waiting import wait_until
+from traffic import STOLEN, Tally, Traffic
+
+#: Seconds that a process must have lived for its growth to be judged, and that are its warm-up.
+JUDGED, WARM_UP = 60, 20
+#: How much a process may grow after its warm-up: caches of bounded size fill, and a request that
+#: is in flight at the time has a descriptor or two.
+MORE_MEMORY, MORE_DESCRIPTORS = 4.0, 12
+#: Seconds before the loss of a primary in which what it stored may not have reached the replica.
+UNREPLICATED = 2.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=int, default=600, help="duration (default: 600)")
+    parser.add_argument(
+        "--pause", type=float, default=0.02, help="seconds between a client's requests (0.02)"
+    )
+    options = parser.parse_args()
+    in_own_mounts()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        small_disk(Path(name)) as disk,
+        serving_commands() as start,
+        contextlib.closing(Service(start, Path(name), disk)) as service,
+    ):
+        windows = Windows()
+        traffic = Traffic(service, Tally(windows), options.pause)
+        started = time.monotonic()
+        sampler = threading.Thread(target=sample, args=(service, traffic, started))
+        sampler.start()
+        try:
+            rounds = fail_again_and_again(service, traffic, windows, started + options.seconds)
+        except Exception:
+            print(windows.now, traffic.tally.failures, service.log[-5000:], file=sys.stderr)
+            raise
+        finally:
+            traffic.stop()
+            sampler.join()
+        elapsed = time.monotonic() - started
+        if service.stop() != 0:
+            traffic.tally.fail("the server did not stop as told")
+        check_runs(service, traffic, windows)
+        check_log(service, traffic.tally)
+        return report(service, traffic, windows, rounds, elapsed)
+
+
+def sample(service: Service, traffic: Traffic, started: float) -> None:
+    while not traffic.stopping.wait(1):
+        service.sample(time.monotonic() - started)
+
+
+def fail_again_and_again(service: Service, traffic: Traffic, windows: Windows, end: float) -> int:
+    """Let everything fail in turn, at least once, until the time is over; return the rounds."""
+    faults = service.faults()
+    # Long enough in long runs that workers grow old.
+    calm = 1.0 if end - time.monotonic() < 300 else 14.0
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        for name, cause in faults.items():
+            traffic.stopping.wait(calm)
+            with windows.of(name):
+                cause()
+                recover(traffic)
+            if rounds and time.monotonic() > end:
+                break
+        rounds += 1
+    traffic.stopping.wait(calm)
+    return rounds
+
+
+def recover(traffic: Traffic) -> None:
+    """Wait until both agents are ready and pay again, on every worker that responds."""
+
+    def well() -> bool:
+        tally = traffic.tally
+        before = Counter(tally.outcomes)
+        time.sleep(1.5)
+        since = Counter(tally.outcomes) - before
+        kinds = {"bank": "ok", "shop": "ok", "ready": "200", "document": "200"}
+        return all(
+            {outcome for kind, outcome in since if kind == each} == {good}
+            for each, good in kinds.items()
+        )
+
+    wait_until(well, 120)
+
+
+def check_runs(service: Service, traffic: Traffic, windows: Windows) -> None:
+    for agent in AGENTS:
+        runs = Counter(map(int, (service.directory / f"record-{agent}").read_text().split()))
+        if STOLEN in runs:
+            traffic.tally.fail(f"{agent}: a call of an attacker ran")
+        lost = traffic.paid[agent] - runs.keys()
+        if lost:
+            traffic.tally.fail(f"{agent}: {len(lost)} calls did not run, but were said to have")
+        for number, times in runs.items():
+            if times > 1 and not (agent == "bank" and unreplicated(traffic.made[number], windows)):
+                traffic.tally.fail(f"{agent}: a call ran {times} times")
+
+
+def unreplicated(made: float, windows: Windows) -> bool:
+    """Return whether a claim may have been lost with a primary; see docs/stores.md."""
+    return any(
+        name == "store failover" and begun - UNREPLICATED <= made <= begun + UNREPLICATED
+        for name, begun, _ in windows.past
+    )
+
+
+def check_log(service: Service, tally: Tally) -> None:
+    log = service.log
+    for secret in (PASSWORD, SECRET):
+        if secret in log:
+            tally.fail("a secret is in the log")
+    if re.search(r"__token=(?!\*)", log):
+        tally.fail("a token is in the log")
+    for text in ("Traceback", "WORKER TIMEOUT", "Logging error"):
+        if text in log:
+            place = log.index(text)
+            tally.fail(f"the log says {text}")
+            print(log[max(0, place - 500) : place + 2000], file=sys.stderr)
+
+
+def growth(samples: list[Sample]) -> list[tuple[int, int, float, float]]:
+    """Return, of each process that is old enough: age, descriptors and memory gained, memory.
+
+    Compared are the medians of the first and the last quarter after its warm-up.
+    """
+    found = []
+    for pid in dict.fromkeys(each.pid for each in samples):
+        own = [each for each in samples if each.pid == pid]
+        age = own[-1].seconds - own[0].seconds
+        late = [each for each in own if each.seconds - own[0].seconds >= WARM_UP]
+        if age < JUDGED or len(late) < 8:
+            continue
+        first, last = late[: len(late) // 4], late[-(len(late) // 4) :]
+        descriptors = statistics.median(each.descriptors for each in last) - statistics.median(
+            each.descriptors for each in first
+        )
+        memory = statistics.median(each.memory for each in last)
+        gained = memory - statistics.median(each.memory for each in first)
+        found.append((int(age), int(descriptors), gained, memory))
+    return found
+
+
+def report(
+    service: Service, traffic: Traffic, windows: Windows, rounds: int, elapsed: float
+) -> int:
+    tally = traffic.tally
+    grown = growth(service.samples)
+    for age, descriptors, gained, _ in grown:
+        if descriptors > MORE_DESCRIPTORS or gained > MORE_MEMORY:
+            tally.fail(f"a process of {age} s gained {descriptors} descriptors, {gained:.1f} MiB")
+    hostile = sum(number for (kind, _), number in tally.outcomes.items() if kind[:7] == "hostile")
+    total = sum(tally.outcomes.values())
+    times = sorted(tally.times)
+    print(
+        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC, "
+        f"CPython {platform.python_version()}, {elapsed:.0f} s, {rounds} rounds of faults"
+    )
+    print(
+        f"requests: {total}, of which {hostile} hostile; {traffic.slow_ended} slow connections "
+        "ended by the server"
+    )
+    print(
+        f"good requests outside of faults: median {statistics.median(times) * 1000:.0f} ms, "
+        f"99 % within {times[len(times) * 99 // 100] * 1000:.0f} ms"
+    )
+    if service.disk is None:
+        print("NOT RUN: disk full, since no file system can be mounted here")
+    for name in service.faults():
+        lasted = [over - begun for each, begun, over in windows.past if each == name]
+        excused = {
+            f"{kind} {outcome}": number
+            for (fault, kind, outcome), number in sorted(tally.excused.items())
+            if fault == name
+        }
+        met = ", ".join(f"{number} {what}" for what, number in excused.items()) or "nothing"
+        print(
+            f"{name}: {len(lasted)} times, recovered after at most {max(lasted):.1f} s; met {met}"
+        )
+    for agent in AGENTS:
+        print(f"{agent}: {len(traffic.paid[agent])} calls paid, each once")
+    if grown:
+        print(
+            f"{len(grown)} processes older than {JUDGED} s, up to {max(each[0] for each in grown)}"
+            f" s: gained at most {max(each[1] for each in grown)} descriptors and "
+            f"{max(each[2] for each in grown):.1f} MiB (median "
+            f"{statistics.median(each[2] for each in grown):.1f}) after their first {WARM_UP} s; "
+            f"largest {max(each[3] for each in grown):.0f} MiB"
+        )
+    print(f"failures: {sum(tally.failures.values())}")
+    for what, number in tally.failures.most_common(20):
+        print(f"  {number} x {what}")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
