@@ -108,6 +108,13 @@ _ACCESS_FILTER = _AccessFilter()
 _SUMMING_FILTER = _SummingFilter()
 
 
+def _replace_handlers(logger: logging.Logger, handlers: list[logging.Handler]) -> None:
+    for handler in {*logger.handlers} - {*handlers}:
+        if hasattr(handler, "_gunicorn"):  # made by gunicorn, before a reload or for this log alone
+            handler.close()
+    logger.handlers[:] = handlers
+
+
 class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
     """gunicorn's logger, with one format and one destination for it and for ``swaig_wsgi``.
 
@@ -128,12 +135,12 @@ class Logger(glogging.Logger):  # type: ignore[misc, unused-ignore]
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
             return
         if cfg.accesslog == cfg.errorlog:
-            self.access_log.handlers[:] = self.error_log.handlers
+            _replace_handlers(self.access_log, self.error_log.handlers)
         as_json = Settings.from_env().log_format == "json"
         for handler in {*self.error_log.handlers, *self.access_log.handlers}:
             line = getattr(handler.formatter, "_fmt", TEXT_FORMAT)
             handler.setFormatter(JSONFormatter() if as_json else LineFormatter(line))
-        log.handlers[:] = self.error_log.handlers
+        _replace_handlers(log, self.error_log.handlers)
         log.propagate = False
         set_log_level(self.loglevel)
         keep_call_records()

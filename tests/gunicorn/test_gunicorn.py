@@ -510,6 +510,7 @@ def test_all_records_go_to_the_error_log(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, "PYTHONDEVMODE": "1"},  # warns of files that are not closed
     )
     try:
         wait_until(lambda: log.exists() and "generated credentials" in log.read_text())
