@@ -207,7 +207,7 @@ def test_the_documented_lines_give_flask_a_command(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(application + command)
     status, output = run(["flask", "check"], tmp_path, **GOOD)
     assert status == 0, output
-    assert ids(output) == {"swaig.I005", "swaig.I007"}
+    assert ids(output) == {"swaig.I005", "swaig.I007", "swaig.I008"}
     status, output = run(["flask", "check"], tmp_path, **{**GOOD, "SWML_ALLOWED_HOSTS": "*"})
     assert status == 1
-    assert ids(output) == {"swaig.W017", "swaig.I005", "swaig.I007"}
+    assert ids(output) == {"swaig.W017", "swaig.I005", "swaig.I007", "swaig.I008"}

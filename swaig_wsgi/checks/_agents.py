@@ -18,6 +18,7 @@ from ..core.redaction import escape_control
 from ..core.urls import PATH_SAFE
 from ..middleware._hardened import settings_of_outermost
 from ..middleware.auth import AuthHandler, AuthMiddleware
+from ..middleware.body_size import BodySizeMiddleware
 from ..middleware.rate_limit import RateLimitMiddleware
 from ..middleware.signatures import WebhookSignatureMiddleware
 from ..sessions import SessionManager
@@ -49,6 +50,7 @@ class Parts:
     #: Outside of agents, the settings of ``harden``, and the layers that limit and authenticate.
     hardened: list[Settings]
     limits: list[RateLimitMiddleware]
+    sizes: list[BodySizeMiddleware]
     handlers: list[AuthHandler]
     authenticated: list[AuthMiddleware]
     signed: list[WebhookSignatureMiddleware]
@@ -70,6 +72,7 @@ class Parts:
             sorted(chosen(agent_class), key=lambda agent: (agent.route, agent.name)),
             [each for each in map(settings_of_outermost, found) if each is not None],
             chosen(RateLimitMiddleware),
+            chosen(BodySizeMiddleware),
             chosen(AuthHandler),
             chosen(AuthMiddleware),
             chosen(WebhookSignatureMiddleware),

@@ -18,7 +18,7 @@ from ._agents import (
     found_findings,
     uses_store,
 )
-from ._findings import Finding
+from ._findings import Finding, finding
 from ._in_code import AGENT, HARDEN, with_lines_for_basic_auth, with_lines_for_code
 from ._operation import store_findings, worker_findings
 from ._settings import judge, judge_environ, judge_layers, sort_findings
@@ -55,6 +55,7 @@ def check_parts(
     kept = [each for each in found if each.id not in _replaced(parts, settings)]
     added = chain(
         _judge_hardened(parts, settings),
+        _judge_sizes(parts),
         code_findings(parts),
         _judge_agents(parts.agents, settings),
         _judge_stores(parts.agents, settings),
@@ -91,6 +92,13 @@ def _judge_hardened(parts: Parts, settings: Settings) -> Iterator[Finding]:
         if not parts.limits_platform(each.rate_limit):
             found = (one for one in found if one.id != "swaig.W015")
         yield from with_lines_for_code(found, each, settings, HARDEN)
+
+
+def _judge_sizes(parts: Parts) -> Iterator[Finding]:
+    """Yield a finding if no layer limits bodies; an agent always does."""
+    if parts.hardened and not (parts.sizes or parts.agents):
+        text = "No layer limits the size of request bodies: only the site itself may do so."
+        yield finding("I008", text)
 
 
 def _judge_agents(agents: list[Any], settings: Settings) -> Iterator[Finding]:

@@ -237,6 +237,9 @@ I006 4 limits.md#rate-limit
 I007 7 cli.md#check
     the agents that were found in the application
     swaig-wsgi check MODULE:APP
+I008 6 limits.md#body-size
+    the layers around a site do not limit the size of request bodies
+    harden(app, max_request_size=1048576)
 E101 1 authentication.md
     an endpoint serves requests without credentials
     AuthMiddleware(app, handler, protect=("/swaig",))

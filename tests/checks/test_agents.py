@@ -21,6 +21,7 @@ from swaig_wsgi.checks._in_code import AGENT, HARDEN, with_lines_for_code
 from swaig_wsgi.middleware import (
     AuthHandler,
     AuthMiddleware,
+    BodySizeMiddleware,
     RequestIDMiddleware,
     WebhookSignatureMiddleware,
 )
@@ -180,10 +181,23 @@ def test_the_settings_of_harden_are_judged():
     site.wsgi_app = harden(
         site.wsgi_app, Settings.from_mapping({**mapping, "storage_url": "memory://"})
     )
-    assert ids(check_application(site, GOOD)) == {"W010", "W012", "W014", "W017", "I007"}
+    expected = {"W010", "W012", "W014", "W017", "I007", "I008"}
+    assert ids(check_application(site, GOOD)) == expected
     site = Flask("site")
     site.wsgi_app = harden(site.wsgi_app, Settings.from_env(GOOD), storage_url="memory://")
-    assert ids(check_application(site, {**GOOD, "SWML_ALLOWED_HOSTS": "*"})) == {"I007"}
+    assert ids(check_application(site, {**GOOD, "SWML_ALLOWED_HOSTS": "*"})) == {"I007", "I008"}
+
+
+def test_a_site_whose_bodies_no_layer_limits_is_found():
+    site = Flask("site").wsgi_app
+    for app, found in (
+        (harden(site, Settings()), True),
+        (harden(site, Settings(max_request_size=1_048_576)), False),
+        (harden(BodySizeMiddleware(site, 1_048_576), Settings()), False),
+        (harden(agent(), Settings()), False),
+        (site, False),
+    ):
+        assert ("I008" in ids(check_application(app, GOOD))) is found
 
 
 @pytest.mark.parametrize(
@@ -200,7 +214,7 @@ def test_the_cors_options_of_harden_are_judged(cors, expected):
     site = Flask("site")
     settings = replace(Settings.from_env(GOOD), storage_url="memory://")
     site.wsgi_app = harden(site.wsgi_app, settings, cors=cors)
-    assert ids(check_application(site, GOOD)) == {"I007", *expected}
+    assert ids(check_application(site, GOOD)) == {"I007", "I008", *expected}
 
 
 @pytest.mark.parametrize(
