@@ -220,7 +220,11 @@ def test_the_metadata_has_version_license_and_urls(metadata):
     urls = [url.partition(", ")[2] for url in metadata.get_all("Project-URL")]
     assert urls[0] == "https://pypi.org/project/swaig-wsgi/"
     assert all(url.startswith("https://") for url in urls)
-    assert metadata.get_payload().startswith("# swaig-wsgi")
+    description = metadata.get_payload()
+    assert description.startswith("# swaig-wsgi")
+    assert f"]({urls[1]}tokens.html)" in description
+    assert f"]({urls[1]}_images/request-path.svg)" in description
+    assert "](docs/" not in description
 
 
 def test_the_sdist_contains_tests_docs_and_examples(built):
