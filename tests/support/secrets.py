@@ -174,6 +174,10 @@ class Watch:
         for token in re.findall(r"__token=([\w%-]{40,})", text) if status < 400 else ():
             self.add("a tool token", token)
 
+    def forget(self) -> None:
+        """Forget the texts that were searched, but not the secrets."""
+        self._seen.clear()
+
     def leaks(self) -> list[str]:
         """Return a sentence for each secret in what was remembered."""
         return sorted(
