@@ -206,8 +206,9 @@ def _decode_many(body: bytes, text: str) -> Any:
     """As :func:`_decode`, faster for many objects: their members are counted, not compared.
 
     A decoder keeps one of two equal keys, so that there are fewer members than colons outside of
-    strings. These colons follow a quotation mark or white space. If there are no more of such
-    colons than members, none was dropped; a few may be in strings, then the keys are compared.
+    strings. So if there are no more colons than members, none was dropped. If there are more, some
+    are in strings; but only those after a quotation mark or white space can be outside of them. If
+    there are more of these, too, the keys are compared.
     """
     members = 0
 
@@ -220,7 +221,10 @@ def _decode_many(body: bytes, text: str) -> Any:
         value = _decode(body, text, _scanner(None, None, count))
     except JSONBodyError:
         members = -1  # Comparing finds the first error, which may be an equal key.
-    if members != sum(map(body.count, _BEFORE_COLON)):
+    # The first count takes a tenth of the time of the others.
+    if members not in (body.count(b":"), -1) and members != sum(map(body.count, _BEFORE_COLON)):
+        members = -1
+    if members == -1:
         value = _decode(body, text, _SCAN_SHORT_NUMBERS)
     return value
 
@@ -241,8 +245,10 @@ def _checked_object(value: Any) -> dict[str, Any]:
 
 def _is_deep(body: bytes) -> bool:
     """Return whether a decoder may exceed :data:`MAX_DEPTH` before it finds an error."""
-    # Backslashes pair up from the left, so a remaining one escapes the next character.
-    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    unescaped = body
+    if b"\\" in body:
+        # Backslashes pair up from the left, so a remaining one escapes the next character.
+        unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Most strings have no brackets, and are just `""` now. Removing two adjacent quotation marks
     # moves no bracket into or out of a string, even if they end one string and begin the next.
     marks = unescaped.translate(None, _NO_BRACKETS).replace(b'""', b"")
