@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..core.redaction import redact_text, redact_url
+from ..core.redaction import are_harmless, redact_text, redact_url
 from ._request_id import request_id
 from ._types import WSGIEnvironment
 
@@ -31,18 +31,33 @@ _UNSAFE = " \"'="
 
 def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
     """Return what a record says about the request, escaped and of bounded length."""
-    user = getattr(environ.get("swaig_wsgi.auth"), "username", None)
-    call_id = environ.get(CALL_ID) or environ.get(CLAIMED_CALL_ID)
-    fields = {
-        "client": escape(environ.get("REMOTE_ADDR")),
-        "request_id": request_id(environ),
-        "agent": agent_label(environ),
-        "method": escape(environ.get("REQUEST_METHOD")),
-        "path": _path(environ),
+    return record_fields(environ, {})
+
+
+def record_fields(environ: WSGIEnvironment, others: Mapping[str, object]) -> dict[str, Any]:
+    """Return `others` and :func:`request_fields`, all of them escaped and of bounded length."""
+    get = environ.get
+    fields: dict[str, Any] = {
+        **others,
+        "client": get("REMOTE_ADDR") or "-",
+        "request_id": "",
+        "agent": get(AGENT) or "-",
+        "method": get("REQUEST_METHOD") or "-",
+        "path": f"{get('SCRIPT_NAME') or ''}{get('PATH_INFO') or ''}" or "-",
     }
-    for name, value in (("tool", environ.get(TOOL)), ("call_id", call_id), ("user", user)):
+    for name, value in (
+        ("tool", get(TOOL)),
+        ("call_id", get(CALL_ID) or get(CLAIMED_CALL_ID)),
+        ("user", getattr(get("swaig_wsgi.auth"), "username", None)),
+    ):
         if value:
-            fields[name] = escape(value)
+            fields[name] = value
+    if not are_harmless(fields.values()):
+        fields = {
+            name: _safe_path(value) if name == "path" else escape(value)
+            for name, value in fields.items()
+        }
+    fields["request_id"] = request_id(environ)  # safe by its form
     return fields
 
 
@@ -80,8 +95,7 @@ def format_message(fields: Mapping[str, Any]) -> str:
     return f"{fields['event']}{''.join(pairs)}{detail}"
 
 
-def _path(environ: WSGIEnvironment) -> str:
-    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
+def _safe_path(path: str) -> str:
     # Readable also if the server did not decode it as WSGI requires.
     if not path.isascii():
         with suppress(UnicodeEncodeError):

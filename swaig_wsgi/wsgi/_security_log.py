@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import atexit
 import logging
-from typing import Any
 
 from ._loggers import security_log
 from ._observer import observe
-from ._records import escape, request_fields, write
+from ._records import escape, record_fields, write
 from ._repeats import Repeats
 from ._types import WSGIEnvironment
 
@@ -36,12 +35,8 @@ def log_security(
     ``fallback_credential`` also of equal user, are counted, and written as one record with the
     attribute `repeated`; see :mod:`._repeats`.
     """
-    fields: dict[str, Any] = {
-        "level": level,
-        "event": escape(event),
-        "reason": escape(reason),
-        **request_fields(environ),
-    }
+    named = {"event": event or "-", "reason": reason or "-"}
+    fields = {"level": level, **record_fields(environ, named)}
     if detail:
         fields["detail"] = escape(detail, _MAX_DETAIL)
     observe("security", fields)

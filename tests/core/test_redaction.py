@@ -12,6 +12,7 @@ from support.waiting import fastest
 
 from swaig_wsgi.core import redaction
 from swaig_wsgi.core.redaction import (
+    are_harmless,
     escape_control,
     filter_sensitive_headers,
     hide_values,
@@ -616,3 +617,27 @@ def test_attack_no_secret_is_harmless(text, position):
             hiding = f"{text[:position]}{'.' if secret == token else ''}{secret}"
             assert secret not in redact_text(hiding)
             assert secret not in redact_url(hiding)
+
+
+@given(st.lists(st.text('aZ0_./-\n :=@\\"é', max_size=50) | st.text()))
+def test_attack_no_text_is_harmless_that_redaction_changes(texts: list[str]) -> None:
+    hide_values(["hidden-value"])
+    for each in (texts, [*texts, "a-hidden-value"], [*texts, "__token=x"]):
+        if are_harmless(each):
+            assert [redact_text(text) for text in each] == each
+            assert [redact_url(text) for text in each] == each
+
+
+def test_attack_one_text_of_several_lines_is_not_several_texts() -> None:
+    assert are_harmless(["GET", "/swaig", "-", ""])
+
+    assert not are_harmless(["GET", "/a\n/b"])
+    assert not are_harmless(["GET\n"])
+    # A secret may be divided by the end of a line, but not by the end of a text.
+    hide_values(["of-several-\nlines"])
+    assert not are_harmless(["of-several-\nlines"])
+
+
+@pytest.mark.parametrize("other", [None, 1, b"a", type("Text", (str,), {})("a")])
+def test_only_strings_are_harmless(other: object) -> None:
+    assert not are_harmless(["a", other])
