@@ -141,8 +141,11 @@ class Counting:
         Raises:
             TypeError: the key function returned neither a string nor None.
         """
-        client = self._key(environ)
-        if self._has_own_key:
+        client: str | None
+        if not self._has_own_key:
+            client = client_key(environ.get("REMOTE_ADDR") or "")
+        else:
+            client = self._key(environ)
             if client is None:
                 return None
             if not isinstance(client, str):

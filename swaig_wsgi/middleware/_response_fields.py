@@ -10,6 +10,8 @@ the layers one by one, the innermost first, as through the wrappers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Protocol
 
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,6 +29,8 @@ SHARING_FIELDS = frozenset({"cache-control", "cdn-cache-control", "expires"})
 
 #: CORS looks at all fields with this prefix.
 CORS_PREFIX = "access-control-"
+
+_FIELDS_OF = itemgetter(1)
 
 
 class FieldNames(NamedTuple):
@@ -84,9 +88,8 @@ class ResponseFields:
             # In lower case without a loop in Python: each response passes here.
             names = set(map(str.lower, dict(headers)))
             if read.isdisjoint(names) and CORS_PREFIX not in "\n".join(names):
-                headers = [*headers]
-                for _, fields in reversed(additions):
-                    headers += fields
+                added = map(_FIELDS_OF, reversed(additions))
+                headers = [*headers, *chain.from_iterable(added)]
             else:
                 for change, fields in reversed(additions):
                     headers = change(environ, headers, fields)
