@@ -270,6 +270,11 @@ class Decision:
     empty: bool = field(default=False, compare=False)
 
 
+#: Made once, because a guess should not take the time of another object.
+_MISSING = Decision(None, "missing_credentials", anonymous=True)
+_WRONG = {each: Decision(None, each) for each in ("bad_credentials", "malformed_credentials")}
+
+
 class UsualField:
     """The ``Authorization`` field with the current credentials, which most clients send.
 
@@ -349,8 +354,10 @@ class CredentialPolicy:
         if self.basic is not None and pair is not None and self.basic(*pair) is True:
             return self._accept(AuthResult("basic", pair[0]), *pair)
         if reason is None:
-            return Decision(None, "missing_credentials", anonymous=True)
-        return Decision(None, reason, empty=not sent.strip(" \t"))
+            return _MISSING
+        if sent.strip(" \t"):
+            return _WRONG[reason]
+        return Decision(None, reason, empty=True)
 
     def _accept(self, result: AuthResult, *credential: str) -> Decision:
         is_fallback = self.is_fallback

@@ -87,7 +87,7 @@ class Repeats:
         key = (client_key(client) or client, *kind)
         with self._lock:
             now = self._clock()
-            records = self._close(now)
+            records = [] if now < self._first_end else self._close(now)
             window = self._windows.get(key)
             if window is None and len(self._windows) >= MAX_WINDOWS:
                 key = (MANY, *kind)
