@@ -19,6 +19,7 @@ from swaig_wsgi import AgentApp, SessionManager, Settings, processes
 from swaig_wsgi.core import refusals
 from swaig_wsgi.core.signatures import sign_body
 from swaig_wsgi.core.tokens import TokenError
+from swaig_wsgi.middleware._response_fields import ResponseFields
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 DIAGRAMS = DOCS / "diagrams"
@@ -166,10 +167,14 @@ def agent_with(variables: dict[str, str], runs: list[float]) -> AgentApp:
 
 
 def layers_of(agent: AgentApp) -> list[str]:
-    """Return the names of the layers of an agent, the outermost first."""
+    """Return the names of the layers of an agent, the outermost first.
+
+    `ResponseFields` decides nothing: it adds the fields of the layers inside in one step.
+    """
     names, layer = [], agent._application
     while hasattr(layer, "app"):
-        names.append(type(layer).__name__)
+        if not isinstance(layer, ResponseFields):
+            names.append(type(layer).__name__)
         layer = layer.app
     assert type(layer).__name__ == "Endpoints"
     return names
