@@ -49,6 +49,8 @@ class Parts:
     agents: list[Any]
     #: Outside of agents, the settings of ``harden``, and the layers that limit and authenticate.
     hardened: list[Settings]
+    #: The settings of each ``AgentServer``, which hold for its own responses.
+    servers: list[Settings]
     limits: list[RateLimitMiddleware]
     sizes: list[BodySizeMiddleware]
     handlers: list[AuthHandler]
@@ -59,18 +61,26 @@ class Parts:
     @staticmethod
     def of(application: Any, module: str = "") -> Parts:
         """Search `application`, and the global variables of `module`."""
-        # An agent exists only if this module is loaded; imported here, it would need Werkzeug.
-        agents = sys.modules.get(f"{__package__.rpartition('.')[0]}.agent.app")
-        agent_class = () if agents is None else agents.AgentApp
+        # These exist only if their modules are loaded; imported here, they would need Werkzeug.
+        agent_class, server_class = _loaded("app", "AgentApp"), _loaded("server", "AgentServer")
         found = list(_search(application, vars(sys.modules.get(module, object)), agent_class))
 
         def chosen(kind: Any) -> list[Any]:
             # Not isinstance(): of a proxy, that asks the object behind it.
             return [each for each in found if issubclass(type(each), kind)]
 
+        def settings_in(objects: Iterable[Any]) -> list[Settings]:
+            return [each for each in map(settings_of_outermost, objects) if each is not None]
+
+        servers = settings_in(
+            each
+            for server in chosen(server_class)
+            for each in _search(server._own, {}, agent_class)
+        )
         return Parts(
             sorted(chosen(agent_class), key=lambda agent: (agent.route, agent.name)),
-            [each for each in map(settings_of_outermost, found) if each is not None],
+            [each for each in settings_in(found) if not any(each is own for own in servers)],
+            servers,
             chosen(RateLimitMiddleware),
             chosen(BodySizeMiddleware),
             chosen(AuthHandler),
@@ -93,6 +103,12 @@ class Parts:
             for each in self.limits
             for path in paths
         )
+
+
+def _loaded(module: str, name: str) -> Any:
+    """Return a class of agents, or what no object is an instance of if it is not loaded."""
+    loaded = sys.modules.get(f"{__package__.rpartition('.')[0]}.agent.{module}")
+    return () if loaded is None else getattr(loaded, name)
 
 
 def _search(application: Any, variables: Mapping[str, Any], leaf: Any) -> Iterator[Any]:

@@ -19,7 +19,7 @@ from ._agents import (
     uses_store,
 )
 from ._findings import Finding, finding
-from ._in_code import AGENT, HARDEN, with_lines_for_basic_auth, with_lines_for_code
+from ._in_code import AGENT, HARDEN, SERVER, with_lines_for_basic_auth, with_lines_for_code
 from ._operation import store_findings, worker_findings
 from ._settings import judge, judge_environ, judge_layers, sort_findings
 
@@ -52,12 +52,14 @@ def check_parts(
         settings: those that the application has unless it has others in code.
         found: the findings on them.
     """
-    kept = [each for each in found if each.id not in _replaced(parts, settings)]
+    replaced = _replaced(parts, settings)
+    kept = [each for each in found if each.id not in replaced]
+    layers = list(_judge_hardened(parts, settings))
     added = chain(
-        _judge_hardened(parts, settings),
+        layers,
         _judge_sizes(parts),
         code_findings(parts),
-        _judge_agents(parts.agents, settings),
+        _judge_agents(parts.agents, settings, layers),
         _judge_stores(parts.agents, settings),
         _judge_workers(kept, parts.agents, settings, environ),
         found_findings(parts.agents),
@@ -92,6 +94,10 @@ def _judge_hardened(parts: Parts, settings: Settings) -> Iterator[Finding]:
         if not parts.limits_platform(each.rate_limit):
             found = (one for one in found if one.id != "swaig.W015")
         yield from with_lines_for_code(found, each, settings, HARDEN)
+    for each in parts.servers:
+        # The platform calls the agents, whose requests their own layers count.
+        found = (one for one in judge_layers(each) if one.id != "swaig.W015")
+        yield from with_lines_for_code(found, each, settings, SERVER)
 
 
 def _judge_sizes(parts: Parts) -> Iterator[Finding]:
@@ -101,8 +107,14 @@ def _judge_sizes(parts: Parts) -> Iterator[Finding]:
         yield finding("I008", text)
 
 
-def _judge_agents(agents: list[Any], settings: Settings) -> Iterator[Finding]:
-    """Yield the findings on the settings of agents, each once, with the agents' names."""
+def _judge_agents(
+    agents: list[Any], settings: Settings, layers: list[Finding]
+) -> Iterator[Finding]:
+    """Yield the findings on the settings of agents, each once, with the agents' names.
+
+    Args:
+        layers: findings on the layers around them, which are not repeated.
+    """
     names: dict[Finding, list[str]] = {}
     for agent in agents:
         own, excluded = effective_settings(agent)
@@ -110,7 +122,7 @@ def _judge_agents(agents: list[Any], settings: Settings) -> Iterator[Finding]:
         if own != agent.settings:
             found = map(with_lines_for_basic_auth, found)
         for each in with_lines_for_code(found, own, settings, AGENT):
-            if each.id not in excluded:
+            if each.id not in excluded and each not in layers:
                 names.setdefault(each, []).append(repr(agent.name))
     for each, having in names.items():
         if len(having) == len(agents):

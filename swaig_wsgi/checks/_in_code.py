@@ -13,6 +13,7 @@ from ._findings import Finding
 #: Calls into which settings are inserted.
 AGENT = "AgentApp(..., settings=replace(settings, {}))"
 HARDEN = "harden(app, {})"
+SERVER = "AgentServer(settings=replace(settings, {}))"
 _BASIC_AUTH = 'AgentApp(..., basic_auth=("platform", os.environ["SWML_BASIC_AUTH_PASSWORD"]))'
 
 #: In lines of findings: a variable, and its value.
@@ -29,7 +30,7 @@ def with_lines_for_code(
     Args:
         settings: those that were judged.
         environ: those of the environment.
-        call: `AGENT` or `HARDEN`.
+        call: `AGENT`, `HARDEN` or `SERVER`.
     """
     for each in found:
         removed = _REMOVAL.fullmatch(each.line)

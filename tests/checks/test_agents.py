@@ -17,7 +17,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from swaig_wsgi import AgentApp, AgentServer, Settings, harden
 from swaig_wsgi.checks import CATALOG, Finding, check_application
 from swaig_wsgi.checks._agents import find_agents
-from swaig_wsgi.checks._in_code import AGENT, HARDEN, with_lines_for_code
+from swaig_wsgi.checks._in_code import AGENT, HARDEN, SERVER, with_lines_for_code
 from swaig_wsgi.middleware import (
     AuthHandler,
     AuthMiddleware,
@@ -255,6 +255,26 @@ def test_agents_are_judged_by_their_own_settings():
     assert messages(found, "W021") == ["No secret signs tool tokens, so they end with the process."]
 
 
+def test_a_server_is_judged_by_its_own_settings():
+    weak = {"rate_limit": 20, "allowed_hosts": ["*"], "storage_url": "memory://"}
+    server = AgentServer(settings=Settings(**weak))
+    server.register(agent(settings=Settings.from_env(GOOD)), "/shop")
+    found = check_application(server, GOOD)
+    expected = 'AgentServer(settings=replace(settings, allowed_hosts="bot.example.org"))'
+    assert lines(found, "W017") == [expected]
+    # Its limit does not count requests to agents.
+    assert "W015" not in ids(found)
+
+
+def test_what_layers_and_agents_have_in_common_is_one_finding():
+    environ = {**GOOD, "SWML_ALLOWED_HOSTS": "*"}
+    server = AgentServer(settings=Settings.from_env(environ))
+    server.register(agent("one", settings=Settings.from_env(environ)), "/one")
+    server.register(agent("two", settings=Settings.from_env(GOOD)), "/two")
+    (text,) = messages(check_application(server, environ), "W017")
+    assert text.startswith("SWML_ALLOWED_HOSTS contains '*'")
+
+
 def lines(found, number):
     return [each.line for each in found if each.id == f"swaig.{number}"]
 
@@ -298,7 +318,7 @@ def test_a_weak_password_of_an_agent_is_named_as_in_code():
     ]
 
 
-@pytest.mark.parametrize("call", [AGENT, HARDEN])
+@pytest.mark.parametrize("call", [AGENT, HARDEN, SERVER])
 @pytest.mark.parametrize("kind", CATALOG.values(), ids=lambda kind: kind.id)
 def test_every_line_for_code_is_python(kind, call):
     one, other = (
