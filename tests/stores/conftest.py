@@ -47,9 +47,11 @@ def memory_kit():
 
 
 @pytest.fixture
-def sqlite_kit(tmp_path):
+def sqlite_kit(tmp_path, request):
     clock = Clock(1.7e9)
-    store = SQLiteStore(tmp_path / "store.db", clock=clock)
+    # Locks are not fair: between threads that are switched so often, one may wait for long.
+    timeout = 60 if request.node.get_closest_marker("threads") else 0.25
+    store = SQLiteStore(tmp_path / "store.db", clock=clock, timeout=timeout)
 
     def pass_time(seconds):
         clock.now += seconds

@@ -205,7 +205,6 @@ def test_forked_children_use_the_store_of_their_parent(path, run_python):
 FORK_UNDER_LOAD = """
 import os, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from 3.12
-sys.setswitchinterval(1e-6)
 from swaig_wsgi.stores.sqlite import SQLiteStore
 
 store = SQLiteStore(sys.argv[1])
