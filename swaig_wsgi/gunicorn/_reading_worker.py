@@ -36,7 +36,11 @@ from functools import partial
 from typing import Any
 
 from gunicorn import http, sock, util  # type: ignore[import-untyped, unused-ignore]
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData  # type: ignore[import-untyped, unused-ignore]
+from gunicorn.http.errors import (  # type: ignore[import-untyped, unused-ignore]
+    LimitRequestHeaders,
+    NoMoreData,
+    ParseException,
+)
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped, unused-ignore]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped, unused-ignore]
 from gunicorn.http2 import negotiation  # type: ignore[import-untyped, unused-ignore]
@@ -425,6 +429,10 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc, unused-ignore]
         unreader.in_drain, unreader.seconds = True, DRAIN_TIMEOUT
         try:
             return bool(conn.parser.finish_body(max_bytes=MAX_DRAINED))
+        except ParseException:
+            # A malformed chunk. gunicorn would send 400 after the response, which a proxy would
+            # take for the response to its next request.
+            return False
         finally:
             unreader.in_drain = False
 

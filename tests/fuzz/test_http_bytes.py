@@ -29,103 +29,136 @@ AUTH = f"Authorization: {basic(USER, PASSWORD)}".encode()
 ALIVE = b"GET /alive HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
 LIMIT = 5000
 
-METHODS = st.sampled_from(
-    [b"GET", b"POST", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"get", b"X-Y", b""]
-)
-TARGETS = st.sampled_from(
-    [
-        *(b"/", b"/a?b=c", b"/unread", b"/agent/", b"/agent/swaig", b"/agent/health", b"*", b""),
-        *(
-            b"http://a.example/",
-            b"//",
-            b"/%00",
-            b"/%0d%0aX:y",
-            b"/#f",
-            b"/\xc3\xa9",
-            b"a.example:80",
-        ),
-    ]
-)
-VERSIONS = st.sampled_from(
-    [b"HTTP/1.1"] * 5 + [b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"http/1.1", b""]
-)
-ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\r\n", b"\r\n ", b" \r\n", b"\0\r\n"])
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n"
 CONTENTS = st.sampled_from([b"", b"{}", b"x", SMUGGLED, b"0\r\n\r\n" + SMUGGLED, b"y" * 6000]) | (
     st.binary(max_size=20)
 )
-FIELDS = st.sampled_from(
-    [
-        *(b"Host: b.example", b"Host:", b"host:a.example", b"Host : a.example", b"Host: a, b"),
-        *(b"Connection: close", b"Connection: keep-alive", b"Connection: Upgrade", b"Upgrade: h2c"),
-        *(b"Expect: 100-continue", b"Expect: x", b"X: y\r\n z", b" X: y", b": y", b"X", b"X:\x01"),
-        *(
-            b"Content-Type: application/json",
-            AUTH,
-            b"X-Forwarded-For: 1.2.3.4",
-            b"Content_Length: 3",
-        ),
-        *(b"Transfer_Encoding: chunked", b"Trailer: X", b"TE: trailers", b"X: \xff", b"X" * 9000),
-    ]
-)
-LENGTHS = st.sampled_from(
-    [b"%d"] * 8
-    + [b"+%d", b"0%d", b"%d, %d", b" %d ", b"-%d", b"%d_0", b"0x%d", b"%d\x0b", b"", b"9" * 30]
-)
-CODINGS = st.sampled_from(
-    [b"chunked"] * 8
-    + [
-        *(b"Chunked", b"chunked, chunked", b"identity", b"gzip, chunked", b"chunked, identity"),
-        *(b"xchunked", b"chunked;q=1", b"\x0bchunked", b"chunked,", b",chunked", b'"chunked"', b""),
-    ]
-)
-CHUNK_SIZES = st.sampled_from(
-    [b"%x"] * 10
-    + [b"0%x", b"%X;a=b", b"%x;", b"+%x", b"0x%x", b" %x", b"%x ", b"-%x", b"%x\n", b"f" * 17]
-)
-
-
-@st.composite
-def chunked(draw: Any, content: bytes) -> bytes:
-    """Return a chunked body, well formed or nearly."""
-    coded = b""
-    for part in (content[:3], content[3:]):
-        if part:
-            size = draw(CHUNK_SIZES)
-            size = size % len(part) if b"%" in size else size
-            coded += size + draw(ENDS) + part + draw(ENDS)
-    last = draw(st.sampled_from([b"0"] * 8 + [b"00", b"0;x", b"", b"-0", b"0 "]))
-    trailers = draw(st.sampled_from([b""] * 6 + [b"X: y\r\n", b"Content-Length: 5\r\n", b"X\r\n"]))
-    return coded + last + draw(ENDS) + trailers + draw(ENDS)
+#: For each place in a request, what is valid there, and what is not or means something else.
+PLACES: dict[str, tuple[list[bytes], list[bytes]]] = {
+    "method": (
+        [b"GET", b"POST", b"POST", b"HEAD", b"OPTIONS", b"PUT", b"X-Y"],
+        [b"get", b"", b"CONNECT"],
+    ),
+    "target": (
+        [b"/", b"/a?b=c", b"/unread", b"/agent/", b"/agent/swaig", b"/agent/health", b"/%0d%0aX:y"],
+        [
+            b"*",
+            b"",
+            b"http://a.example/",
+            b"//",
+            b"/#f",
+            b"/\xc3\xa9",
+            b"a.example:80",
+            b"/ x",
+            b"/\t",
+        ],
+    ),
+    "version": (
+        [b"HTTP/1.1"] * 9 + [b"HTTP/1.0"],
+        [b"HTTP/0.9", b"HTTP/1.2", b"HTTP/2.0", b"http/1.1", b"HTTP/1.1 ", b""],
+    ),
+    "host": (
+        [b"Host: a.example"],
+        [b"X: y", b"Host:", b"Host : a.example", b"Host: a, b", b"host:b"],
+    ),
+    "field": (
+        [
+            *(
+                b"Connection: keep-alive",
+                b"Content-Type: application/json",
+                AUTH,
+                b"X: \xff",
+                b"X:",
+            ),
+            *(
+                b"X-Forwarded-For: 1.2.3.4",
+                b"TE: trailers",
+                b"Upgrade: h2c",
+                b"X-Long: " + b"y" * 999,
+            ),
+        ],
+        [
+            *(b"Connection: close", b"Expect: 100-continue", b"Expect: x", b"X: y\r\n z", b" X: y"),
+            *(b": y", b"X", b"X:\x01", b"Host: b.example", b"Content_Length: 3", b"X" * 9000),
+            *(
+                b"Transfer_Encoding: chunked",
+                b"Trailer: X",
+                b"X\xe9: y",
+                b"Connection: Content-Length",
+            ),
+        ],
+    ),
+    "length": (
+        [b"%d"],
+        [b"+%d", b"0%d", b"%d, %d", b" %d ", b"-%d", b"%d_0", b"0x%d", b"%d\x0b", b"", b"9" * 30],
+    ),
+    "coding": (
+        [b"chunked", b"Chunked"],
+        [
+            *(
+                b"chunked, chunked",
+                b"identity",
+                b"gzip, chunked",
+                b"chunked, identity",
+                b"xchunked",
+            ),
+            *(b"chunked;q=1", b"\x0bchunked", b"chunked,", b",chunked", b'"chunked"', b""),
+        ],
+    ),
+    "size": (
+        [b"%x", b"%X", b"0%x", b"%x;a=b"],
+        [b"%x;", b"+%x", b"0x%x", b" %x", b"%x ", b"-%x", b"%x\n", b"f" * 17],
+    ),
+    "last": ([b"0", b"00"], [b"0;x", b"", b"-0", b"0 ", b"1"]),
+    "trailer": ([b"", b"X: y\r\n"], [b"Content-Length: 5\r\n", b"X\r\n", b" X: y\r\n"]),
+    "end": ([b"\r\n"], [b"\n", b"\r", b"\r\r\n", b"\r\n ", b" \r\n", b"\0\r\n", b"", b"\r\n\r\n"]),
+}
 
 
 @st.composite
 def requests(draw: Any) -> bytes:
-    """Return one request: most are valid, and invalid ones are so in few places."""
-    head = [b" ".join([draw(METHODS), draw(TARGETS), draw(VERSIONS)])]
-    head += draw(st.sampled_from([[b"Host: a.example"]] * 9 + [[]]))
-    head += draw(st.lists(FIELDS, max_size=2))
-    content = draw(CONTENTS)
-    framing = draw(
-        st.sampled_from(["length"] * 5 + ["chunked"] * 5 + ["both", "twice", "none", "none"])
+    """Return one request: most are valid, and the others wrong in one place or two."""
+    wrong = draw(
+        st.sampled_from([set()] * 3) | st.sets(st.sampled_from(sorted(PLACES)), max_size=2)
     )
+
+    def pick(place: str) -> bytes:
+        right, others = PLACES[place]
+        chosen: bytes = draw(st.sampled_from(others if place in wrong else right))
+        # A place that there is several times is wrong only once.
+        wrong.discard(place)
+        return chosen
+
+    head = [b" ".join([pick("method"), pick("target"), pick("version")]), pick("host")]
+    head += [pick("field") for _ in range(draw(st.integers(0, 2)) or "field" in wrong)]
+    content = draw(CONTENTS)
+    kinds = ["length"] * 5 + ["chunked"] * 5 + ["none"] * 3 + ["both", "twice", "undeclared"]
+    framing = draw(st.sampled_from(kinds))
     if framing in ("length", "both", "twice"):
-        size = draw(LENGTHS)
+        size = pick("length")
         value = size % ((len(content),) * size.count(b"%d"))
         head += [b"Content-Length: " + value] * (2 if framing == "twice" else 1)
     if framing in ("chunked", "both"):
-        head.append(b"Transfer-Encoding: " + draw(CODINGS))
-        content = draw(chunked(content))
+        head.append(b"Transfer-Encoding: " + pick("coding"))
+        parts = [part for part in (content[:3], content[3:]) if part]
+        sizes = [(pick("size"), part) for part in parts]
+        lines = [(size % len(part) if b"%" in size else size, part) for size, part in sizes]
+        coded = [size + pick("end") + part + pick("end") for size, part in lines]
+        content = b"".join([*coded, pick("last"), pick("end"), pick("trailer"), pick("end")])
     if framing == "none":
-        content = draw(st.sampled_from([b"", b"", b"", content]))
-    return b"".join(line + draw(ENDS) for line in head) + draw(ENDS) + content
+        content = b""
+    # The first line or another one may end wrongly.
+    order = sorted(range(len(head) + 1), key=lambda _: draw(st.booleans()))
+    ends = dict.fromkeys(order, b"\r\n")
+    ends[order[0]] = pick("end")
+    return b"".join(line + ends[index] for index, line in enumerate([*head, b""])) + content
 
 
 @st.composite
 def streams(draw: Any) -> bytes:
     """Return what a client sends on one connection."""
     sent = b"".join(draw(st.lists(requests(), min_size=1, max_size=3)))
-    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 0, 1, 2]))):
         at = draw(st.integers(0, len(sent)))
         junk = draw(
             st.sampled_from([b"\r", b"\n", b"\0", b" ", b":", b"\r\n"]) | st.binary(max_size=2)
@@ -147,11 +180,13 @@ class Read:
     body: bytes | None = None
 
 
-def requests_of_h11(sent: bytes) -> tuple[list[Read], bool]:
-    """Return the requests up to one that is malformed or ends the connection, and a flag.
+def requests_of_h11(sent: bytes) -> tuple[list[Read], str]:
+    """Return the requests up to one that is malformed or ends the connection.
 
-    The flag says that the next one lacks only a Host. RFC 9112 section 3.2 has a server refuse it;
-    h11 refuses to read further, too, while our layer refuses the one request, whose end is clear.
+    Also return why a server may read on where h11 stops, "" if it may not:
+
+    - "no Host": our layer refuses the next one (RFC 9112 section 3.2), whose end is clear.
+    - "HTTP/1.0": the client keeps the connection (RFC 9112 section 9.3); h11 does not.
     """
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
     reader.receive_data(sent)
@@ -160,6 +195,8 @@ def requests_of_h11(sent: bytes) -> tuple[list[Read], bool]:
     try:
         while isinstance(event := reader.next_event(), h11.Request):
             requests.append(Read(event.method, event.target))
+            kept = (b"connection", b"keep-alive") in list(event.headers)
+            keeps = kept and event.http_version == b"1.0"
             body = b""
             while isinstance(event := reader.next_event(), h11.Data):
                 body += event.data
@@ -170,11 +207,11 @@ def requests_of_h11(sent: bytes) -> tuple[list[Read], bool]:
             reader.send(h11.Response(status_code=404, headers=[("Content-Length", "0")]))
             reader.send(h11.EndOfMessage())
             if reader.our_state is h11.MUST_CLOSE:
-                break
+                return requests, "HTTP/1.0" if keeps else ""
             reader.start_next_cycle()
     except h11.RemoteProtocolError as error:
-        return requests, "Missing mandatory Host" in str(error)
-    return requests, False
+        return requests, "no Host" if "Missing mandatory Host" in str(error) else ""
+    return requests, ""
 
 
 # -- what the server sends
@@ -190,17 +227,18 @@ class Sent:
 
 def responses_in(received: bytes, whole: bool) -> list[Sent]:
     """Return the responses, each read by h11, with nothing between or after them."""
-    reader = h11.Connection(h11.CLIENT)
-    reader.receive_data(received)
-    if whole:
-        reader.receive_data(b"")
     responses: list[Sent] = []
-    while rest := reader.trailing_data[0]:
-        head = re.match(rb"(?s)(?:HTTP/1.1 100 .*?\r\n\r\n)*(.*?)\r\n\r\n", rest)
+    while received:
+        head = re.match(rb"(?s)(?:HTTP/1.1 100 .*?\r\n\r\n)*(.*?)\r\n\r\n", received)
         is_head = head is not None and b"\r\nX-Seen: HEAD%20" in head[1]
+        # A new one for each response: it does not know the connections of HTTP/1.0 that are kept.
+        reader = h11.Connection(h11.CLIENT)
         method = "HEAD" if is_head else "GET"
         reader.send(h11.Request(method=method, target="/", headers=[("Host", "a.example")]))
         reader.send(h11.EndOfMessage())
+        reader.receive_data(received)
+        if whole:
+            reader.receive_data(b"")
         while isinstance(event := reader.next_event(), h11.InformationalResponse):
             assert event.status_code == 100
         if event is h11.NEED_DATA and not whole:
@@ -212,10 +250,9 @@ def responses_in(received: bytes, whole: bool) -> list[Sent]:
         if event is h11.NEED_DATA and not whole:
             break
         assert isinstance(event, h11.EndOfMessage), received
-        if reader.their_state is not h11.DONE:
-            assert not reader.trailing_data[0], "something follows the last response"
-            break
-        reader.start_next_cycle()
+        received = reader.trailing_data[0]
+        if b"close" in responses[-1].headers.get(b"connection", b"").lower():
+            assert not received, "something follows the last response"
     return responses
 
 
@@ -277,7 +314,7 @@ def test_each_request_has_one_response_and_none_is_smuggled(
     assert (alive.status, alive.headers[b"x-seen"]) == (200, b"GET%20%2Falive")
 
 
-def check_responses(responses: list[Sent], expected: list[Read], lacks_host: bool) -> None:
+def check_responses(responses: list[Sent], expected: list[Read], reads_on: str) -> None:
     for index, response in enumerate(responses):
         # RFC 9112 section 6.1 has a server that does not know a transfer coding respond with 501.
         assert response.status < 500 or response.status == 501
@@ -295,8 +332,9 @@ def check_responses(responses: list[Sent], expected: list[Read], lacks_host: boo
                 assert response is responses[-1]
             elif digest is not None:
                 assert digest.decode() == hashlib.sha256(request.body).hexdigest()
-        elif lacks_host:
-            assert index > len(expected) or response.status == 400
+        elif reads_on:
+            is_next = index == len(expected)
+            assert reads_on == "HTTP/1.0" or not is_next or response.status == 400
         else:
             # Refused by both; a length of over 20 digits is malformed to h11, and too large to us.
             assert response.status >= 400, f"a request that h11 does not read: {seen!r}"

@@ -70,6 +70,15 @@ def statuses(connection: socket.socket) -> list[bytes]:
 # -- requests
 
 
+def test_attack_a_malformed_body_that_is_not_read_gets_no_second_response(gunicorn: Any) -> None:
+    server = gunicorn(APP, *CONFIG, "-w1")
+    head = b"POST /swaig HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for body in (b"x\r\n", b"3\r\nabcde\r\n", b"1;\x01\r\na\r\n", b"0\r\nHost: a\r\n\r\n"):
+        with connect(server.port, tls=False) as connection:
+            connection.sendall(head + body + HEALTH)
+            assert statuses(connection) == [b"401"]
+
+
 def test_the_installed_release_is_supported() -> None:
     assert gunicorn_package.__version__ in RELEASES
     assert Worker is constants.Worker
