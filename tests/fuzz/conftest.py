@@ -44,6 +44,7 @@ def _is_target(item: pytest.Item) -> bool:
     return hasattr(getattr(item, "obj", None), "hypothesis")
 
 
+@pytest.hookimpl(trylast=True)  # without those that -k has left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     targets = sum(map(_is_target, items))
     for item in items:
