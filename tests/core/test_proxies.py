@@ -809,3 +809,15 @@ def test_embedded_ipv4_networks_count_as_such(network, accepted):
 def test_a_port_is_shown_unless_the_scheme_is_known_to_have_it():
     assert host_with_port("a.example", 80) == "a.example:80"
     assert host_with_port("a.example", 80, "http") == "a.example"
+
+
+def test_embedded_private_networks_leave_room_for_public_ones():
+    assert trusted_proxies(["64:ff9b::a00:0/104", "2002:a00::/24", "8.0.0.0/8"])
+    with pytest.raises(ValueError, match="more public addresses"):
+        trusted_proxies(["64:ff9b::900:0/104", "8.0.0.0/8"])
+
+
+def test_a_chain_that_is_too_short_for_one_policy_has_no_client_for_any():
+    hops = parse_x_forwarded(addresses="192.0.2.7")
+    for policies in ((TEN, trusted_proxies(2)), (trusted_proxies(2), TEN)):
+        assert resolve_client(PEER, hops, *policies).address is None

@@ -15,7 +15,6 @@ import importlib.machinery
 import importlib.util
 import os
 import pickle
-import resource
 import signal
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -91,24 +90,18 @@ class Known:
         ]
         return sorted(found, key=lambda name: self.tests[name].seconds)
 
-    def limit(self, names: Iterable[str]) -> int:
-        """Return the seconds of processor time after which a mutant is in an endless loop."""
-        return 10 + int(10 * sum(self.tests[name].seconds for name in names))
-
 
 # -- processes
 
 
-def in_forks(
-    jobs: Iterable[T], run: Callable[[T], int], limit: Callable[[T], int], processes: int
-) -> Iterator[tuple[T, int]]:
+def in_forks(jobs: Iterable[T], run: Callable[[T], int], processes: int) -> Iterator[tuple[T, int]]:
     """Run each job in a process of its own, and yield it with the status that `run` returns."""
     running: dict[int, T] = {}
 
     def wait() -> tuple[T, int]:
         pid, status = os.wait()
         code = os.waitstatus_to_exitcode(status)
-        late = code in (-signal.SIGXCPU, -signal.SIGALRM, -signal.SIGKILL)
+        late = code in (-signal.SIGPROF, -signal.SIGALRM)
         return running.pop(pid), LATE if late else code if code in range(3) else KILLED
 
     for job in jobs:
@@ -116,20 +109,15 @@ def in_forks(
             yield wait()
         pid = os.fork()
         if pid == 0:
-            _run_as_child(job, run, limit(job))
+            _run_as_child(job, run)
         running[pid] = job
     while running:
         yield wait()
 
 
-def _run_as_child(job: T, run: Callable[[T], int], seconds: int) -> None:
+def _run_as_child(job: T, run: Callable[[T], int]) -> None:
     status = KILLED
     try:
-        # What waits forever takes no processor time. Neither depends much on other processes.
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        bound = seconds if most == resource.RLIM_INFINITY else min(seconds, most)
-        resource.setrlimit(resource.RLIMIT_CPU, (bound, most))
-        signal.alarm(120 + 5 * seconds)
         null = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(null, stream)
@@ -139,11 +127,25 @@ def _run_as_child(job: T, run: Callable[[T], int], seconds: int) -> None:
     os._exit(status)
 
 
-class _StopAtFailure:
-    """Ends the process at the first failure, with no report but the name of the test."""
+class _Limits:
+    """Ends the process at the first failure, and in a test that takes much longer than usual.
 
-    def __init__(self, note: Path | None = None) -> None:
-        self._note = note
+    The limit is one of processor time, which does not depend much on what else is running. What
+    waits forever takes none, and is ended after two minutes.
+
+    Args:
+        seconds: how long tests take without a mutant; there is no limit for others.
+        note: where to write the name of the test that failed.
+    """
+
+    def __init__(self, seconds: Mapping[str, float], note: Path | None = None) -> None:
+        self._seconds, self._note = seconds, note
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        # Without a handler, both end the process.
+        if nodeid in self._seconds:
+            signal.setitimer(signal.ITIMER_PROF, 3 + 20 * self._seconds[nodeid])
+            signal.alarm(120)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -165,8 +167,11 @@ def _is_suitable(item: pytest.Item) -> bool:
 class Layer:
     """Runs tests that are collected once: a plugin for pytest, in a process of its own."""
 
-    def __init__(self, mutants: list[Mutant], processes: int, results: Path) -> None:
+    def __init__(
+        self, mutants: list[Mutant], processes: int, results: Path, seconds: dict[str, float]
+    ) -> None:
         self._mutants, self._processes, self._results = mutants, processes, results
+        self._seconds = seconds
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -175,6 +180,7 @@ class Layer:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         known = self._examine(list(items.values()))
+        self._seconds.update({name: test.seconds for name, test in known.tests.items()})
         functions = _functions_of_package()
 
         def run(mutant: Mutant) -> int:
@@ -184,11 +190,8 @@ class Layer:
             return SURVIVED
 
         reachable = [mutant for mutant in self._mutants if mutant.functions]
-        limits = {mutant.name: known.limit(known.tests_of(mutant)) for mutant in reachable}
         statuses = {}
-        for mutant, status in in_forks(
-            reachable, run, lambda mutant: limits[mutant.name], self._processes
-        ):
+        for mutant, status in in_forks(reachable, run, self._processes):
             statuses[mutant.name] = status
         self._results.write_bytes(pickle.dumps((known, statuses)))
         return True
@@ -208,9 +211,7 @@ class Layer:
                 return SURVIVED
 
             known = Known()
-            for number, status in in_forks(
-                range(len(shares)), run, lambda number: 1000, self._processes
-            ):
+            for number, status in in_forks(range(len(shares)), run, self._processes):
                 if status != SURVIVED:
                     raise SystemExit("tests fail without a mutant")
                 part = pickle.loads(Path(directory, str(number)).read_bytes())  # noqa: S301 - written by a fork of this process
@@ -317,34 +318,29 @@ class _Selection:
         items[:] = sorted(chosen, key=lambda item: self._order[item.nodeid])
 
 
-def run_imported(mutant: Mutant, names: list[str]) -> int:
+def run_imported(mutant: Mutant, names: list[str], seconds: Mapping[str, float]) -> int:
     """Import a mutant and run tests, those beside its module first."""
     sys.meta_path.insert(0, _MutatedModule(mutant))
-    stem = Path(mutant.module).stem.strip("_")
-    beside = [
-        name for name in names if Path(name.partition("::")[0]).stem.startswith(f"test_{stem}")
-    ]
+    stem = f"test_{Path(mutant.module).stem.strip('_')}"
+    beside = [name for name in names if Path(name.partition("::")[0]).stem.startswith(stem)]
     others = [name for name in names if name not in beside]
     # The others are imported only for a mutant that those beside the module do not kill.
     if beside and others:
-        seconds = signal.alarm(0)
-        signal.alarm(seconds)
         child = os.fork()
         if child == 0:
-            signal.alarm(seconds)
-            _run_selected(beside)
+            _run_selected(beside, seconds)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status < 0:
+            os.kill(os.getpid(), -status)
         if status != SURVIVED:
-            if status < 0:
-                os.kill(os.getpid(), -status)
             return KILLED
-    _run_selected(others or beside)
+    _run_selected(others or beside, seconds)
     return SURVIVED
 
 
-def _run_selected(names: list[str]) -> None:
+def _run_selected(names: list[str], seconds: Mapping[str, float]) -> None:
     files = sorted({name.partition("::")[0] for name in names})
-    status = pytest.main([*OPTIONS, *files], plugins=[_Selection(names), _StopAtFailure()])
+    status = pytest.main([*OPTIONS, *files], plugins=[_Selection(names), _Limits(seconds)])
     nothing = status == pytest.ExitCode.NO_TESTS_COLLECTED
     os._exit(SURVIVED if nothing or status == pytest.ExitCode.OK else KILLED)
 
@@ -360,7 +356,8 @@ def run_layer(
         results, failed, log = (Path(scratch, name) for name in ("results", "failed", "log"))
         child = os.fork()
         if child == 0:
-            plugins = [Layer(mutants, processes, results), _StopAtFailure(failed)]
+            seconds: dict[str, float] = {}
+            plugins = [Layer(mutants, processes, results, seconds), _Limits(seconds, failed)]
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
             try:
                 pytest.main([*OPTIONS, *map(str, files)], plugins=plugins)
@@ -380,10 +377,10 @@ def run_layer(
             continue
     rest = [each for each in mutants if statuses.get(each.name) in (None, SURVIVED, OUT_OF_REACH)]
     selected = {mutant.name: known.tests_of(mutant) for mutant in rest}
+    seconds = {name: test.seconds for name, test in known.tests.items()}
     for mutant, status in in_forks(
         [mutant for mutant in rest if selected[mutant.name]],
-        lambda mutant: run_imported(mutant, selected[mutant.name]),
-        lambda mutant: known.limit(selected[mutant.name]),
+        lambda mutant: run_imported(mutant, selected[mutant.name], seconds),
         processes,
     ):
         statuses[mutant.name] = status

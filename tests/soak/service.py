@@ -1,7 +1,7 @@
 """The service under test: two agents behind gunicorn with four workers, and what can go wrong.
 
 The agent ``bank`` keeps its claims in Valkey, behind Sentinels; ``shop`` in an SQLite file on a
-disk of 16 MB. Each has a tool that must run at most once per call and appends the number of the
+disk of 128 MB. Each has a tool that must run at most once per call and appends the number of the
 call to a file. The clock of the processes is that of the system plus what a file says.
 """
 
@@ -200,9 +200,11 @@ class Service:
     def fill_the_disk(self) -> None:
         assert self.disk is not None
         filler = self.disk / "filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"x" * 4096)
+        with filler.open("wb", buffering=0) as file:
+            for size in (2**20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
         time.sleep(4)
         filler.unlink()
 
@@ -269,10 +271,10 @@ class Windows:
 
 @contextlib.contextmanager
 def small_disk(directory: Path) -> Iterator[Path | None]:
-    """Mount a file system of 16 MB, or yield None where that is not permitted."""
+    """Mount a file system of 128 MB, or yield None where that is not permitted."""
     disk = directory / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128m,mode=0700", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         yield None
         return
