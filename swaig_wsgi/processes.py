@@ -43,8 +43,11 @@ __all__ = [
     "unshared_variables",
 ]
 
+#: The variable of the secret that processes must share.
 SECRET = "SIGNALWIRE_SWAIG_SECRET"  # noqa: S105  # nosec B105 # the name of a variable
+#: The variable of the password that processes must share.
 PASSWORD = "SWML_BASIC_AUTH_PASSWORD"  # noqa: S105  # nosec B105 # the name of a variable
+#: The variable of the store that processes must share.
 STORAGE = "SWML_STORAGE_URL"
 
 #: For each variable, what is wrong (in a log message) while processes do not share its value.

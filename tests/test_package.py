@@ -197,7 +197,7 @@ def test_the_wheel_contains_the_package_and_nothing_else(wheel_names):
 def test_only_extras_have_requirements(metadata):
     required = metadata.get_all("Requires-Dist")
     assert [line for line in required if "extra ==" not in line] == []
-    extras = {"app", "serve", "redis", "metrics", "tracing", "test", "dev"}
+    extras = {"app", "serve", "redis", "metrics", "tracing", "test", "docs", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras
 
 

@@ -1,6 +1,6 @@
 """At most once: tools that must not run again when the platform repeats a tool call.
 
-A tool call claims its key in the store in two steps, runs, and replaces the claim by its result:
+A tool call claims its key in the store in two steps, runs, and replaces the claim by its result::
 
     (no value) --add--> claimed --replace_if--> confirmed --replace_if--> result --> (no value)
          ^                 |                     |     ^                         window

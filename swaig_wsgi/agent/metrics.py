@@ -18,8 +18,9 @@ __all__ = [
     "MeasuredRequests",
 ]
 
-#: The labels of the endpoints, by path.
+#: The labels of a server's endpoints, by path.
 SERVER_ENDPOINTS = {"/health": "health", "/ready": "ready", "/metrics": "metrics"}
+#: The same for an agent, below its route.
 AGENT_ENDPOINTS = {
     "": "document",
     "/swaig": "swaig",

@@ -23,6 +23,7 @@ from .routes import raw_path
 
 __all__ = ["DEFAULT_MAX_REQUEST_SIZE", "agent_stack", "stack_with_health", "unshared_state"]
 
+#: The size limit of a request body in bytes, if none is configured.
 DEFAULT_MAX_REQUEST_SIZE = 1_048_576
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "uses_nonce",
 ]
 
+#: Names and values of fields.
 Headers = tuple[tuple[str, str], ...]
 
 #: The headers of every response (the SDK's guide, "Security Headers").

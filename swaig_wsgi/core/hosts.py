@@ -23,6 +23,7 @@ __all__ = [
     "target_authority",
 ]
 
+#: An address.
 Address = Union[IPv4Address, IPv6Address]
 
 # RFC 3986 allows more in a reg-name, but percent-encoding and sub-delims, such as the comma that

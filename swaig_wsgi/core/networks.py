@@ -21,6 +21,7 @@ __all__ = [
     "parse_network",
 ]
 
+#: A network of addresses.
 Network = Union[IPv4Network, IPv6Network]
 
 #: ``REMOTE_ADDR`` of a connection over a Unix socket in gunicorn, waitress, nginx (uwsgi_params),

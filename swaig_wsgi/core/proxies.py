@@ -42,6 +42,7 @@ __all__ = [
     "trusted_proxies",
 ]
 
+#: The values of a forwarded field.
 Values = tuple[Optional[str], ...]
 
 #: The maximum length of a chain: real ones are shorter, and the bound limits the work that a field

@@ -26,6 +26,7 @@ __all__ = [
     "redact_url",
 ]
 
+#: What stands for a secret.
 MASK = "****"
 
 # Matched against names in lower case, without punctuation: "X-Api-Key", "api_key", "apiKey".

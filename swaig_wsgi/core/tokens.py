@@ -58,8 +58,9 @@ MAX_EXPIRY = 10**12 - 1
 #: The minimum length of a secret in bytes: 128 bits, if they are random.
 MIN_SECRET_BYTES = 16
 
-#: Bounds of the length of a signature, in hex characters.
+#: The least length of a signature, in hex characters.
 MIN_SIGNATURE_LENGTH = 16
+#: The length of a whole signature, in hex characters.
 MAX_SIGNATURE_LENGTH = 64
 
 _NONCE = re.compile(r"[0-9a-f]+")

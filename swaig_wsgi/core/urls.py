@@ -28,9 +28,10 @@ __all__ = [
     "with_credentials",
 ]
 
+#: The port of each scheme.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# The punctuation that RFC 3986 section 3.3 allows in a path, and the slash.
+#: The punctuation that RFC 3986 section 3.3 allows in a path, and the slash.
 PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.DOTALL)
