@@ -170,6 +170,7 @@ def test_static_files_pass_untouched(server, project):
     assert plain.headers["Cache-Control"] == "max-age=315360000, public, immutable"
     assert plain.headers["Access-Control-Allow-Origin"] == "*"
     assert plain.headers["X-Content-Type-Options"] == "nosniff"
+    assert plain.headers["X-Frame-Options"] == "DENY"
     assert not {"X-Request-Id", "RateLimit"} & set(plain.headers)
     compressed = get(server, url, headers={"Accept-Encoding": "gzip"})
     assert gzip.decompress(compressed.body) == plain.body
@@ -221,7 +222,7 @@ def test_each_page_has_its_nonce_and_only_the_widget_may_be_framed(server):
     nonces = set()
     for _ in range(4):
         home = get(server, "/")
-        (nonce,) = re.findall(r"nonce='([\w-]+)'", home.text.replace("&#x27;", "'"))
+        (nonce,) = re.findall(r'nonce="([\w-]+)"', home.text)
         assert f"'nonce-{nonce}'" in home.headers["Content-Security-Policy"]
         nonces.add(nonce)
     assert len(nonces) == 4
@@ -243,7 +244,7 @@ def test_refusals_reach_no_django(server):
 
 
 def test_the_tests_and_the_checks_of_the_project_pass(server, project):
-    assert "Ran 2 tests" in manage(project, "test")
+    assert "Ran 3 tests" in manage(project, "test")
     assert "no issues" in manage(project, "check")
     assert "swaig." in manage(project, "check", "--deploy", "--tag=security")
 
