@@ -75,6 +75,16 @@ def test_a_deployment_check_shows_findings_on_the_setting(check: Any) -> None:
     assert check(settings % "changeme-changeme", "--deploy", "--fail-level=WARNING")[0] == 1
 
 
+def test_attack_no_line_to_paste_opens_all_paths_of_a_site(check: Any) -> None:
+    limited = "'auth_failure_limit': 10"
+    output = check(f"SWAIG_WSGI = {{{limited}}}", "--deploy")[1]
+    assert "swaig.W010" not in ids(output)
+    output = check(f"SWAIG_WSGI = {{{limited}, 'cors_origins': '*'}}", "--deploy")[1]
+    line = 'harden(app, cors={"origins": ["https://app.example.com"], "paths": ["/api/*"]})'
+    assert f"HINT: {line}" in output
+    assert "SWAIG_WSGI['cors_origins']" not in output
+
+
 def test_workers_and_unknown_variables_are_found_beside_the_setting(check: Any) -> None:
     env = {"WEB_CONCURRENCY": "4", "SWML_RATELIMIT": "5"}
     settings = "SWAIG_WSGI = {'rate_limit': 5000}"

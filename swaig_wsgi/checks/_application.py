@@ -19,7 +19,15 @@ from ._agents import (
     uses_store,
 )
 from ._findings import Finding, finding
-from ._in_code import AGENT, HARDEN, SERVER, with_lines_for_basic_auth, with_lines_for_code
+from ._in_code import (
+    AGENT,
+    HARDEN,
+    SERVER,
+    with_line_for_cors,
+    with_lines_for_basic_auth,
+    with_lines_for_code,
+)
+from ._network import default_origin_findings
 from ._operation import store_findings, worker_findings
 from ._settings import judge, judge_environ, judge_layers, sort_findings
 
@@ -54,6 +62,8 @@ def check_parts(
     """
     replaced = _replaced(parts, settings)
     kept = [each for each in found if each.id not in replaced]
+    if not parts.agents:
+        kept = list(map(with_line_for_cors, kept))
     layers = list(_judge_hardened(parts, settings))
     added = chain(
         layers,
@@ -78,8 +88,10 @@ def _replaced(parts: Parts, settings: Settings) -> set[str]:
     found: list[Finding] = []
     if parts.agents:
         found += judge(settings)
-    elif parts.hardened:
-        found += judge_layers(settings)
+    else:
+        found += default_origin_findings(settings)
+        if parts.hardened:
+            found += judge_layers(settings)
     ids = {each.id for each in found}
     if parts.authenticated:
         ids.add("swaig.W001")

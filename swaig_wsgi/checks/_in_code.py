@@ -14,6 +14,8 @@ from ._findings import Finding
 AGENT = "AgentApp(..., settings=replace(settings, {}))"
 HARDEN = "harden(app, {})"
 SERVER = "AgentServer(settings=replace(settings, {}))"
+#: Of a site, pages of the origin would otherwise read all paths with the browser's cookies.
+_CORS = 'harden(app, cors={"origins": ["https://app.example.com"], "paths": ["/api/*"]})'
 _BASIC_AUTH = 'AgentApp(..., basic_auth=("platform", os.environ["SWML_BASIC_AUTH_PASSWORD"]))'
 
 #: In lines of findings: a variable, and its value.
@@ -32,15 +34,20 @@ def with_lines_for_code(
         environ: those of the environment.
         call: `AGENT`, `HARDEN` or `SERVER`.
     """
-    for each in found:
+    for each in found if call is not HARDEN else map(with_line_for_cors, found):
         removed = _REMOVAL.fullmatch(each.line)
         pairs = [(removed[1], "")] if removed else ASSIGNMENT.findall(each.line)
         names = [_FIELDS[variable] for variable, _ in pairs if variable in _FIELDS]
         if all(getattr(settings, name) == getattr(environ, name) for name in names):
             yield each
         else:
-            arguments = ", ".join(_argument(variable, value, call) for variable, value in pairs)
+            arguments = ", ".join(_argument(variable, value) for variable, value in pairs)
             yield replace(each, line=call.format(arguments))
+
+
+def with_line_for_cors(each: Finding) -> Finding:
+    """Return a finding on the origins of a site with a line that opens only some of its paths."""
+    return replace(each, line=_CORS) if each.line.startswith("SWML_CORS_ORIGINS=") else each
 
 
 def with_lines_for_basic_auth(each: Finding) -> Finding:
@@ -53,11 +60,8 @@ def with_lines_for_basic_auth(each: Finding) -> Finding:
     )
 
 
-def _argument(variable: str, value: str, call: str) -> str:
-    name = _FIELDS[variable]
-    if name == "cors_origins" and call is HARDEN and value:
-        return f'cors={{"origins": [{json.dumps(value)}]}}'  # may already be given so
-    return f"{name}={_literal(variable, value)}"
+def _argument(variable: str, value: str) -> str:
+    return f"{_FIELDS[variable]}={_literal(variable, value)}"
 
 
 def _literal(variable: str, value: str) -> str:

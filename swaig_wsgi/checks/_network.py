@@ -22,6 +22,7 @@ _SHORTEST = {4: 16, 6: 64}
 #: Of a network of clients; the largest blocks that registries assign are an IPv4 /8, an IPv6 /16.
 _NO_ALLOWLIST = {4: 8, 6: 16}
 
+_ANY_ORIGIN = "pages of any origin may read responses that need no credentials."
 #: Domains below which anyone can register names: the most common of all public suffixes.
 _SHARED = re.compile(
     r"(ac|co|com|edu|gob|gov|ne|net|nom|or|org)\.[a-z]{2}"
@@ -96,12 +97,16 @@ def proxy_findings(settings: Settings) -> Iterator[Finding]:
             yield finding("W026", text)
 
 
+def default_origin_findings(settings: Settings) -> Iterator[Finding]:
+    """Yield a finding if an agent allows any origin, as it does by default; no site does."""
+    if settings.cors_origins is None and not settings.csrf_protection:
+        yield finding("W010", f"SWML_CORS_ORIGINS is not set: {_ANY_ORIGIN}")
+
+
 def origin_findings(settings: Settings) -> Iterator[Finding]:
     origins = settings.cors_origins
-    if origins == ("*",) or (origins is None and not settings.csrf_protection):
-        what = "SWML_CORS_ORIGINS is '*'" if origins else "SWML_CORS_ORIGINS is not set"
-        text = f"{what}: pages of any origin may read responses that need no credentials."
-        yield finding("W010", text)
+    if origins == ("*",):
+        yield finding("W010", f"SWML_CORS_ORIGINS is '*': {_ANY_ORIGIN}")
     shared = [each for each in origins or () if _is_shared(each)]
     if shared:
         text = f"SWML_CORS_ORIGINS has {', '.join(shared)}: anyone can get such an origin, whose "

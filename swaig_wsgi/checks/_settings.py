@@ -15,6 +15,7 @@ from ._credentials import credential_findings, secret_findings
 from ._findings import SEVERITIES, Finding, finding
 from ._network import (
     client_findings,
+    default_origin_findings,
     host_findings,
     limit_findings,
     origin_findings,
@@ -84,8 +85,9 @@ def judge_mapping(
 
 
 def judge(settings: Settings) -> Iterable[Finding]:
-    """Return the findings on the values of `settings`."""
+    """Return the findings on the values of `settings`, as those of an agent."""
     return chain(
+        default_origin_findings(settings),
         credential_findings(settings),
         tls_findings(settings),
         certificate_findings(settings),

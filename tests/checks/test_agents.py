@@ -244,6 +244,26 @@ def test_a_low_limit_is_a_finding_only_where_the_platform_is_counted(options, fo
     assert bool(texts) is found
 
 
+def test_a_site_without_origins_lets_no_other_origin_read_responses():
+    site = Flask("site")
+    site.wsgi_app = harden(site.wsgi_app, Settings())
+    for app in (site, Flask("bare")):
+        assert "W010" not in ids(check_application(app, {}))
+    assert "W010" in ids(check_application(agent(), {}))
+    assert "W010" in ids(check_application(harden(agent(), Settings()), {}))
+
+
+def test_attack_no_line_to_paste_opens_all_paths_of_a_site():
+    for origins, number in (("*", "W010"), ("http://app.example.org", "W011")):
+        environ = {"SWML_CORS_ORIGINS": origins}
+        site = Flask("site")
+        site.wsgi_app = harden(site.wsgi_app, Settings.from_env(environ))
+        for app in (site, Flask("bare")):
+            assert lines(check_application(app, environ), number) == [
+                'harden(app, cors={"origins": ["https://app.example.com"], "paths": ["/api/*"]})'
+            ]
+
+
 def test_agents_are_judged_by_their_own_settings():
     environ = {"SWML_ALLOWED_HOSTS": "*"}
     one = agent("one", settings=Settings(allowed_hosts=["bot.example.org"], rate_limit=20_000))
@@ -286,7 +306,9 @@ def test_lines_for_what_is_in_code_are_code():
     site.wsgi_app = harden(site.wsgi_app, Settings.from_env({"SWML_ALLOWED_HOSTS": "*"}), **changed)
     found = check_application(site, {"SWML_ALLOWED_HOSTS": "*"})
     assert lines(found, "W014") == ["harden(app, rate_limit=5000)"]
-    assert lines(found, "W010") == ['harden(app, cors={"origins": ["https://app.example.com"]})']
+    assert lines(found, "W010") == [
+        'harden(app, cors={"origins": ["https://app.example.com"], "paths": ["/api/*"]})'
+    ]
     assert lines(found, "W032") == ['harden(app, allowed_clients="192.0.2.0/24")']
     # What the environment decides, a variable mends.
     assert lines(found, "W017") == ["SWML_ALLOWED_HOSTS=agent.example.com"]
