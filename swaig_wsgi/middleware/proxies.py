@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
 from urllib.parse import unquote_to_bytes
 
-from ..core.kept_fields import is_single_value, kept_fields
+from ..core.kept_fields import CLIENT_FIELDS, is_single_value, kept_fields
 from ..core.proxies import (
     Client,
     Hops,
@@ -42,31 +42,6 @@ _REWRITTEN = (
     "SERVER_NAME",
     "SERVER_PORT",
     "SCRIPT_NAME",
-)
-# Other fields that applications read as the client's address, scheme, host or prefix.
-_SYNONYMS = frozenset(
-    {
-        "HTTP_CF_CONNECTING_IP",
-        "HTTP_CLIENT_IP",
-        "HTTP_FASTLY_CLIENT_IP",
-        "HTTP_FLY_CLIENT_IP",
-        "HTTP_FORWARDED",
-        "HTTP_FRONT_END_HTTPS",
-        "HTTP_TRUE_CLIENT_IP",
-        "HTTP_X_AZURE_CLIENTIP",
-        "HTTP_X_CLIENT_IP",
-        "HTTP_X_CLUSTER_CLIENT_IP",
-        "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
-        "HTTP_X_HOST",
-        "HTTP_X_ORIGINAL_FORWARDED_FOR",
-        "HTTP_X_ORIGINAL_HOST",
-        "HTTP_X_ORIGINAL_URL",
-        "HTTP_X_REAL_IP",
-        "HTTP_X_REWRITE_URL",
-        "HTTP_X_SCHEME",
-        "HTTP_X_SCRIPT_NAME",
-        "HTTP_X_URL_SCHEME",
-    }
 )
 
 
@@ -142,7 +117,7 @@ class TrustedProxyMiddleware:
         self.app = app
         self._trusted = trusted_proxies(trusted)
         self._keep = kept_fields(keep)
-        self._others = _SYNONYMS.union(self._keep)
+        self._others = CLIENT_FIELDS.union(self._keep)
         self._policy = (family, self._trusted, frozenset(self._keep))
         self._conflict_logged = self._joined_logged = False
         # A client sends the same fields with each request. New ones replace them: no more memory,

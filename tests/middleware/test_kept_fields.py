@@ -8,8 +8,8 @@ import pytest
 from support.wsgi import Recorder, environ, request, send
 
 from swaig_wsgi import ConfigurationError, Settings, harden
+from swaig_wsgi.core.kept_fields import CLIENT_FIELDS
 from swaig_wsgi.middleware import TrustedProxyMiddleware
-from swaig_wsgi.middleware.proxies import _SYNONYMS
 
 PROXY = "10.0.0.1"
 USER, EMAIL = "HTTP_X_FORWARDED_USER", "HTTP_X_FORWARDED_EMAIL"
@@ -100,7 +100,7 @@ def test_attack_an_inner_layer_that_keeps_more_is_refused():
     assert request(app, REMOTE_ADDR=PROXY, **SENT).status == 503
 
 
-@pytest.mark.parametrize("key", sorted(_SYNONYMS))
+@pytest.mark.parametrize("key", sorted(CLIENT_FIELDS))
 def test_no_synonym_can_be_kept(key):
     name = key[len("HTTP_") :].replace("_", "-")
     with pytest.raises(ValueError, match="has a meaning of its own"):
