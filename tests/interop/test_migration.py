@@ -25,6 +25,9 @@ def preflight(method: str) -> dict[str, str]:
     return {"Access-Control-Request-Method": method}
 
 
+OTHER_HEADER = {**APP, **preflight("POST"), "Access-Control-Request-Headers": "x-other"}
+
+
 FLASK = [
     Call("page"),
     Call("page over plain HTTP", headers={"X-Forwarded-Proto": "http"}),
@@ -55,6 +58,20 @@ FLASK = [
     Call("6 orders", "/api/orders", "POST", SHOP, {"item": 1}, times=6),
     Call("6 orders of the app", "/api/orders", "POST", {**SHOP, **APP}, {"item": 1}, times=6),
     Call("large order", "/api/orders", "POST", SHOP, b"x" * 100_001),
+    Call("large order without credentials", "/api/orders", "POST", {}, b"x" * 100_001),
+    Call("large form for a page", "/", "POST", {}, b"x" * 100_001),
+    Call("unknown path of the API", "/api/none", headers=SHOP),
+    Call("unknown path of the API without credentials", "/api/none"),
+    Call("OPTIONS of the API", "/api/orders", "OPTIONS", SHOP),
+    Call("OPTIONS of the API without credentials", "/api/orders", "OPTIONS"),
+    Call("HEAD of the API", "/api/orders", "HEAD", SHOP),
+    Call("DELETE of the API", "/api/orders", "DELETE", SHOP),
+    Call("double slash", "//api/orders", headers=SHOP),
+    Call("double slash for the app", "//api/orders", headers={**SHOP, **APP}),
+    Call("double slash without credentials", "//api/orders"),
+    Call("preflight of a page", "/", "OPTIONS", {**APP, **preflight("POST")}),
+    Call("preflight with another header", "/api/orders", "OPTIONS", OTHER_HEADER),
+    Call("preflight for an unknown path", "/api/none", "OPTIONS", {**APP, **preflight("POST")}),
 ]
 
 
@@ -89,6 +106,17 @@ DJANGO = [
     Call("6 orders", "/api/orders", "POST", {}, {"item": 1}, times=6),
     Call("6 orders of the app", "/api/orders", "POST", APP, {"item": 1}, times=6),
     Call("large order", "/api/orders", "POST", {}, b"x" * 100_001),
+    Call("large form for a page", "/", "POST", {}, b"x" * 100_001),
+    Call("unknown path of the API", "/api/none"),
+    Call("OPTIONS", method="OPTIONS"),
+    Call("OPTIONS of the API", "/api/orders", "OPTIONS"),
+    Call("HEAD of the API", "/api/orders", "HEAD"),
+    Call("DELETE of the API", "/api/orders", "DELETE"),
+    Call("double slash", "//api/orders"),
+    Call("double slash for the app", "//api/orders", headers=APP),
+    Call("preflight of a page", "/", "OPTIONS", {**APP, **preflight("POST")}),
+    Call("preflight with another header", "/api/orders", "OPTIONS", OTHER_HEADER),
+    Call("preflight for an unknown path", "/api/none", "OPTIONS", {**APP, **preflight("POST")}),
     Call("login page", LOGIN),
     Call("login", LOGIN, "POST", BROWSER, login("admin", "pass-of-admin")),
     Call("login without CSRF token", LOGIN, "POST", FORM, login("admin", "pass-of-admin")),
