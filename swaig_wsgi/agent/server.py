@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._missing import SERVER_CONSTRUCTOR, check_names, checks_arguments, missing_in_server
 from ..config import Settings
 from ..core.refusals import method_not_allowed, not_found
+from ..middleware._agent_name import ServesAgents
 from ..middleware.auth import AuthHandler
 from ..middleware.metrics import MetricsMiddleware
 from ..processes import default_store, unshared_variables
@@ -316,3 +317,6 @@ class AgentServer:
         listed = [{"name": agent.name, "route": route} for route, agent in agents]
         listing = {"service": "swaig-wsgi", "agents": listed}
         return respond_json(environ, start_response, 200, listing)
+
+
+ServesAgents.register(AgentServer)

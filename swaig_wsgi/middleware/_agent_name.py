@@ -1,8 +1,8 @@
-"""The agent's name in the records of layers around it."""
+"""What is an agent, and its name in the records of layers around it."""
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,11 +10,19 @@ from ..wsgi import AGENT
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-class NamedAgent(ABC):
-    """A class of agents, which registers itself; sites may have an ``agent_name``, too.
+class ServesAgents(ABC):
+    """A class whose instances serve only agents, which registers itself.
 
-    The module of agents is not one of those that are copied without packages.
+    The modules of agents are not among those that are copied without packages.
     """
+
+    @abstractmethod
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Respond to a request."""
+
+
+class NamedAgent(ServesAgents):
+    """A class of single agents, which registers itself; sites may have an ``agent_name``, too."""
 
     agent_name: str
 

@@ -12,7 +12,7 @@ from ..core.headers import PRELOAD_MIN_AGE, SECURITY_HEADERS, SITE_HEADERS, Head
 from ..processes import default_store
 from ..stores import Store
 from ..wsgi._types import WSGIApplication
-from ._agent_name import AgentNameMiddleware, NamedAgent
+from ._agent_name import AgentNameMiddleware, NamedAgent, ServesAgents
 from ._application import check_application
 from ._hardened import hardened as _hardened
 from ._hardened import settings_of_layers
@@ -58,11 +58,11 @@ def harden(
     """Return `app` wrapped in the layers that `settings` configure.
 
     A request id and the security headers are always added: the four of the SDK's guide to an
-    agent, :data:`~swaig_wsgi.core.headers.SITE_HEADERS` to any other application. Trusted proxies,
-    allowed hosts, CORS, and limits on rates, failed authentications and sizes are added only if
-    they are set, HSTS only with TLS or a TLS domain, authentication only with `auth`. No
-    path is exempt. CSRF protection without origins leaves CORS to the application. With metrics,
-    refusals are counted for Prometheus.
+    agent or an ``AgentServer``, :data:`~swaig_wsgi.core.headers.SITE_HEADERS` to any other
+    application. Trusted proxies, allowed hosts, CORS, and limits on rates, failed authentications
+    and sizes are added only if they are set, HSTS only with TLS or a TLS domain, authentication
+    only with `auth`. No path is exempt. CSRF protection without origins leaves CORS to the
+    application. With metrics, refusals are counted for Prometheus.
 
     Args:
         app: any WSGI application. Of those that a dispatcher chooses by path, each may be hardened
@@ -112,8 +112,7 @@ def harden(
         raise ConfigurationError(f"{name}: no such setting: {hint}")
     if overrides:
         settings = replace(settings, **overrides)
-    is_agent = isinstance(app, NamedAgent)
-    defaults = SECURITY_HEADERS if is_agent else SITE_HEADERS
+    defaults = SECURITY_HEADERS if isinstance(app, ServesAgents) else SITE_HEADERS
     hardened = stack(
         app,
         settings,
@@ -124,7 +123,7 @@ def harden(
         rate_limit=limiter,
         refusal_app=refusal_app,
     )
-    if is_agent:
+    if isinstance(app, NamedAgent):
         # An AgentApp names itself in records, but its own layers are inside of these.
         hardened = AgentNameMiddleware(hardened, app)
     _hardened.add(hardened)

@@ -11,6 +11,7 @@ from support.waiting import fastest
 from support.wsgi import Client
 
 from swaig_wsgi import AgentApp, AgentServer, Settings, harden
+from swaig_wsgi.core.headers import SECURITY_HEADERS
 
 SECRET = "a secret that all agents share"
 LIMITED = Settings(auth_failure_limit=5, basic_auth_user="admin", basic_auth_password="a password")
@@ -208,6 +209,20 @@ def test_nested_layers_send_each_header_once_and_count_once() -> None:
     for response in responses:
         for name in ("X-Frame-Options", "Access-Control-Allow-Origin", "Vary", "RateLimit"):
             assert len(response.headers.get_all(name)) == 1
+
+
+def test_layers_around_a_server_send_what_the_guide_asks_for() -> None:
+    server = AgentServer(settings=Settings(), listing=True)
+    server.register(agent("sales", "/sales", settings=Settings()))
+    hardened = harden(server, Settings(), allowed_hosts=["a.example"], max_request_size=5)
+    client = Client(hardened, HTTP_HOST="a.example")
+    refused = client.get("/", HTTP_HOST="evil.example")
+    assert refused.json == {"error": "Forbidden: host not allowed"}
+    large = client.post("/sales", b"123456")
+    assert large.status == 413
+    for response in (client.get("/"), client.get("/sales"), client.get("/none"), refused, large):
+        for name, value in SECURITY_HEADERS:
+            assert response.headers.get_all(name) == [value]
 
 
 def test_attack_routing_takes_no_longer_for_a_path_of_many_segments(
