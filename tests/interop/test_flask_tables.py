@@ -13,9 +13,8 @@ from flask_httpauth import HTTPBasicAuth, HTTPTokenAuth, MultiAuth
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_talisman import Talisman
-from support.differences import Call, differences, observed
-from support.sites import DOCS
-from support.wsgi import Response, basic
+from support.differences import Call, ask, in_words, only, rows_of
+from support.wsgi import basic
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from swaig_wsgi import AuthHandler, Settings, harden
@@ -80,17 +79,6 @@ CALLS = {
 }
 
 
-def rows() -> Any:
-    """Yield the rows of the tables as (section, compared, before, after, difference)."""
-    section = ""
-    for line in (DOCS / "flask.md").read_text().splitlines():
-        if line.startswith("#"):
-            section = line.strip("# ")
-        if section in CALLS and line.startswith("| `"):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            yield (section, *(cell.strip("`") for cell in cells[:3]), cells[3])
-
-
 def site() -> Flask:
     app = Flask(__name__, static_folder=None)
     app.secret_key = "a key of the sessions"
@@ -140,30 +128,12 @@ def installed(code: str) -> Flask:
     return app
 
 
-def ask(app: Flask, calls: list[Call]) -> dict[str, dict[str, str]]:
-    found = {}
-    for number, call in enumerate(calls):
-        scheme = "http" if call.peer else call.headers.get("X-Forwarded-Proto", "https")
-        responses = [
-            app.test_client().open(
-                call.path,
-                method=call.method,
-                base_url=f"{scheme}://www.example.com",
-                headers=call.headers,
-                environ_overrides={"REMOTE_ADDR": call.peer or f"192.0.2.{number + 1}"},
-            )
-            for _ in range(call.times)
-        ]
-        plain = [
-            Response(each.status_code, "", list(each.headers), each.get_data())
-            for each in responses
-        ]
-        status = " ".join(str(each.status) for each in plain)
-        found[call.name] = {**observed(plain), "status": status}
-    return found
+def open_in(app: Flask) -> Any:
+    """Return a function that sends a request, with the cookies of no other."""
+    return lambda *args, **options: app.test_client().open(*args, **options)
 
 
-ROWS = list(rows())
+ROWS = list(rows_of("flask.md", CALLS))
 #: What the cells of the tables use.
 NAMES = {
     each.__name__: each
@@ -200,17 +170,8 @@ def test_each_extension_has_a_table():
 )
 def test_what_replaces_an_option(section, compared, before, after, difference):
     calls = CALLS[section]
-    sites = [ask(installed(code), calls) for code in (before, replaced_by(after))]
-    bare = ask(site(), calls)
-    old, new = (
-        {name: {compared: found.get(compared, "")} for name, found in each.items()}
-        for each in sites
-    )
+    sites = [installed(code) for code in (before, replaced_by(after))]
+    old, new, plain = (only(compared, ask(open_in(app), calls)) for app in (*sites, site()))
     # The option or its replacement changes the site.
-    plain = {name: {compared: found.get(compared, "")} for name, found in bare.items()}
     assert plain != old or plain != new or re.search("None|False", before + after)
-    found = "; ".join(
-        f"`{one or '-'}` → `{other or '-'}` ({names})"
-        for _, one, other, names in differences(calls, old, new)
-    )
-    assert found == difference
+    assert in_words(calls, old, new) == difference

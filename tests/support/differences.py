@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from support.sites import DOCS
+from support.wsgi import Response
 
 #: Fields of the connection and the moment, and those that follow from the body.
 IGNORED = {
@@ -45,6 +48,57 @@ class Call:
     times: int = 1
     #: The address from which it comes; by default, one of its own.
     peer: str = ""
+
+
+def rows_of(page: str, sections: Iterable[str]) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield the rows of tables of options, as (section, compared, before, after, difference)."""
+    section = ""
+    for line in (DOCS / page).read_text().splitlines():
+        if line.startswith("#"):
+            section = line.strip("# ")
+        if section in sections and line.startswith("| `"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            compared, before, after = (cell.strip("`") for cell in cells[:3])
+            yield section, compared, before, after, cells[3]
+
+
+def ask(send: Callable[..., Any], calls: Iterable[Call]) -> dict[str, dict[str, str]]:
+    """Return what a site responds to each call, by the ``open`` of a test client of Werkzeug."""
+    found = {}
+    for number, call in enumerate(calls):
+        scheme = "http" if call.peer else call.headers.get("X-Forwarded-Proto", "https")
+        responses = [
+            send(
+                call.path,
+                method=call.method,
+                base_url=f"{scheme}://www.example.com",
+                headers=call.headers,
+                environ_overrides={"REMOTE_ADDR": call.peer or f"192.0.2.{number + 1}"},
+            )
+            for _ in range(call.times)
+        ]
+        plain = [
+            Response(each.status_code, "", list(each.headers), each.get_data())
+            for each in responses
+        ]
+        status = " ".join(str(each.status) for each in plain)
+        found[call.name] = {**observed(plain), "status": status}
+    return found
+
+
+def only(compared: str, found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return only one of the things that are compared."""
+    return {name: {compared: each.get(compared, "")} for name, each in found.items()}
+
+
+def in_words(
+    calls: Iterable[Call], before: dict[str, dict[str, str]], after: dict[str, dict[str, str]]
+) -> str:
+    """Return the column "difference" of a table of options."""
+    return "; ".join(
+        f"`{one or '-'}` → `{other or '-'}` ({names})"
+        for _, one, other, names in differences(calls, before, after)
+    )
 
 
 def observed(responses: list[Any]) -> dict[str, str]:
