@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.sites import call_across_a_rotation, call_with_nothing_else
+from support.waiting import PATIENCE
 
 from swaig_wsgi.core.headers import SITE_HEADERS
 from swaig_wsgi.django import csp_nonce
@@ -277,6 +278,75 @@ def test_proxy_fix_inside_changes_nothing(serve: Any, tmp_path: Path) -> None:
     forwarded.update({"X-Forwarded-Prefix": "/shop", "Host": "localhost"})
     response = server.request("GET", "/where", headers=forwarded, auth=None)
     assert response.json == {"url": "https://www.example/shop/where", "client": "192.0.2.7"}
+
+
+STREAMS = """
+import asyncio
+import time
+from pathlib import Path
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import StreamingHttpResponse
+from django.urls import path
+from swaig_wsgi import Settings, harden
+
+HERE = Path(__file__).parent
+
+
+def ordinary(number):
+    yield "first\\n"
+    while not (HERE / f"read-{number}").exists():
+        time.sleep(0.01)
+    yield "second\\n"
+
+
+async def asynchronous():
+    yield "first\\n"
+    await asyncio.sleep(0)
+    (HERE / "collected").touch()
+    yield "second\\n"
+
+
+async def streamed(request):
+    return StreamingHttpResponse(ordinary(1))
+
+
+async def collected(request):
+    return StreamingHttpResponse(asynchronous())
+
+
+urlpatterns = [
+    path("0", lambda request: StreamingHttpResponse(ordinary(0))),
+    path("1", streamed),
+    path("collected", collected),
+]
+app = harden(get_wsgi_application(), Settings.from_mapping(settings.SWAIG_WSGI))
+"""
+
+
+def test_ordinary_generators_are_streamed_and_asynchronous_ones_collected(
+    serve: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "streams.py").write_text(STREAMS)
+    server = serve("ROOT_URLCONF = 'streams'\n", "streams:app", workers=2)
+    for number in range(2):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+        connection.request("GET", f"/{number}")
+        response = connection.getresponse()
+        # The generator goes on only after its first line has arrived.
+        assert response.readline() == b"first\n"
+        (tmp_path / f"read-{number}").touch()
+        assert response.read() == b"second\n"
+        connection.close()
+    assert "StreamingHttpResponse must consume" not in server.log
+    connection.request("GET", "/collected")
+    response = connection.getresponse()
+    # Before the head of the response is sent.
+    assert (tmp_path / "collected").exists()
+    assert response.read() == b"first\nsecond\n"
+    connection.close()
+    server.wait_for_log("StreamingHttpResponse must consume asynchronous iterators")
 
 
 def test_the_platform_follows_the_tool_url_with_nothing_else(serve: Any) -> None:
