@@ -6,7 +6,9 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -82,8 +84,15 @@ def write(program: Any, directory: Path) -> None:
         (directory / "app.py").write_text(program.code)
 
 
-def start(serve_command: Any, command: str, directory: Path, workers: int = 2) -> Any:
+def start(
+    serve_command: Any,
+    command: str,
+    directory: Path,
+    workers: int = 2,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     env = {
+        **variables,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GUNICORN_CMD_ARGS": f"--bind=127.0.0.1:0 --workers={workers}",
     }
