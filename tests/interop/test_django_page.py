@@ -11,14 +11,35 @@ from urllib.parse import urlencode, urlsplit
 
 import django
 import pytest
-from support.sites import call_across_a_rotation, command_of, serve, write
+from support.sites import DOCS, call_across_a_rotation, command_of, serve, write
 from support.waiting import PATIENCE
-from support.wsgi import basic
+from support.wsgi import Recorder, basic
 
+from swaig_wsgi import Settings, harden
 from swaig_wsgi.core.urls import with_credentials
 from swaig_wsgi.testing import AgentClient
 
 PAGE = "django.md"
+#: The layers, and middleware of Django, that the page names otherwise.
+LAYERS = {
+    "proxies": "TrustedProxyMiddleware",
+    "headers": "SecurityHeadersMiddleware",
+    "request id": "RequestIDMiddleware",
+    "https": "HTTPSMiddleware",
+    "hosts": "AllowedHostsMiddleware",
+    "clients": "AllowedClientsMiddleware",
+    "CORS": "CORSMiddleware",
+    "rate limit": "RateLimitMiddleware",
+    "failed authentications": "AuthFailureLimitMiddleware",
+    "size": "BodySizeMiddleware",
+}
+DJANGOS = {
+    "XFrameOptions": "XFrameOptionsMiddleware",
+    "WhiteNoise": "WhiteNoiseMiddleware",
+    "sessions": "SessionMiddleware",
+    "CSRF": "CsrfViewMiddleware",
+    "messages": "MessageMiddleware",
+}
 PLATFORM = ("platform", "p@ss:w/ö")
 ANN = {"Authorization": basic("ann", "the password of ann")}
 ENV = {
@@ -241,6 +262,32 @@ def test_refusals_reach_no_django(server):
     assert "Cross-Origin-Opener-Policy" in get(server, "/").headers
     assert "Cross-Origin-Opener-Policy" not in refused.headers
     assert refused.headers["X-Frame-Options"] == "DENY"
+
+
+def test_the_order_is_that_of_the_page(project):
+    (order,) = re.findall(
+        r"```\nthe server → harden: (.*?)```", (DOCS / PAGE).read_text(), re.DOTALL
+    )
+    layers, *inner = (" ".join(each.split()) for each in order.split("→"))
+    everything = {
+        "trusted_proxies": ["192.0.2.1"],
+        "enforce_https": True,
+        "allowed_hosts": ["www.example.com"],
+        "allowed_clients": ["192.0.2.0/24"],
+        "cors_origins": ["https://app.example.com"],
+        "rate_limit": 5000,
+        "auth_failure_limit": 10,
+        "max_request_size": 1,
+    }
+    names, layer = [], harden(Recorder(), Settings.from_mapping(everything))
+    while not isinstance(layer, Recorder):
+        names.append(type(layer).__name__)
+        layer = layer.app
+    assert [LAYERS[each] for each in layers.split(", ")] == names
+    code = "from django.conf import settings; print('order:', *settings.MIDDLEWARE)"
+    middleware = manage(project, "shell", "-c", code).partition("order: ")[2].split()
+    found = [each.rpartition(".")[2] for each in middleware]
+    assert [DJANGOS.get(each, each) for each in inner[1:-1]] == found
 
 
 def test_the_tests_and_the_checks_of_the_project_pass(server, project):
