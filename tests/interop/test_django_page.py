@@ -138,6 +138,33 @@ def test_a_tool_url_has_the_public_host_and_scheme(server):
     assert refused.json == {"error": "Forbidden: invalid tool token"}
 
 
+def test_the_agent_beside_django_takes_calls_and_django_keeps_its_paths(server):
+    url = f"http://127.0.0.1:{server.port}/agent"
+    client = AgentClient(with_credentials(url, *PLATFORM))
+    client.fetch_swml("call-1")
+    assert client.call_tool("count_staff") == {"response": "2 people work here."}
+    assert get(server, "/agent").status == 401
+    refused = get(server, "/agent", headers={"X-Forwarded-Host": "evil.example"})
+    assert refused.json == {"error": "Forbidden: host not allowed"}
+    assert get(server, "/agents").status == 404
+    headers = {"Authorization": basic(*PLATFORM)}
+    document = get(server, "/agent", headers=headers)
+    assert "Set-Cookie" not in document.headers
+    (tool,) = document.json["sections"]["main"][1]["ai"]["SWAIG"]["functions"]
+    assert tool["web_hook_url"].partition("@")[2].startswith("www.example.com/agent/swaig?")
+
+
+def test_uploads_are_limited_with_their_files(server):
+    edge = 'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    body = f"--edge\r\n{edge}\r\n\r\n".encode() + b"x" * 4_000_000 + b"\r\n--edge--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=edge"}
+    assert request(server, "POST", "/upload", body, headers=headers).json == {"bytes": 4_000_000}
+    large = request(server, "POST", "/upload", body + b" " * 1_000_000, headers=headers)
+    assert (large.status, large.json) == (413, {"error": "Request too large"})
+    form = request(server, "POST", "/upload", b"a=" + b"x" * 2_700_000, headers=FORM)
+    assert (form.status, form.headers["Content-Type"]) == (400, "text/html; charset=utf-8")
+
+
 def test_verified_users_are_users_of_django(server):
     assert get(server, "/staff/whoami", headers=ANN).json == {"user": "ann"}
     wrong = {"Authorization": basic("ann", "wrong")}
@@ -293,7 +320,9 @@ def test_the_order_is_that_of_the_page(project):
 def test_the_tests_and_the_checks_of_the_project_pass(server, project):
     assert "Ran 3 tests" in manage(project, "test")
     assert "no issues" in manage(project, "check")
-    assert "swaig." in manage(project, "check", "--deploy", "--tag=security")
+    found = manage(project, "check", "--deploy", "--tag=security")
+    assert "swaig." in found
+    assert not re.findall(r"swaig\.(?:E\d{3}|W010|W012|W017|I002|I004)", found)
 
 
 if django.VERSION >= (6, 0):
