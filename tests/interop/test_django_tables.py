@@ -66,7 +66,7 @@ def before_with(code: str) -> dict[str, dict[str, str]]:
     """Return what the site responds with corsheaders and its settings."""
     names = {"APPS": APPS, "below_api": below_api, "check_request_enabled": check_request_enabled}
     chosen: dict[str, Any] = {"MIDDLEWARE": ["corsheaders.middleware.CorsMiddleware"]}
-    exec(code, names, chosen)
+    exec(code, names, chosen)  # noqa: S102 - code of the page
     try:
         with override_settings(**chosen):
             return ask(Client(WSGIHandler()).open, CALLS)
@@ -76,7 +76,7 @@ def before_with(code: str) -> dict[str, dict[str, str]]:
 
 def after_with(code: str) -> dict[str, dict[str, str]]:
     """Return what the site responds with what replaces them."""
-    app = eval(
+    app = eval(  # noqa: S307 - code of the page
         f"harden(app, empty, {code})",
         {"APPS": APPS, "app": WSGIHandler(), "empty": Settings.from_mapping({}), "harden": harden},
     )
