@@ -178,6 +178,9 @@ class Read:
     target: bytes
     #: None if it is incomplete or malformed.
     body: bytes | None = None
+    #: What there is of a body that ends before its Content-Length. gunicorn passes it on (PEP 3333
+    #: has no word for its end), agents refuse it, and Werkzeug and Flask do.
+    cut_off: bytes | None = None
 
 
 def requests_of_h11(sent: bytes) -> tuple[list[Read], str]:
@@ -210,6 +213,8 @@ def requests_of_h11(sent: bytes) -> tuple[list[Read], str]:
                 return requests, "HTTP/1.0" if keeps else ""
             reader.start_next_cycle()
     except h11.RemoteProtocolError as error:
+        if "(received" in str(error):
+            requests[-1].cut_off = body
         return requests, "no Host" if "Missing mandatory Host" in str(error) else ""
     return requests, ""
 
@@ -327,11 +332,10 @@ def check_responses(responses: list[Sent], expected: list[Read], reads_on: str) 
             request = expected[index]
             assert unquote_to_bytes(seen) == request.method + b" " + request.target
             digest = response.headers.get(b"x-body")
-            if request.body is None:
-                assert digest is None, "a body that h11 does not read"
-                assert response is responses[-1]
-            elif digest is not None:
-                assert digest.decode() == hashlib.sha256(request.body).hexdigest()
+            body = request.cut_off if request.body is None else request.body
+            assert digest is None or body is not None, "a body that h11 does not read"
+            assert digest is None or digest.decode() == hashlib.sha256(body).hexdigest()
+            assert request.body is not None or response is responses[-1]
         elif reads_on:
             is_next = index == len(expected)
             assert reads_on == "HTTP/1.0" or not is_next or response.status == 400
