@@ -42,12 +42,14 @@ def configured() -> configparser.ConfigParser:
 
 
 def lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+    stripped = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in stripped if line]
 
 
 def pinned(name: str) -> dict[str, list[Version]]:
     """Return the releases of each package in a file that ``tox -e lock`` wrote."""
-    text = "\n".join(lines((ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")))
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^#.*\n", "", text)
     found: dict[str, list[Version]] = {}
     for match in PINNED.finditer(text):
         found.setdefault(match[1], []).append(Version(match[2]))
