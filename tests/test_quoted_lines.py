@@ -72,6 +72,8 @@ BLOCKS = list(blocks())
 ELSEWHERE = {
     *((block.page, block.section) for block in BLOCKS if block.page == "events.md"),
     ("configuration.md", "Misspelt variables"),
+    # The report of a run, and no lines of a log: tox -e soak.
+    ("proof.md", "Soak test"),
 }
 
 
