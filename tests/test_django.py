@@ -156,9 +156,10 @@ def test_the_development_server_serves_the_hardened_application() -> None:
         "from django.core.servers.basehttp import get_internal_wsgi_application\n"
         "from project.wsgi import application\n"
         "assert get_internal_wsgi_application() is application\n"
-        "print(type(application).__name__)\n"
+        "from swaig_wsgi.middleware._hardened import is_hardened\n"
+        "print('hardened:', is_hardened(application))\n"
     )
-    assert "SecurityHeadersMiddleware" in run("-c", code)
+    assert "hardened: True" in run("-c", code)
 
 
 def test_sessions_forms_uploads_streams_and_errors_work(serve: Any) -> None:
