@@ -97,7 +97,9 @@ def test_a_copy_in_a_package_works(tmp_path):
     )
     (tmp_path / "site").rename(tmp_path / "site_")
     out = run(sys.executable, "-c", code, tmp_path)
-    assert out.split() == ["site_._vendor.vendored.middleware.headers", __version__]
+    module, version = out.split()
+    assert module.startswith("site_._vendor.vendored.middleware.")
+    assert version == __version__
 
 
 # -- what is copied
