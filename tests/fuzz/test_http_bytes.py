@@ -191,31 +191,34 @@ def requests_of_h11(sent: bytes) -> tuple[list[Read], str]:
     - "no Host": our layer refuses the next one (RFC 9112 section 3.2), whose end is clear.
     - "HTTP/1.0": the client keeps the connection (RFC 9112 section 9.3); h11 does not.
     """
-    reader = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
-    reader.receive_data(sent)
-    reader.receive_data(b"")
     requests: list[Read] = []
-    try:
-        while isinstance(event := reader.next_event(), h11.Request):
-            requests.append(Read(event.method, event.target))
-            kept = (b"connection", b"keep-alive") in list(event.headers)
-            keeps = kept and event.http_version == b"1.0"
-            body = b""
+    while sent:
+        # RFC 9112 section 2.2: a server ignores one empty line before a request. h11 does not.
+        reader = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
+        reader.receive_data(sent.removeprefix(b"\r\n"))
+        reader.receive_data(b"")
+        body = b""
+        try:
+            head = reader.next_event()
+            if not isinstance(head, h11.Request):
+                break
+            requests.append(Read(head.method, head.target))
             while isinstance(event := reader.next_event(), h11.Data):
                 body += event.data
             if not isinstance(event, h11.EndOfMessage):
                 break
-            requests[-1].body = body
-            # Not 200, after which CONNECT would begin a tunnel.
-            reader.send(h11.Response(status_code=404, headers=[("Content-Length", "0")]))
-            reader.send(h11.EndOfMessage())
-            if reader.our_state is h11.MUST_CLOSE:
-                return requests, "HTTP/1.0" if keeps else ""
-            reader.start_next_cycle()
-    except h11.RemoteProtocolError as error:
-        if "(received" in str(error):
-            requests[-1].cut_off = body
-        return requests, "no Host" if "Missing mandatory Host" in str(error) else ""
+        except h11.RemoteProtocolError as error:
+            if "(received" in str(error):
+                requests[-1].cut_off = body
+            return requests, "no Host" if "Missing mandatory Host" in str(error) else ""
+        requests[-1].body = body
+        sent = reader.trailing_data[0]
+        # Not 200, after which CONNECT would begin a tunnel.
+        reader.send(h11.Response(status_code=404, headers=[("Content-Length", "0")]))
+        reader.send(h11.EndOfMessage())
+        if reader.our_state is h11.MUST_CLOSE:
+            kept = (b"connection", b"keep-alive") in list(head.headers)
+            return requests, "HTTP/1.0" if kept and head.http_version == b"1.0" else ""
     return requests, ""
 
 

@@ -135,10 +135,11 @@ def test_a_query_has_the_token_that_every_parser_finds(query: str) -> None:
         assert max(map(len, several)) > 1
         return
     assert split_query(query, "&") == ([] if found is None else [found])
+    if found is None:
+        return  # No token was verified, so nothing runs that needs one.
     # Nor does a parser that separates by semicolons find another one: it finds this, or its part
     # before the first semicolon, which has another signature.
     for other in split_query(query, "[&;]"):
-        assert found is not None
         assert found.startswith(other)
 
 
