@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from support.wsgi import CLIENT, Recorder, request
 
-from swaig_wsgi.config import Settings
+from swaig_wsgi import Settings, harden
 from swaig_wsgi.core.caching import may_be_shared
-from swaig_wsgi.middleware import _response_fields, harden
+from swaig_wsgi.middleware import _response_fields
 from swaig_wsgi.middleware._response_fields import SHARING_FIELDS, ResponseFields
 
 SETTINGS: dict[str, Any] = {
