@@ -18,7 +18,7 @@ import jinja2
 import pytest
 import yaml
 from gunicorn.config import Config
-from support.nginx import NGINX
+from support.nginx import NGINX, temporary_paths
 
 from swaig_wsgi.cli._main import _parser
 from swaig_wsgi.config import known_variables
@@ -135,13 +135,9 @@ if NGINX is not None:
         assert NGINX is not None
         upstreams = re.findall(r"^upstream .*$", block.text, re.M)
         server = re.sub(r"^upstream .*$", "", block.text, flags=re.M)
-        temporary = "".join(
-            f"{name}_temp_path {tmp_path}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         (tmp_path / "nginx.conf").write_text(
-            f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ {temporary}\n"
-            f"access_log off; {' '.join(upstreams)}\n"
+            f"pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+            f"http {{ {temporary_paths(tmp_path)} access_log off; {' '.join(upstreams)}\n"
             f"server {{ listen 127.0.0.1:1;\n{server} }} }}\n"
         )
         arguments = [NGINX, "-e", "stderr", "-p", str(tmp_path), "-c", "nginx.conf", "-t"]

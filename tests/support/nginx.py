@@ -27,6 +27,12 @@ CERTS = ROOT / "tests" / "certs"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
+def temporary_paths(directory: Path) -> str:
+    """Return the directives for the temporary files of an nginx that is not the system's."""
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return " ".join(f"{name}_temp_path {directory}/{name};" for name in names)
+
+
 class Nginx:
     """A running nginx with the configuration of the example."""
 
@@ -35,10 +41,6 @@ class Nginx:
         self.directory = directory
         self.https, self.http = free_port(), free_port()
         text = (EXAMPLE / "nginx.conf").read_text()
-        temporary = "".join(
-            f" {name}_temp_path {directory}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
         for original, replacement in (
             ("user www-data;", f"user {getpass.getuser()}; daemon off;"),
             ("worker_processes auto", "worker_processes 1"),
@@ -48,7 +50,7 @@ class Nginx:
             ("listen 80;", f"listen 127.0.0.1:{self.http};"),
             ("listen 443 ssl;", f"listen 127.0.0.1:{self.https} ssl;"),
             ("/etc/ssl/agent/", f"{CERTS}/"),
-            ("server_tokens off;", f"server_tokens off;{temporary}"),
+            ("server_tokens off;", f"server_tokens off; {temporary_paths(directory)}"),
             ("error.log emerg;", f"error.log {error_level};"),
         ):
             assert original in text
@@ -109,13 +111,9 @@ def serving(directory: Path, server: str, http: str = "") -> Iterator[int]:
     """Run an nginx with these directives in its blocks ``server`` and ``http``; yield its port."""
     assert NGINX is not None
     port = free_port()
-    temporary = "".join(
-        f"{name}_temp_path {directory}/{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     (directory / "nginx.conf").write_text(
         f"user {getpass.getuser()}; daemon off; worker_processes 1; pid {directory}/nginx.pid;\n"
-        f"events {{}} http {{ access_log off; {temporary}\n{http}\n"
+        f"events {{}} http {{ access_log off; {temporary_paths(directory)}\n{http}\n"
         f"server {{ listen 127.0.0.1:{port};\n{server}\n}} }}"
     )
     arguments = [NGINX, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
