@@ -20,8 +20,8 @@ locks that the process holds on it, so none may be opened and closed while anoth
 SQLite appends what is written to a log, and a checkpoint copies the log into the file. The log
 begins anew only if a writer finds it copied as a whole, which never happens while several
 processes write without a pause: SQLite's own checkpoints let others write meanwhile, and so the log
-grows by 100 MB a second. :func:`shorten_log` replaces them. After a commit that left the log too
-long, it excludes other writers for a checkpoint and truncates the log.
+grows without end. :func:`shorten_log` replaces them. After a commit that left the log too long, it
+excludes other writers for a checkpoint and truncates the log.
 """
 
 from __future__ import annotations

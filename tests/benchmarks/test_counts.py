@@ -50,3 +50,14 @@ def test_instructions_are_counted_by_layer() -> None:
     found = counts.count(lambda: parse_authorization("Basic abc"))
     assert found["core/auth"] > 20
     assert found == counts.count(lambda: parse_authorization("Basic abc"))
+
+
+def test_the_layers_of_a_tool_call_are_summed_by_what_they_are_for() -> None:
+    allowed = json.loads(counts.ALLOWED.read_text())["tool call"]
+    found = counts.by_purpose(allowed)
+    assert found["all"] == sum(allowed.values()) == sum(found.values()) / 2
+    assert counts.by_purpose({"core/auth": 2, "agent/auth": 1, "core/new": 4}) == {
+        "core/new": 4,
+        "authentication": 3,
+        "all": 7,
+    }
