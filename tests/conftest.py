@@ -76,11 +76,16 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _switches(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Switch threads every microsecond in tests of races; the default is 5 ms."""
+def _switches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Switch threads every microsecond in tests of races, also in the programs that they start.
+
+    The default is 5 ms. Programs import ``sitecustomize`` of a directory in PYTHONPATH.
+    """
     if request.node.get_closest_marker("threads") is None:
         yield
         return
+    directory = str(Path(__file__).parent / "support" / "switching")
+    monkeypatch.setenv("PYTHONPATH", directory, prepend=os.pathsep)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -94,6 +94,7 @@ def test_attack_a_48_that_fills_the_memory_store_locks_out_no_other_client(
     assert statuses_for(server, ["198.51.100.1"]) == [429]
 
 
+@pytest.mark.threads
 def test_attack_a_48_has_sixteen_times_the_limit_in_every_worker(
     gunicorn: Any, valkey_url: str, tmp_path: Path
 ) -> None:
@@ -189,6 +190,7 @@ def test_forwarded_hosts_of_an_untrusted_client_are_ignored(serve: Any, server_k
         assert b"evil" not in response.body
 
 
+@pytest.mark.threads
 def test_a_forwarded_host_applies_to_its_request_only(serve: Any, server_kind: Any) -> None:
     server = serve(APP, *server_kind.forwarding, SWML_TRUSTED_PROXIES="127.0.0.1")
 

@@ -68,6 +68,7 @@ def test_attack_guessing_over_all_workers_is_limited_exactly(
     assert "auth_failures reason=limit_exceeded client=192.0.2.1" in server.log
 
 
+@pytest.mark.threads
 def test_attack_concurrent_guesses_add_only_those_in_flight(start: Any) -> None:
     server = start()
     with ThreadPoolExecutor(8) as threads:

@@ -49,6 +49,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
 
 
 @pytest.mark.parametrize("store_url", ["shared", "sqlite", "redis"], indirect=True)
+@pytest.mark.threads
 def test_attack_metadata_is_separate_for_each_agent(
     gunicorn: Any, tmp_path: Path, store_url: str | None
 ) -> None:

@@ -60,6 +60,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+@pytest.mark.threads
 def test_workers_admit_exactly_the_limit_together(
     start: Any, store: dict[str, str], algorithm: str
 ) -> None:

@@ -314,6 +314,7 @@ def test_a_limit_is_exact_across_workers(
     assert count_with_store(begin, 1000) == {200: 100, 429: 900}
 
 
+@pytest.mark.threads
 def test_a_limit_is_exact_without_the_configuration_module(start: Any, directory: Path) -> None:
     server = start(
         SWML_RATE_LIMIT="100",
@@ -332,6 +333,7 @@ def test_a_limit_is_exact_across_two_servers(start: Any, own_valkey: Any) -> Non
     assert count_with_store(begin, 1000) == {200: 100, 429: 900}
 
 
+@pytest.mark.threads
 def test_a_limit_survives_killed_workers(start: Any) -> None:
     server = start(*CONFIG, SWML_RATE_LIMIT="100")
     assert count_statuses([server], 60) == {200: 60}
@@ -382,6 +384,7 @@ def test_requests_are_served_while_the_store_is_down(start: Any, own_valkey: Any
     assert counted == {200: 100, 429: 200}
 
 
+@pytest.mark.threads
 def test_an_added_worker_shares_the_count(start: Any) -> None:
     server = start(*CONFIG, workers=1, SWML_RATE_LIMIT="50")
     assert count_statuses([server], 10) == {200: 10}

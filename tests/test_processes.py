@@ -194,6 +194,7 @@ assert state.store.pid == os.getpid()
 """
 
 
+@pytest.mark.threads
 def test_a_child_forked_while_the_store_is_created_can_open_it(run_python):
     run_python(FORK)
 

@@ -371,6 +371,7 @@ def start_two(serve: Any, forking_kind: Any, directory: Path, **env: str) -> Any
     return server
 
 
+@pytest.mark.threads
 def test_two_processes_with_a_shared_store_count_together(
     serve: Any, forking_kind: Any, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_concurrent_repeat_waits_for_the_result(store: Any) -> None:
     assert handler.runs == 1
 
 
+@pytest.mark.threads
 def test_a_repeat_of_a_running_call_returns_in_progress_after_the_wait(
     store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -558,6 +559,7 @@ print(codes, len(runs), json.loads(runner.run("once:b", 60, pay))["response"])
 """
 
 
+@pytest.mark.threads
 def test_a_forked_child_repeats_no_call_of_its_parent(run_python: Any) -> None:
     assert run_python(FORK).strip() == "[0, 0] 1 Paid."
 

@@ -225,6 +225,7 @@ def charge(amount: float) -> str:
 
 
 @pytest.mark.parametrize("kind", ["private", "redis"])
+@pytest.mark.threads
 def test_workers_share_the_count(
     gunicorn: Any, tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:

@@ -325,6 +325,7 @@ def test_only_stores_that_share_their_state_share_results(tmp_path: Path) -> Non
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
+@pytest.mark.threads
 def test_a_forked_child_has_its_own_key_and_lock(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "store.db")
     assert accepts_writes(store)

@@ -235,6 +235,7 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.threads
 def test_calls_run_at_most_once_when_a_worker_is_killed(
     gunicorn: Any, tmp_path: Path, storage_url: str
 ) -> None:

@@ -161,6 +161,7 @@ assert not process.connections
 """
 
 
+@pytest.mark.threads
 def test_neither_parent_nor_child_has_a_connection_after_a_fork(run_python, path):
     run_python(FORK, path)
 

@@ -314,6 +314,7 @@ assert store.get("key") == {"a": 2}
 """
 
 
+@pytest.mark.threads
 def test_a_fork_during_another_threads_call_leaves_a_working_store(run_python):
     run_python(FORK)
 

@@ -202,6 +202,7 @@ store.close()
 """
 
 
+@pytest.mark.threads
 def test_forked_children_use_the_store_of_their_parent(url, run_python):
     run_python(FORKS, url)
 
@@ -259,6 +260,7 @@ print(statuses)
 """
 
 
+@pytest.mark.threads
 def test_a_child_does_not_wait_for_a_lock_that_a_thread_of_its_parent_held(own_valkey, run_python):
     assert run_python(FORKS_BESIDE_THREADS, own_valkey().url) == f"{[0] * 12}\n"
 

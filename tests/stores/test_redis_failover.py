@@ -84,6 +84,7 @@ def test_a_demoted_primary_fails_one_call_not_all(servers, address, store):
         call()
 
 
+@pytest.mark.threads
 def test_a_demoted_primary_fails_one_call_of_each_thread_at_most(servers, address, store):
     old, new = servers
     replicate(new.port, old.port)

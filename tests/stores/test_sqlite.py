@@ -197,6 +197,7 @@ store.close()
 """
 
 
+@pytest.mark.threads
 def test_forked_children_use_the_store_of_their_parent(path, run_python):
     run_python(FORKS, path)
     assert is_whole(path)
@@ -241,6 +242,7 @@ store.close()
 """
 
 
+@pytest.mark.threads
 def test_a_fork_during_another_threads_call_loses_no_count(path, run_python):
     run_python(FORK_UNDER_LOAD, path)
     assert is_whole(path)
@@ -269,6 +271,7 @@ store.close()
 """
 
 
+@pytest.mark.threads
 def test_a_fork_outside_of_python_loses_no_count(path, run_python):
     run_python(FOREIGN_FORK, path)
     assert is_whole(path)

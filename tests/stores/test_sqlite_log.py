@@ -71,6 +71,7 @@ def write_without_pause(path, start_python):
 
 
 @pytest.mark.slow
+@pytest.mark.threads
 def test_the_log_stays_short_while_writers_never_pause(path, start_python):
     # With SQLite's own checkpoints it grows to more than a GiB.
     for _ in range(3):

@@ -152,6 +152,7 @@ def test_a_process_that_ends_writes_its_sums(run_python):
     assert run_python(code).splitlines()[-1].endswith(" repeated=40")
 
 
+@pytest.mark.threads
 def test_a_forked_child_does_not_write_the_sums_of_its_parent(run_python):
     code = (
         "import logging, os, sys\n"
