@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -20,7 +21,7 @@ from packaging.version import Version
 import swaig_wsgi
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKED = ("dev", "release")
+LOCKED = ("dev", "docs", "release")
 PINNED = re.compile(
     r"([a-z0-9.-]+)==([^ ]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)"
 )
@@ -61,6 +62,7 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
     extras = configured()["options.extras_require"]
     wanted = {
         "dev": lines(extras["dev"]) + lines(extras["test"]),
+        "docs": lines(extras["docs"]) + lines(extras["serve"]) + lines(extras["redis"]),
         "release": lines((ROOT / "requirements" / "release.in").read_text(encoding="utf-8")),
     }
     for name in LOCKED:
@@ -78,6 +80,40 @@ def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
     newest = re.search(r"^## ([0-9.]+) — (unreleased|\d{4}-\d\d-\d\d)$", changelog, re.MULTILINE)
     assert newest is not None
     assert newest[1] == swaig_wsgi.__version__
+
+
+def test_the_changelog_lists_the_settings_and_names_that_are_kept() -> None:
+    newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1]
+    section = newest.partition("### Settings and names\n")[2]
+    modules = {
+        match[1]: set(re.findall(r"`(\w+)`", match[2]))
+        for match in re.finditer(r"^- `([\w.]+)`: (.*(?:\n  .*)*)", section, re.MULTILINE)
+    }
+    kept: dict[str, set[str]] = {}
+    contract = (ROOT / "tests" / "contract.txt").read_text(encoding="utf-8")
+    for module, name in re.findall(r"(?m)^(?!#)(\S+)$|^    (\w+)", contract):
+        if module:
+            names = kept.setdefault(module, set())
+        else:
+            names.add(name)
+    assert modules == kept
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    cells = "".join(re.findall(r"(?m)^\| (`[^|]+)\|", page))
+    settings = set(re.findall(r"`([A-Z_]+)`", cells))
+    assert len(settings) > 30
+    assert set(re.findall(r"`([A-Z][A-Z_]+)`", section.partition("\n- ")[0])) == settings
+
+
+def test_read_the_docs_builds_the_site_as_tox_does() -> None:
+    config = yaml.safe_load((ROOT / ".readthedocs.yaml").read_text(encoding="utf-8"))
+    assert (ROOT / config["sphinx"]["configuration"]).exists()
+    assert config["sphinx"]["fail_on_warning"]
+    requirements, package = config["python"]["install"]
+    assert package == {"method": "pip", "path": ".", "extra_requirements": ["docs"]}
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    assert tox["testenv:docs"]["deps"] == f"-r {requirements['requirements']}"
+    assert tox["testenv:docs"]["extras"] == "docs"
 
 
 def test_the_versions_of_python_are_those_that_are_tested() -> None:
