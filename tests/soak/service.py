@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,9 +89,43 @@ class Sample:
 
     seconds: float
     pid: int
-    descriptors: int
+    #: Without those of connections that their clients have open, by the kind of what is open.
+    descriptors: Counter[str]
     #: Resident memory, in MiB.
     memory: float
+
+
+class Followed:
+    """What the log of a server says, read piece by piece: it grows by megabytes a minute."""
+
+    def __init__(self, server: Any) -> None:
+        self._server, self._start, self._lock = server, 0, threading.Lock()
+        self._booted: list[int] = []
+        self._reloads = 0
+
+    def _follow(self) -> None:
+        with self._lock:
+            piece = self._server.read(self._start)
+            piece = piece[: piece.rfind(b"\n") + 1]
+            self._start += len(piece)
+            self._booted += map(int, re.findall(rb"Booting worker with pid: (\d+)", piece))
+            self._reloads += piece.count(b"reloaded; ")
+
+    def workers(self) -> list[int]:
+        """Return the workers that are alive, in the order of their start."""
+        self._follow()
+        master = self._server.process.pid
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return [pid for pid in self._booted if str(pid) in children]
+
+    def reloads(self) -> int:
+        self._follow()
+        return self._reloads
+
+    def errors(self, number: int) -> list[str]:
+        """Return the latest records of errors, of those that are not old."""
+        text = self._server.read(max(0, self._start - 100_000)).decode(errors="replace")
+        return [line for line in text.split("\n") if "ERROR" in line][-number:]
 
 
 class Service:
@@ -101,6 +138,7 @@ class Service:
         self._offset = directory / "offset"
         self._offset.write_text("0")
         self.servers: list[Any] = []
+        self.logs: list[Followed] = []
         self.samples: list[Sample] = []
         self._valkeys = [Valkey(directory / f"valkey{number}") for number in range(2)]
         replicate(self._valkeys[1].port, self._valkeys[0].port)
@@ -142,28 +180,34 @@ class Service:
                 pass_fds=(fd,),
             )
         )
+        self.logs.append(Followed(self.server))
         wait_until(self.complete)
 
     def complete(self) -> bool:
         """Return whether all workers of the newest server run."""
         with contextlib.suppress(OSError):
-            return len(self.server.worker_pids()) == WORKERS
+            return len(self.logs[-1].workers()) == WORKERS
         return False
 
     def processes(self) -> list[int]:
         """Return the master of the newest server and its workers."""
         with contextlib.suppress(OSError):
-            return [self.server.process.pid, *self.server.worker_pids()]
+            return [self.server.process.pid, *self.logs[-1].workers()]
         return []
 
     def sample(self, seconds: float) -> None:
-        for pid in self.processes():
-            with contextlib.suppress(OSError):  # it has ended
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                memory = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-                self.samples.append(
-                    Sample(seconds, pid, len(os.listdir(f"/proc/{pid}/fd")), memory)
-                )
+        """Record what each process uses.
+
+        How many connections a process has is the choice of its clients: now and then one worker
+        accepts all of those that are slow. So only those count that the client has closed.
+        """
+        found = {pid: (_open_files(pid), _memory(pid)) for pid in self.processes()}
+        # After the files: of what was closed meanwhile, no connection is found here.
+        clients = _connections(self.port)
+        for pid, (files, memory) in found.items():
+            kinds = Counter(name.partition(":")[0] for name in files if name not in clients)
+            if files:  # otherwise it has ended
+                self.samples.append(Sample(seconds, pid, kinds, memory))
 
     @property
     def log(self) -> str:
@@ -183,7 +227,7 @@ class Service:
     # Faults. Each returns when it is over, but for what the service still has to notice.
 
     def kill_a_worker(self) -> None:
-        os.kill(self.server.worker_pids()[0], signal.SIGKILL)
+        os.kill(self.logs[-1].workers()[0], signal.SIGKILL)
         time.sleep(0.5)
         wait_until(self.complete)
 
@@ -216,9 +260,10 @@ class Service:
             time.sleep(1.5)
 
     def reload(self) -> None:
-        before = self.server.log.count("reloaded; ")
+        log = self.logs[-1]
+        before = log.reloads()
         self.server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: self.server.log.count("reloaded; ") > before)
+        wait_until(lambda: log.reloads() > before)
 
     def restart(self) -> None:
         """Start a new server on the same socket, and then stop the old one."""
@@ -240,6 +285,36 @@ class Service:
         if self.disk is None:
             del found["disk full"]
         return found
+
+
+def _open_files(pid: int) -> list[str]:
+    """Return what the descriptors of a process refer to, such as ``socket:[4711]``."""
+    names = []
+    with contextlib.suppress(OSError):
+        for each in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                names.append(os.readlink(each.path))
+    return names
+
+
+def _memory(pid: int) -> float:
+    """Return the resident memory of a process in MiB."""
+    with contextlib.suppress(OSError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return 0.0
+
+
+def _connections(port: int) -> set[str]:
+    """Return the sockets of connections to a local port that neither end has closed."""
+    found = set()
+    with open("/proc/net/tcp", "rb") as file:
+        for line in file:
+            if b" 01 " in line:  # most lines are of connections that have ended
+                _, local, _, state, *_, inode = line.split()[:10]
+                if state == b"01" and local.endswith(b":%04X" % port):
+                    found.add(f"socket:[{inode.decode()}]")
+    return found
 
 
 def _replication(port: int) -> dict[str, str]:

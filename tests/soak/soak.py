@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -36,6 +37,8 @@ from service import (
 from support.waiting import wait_until
 from traffic import STOLEN, Tally, Traffic
 
+Cause = Callable[[], None]
+
 #: Seconds that a process must have lived for its growth to be judged, and that are its warm-up.
 JUDGED, WARM_UP = 60, 20
 #: How much a process may grow after its warm-up: caches of bounded size fill, and a request that
@@ -43,11 +46,19 @@ JUDGED, WARM_UP = 60, 20
 MORE_MEMORY, MORE_DESCRIPTORS = 4.0, 12
 #: Seconds before the loss of a primary in which what it stored may not have reached the replica.
 UNREPLICATED = 2.0
+#: The faults after which all workers are new.
+REPLACING = {"reload (HUP)", "rolling restart"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=600, help="duration (default: 600)")
+    parser.add_argument(
+        "--faults",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        metavar="NAME,...",
+        help="only faults whose names begin so; with '' none (default: all)",
+    )
     parser.add_argument(
         "--pause", type=float, default=0.02, help="seconds between a client's requests (0.02)"
     )
@@ -60,12 +71,14 @@ def main() -> int:
         contextlib.closing(Service(start, Path(name), disk)) as service,
     ):
         windows = Windows()
-        traffic = Traffic(service, Tally(windows), options.pause)
+        faults = chosen(service.faults(), options.faults)
+        tally = Tally(windows, errors=lambda: service.logs[-1].errors(3))
+        traffic = Traffic(service, tally, options.pause)
         started = time.monotonic()
         sampler = threading.Thread(target=sample, args=(service, traffic, started))
         sampler.start()
         try:
-            rounds = fail_again_and_again(service, traffic, windows, started + options.seconds)
+            rounds = fail_again_and_again(faults, traffic, windows, started + options.seconds)
         except Exception:
             print(windows.now, traffic.tally.failures, service.log[-5000:], file=sys.stderr)
             raise
@@ -77,7 +90,7 @@ def main() -> int:
             traffic.tally.fail("the server did not stop as told")
         check_runs(service, traffic, windows)
         check_log(service, traffic.tally)
-        return report(service, traffic, windows, rounds, elapsed)
+        return report(service, faults, traffic, windows, rounds, elapsed)
 
 
 def sample(service: Service, traffic: Traffic, started: float) -> None:
@@ -85,14 +98,23 @@ def sample(service: Service, traffic: Traffic, started: float) -> None:
         service.sample(time.monotonic() - started)
 
 
-def fail_again_and_again(service: Service, traffic: Traffic, windows: Windows, end: float) -> int:
+def chosen(faults: dict[str, Cause], beginnings: tuple[str, ...] | None) -> dict[str, Cause]:
+    if beginnings is None:
+        return faults
+    return {name: cause for name, cause in faults.items() if name.startswith(beginnings)}
+
+
+def fail_again_and_again(
+    faults: dict[str, Cause], traffic: Traffic, windows: Windows, end: float
+) -> int:
     """Let everything fail in turn, at least once, until the time is over; return the rounds."""
-    faults = service.faults()
-    # Long enough in long runs that workers grow old.
+    # Long enough in long runs that workers grow old; only each third round replaces all of them.
     calm = 1.0 if end - time.monotonic() < 300 else 14.0
     rounds = 0
     while rounds == 0 or time.monotonic() < end:
         for name, cause in faults.items():
+            if name in REPLACING and rounds % 3:
+                continue
             traffic.stopping.wait(calm)
             with windows.of(name):
                 cause()
@@ -100,6 +122,8 @@ def fail_again_and_again(service: Service, traffic: Traffic, windows: Windows, e
             if rounds and time.monotonic() > end:
                 break
         rounds += 1
+        if not faults:
+            traffic.stopping.wait(end - time.monotonic())
     traffic.stopping.wait(calm)
     return rounds
 
@@ -169,9 +193,9 @@ def growth(samples: list[Sample]) -> list[tuple[int, int, float, float]]:
         if age < JUDGED or len(late) < 8:
             continue
         first, last = late[: len(late) // 4], late[-(len(late) // 4) :]
-        descriptors = statistics.median(each.descriptors for each in last) - statistics.median(
-            each.descriptors for each in first
-        )
+        descriptors = statistics.median(
+            each.descriptors.total() for each in last
+        ) - statistics.median(each.descriptors.total() for each in first)
         memory = statistics.median(each.memory for each in last)
         gained = memory - statistics.median(each.memory for each in first)
         found.append((int(age), int(descriptors), gained, memory))
@@ -179,7 +203,12 @@ def growth(samples: list[Sample]) -> list[tuple[int, int, float, float]]:
 
 
 def report(
-    service: Service, traffic: Traffic, windows: Windows, rounds: int, elapsed: float
+    service: Service,
+    faults: dict[str, Cause],
+    traffic: Traffic,
+    windows: Windows,
+    rounds: int,
+    elapsed: float,
 ) -> int:
     tally = traffic.tally
     grown = growth(service.samples)
@@ -203,7 +232,7 @@ def report(
     )
     if service.disk is None:
         print("NOT RUN: disk full, since no file system can be mounted here")
-    for name in service.faults():
+    for name in faults:
         lasted = [over - begun for each, begun, over in windows.past if each == name]
         excused = {
             f"{kind} {outcome}": number
@@ -227,6 +256,8 @@ def report(
     print(f"failures: {sum(tally.failures.values())}")
     for what, number in tally.failures.most_common(20):
         print(f"  {number} x {what}")
+        for line in tally.details[what]:
+            print(f"      {line}", file=sys.stderr)
     return 1 if tally.failures else 0
 
 
