@@ -38,6 +38,14 @@ def test_a_length_of_many_zeros_is_zero():
     assert body_length("0" * 50, None, True, 0) == 0
 
 
+def test_numbers_of_more_than_18_digits_are_not_converted():
+    """They exceed any limit, a configured one of exabytes included."""
+    for digits in ("9" * 18, f"0{'9' * 18}"):
+        assert body_length(digits, None, True, 10**30) == 10**18 - 1
+    assert body_length(f"{'0' * 20}10", None, True, 10**30) == 10
+    assert refusal("1" + "0" * 18, None, True, 10**30) == (413, "too_large")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -52,6 +52,14 @@ def test_invalid_ids_are_rejected(body, what):
 
 
 def test_the_length_of_a_call_id_is_limited():
+    assert MAX_CALL_ID_BYTES == 1024
+    for char in "xö\u20ac\U0001f600":
+        most = MAX_CALL_ID_BYTES // len(char.encode())
+        assert check_call_id(char * most)
+        with pytest.raises(JSONBodyError, match="too long"):
+            check_call_id(char * (most + 1))
+    # A lone surrogate counts as the question mark that replaces it.
+    assert check_call_id("\ud800" * MAX_CALL_ID_BYTES)
     assert check_call_id("x" * MAX_CALL_ID_BYTES)
     with pytest.raises(JSONBodyError, match="too long"):
         check_call_id("x" * (MAX_CALL_ID_BYTES + 1))

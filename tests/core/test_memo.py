@@ -39,6 +39,7 @@ def test_the_last_results_are_remembered():
     upper, calls = counted(maxsize=2, max_length=8)
     assert [upper(text) for text in ("a", "a", "b", "c", "b", "a")] == list("AABCBA")
     assert calls == ["a", "b", "c", "a"]
+    assert upper.cache_info()[:3] == (2, 4, 2)
 
 
 def test_attack_long_texts_fill_no_memory():

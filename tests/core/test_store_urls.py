@@ -23,10 +23,16 @@ GOOD = [
     "redis://[::1]:6379/0",
     "redis://:password@host",
     "redis://user:p%40ss%2Fw%3F%23@host:1/0?db=3",
+    "redis://host:1/123456789?db=123456789",
     "redis://host?prefix=a%3A",
     "redis://host/0?prefix=",
+    "redis://host?prefix=a://b?c",
     "rediss://host?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
     "rediss://host?ssl_cert_reqs=none&ssl_check_hostname=false",
+    "rediss://host?ssl_cert_reqs=none",
+    "rediss://host?ssl_cert_reqs=optional&ssl_check_hostname=true",
+    "rediss://host?ssl_cert_reqs=required&ssl_check_hostname=false",
+    "unix:///s",
     "unix:///run/redis.sock",
     "unix://user:password@/run/redis.sock?db=1&prefix=a",
     "unix:///run/redis.sock?username=u&password=p",
@@ -37,6 +43,7 @@ GOOD = [
     "redis+cluster://host",
     "redis+cluster://a:6379,b:6380,[::1]:1,10.0.0.1?prefix=a%3A",
     "redis+cluster://user:p%40ss@a,b/0?db=0",
+    "redis+cluster://a:1,b:65535?prefix=a://b?c",
     "rediss+cluster://:password@a/?ssl_check_hostname=false",
 ]
 
@@ -56,6 +63,7 @@ BAD = [
     ("memory://hunter2", "nothing after"),
     ("sqlite://hunter2.db", "third slash"),
     ("sqlite://user:hunter2@host/x.db", "third slash"),
+    ("sqlite://hunter2.db/", "third slash"),
     ("sqlite:///", "a path"),
     ("sqlite:///:memory:", "memory://"),
     ("sqlite:///x.db?mode=hunter2", "no options"),
@@ -72,6 +80,7 @@ BAD = [
     ("redis://:1?db=2@host", "option db"),
     ("redis://host/hunter2", "number of a database"),
     ("redis://host/-1", "number of a database"),
+    ("redis://host/1234567890", "number of a database"),
     ("redis://host/\u0663", "number of a database"),
     ("redis://host/0/1", "number of a database"),
     ("redis://host?db=hunter2", "option db"),
@@ -106,6 +115,7 @@ BAD = [
     ("redis+cluster://a:0", "host 1 or its port"),
     ("redis+cluster://a:65536", "host 1 or its port"),
     ("redis+cluster://a:\u0663", "host 1 or its port"),
+    ("redis+cluster://a:000001", "host 1 or its port"),
     ("redis+cluster://[::1", "host 1 or its port"),
     ("redis+cluster://[1::2::3]:5", "host 1 or its port"),
     ("redis+cluster://a/1", "no database but 0"),
@@ -113,6 +123,7 @@ BAD = [
     ("redis+cluster://a?db=1", "no database but 0"),
     ("redis+cluster://a?db=hunter2", "option db"),
     ("redis+cluster://a?prefix=%7Bb", "no braces"),
+    ("redis+cluster://a?prefix=b%7D", "no braces"),
     ("redis+cluster://a?sentinel_password=hunter2", "no options but db, prefix in"),
     ("rediss+cluster://a?ssl_cert_reqs=hunter2", "ssl_cert_reqs"),
 ]
@@ -132,6 +143,41 @@ def test_refuses_a_bad_url_and_says_what_was_expected(url, expected):
     assert error.__context__ is None
     shown = "".join(traceback.format_exception_only(type(error), error))
     assert "hunter" not in shown
+
+
+def test_the_error_about_an_unknown_form_lists_all_forms():
+    with pytest.raises(ValueError, match="memory") as caught:
+        check_store_url("http://host")
+    assert str(caught.value) == (
+        "expected memory://, sqlite://, sqlite:///path, redis://, unix:///path, "
+        "redis+sentinel://host:port/service or redis+cluster://host:port; "
+        "over TLS rediss://, rediss+sentinel:// or rediss+cluster://"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("redis://host", "db prefix"),
+        ("unix:///a.sock", "db prefix username password"),
+        ("redis+sentinel://host/service", "db prefix sentinel_username sentinel_password"),
+        ("redis+cluster://host", "db prefix"),
+    ],
+)
+def test_each_option_is_accepted_where_it_belongs(scheme, options):
+    tls = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+    values = {"ssl_cert_reqs": "required", "ssl_check_hostname": "true"}
+    every = {*tls, *("db", "prefix", "username", "password", "sentinel_username"), "other"}
+    for option in every:
+        given = f"?{option}={values.get(option, '0')}"
+        url = scheme + given
+        if option in options.split():
+            assert check_store_url(url) == url
+        else:
+            assert "no options but" in str(refusal(url))
+        if not scheme.startswith("unix"):
+            url = f"rediss{scheme[5:]}{given}"
+            assert (refusal(url) is None) == (option in {*tls, *options.split()})
 
 
 @pytest.mark.parametrize(
@@ -183,13 +229,26 @@ def test_any_password_can_be_given(password):
 
 
 def test_the_parts_of_a_url_of_sentinels():
-    nodes = redis_nodes("redis+sentinel://:hunter2@a,[::1]:1/service?db=2&prefix=x")
+    nodes = redis_nodes("redis+sentinel://:hunter2@a,[::1]:1/service?db=2&prefix=x?y")
     assert nodes.addresses == (("a", 26379), ("::1", 1))
     assert nodes.service == "service"
     assert nodes.tls is False
     assert (nodes.username, nodes.password) == (None, "hunter2")
     assert nodes.options == {"db": "2"}
     assert "hunter2" not in repr(nodes)
+    assert "hunter2" not in repr(redis_nodes("redis+sentinel://a/b?sentinel_password=hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("login", "user", "password"),
+    [("u:p", "u", "p"), ("u:a:b", "u", "a:b"), ("u:a@b", "u", "a@b"), ("u", "u", None)],
+)
+def test_the_login_of_nodes_ends_at_the_last_at_and_the_user_at_the_first_colon(
+    login, user, password
+):
+    nodes = redis_nodes(f"redis+cluster://{login}@host")
+    assert (nodes.username, nodes.password) == (user, password)
+    assert nodes.addresses == (("host", 6379),)
 
 
 def test_the_parts_of_a_url_of_a_cluster():
@@ -226,6 +285,7 @@ def test_the_path_of_an_sqlite_url(url, path):
         ("redis://", "redis://", None),
         ("redis://host?prefix=a%3A%20", "redis://host", "a: "),
         ("redis://host?prefix=", "redis://host", ""),
+        ("redis://host?prefix=a?b", "redis://host", "a?b"),
         ("unix:///a.sock?db=1&prefix=b", "unix:///a.sock?db=1", "b"),
         (
             "unix://u:p%40@/a.sock?password=%26+%3D&prefix=b",

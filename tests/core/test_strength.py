@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import string
 
 import pytest
 
-from swaig_wsgi.core._strength import is_guessable, password_weakness
+from swaig_wsgi.core import _strength
+from swaig_wsgi.core._strength import MIN_BITS, is_guessable, password_weakness
 
 STRONG = "Zk3vQ8-nYt1xW6bLs0dHc9Jf"
 
@@ -40,10 +42,139 @@ STRONG = "Zk3vQ8-nYt1xW6bLs0dHc9Jf"
         ("vktwqzbnmpl-qrstz-wvu", None),
         ("mR7-tulip-Quartz-52", None),
         (STRONG, None),
+        # The bounds: digits of an addition, different characters, repetitions, lengths, kinds.
+        ("password-93847561037", "common"),
+        ("password-938475610374", None),
+        ("vkt7!vkt!7v!kt7vvt7k", "pattern"),
+        ("vkt7!qvt!7q!kt7vqt7k", None),
+        ("k9#Vt2!xmZ4q" * 2, "pattern"),
+        ("k9#Vt2!xm" * 3, None),
+        ("k9#Vt2!xmZ4", "short"),
+        ("k9#Vt2!xmZ4q", None),
+        ("vktwqzbnmpl4qrxtzvm", "simple"),
+        ("vktwqzbnmpl4qrxtzvmg", None),
+        ("9#2!75@0?3*8", "simple"),
     ],
 )
 def test_a_password_has_its_worst_weakness(password, weakness):
     assert password_weakness("platform", password) == weakness
+
+
+def test_the_name_of_a_user_is_a_common_word_from_three_letters_on():
+    assert password_weakness("bob", "Bob-2026!Bob-2026!") == "common"
+    assert password_weakness("bo", "Bo-2026!kz") == "short"
+    assert password_weakness("a.b-c d", "Abcd-2026!Abcd-2026!") == "common"
+
+
+# Each entry of each table, as written here: a table that lost one would still agree with itself.
+WORDS = """
+aaaaaa abc abcdef abcd admin administrator agent apikey asdfgh asdfghjkl basicauth change changeit
+changeme changethis chatbot correcthorsebatterystaple default demo development devpass dragon dummy
+example foobar football fuckyou guest hello hunter iloveyou insecure letmein login master monkey
+mypassword mysecret mysecretpassword none null pass passwd passphrase password placeholder princess
+private public qazwsx qwerty qwertyuiop qwertz replaceme root sample secret secretkey secretpassword
+security shadow signalwire signingkey summer sunshine superman supersecret swaig swml sysadmin temp
+test tester testing testpassword todo token topsecret trustno user username verysecret voice welcome
+whatever winter yourpassword yoursecret onlyforademo spring autumn fall january february march april
+may june july august september october november december
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_each_common_word_is_recognized(word):
+    assert password_weakness("platform", f"{word}-2026") == "common"
+    assert password_weakness("platform", f"2026!{word.title()}") == "common"
+    for digest in (hashlib.md5, hashlib.sha1, hashlib.sha256):
+        assert is_guessable(digest(word.encode()).hexdigest())
+        assert is_guessable(digest(word.encode()).hexdigest().upper())
+
+
+def test_digests_of_other_texts_are_not_guessable():
+    for text in (b"XX", b"Password", b"", b"correct horse"):
+        assert not is_guessable(hashlib.sha256(text).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("sign", "letter"),
+    [("0", "o"), ("1", "i"), ("3", "e"), ("4", "a"), ("5", "s"), ("7", "t"), ("@", "a")]
+    + [("$", "s"), ("!", "i")],
+)
+def test_each_sign_that_stands_for_a_letter_is_recognized(sign, letter):
+    word = next(each for each in WORDS if letter in each[1:-1] and len(each) > 4)
+    disguised = word[0] + word[1:-1].replace(letter, sign) + word[-1]
+    assert password_weakness("platform", f"{disguised}-26") == "common"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *("1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./", "qwertzuiop", "azertyuiop"),
+        *("1qaz", "2wsx", "3edc", "4rfv", "5tgb", "6yhn", "7ujm", "8ik,", "9ol.", "0p;/"),
+        *("qazwsxedcrfvtgbyhnujmikolp", "abcdefghijklmnopqrstuvwxyz", "aaa", "!@#$%^&*()"),
+    ],
+)
+def test_neighbors_on_the_keyboard_and_in_the_alphabet_are_steps(row):
+    for way in (row, row[::-1]):
+        assert all(_strength._steps(way))
+    assert not any(_strength._steps("acegmqk;"))
+
+
+@pytest.mark.parametrize(
+    ("text", "counted", "pool"),
+    [
+        ("", 0, 1),
+        ("kvtxqzmwrj", 10, 26),
+        ("KVTXQZMWRJ", 10, 26),
+        ("kvtXQZmwrj", 10, 52),
+        ("kvt7xqz", 7, 36),
+        ("k?v!z.t;", 8, 59),
+        ("K4v?9T!x", 8, 95),
+        # Hexadecimal digits, in one case; hyphens are those of a UUID.
+        ("9e0b7d3f5a", 10, 16),
+        ("9E0B7D3F5A", 10, 16),
+        ("9e0b-7d3f-5a", 10, 16),
+        ("9e0B7D3f5a", 10, 62),
+        # Few different characters, and repetitions.
+        ("kvtxrrxtvkrvkxt", 15, 5),
+        ("kvtxrmmrxtvkmrvkxt", 18, 26),
+        ("kvtxmrkvtxmr", 6, 26),
+        # Common words of more than three letters count as one character, runs as two.
+        ("vxzpasswordmtq", 7, 26),
+        ("vxzPASSWORDmtq", 7, 52),
+        ("vxzrootmtq", 7, 26),
+        ("vxwmayqk", 8, 26),
+        ("kvmcdefzmt", 8, 26),
+        ("kvx1234zmt", 8, 36),
+    ],
+)
+def test_what_counts_of_a_secret(text, counted, pool):
+    assert _strength._bits(text) == pytest.approx(counted * math.log2(pool))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tulip-quartz", 2),
+        ("Tulip QUARTZ.lamp", 3),
+        ("tuLip-quartz", None),
+        ("tulip-qrtz", None),
+        ("tulip7-quartz", None),
+        ("tulipquartz", None),
+        ("tulip-", None),
+    ],
+)
+def test_words_with_separators_are_a_passphrase(text, words):
+    assert (_strength._bits(text) == 13 * (words or 0)) is (words is not None)
+
+
+def test_less_than_80_bits_are_few():
+    assert MIN_BITS == 80
+    # Four bits a digit.
+    assert not is_guessable("9e0b7d3f5a1c8e6b2d40")
+    assert is_guessable("9e0b7d3f5a1c8e6b2d4")
+    # What is behind 128 characters does not count. A run counts as two.
+    assert not is_guessable("7" * 110 + "9e0b7d3f5c1c8e6b2d")
+    assert is_guessable("7" * 111 + "9e0b7d3f5c1c8e6b2d")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_a_wrong_type_is_both_kinds_of_error(check, value, message, expected):
     [
         (lambda value: check_int("x", value, 1, 5), 0),
         (lambda value: check_int("x", value, 1, 5), 6),
+        (lambda value: check_int("x", value, 1), 0),
         (lambda value: check_number("x", value, 0, 1), 1.1),
         (lambda value: check_number("x", value, 0, 1), float("nan")),
         (lambda value: check_str("x", value), ""),
@@ -83,6 +84,8 @@ def test_the_value_of_a_lone_string_is_not_shown():
 
 
 def test_long_values_are_shortened():
+    assert shorten("a" * 98) == repr("a" * 98)
+    assert shorten("a" * 99) == "'" + "a" * 99 + "..."
     assert shorten("a" * 200) == "'" + "a" * 99 + "..."
     assert shorten(10**10000) == "an integer of thousands of digits"
 
@@ -92,5 +95,9 @@ def test_a_subclass_of_int_is_an_integer():
         HTTP = 80
 
     assert check_int("port", Ports.HTTP, 1, 100) is Ports.HTTP
+    for low, high in ((80, 80), (80, None), (1, 81)):
+        assert check_int("port", Ports.HTTP, low, high) is Ports.HTTP
     with pytest.raises(ValueError, match="from 1 to 79"):
         check_int("port", Ports.HTTP, 1, 79)
+    with pytest.raises(ValueError, match="81 or more"):
+        check_int("port", Ports.HTTP, 81)

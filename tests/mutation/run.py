@@ -3,6 +3,9 @@
 ``python tests/mutation/run.py`` runs all mutants, ``--sample 600 --seed 1`` some of them. Fails if
 fewer than 95 % are killed, if one survives in a module that decides who may call, without an
 explanation in ``survivors.txt``, or if that file explains what does not exist or is killed.
+
+The hour that all take can be divided: ``--only core/hosts.py --write`` runs one module and replaces
+its row in the table of ``docs/proof.md``, and the sums.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from pathlib import Path
 
 from mutants import Mutant, explanations, mutants_of
 from running import KILLED, LATE, PACKAGE, ROOT, run_layer
+from table import with_rows
 
 LAYERS = ("core", "middleware")
 EXPLANATIONS = Path(__file__).with_name("survivors.txt")
+PAGE = ROOT / "docs" / "proof.md"
 GOAL = 95.0
 #: Where each survivor needs an explanation.
 GUARDED = {
@@ -54,7 +59,10 @@ def main() -> int:
     parser.add_argument("--tests", default="test_*.py", help="files of tests, such as test_hosts*")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    parser.add_argument("--write", action="store_true", help="into the table of docs/proof.md")
     options = parser.parse_args()
+    if options.write and options.sample is not None:
+        parser.error("--write is for whole modules, not for a --sample")
     os.chdir(ROOT)
     explained = explanations(EXPLANATIONS.read_text())
     every = mutants_of(PACKAGE, modules(""))
@@ -90,8 +98,23 @@ def main() -> int:
     )
     if score < GOAL:
         faults.append(f"the score is below {GOAL} %")
+    if options.write:
+        PAGE.write_text(with_rows(PAGE.read_text(), counts(mutants, statuses, explained)))
     print(*(f"error: {fault}" for fault in faults), sep="\n")
     return 1 if faults else 0
+
+
+def counts(
+    mutants: list[Mutant], statuses: dict[str, int], explained: dict[str, str]
+) -> dict[str, list[int]]:
+    """Return by module how many mutants there are, were killed, and are explained."""
+    found: dict[str, list[int]] = {}
+    for mutant in mutants:
+        row = found.setdefault(mutant.module, [0, 0, 0])
+        killed = statuses[mutant.name] in (KILLED, LATE)
+        for column, counted in enumerate((True, killed, not killed and mutant.name in explained)):
+            row[column] += counted
+    return found
 
 
 def report(

@@ -4,6 +4,7 @@ import ast
 
 import pytest
 from mutation.mutants import explanations, find_mutants
+from mutation.table import with_rows
 
 SOURCE = '''
 """Documentation."""
@@ -95,3 +96,28 @@ def test_explanations_are_read() -> None:
 def test_explanations_belong_to_one_mutant_each(text: str) -> None:
     with pytest.raises(ValueError, match="expla"):
         explanations(text)
+
+
+PAGE = """\
+Before.
+
+| module | mutants | killed | explained | score |
+|---|---:|---:|---:|---:|
+| `core/a.py` | 10 | 9 | 0 | 90.0 % |
+| `core/c.py` | 0 | 0 | 0 | - |
+| all | 10 | 9 | 0 | 90.0 % |
+
+| other | table |
+|---|---:|
+"""
+
+
+def test_a_run_replaces_the_rows_of_its_modules_and_the_sums() -> None:
+    written = with_rows(PAGE, {"core/b.py": [5, 3, 1], "core/a.py": [10, 10, 0]})
+    assert written == PAGE.replace("9 | 0 | 90.0 %", "10 | 0 | 100.0 %", 1).replace(
+        "| `core/c.py` | 0 | 0 | 0 | - |\n| all | 10 | 9 | 0 | 90.0 % |",
+        "| `core/b.py` | 5 | 3 | 1 | 75.0 % |\n"
+        "| `core/c.py` | 0 | 0 | 0 | - |\n"
+        "| all | 15 | 13 | 1 | 92.9 % |",
+    )
+    assert with_rows(written, {}) == written
