@@ -50,7 +50,9 @@ def test_fields_with_a_meaning_of_their_own_are_rejected(name):
             kept_fields([spelling])
 
 
-@pytest.mark.parametrize("name", ["X-TE", "Hosts", "Cookie-X", "Origin2", "X-Expect", "Upgrades"])
+@pytest.mark.parametrize(
+    "name", ["X-TE", "Hosts", "Cookie-X", "Origin2", "X-Expect", "Upgrades", "X-Groups-Id"]
+)
 def test_names_that_only_resemble_them_are_kept(name):
     assert [*kept_fields([name]).values()] == [name]
 
@@ -78,6 +80,11 @@ def test_attack_a_name_that_servers_may_read_as_another_is_rejected(name):
 def test_invalid_sequences_are_rejected(names, error):
     with pytest.raises(error, match="keep"):
         kept_fields(names)
+
+
+def test_the_error_about_a_lone_string_shows_a_sequence():
+    with pytest.raises(TypeError, match=r"such as \('X-Forwarded-User',\), not str"):
+        kept_fields(USER)
 
 
 @pytest.mark.parametrize(

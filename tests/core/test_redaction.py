@@ -477,12 +477,97 @@ def test_the_work_is_linear_in_the_length(unit: str) -> None:
         ('File "password", s3cret', 'File "password", ****'),
         ('File "password", line s3cret', 'File "password", **** s3cret'),
         ('File "password": "line 1 s3cret"', 'File "password": ****'),
+        ("Bearer s3cret, BASIC s3cret; bearer\ts3cret", "Bearer ****, BASIC ****; bearer\\t****"),
+        ("Proxy-Authorization : s3 cret", "Proxy-Authorization : ****"),
+        ("authorization: s3 cret\ncookie:s3 cret", "authorization: ****\\ncookie: ****"),
+        ("X-Session: s3 cret", "X-Session: ****"),
+        ("XX-Session: s3, X-A: b", "XX-Session: s3, X-A: b"),
+        ("password=None token=True secret = False pwd=****", None),
+        ("password=Nonesuch token=**** x", "password=**** token=**** x"),
+        ("token = s3cret", "token = ****"),
+        ("db.password=s3cret", "db.password=****"),
+        (
+            "password: letters. password:s3 password: s3cret",
+            "password: letters. password:s3 password: ****",
+        ),
+        ("http_auth = ['s3', 'cret']", "http_auth = ****]"),
+        ("'password' : 1, 'pw'\t,\t's3cret'", "'password' : ****, 'pw'\\t,\\t****"),
+        ("p='x' pw='s3cret' k='y'", "p='x' pw=**** k='y'"),
+        ("x%5F%5ftoken%3ds3cret", "x%5F%5ftoken%3d****"),
+        ("x__TOKEN=s3cret's", "x__TOKEN=****'s"),
+        ("-----BEGIN A-----s3cret-----END A-----y", "****y"),
         ("-----BEGIN KEY-----\nMIIs3cret\n-----END KEY----- x", "**** x"),
         ("-----BEGIN KEY-----\nMIIs3cret", "****"),
     ],
 )
 def test_secrets_in_text_are_masked(text: str, expected: str | None) -> None:
     assert redact_text(text) == (text if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("auth", "authentication", "authorization", "credential", "credentials", "realm"),
+        *("scheme", "token", "tokens", "and", "or"),
+    ],
+)
+def test_words_after_the_name_of_a_scheme_are_prose(word: str) -> None:
+    for text in (f"basic {word} of", f"Bearer {word}"):
+        assert redact_text(text) == text
+    assert redact_text(f"Basic {word}s3cret") == "Basic ****"
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("x/pin=s3cret", "x/pin=****"),
+        ("x?pin=s3cret", "x?pin=****"),
+        ("x&pin=s3cret", "x&pin=****"),
+        ("u:s3cret@h", "u:****@h"),
+        ("x%2fpin%3Ds3cret", "****"),
+        ("x%2Fpin%3Ds3cret", "****"),
+        ("x%3fpin%3Ds3cret", "****"),
+        ("x%26pin%3ds3cret", "****"),
+        ("u:s3cret%40h", "****"),
+    ],
+)
+def test_one_sign_makes_a_word_a_url_or_a_query(word: str, expected: str) -> None:
+    assert redact_text(f"see {word} y") == f"see {expected} y"
+
+
+@pytest.mark.parametrize("after", ["'", '"', "`", ")", "]", "}", ">", ".", ",", ":", ">.", "'),"])
+def test_what_follows_a_url_in_a_sentence_stays(after: str) -> None:
+    assert redact_text(f"see /x?pin=s3cret{after} y") == f"see /x?pin=****{after} y"
+    assert redact_text(f"see /x?a=X{after}") == f"see /x?a=X{after}"
+
+
+#: What is repeated in a text, and how often at most before its secret is no longer looked for.
+BOUNDS = [
+    ("Bearer{}s3cret", " ", 8),
+    ("{0}'password{0}': 's3cret'", "\\", 8),
+    ("'{}_password': 's3cret'", "q", 64 - len("_password")),
+    ("'password'{}: 's3cret'", " ", 8),
+    ("'password':{}'s3cret'", " ", 8),
+    ("{}_password='s 3cret'", "q", 64 - len("_password")),
+    ("password={}'s 3cret'", "\\", 8),
+    ("{}-token: s 3cret", "q", 32),
+    ("api-{}token: s 3cret", "q", 32 - len("token")),
+    ("api{}-token: s 3cret", "-a", 7),
+    ("api-token{}: s 3cret", " ", 8),
+    ("{}_password = s3cret", "q", 64 - len("_password")),
+    ("password{}= s3cret", " ", 4),
+    ("password ={}s3cret", " ", 4),
+    ("password:{}s3cret", " ", 4),
+    ("{}auth=[('s 3cret')", "q", 32),
+    ("-----BEGIN {}-----s 3cret", "Q", 64),
+]
+
+
+@pytest.mark.parametrize(("form", "part", "most"), BOUNDS)
+def test_what_is_searched_for_is_bounded(form: str, part: str, most: int) -> None:
+    """The bounds keep the work linear. No one writes that much."""
+    assert "3cret" not in redact_text(form.format(part * most))
+    assert "3cret" in redact_text(form.format(part * (most + 1)))
 
 
 def test_a_json_body_inside_a_string_is_masked() -> None:

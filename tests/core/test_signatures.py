@@ -306,7 +306,10 @@ def test_headers_are_checked_without_a_body() -> None:
     ],
 )
 def test_the_default_port_is_optional(signed: str, received: str) -> None:
-    assert verify_request(KEY, received, BODY, sha256_signature=sign_body(KEY, signed, BODY))
+    for body in (BODY, b"b/c?#", b"/x"):
+        if received.count("/") > 2 or body == BODY:
+            signature = sign_body(KEY, signed, body)
+            assert verify_request(KEY, received, body, sha256_signature=signature)
     sha1 = sign_body(KEY, signed, BODY, digest="sha1")
     assert verify_request(KEY, received, BODY, sha1_signature=sha1)
     form = sign_form(KEY, signed, [("a", "1")])
@@ -351,7 +354,7 @@ def test_no_other_url_is_the_signed_one(signed: str, received: str) -> None:
 )
 def test_an_empty_path_is_a_slash(one: str, other: str) -> None:
     for signed, received in ((one, other), (other, one)):
-        for body in (BODY, b' {"a": 1}', b"[1]", b"a=1"):
+        for body in (BODY, b' {"a": 1}', b"[1]", b"a=1", b'{"a": "b/c?#"}'):
             for sign in (sign_body, base64_sha256):
                 signature = sign(KEY, signed, body)
                 assert verify_request(KEY, received, body, sha256_signature=signature)
@@ -489,6 +492,11 @@ def form_check(
     return verify_request(key, url, body, sha1_signature=signed, content_type=content_type)
 
 
+def test_an_empty_form_with_a_wrong_signature_is_not_malformed() -> None:
+    for wrong in ("0" * 40, "A" * 27 + "="):
+        assert form_check(b"", wrong) == SignatureCheck(False, "bad_sha1")
+
+
 def test_form_parameters_are_sorted_and_follow_the_url() -> None:
     expected = base64_hmac(KEY, URL.encode() + b"A2a1b3")
     assert sign_form(KEY, URL, [("b", "3"), ("a", "1"), ("A", "2")]) == expected
@@ -586,6 +594,7 @@ def test_attack_values_that_were_signed_in_order_cannot_be_sorted_or_repeated() 
         (b"a=%zz", b"a%zz"),
         (b"a=%", b"a%"),
         (b"a=%ff", b"a\xff"),
+        (b"%ff=a", b"\xffa"),
         (b"a=%ff", b"a\xef\xbf\xbd"),
         (b"a%c3=%a4", b"a\xc3\xa4"),
         (b"a=\xc3\xa4", b"a\xc3\xa4"),
@@ -662,6 +671,9 @@ def test_form_types(content_type: str) -> None:
         (f"{FORM}; charset=utf-8; charset=utf-16", "malformed_form"),
         (f"{FORM}; charset=", "malformed_form"),
         (f"{FORM}; boundary=x", "malformed_form"),
+        (f"{FORM}; charset=utf-8\nx", "malformed_form"),
+        (f"{FORM};\xa0charset=utf-8", "malformed_form"),
+        (f"{FORM}\xa0", "bad_sha1"),
     ],
 )
 def test_other_types_are_not_forms(content_type: str, reason: str) -> None:
@@ -767,6 +779,9 @@ def test_two_hashes_are_rejected(second: str) -> None:
         "x;bodySHA256={}",
         "x?bodySHA256={}",
         "body+SHA256={}",
+        "x#&bodySHA256={}",
+        "x#?bodySHA256={}",
+        "x#&bodySHA256={}#x",
     ],
 )
 def test_only_the_parameter_of_that_name_is_the_hash(query: str) -> None:
@@ -781,6 +796,25 @@ def test_an_invalid_hash_is_rejected(value: str) -> None:
     url = "https://h.example/x?bodySHA256=" + quote(value.replace("{}", digest), safe="%,")
     check = form_check(BODY, sign_form(KEY, url, ()), url, JSON)
     assert check == SignatureCheck(False, "body_hash_mismatch")
+
+
+@pytest.mark.parametrize("form", ["bodySHA256=x={}", "bodySHA256={}=", "bodySHA256=&a={}"])
+def test_the_hash_is_everything_behind_the_first_equals_sign(form: str) -> None:
+    url = f"https://h.example/x?{form.format(hashlib.sha256(BODY).hexdigest())}"
+    check = form_check(BODY, sign_form(KEY, url, ()), url, JSON)
+    assert check == SignatureCheck(False, "body_hash_mismatch")
+
+
+@pytest.mark.parametrize("body", [BODY, b"a=1", b"x"])
+def test_a_url_without_equivalents_has_hashes_too(body: bytes) -> None:
+    """Neither a default port nor an empty path can be left out or added."""
+    url = hashed("https://h.example:8443/x", body)
+    assert form_check(body, sign_form(KEY, url, ()), url, FORM)
+    assert form_check(body, sign_form(KEY, url, ()), url, JSON)
+    assert form_check(body, sign_body(KEY, url, body, digest="sha1"), url, JSON)
+    moved = url[url.index("?") :].encode()
+    check = form_check(moved, sign_form(KEY, url, ()), "https://h.example:8443/x", JSON)
+    assert check == SignatureCheck(False, "body_hash_moved")
 
 
 def test_the_letter_case_of_the_hash_does_not_matter() -> None:
@@ -894,7 +928,10 @@ def test_any_key_of_the_ring_verifies() -> None:
 def test_invalid_keys_are_rejected(keys: object) -> None:
     with pytest.raises(ValueError, match="signing key") as caught:
         signing_keys(keys)  # type: ignore[arg-type]
-    assert "hunter2" not in str(caught.value)
+    assert str(caught.value) in (
+        "a signing key must be a non-empty string or bytes",
+        "expected at least one signing key",
+    )
 
 
 def test_no_error_contains_the_key() -> None:

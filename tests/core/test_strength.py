@@ -96,8 +96,10 @@ def test_digests_of_other_texts_are_not_guessable():
 
 @pytest.mark.parametrize(
     ("sign", "letter"),
-    [("0", "o"), ("1", "i"), ("3", "e"), ("4", "a"), ("5", "s"), ("7", "t"), ("@", "a")]
-    + [("$", "s"), ("!", "i")],
+    [
+        *(("0", "o"), ("1", "i"), ("3", "e"), ("4", "a"), ("5", "s"), ("7", "t")),
+        *(("@", "a"), ("$", "s"), ("!", "i")),
+    ],
 )
 def test_each_sign_that_stands_for_a_letter_is_recognized(sign, letter):
     word = next(each for each in WORDS if letter in each[1:-1] and len(each) > 4)

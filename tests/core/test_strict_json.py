@@ -110,6 +110,9 @@ def test_attack_no_long_run_of_digits_is_missed(length, offset, before, after):
     assert strict_json._may_have_long_number(body) or longest <= MAX_NUMBER_LENGTH
 
 
+REPAIRABLE = ("not UTF-8", "lone surrogate", "duplicate key")
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -169,6 +172,12 @@ def test_attack_no_long_run_of_digits_is_missed(length, offset, before, after):
 )
 def test_rejected_bodies(body, expected):
     assert what(body) == expected
+    with pytest.raises(JSONBodyError) as caught:
+        loads_request(body)
+    if expected not in REPAIRABLE:
+        assert caught.value.what == expected
+    assert (caught.value.status, caught.value.reason) == (400, "bad_request")
+    assert caught.value.error == f"Bad request: {caught.value.detail}"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +235,12 @@ def test_nesting_has_a_limit():
     objects = b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH
     assert loads_object(objects)
     assert what(b'{"a":' + objects + b"}") == "nested too deeply"
+    for inner in (b"[]", b"{}", b"1"):
+        alternating = b'{"a":[' * 32 + inner + b"]}" * 32
+        if inner == b"1":
+            assert loads_object(alternating)
+        else:
+            assert what(alternating) == "nested too deeply"
 
 
 def test_the_bounds_are_those_of_the_documentation():

@@ -80,13 +80,18 @@ class Known:
     def tests_of(self, mutant: Mutant) -> list[str]:
         """Return the tests that may notice a mutant, the fastest first.
 
-        They are those that call its functions, or any of the module if it is in none.
+        They are those that call its functions. If it is in none, they are those that call any
+        function of the module, or no function at all, which look at its tables and classes.
         """
         keys = {(mutant.module, *function) for function in mutant.functions}
         found = [
             name
             for name, test in self.tests.items()
-            if (test.calls & keys if keys else any(key[0] == mutant.module for key in test.calls))
+            if (
+                test.calls & keys
+                if keys
+                else not test.calls or any(key[0] == mutant.module for key in test.calls)
+            )
         ]
         return sorted(found, key=lambda name: self.tests[name].seconds)
 
