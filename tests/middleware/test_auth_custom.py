@@ -5,7 +5,7 @@ import pytest
 from support.authentication import basic, everything
 
 from swaig_wsgi.core.auth import AuthResult, Decision
-from swaig_wsgi.middleware.auth import AuthHandler
+from swaig_wsgi.middleware.auth import AuthHandler, AuthRequest
 
 
 def only(result):
@@ -107,14 +107,17 @@ def test_an_exception_in_a_validator_refuses_the_request_and_is_logged(caplog, e
         assert handler.decide(headers) == Decision(None, "validator_error")
 
 
-def test_a_validator_receives_headers_method_and_url():
+@pytest.mark.parametrize("name", ["validate", "authenticate", "decide"])
+def test_a_validator_receives_headers_method_and_url(name):
     seen = []
-    handler = AuthHandler(custom_validator=seen.append)
-    handler.validate({"X-Internal": "yes"}, method="POST", url="https://example.com/x?y")
-    (request,) = seen
+    ask = getattr(AuthHandler(custom_validator=seen.append), name)
+    ask({"X-Internal": "yes"}, method="POST", url="https://example.com/x?y")
+    ask({})
+    request, least = seen
     assert request.headers["x-internal"] == request.headers["X-INTERNAL"] == "yes"
     assert request.headers.get("X-Other") is None
     assert (request.method, request.url) == ("POST", "https://example.com/x?y")
+    assert (least.method, least.url) == ("", "")
 
 
 # -- subclasses
@@ -136,6 +139,12 @@ def test_overridden_verify_methods_decide():
     assert not handler.validate({"Authorization": basic("admin:hunter2")})
     assert not handler.validate({"Authorization": "Bearer t"})
     assert not Directory(api_key="k").validate({"X-Api-Key": "k"})
+    # Of credentials that only a subclass knows, none is an earlier one.
+    found = Directory().decide({"Authorization": basic("eve:pw")})
+    assert found == Decision(AuthResult("basic", "eve"))
+    # An exception says nothing about the credentials.
+    failed = Directory().decide({"X-Api-Key": "k"})
+    assert (failed.reason, failed.wrong) == ("validator_error", False)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +227,29 @@ def test_overriding_validate_or_authenticate_raises(name):
 
     with pytest.raises(TypeError, match="override decide"):
         types.new_class("Sub", (AuthHandler,), exec_body=lambda body: body.update({name: override}))
+
+
+def test_a_subclass_may_have_further_bases():
+    names = []
+
+    class Registered:
+        def __init_subclass__(cls):
+            super().__init_subclass__()
+            names.append(cls.__name__)
+
+    class Directory(AuthHandler, Registered):
+        pass
+
+    assert names == ["Directory"]
+    assert Directory(api_key="key").validate({"X-Api-Key": "key"})
+
+
+def test_the_repr_of_a_request_shows_a_url_only_once_it_is_known():
+    request = AuthRequest({}, "GET", lambda: "https://agent.example.com/")
+    assert repr(request) == "AuthRequest(method='GET', url='')"
+    assert request.url == "https://agent.example.com/"
+    assert repr(request) == "AuthRequest(method='GET', url='https://agent.example.com/')"
+    assert repr(AuthRequest({})) == "AuthRequest(method='', url='')"
 
 
 def test_the_repr_of_a_request_hides_secrets():

@@ -210,6 +210,11 @@ def test_a_validator_that_raises_does_not_count(site):
     assert statuses(client, 10) == [401] * 10
 
 
+def test_a_handler_that_refuses_every_request_counts_none(site):
+    client = limiter(site, 1, AuthHandler(allow_unauthenticated=False))
+    assert statuses(client, 5) == [401] * 5
+
+
 def test_attack_a_validator_that_raises_does_not_hide_wrong_credentials(site):
     def validate(request):
         return request.headers["X-Token"] == "t"  # raises KeyError

@@ -236,6 +236,53 @@ def test_allow_unauthenticated_false_refuses_all_requests_without_methods(caplog
 
 
 @pytest.mark.parametrize(
+    ("options", "right", "wrong"),
+    [
+        ({"bearer_token": "token"}, {"Authorization": "Bearer token"}, {}),
+        ({"custom_validator": lambda request: "X-Ok" in request.headers}, {"X-Ok": ""}, {}),
+    ],
+)
+@pytest.mark.parametrize("allowed", [True, False])
+def test_allow_unauthenticated_means_nothing_beside_a_method(options, right, wrong, allowed):
+    handler = AuthHandler(**options, allow_unauthenticated=allowed)
+    assert handler.validate(right)
+    assert not handler.validate(wrong)
+
+
+@pytest.mark.installed
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        ({"bearer_token": "vQ7#mT2z"}, ["bearer_token of an AuthHandler has fewer than 12"]),
+        (
+            {"api_key": ["admin1", "k3y!Of Len9th"]},
+            ["api_key of an AuthHandler is one of the most"],
+        ),
+        # No user name belongs to these.
+        (
+            {"bearer_token": "xx", "api_key": "xx"},
+            [
+                "bearer_token of an AuthHandler is a pattern",
+                "api_key of an AuthHandler is a pattern",
+            ],
+        ),
+        ({"basic_auth": ("ann", "ann")}, ["basic_auth of an AuthHandler is the name of its user"]),
+        (
+            {"basic_auth": [("ann", "vQ7#mT2z+hY9"), ("ann", "hunter1")]},
+            ["basic_auth of an AuthHandler is one of the most common"],
+        ),
+        ({"bearer_token": "vQ7#mT2z+hY9", "api_key": b"vQ7#mT2z+hY9"}, []),
+    ],
+)
+def test_a_handler_remembers_which_credentials_are_weak(options, messages):
+    from swaig_wsgi.checks._credentials import handler_findings
+
+    found = [each.message for each in handler_findings(AuthHandler(**options))]
+    assert len(found) == len(messages)
+    assert all(text.startswith(message) for text, message in zip(found, messages))
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"bearer_token": ""},

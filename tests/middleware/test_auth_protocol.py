@@ -87,6 +87,22 @@ def test_any_object_with_decide_and_challenges_can_authenticate():
     assert (request.method, request.url) == ("GET", "http://127.0.0.1/")
 
 
+@pytest.mark.parametrize(
+    "result", [AuthResult("custom", "eve"), AuthResult("bearer", "eve"), AuthResult("basic")]
+)
+def test_only_a_user_of_basic_is_the_remote_user(result):
+    seen = call(Fixed(Decision(result)))[1]
+    assert seen["swaig_wsgi.auth"] == result
+    assert not {"REMOTE_USER", "AUTH_TYPE"} & seen.keys()
+
+
+def test_a_request_without_a_method_has_an_empty_one():
+    handler = Fixed(Decision(AuthResult("custom")))
+    app = AuthMiddleware(lambda environ, start_response: [], handler)
+    app({"HTTP_HOST": "a.example"}, None)
+    assert handler.requests[0].method == ""
+
+
 def test_decide_may_return_an_awaitable():
     assert is_open(Fixed(later(Decision(AuthResult("custom")))))
 
@@ -105,9 +121,10 @@ def test_decide_may_return_an_awaitable():
         Decision(True),
     ],
 )
-def test_any_result_but_a_decision_refuses_the_request(value):
+def test_any_result_but_a_decision_refuses_the_request(value, caplog):
     assert not is_open(Fixed(value))
     assert not is_open(Fixed(value), optional=True)
+    assert [record.reason for record in caplog.records] == ["validator_error"] * 2
 
 
 def test_the_reason_of_a_custom_authenticator_is_logged(caplog):
@@ -168,3 +185,9 @@ def test_handler_middleware_wraps_an_application():
     refused = send(app, make_environ("/api"))
     assert ("WWW-Authenticate", r'Bearer realm="a\"b"') in refused.fields
     assert send(app, make_environ("/api/health")).fields == [("Content-Type", "text/plain")]
+
+
+@pytest.mark.parametrize("wrap", [HANDLER.middleware, lambda app: AuthMiddleware(app, HANDLER)])
+def test_the_default_realm_is_the_name_of_the_package(wrap):
+    challenges = send(wrap(Recorder()), make_environ()).headers.get_all("WWW-Authenticate")
+    assert challenges == ['Bearer realm="swaig-wsgi"', 'Basic realm="swaig-wsgi", charset="UTF-8"']

@@ -59,6 +59,26 @@ def test_the_defaults_can_be_others():
     assert fields(app)[1:] == [*SITE_HEADERS, ("X-A", "1")]
 
 
+OF_RATES = "RateLimitMiddleware sends it; in harden, rate_limit=None turns it off"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        (HSTS, "HSTSMiddleware sends it; in harden, use_hsts=False turns it off"),
+        ("X-Request-Id", "RequestIDMiddleware sends it, and harden always has one"),
+        ("RateLimit", OF_RATES),
+        ("ratelimit-policy", OF_RATES),
+        ("X-Frame-Option", "did you mean 'X-Frame-Options'?"),
+    ],
+)
+def test_what_is_no_default_cannot_be_dropped(name, hint):
+    expected = f"header {name!r}: None drops a default, and this is not one: {hint}"
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+        SecurityHeadersMiddleware(application(), {name: None})
+    assert str(caught.value) == expected
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_refusals_can_keep_the_headers_that_are_dropped(kept):
     inner = AllowedHostsMiddleware(application(), ["a.example"])

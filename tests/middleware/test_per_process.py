@@ -12,7 +12,11 @@ import pytest
 from support.wsgi import Recorder, request
 
 from swaig_wsgi import Settings, harden
-from swaig_wsgi.middleware import RateLimitMiddleware, ToolTokenMiddleware
+from swaig_wsgi.middleware import (
+    AuthFailureLimitMiddleware,
+    RateLimitMiddleware,
+    ToolTokenMiddleware,
+)
 from swaig_wsgi.middleware import _per_process as per_process
 from swaig_wsgi.middleware._per_process import PerProcessGuard
 from swaig_wsgi.processes import (
@@ -207,6 +211,23 @@ def test_what_will_be_refused_is_logged_at_the_start(gunicorn_options, caplog, o
     caplog.clear()
     ToolTokenMiddleware(application, SessionManager())
     assert caplog.text == ""  # logged already
+
+
+@pytest.mark.parametrize(
+    ("make", "variable"),
+    [
+        (lambda: guard([SECRET]), SECRET),
+        (lambda: ToolTokenMiddleware(application, SessionManager()), SECRET),
+        (lambda: RateLimitMiddleware(application, 5), STORAGE),
+        (lambda: AuthFailureLimitMiddleware(application, 5), STORAGE),
+    ],
+)
+def test_each_layer_logs_at_the_start_what_it_will_refuse(gunicorn_options, caplog, make, variable):
+    gunicorn_options("-w2", "site:app")
+    make()
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert f"or set {variable} to the same value" in record.getMessage()
 
 
 @pytest.mark.parametrize(("options", "env"), ONE_OR_UNKNOWN)

@@ -397,6 +397,8 @@ def test_the_prefix_replaces_any_script_name():
         ("/mount", "/mount/swaig", "/agents/mount"),
         ("/mount", "/mount", "/agents/mount"),
         ("/mount/", "/mount/swaig?x=/y", "/agents/mount"),
+        ("/mount", "/mount?x", "/agents/mount"),
+        ("/MAX", "/MAX/swaig", "/agents/MAX"),
         ("/m\u00c3\u00b6unt", "/m%C3%B6unt/swaig", "/agents/m\u00c3\u00b6unt"),
         ("/mount", "http://inner.example/mount/swaig", "/agents/mount"),
         # A mount that is not part of the request target is dropped.
@@ -437,9 +439,14 @@ def test_a_forwarded_port_creates_no_host_header():
     assert "HTTP_HOST" not in resolve(environ)
 
 
-def test_the_remote_port_is_kept_with_the_remote_address():
-    environ = resolve(make_request({"HTTP_X_FORWARDED_PROTO": "https"}, REMOTE_PORT="4711"))
+@pytest.mark.parametrize(
+    "headers",
+    [{"HTTP_X_FORWARDED_PROTO": "https"}, {"HTTP_X_FORWARDED_FOR": PROXY}],
+)
+def test_the_remote_port_is_kept_with_the_remote_address(headers):
+    environ = resolve(make_request(headers, REMOTE_PORT="4711", REMOTE_HOST="proxy.internal"))
     assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == (PROXY, "4711")
+    assert environ["REMOTE_HOST"] == "proxy.internal"
 
 
 # Options and passing through
@@ -483,13 +490,16 @@ def test_attack_memory_of_forwarded_fields_is_bounded():
         assert address(**{"X-Forwarded-For": sent, "X-Forwarded-Other": str(number)}) == sent
     before = layer._resolve_known.cache_info()
     assert before.currsize == before.maxsize == 256
-    assert (
-        address(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Other": "x" * 512}) == "192.0.2.1"
-    )
-    assert (
-        address(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-" + "y" * 512: ""}) == "192.0.2.1"
-    )
-    assert layer._resolve_known.cache_info() == before
+    # Names as in environ and values, 512 characters, are the most that is remembered.
+    names = len("HTTP_X_FORWARDED_FOR" + "HTTP_X_FORWARDED_OTHER")
+    rest = 512 - names - len("192.0.2.1")
+    assert address(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Other": "x" * rest})
+    after = layer._resolve_known.cache_info()
+    assert after.misses == before.misses + 1
+    for name, value in (("Other", "x" * (rest + 1)), ("Other" + "y" * (rest + 1), "")):
+        headers = {"X-Forwarded-For": "192.0.2.1", f"X-Forwarded-{name}": value}
+        assert address(**headers) == "192.0.2.1"
+    assert layer._resolve_known.cache_info() == after
 
 
 def test_attack_what_a_trusted_peer_sent_is_not_believed_of_another():

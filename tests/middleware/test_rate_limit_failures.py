@@ -14,6 +14,7 @@ from support.rates import application, fetch, statuses
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
 from swaig_wsgi.stores._base import StoreBusyError, StoreError
 from swaig_wsgi.stores.memory import MemoryStore
+from swaig_wsgi.wsgi import add_observer, remove_observer
 
 
 class Flaky(MemoryStore):
@@ -48,6 +49,19 @@ def limiter(limit, store, clock, mode="local", **options):
 @pytest.fixture
 def clock():
     return Clock()
+
+
+@pytest.fixture
+def observed():
+    """Return the kinds and events that observers have been called with."""
+    seen = []
+
+    def observe(kind, fields):
+        seen.append((kind, fields["event"]))
+
+    add_observer(observe)
+    yield seen
+    remove_observer(observe)
 
 
 def test_requests_are_counted_locally_while_the_store_fails(clock, caplog):
@@ -102,6 +116,16 @@ def test_failures_are_logged_once_a_minute(clock, caplog, mode):
     record = failures[0]
     assert (record.event, record.reason) == ("rate_limit_store_failed", "store_failed")
     assert record.client == "192.0.2.7"
+
+
+def test_each_failed_operation_is_reported_to_observers(clock, observed):
+    store = Flaky(clock)
+    limited = limiter(3, store, clock)
+    fetch(limited)
+    assert observed == []
+    store.down = True
+    statuses(limited, 3)
+    assert [each for each in observed if each[0] == "store"] == [("store", "store_failed")] * 3
 
 
 def test_another_cause_is_logged_at_once(clock, caplog):

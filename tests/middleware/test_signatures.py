@@ -10,6 +10,7 @@ import pytest
 from support.bodies import Unreadable
 from support.wsgi import CLIENT, Recorder, check_delegates, environ, send
 
+from swaig_wsgi.core.redaction import redact_text
 from swaig_wsgi.core.signatures import sign_body, sign_form
 from swaig_wsgi.core.urls import BaseUrl
 from swaig_wsgi.middleware.proxies import TrustedProxyMiddleware
@@ -64,6 +65,13 @@ def test_a_signed_form_is_admitted() -> None:
     signature = sign_form(KEY, URL, [("b", "2"), ("a", "1 ä")])
     response = send(app, signed(body, CONTENT_TYPE=FORM, **{SHA1: signature}))
     assert (response.status, echo.bodies) == (200, [body])
+
+
+def test_a_body_without_a_content_type_is_signed_as_it_is() -> None:
+    app, echo = guarded()
+    signature = sign_body(KEY, URL, BODY, digest="sha1")
+    assert send(app, signed(CONTENT_TYPE=None, **{SHA1: signature})).status == 200
+    assert echo.bodies == [BODY]
 
 
 def test_json_with_its_hash_in_the_query_is_admitted() -> None:
@@ -164,6 +172,13 @@ def test_a_body_over_the_limit_is_refused(caplog: pytest.LogCaptureFixture) -> N
     assert [event for event, _ in reasons(caplog)] == ["body_refused"]
 
 
+def test_the_default_limit_is_one_mebibyte() -> None:
+    for size, status in ((1_048_576, 200), (1_048_577, 413)):
+        body = b"x" * size
+        app, _ = guarded()
+        assert send(app, signed(body, **{SHA256: sign_body(KEY, URL, body)})).status == status
+
+
 def test_a_chunked_body_is_verified_and_passed_on_with_its_length() -> None:
     app, echo = guarded()
     request = signed(
@@ -250,9 +265,10 @@ def test_a_signature_of_an_earlier_key_is_recorded(caplog: pytest.LogCaptureFixt
     assert len(echo.bodies) == 6
 
 
-def test_the_key_is_not_in_the_repr() -> None:
-    app, _ = guarded()
+def test_the_keys_are_in_no_repr_and_hidden_in_all_texts() -> None:
+    app, _ = guarded([KEY, "an earlier key"])
     assert KEY not in repr(app)
+    assert redact_text(f"with {KEY} and an earlier key") == "with **** and ****"
 
 
 # -- the host in the signed URL

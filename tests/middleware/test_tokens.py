@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from urllib.parse import quote
 from wsgiref.validate import validator
@@ -21,7 +22,8 @@ from support.tool_calls import (
 from support.wsgi import Recorder, pass_through, send
 
 from swaig_wsgi.core.tokens import SigningKey, sign_token
-from swaig_wsgi.middleware.tokens import ToolTokenMiddleware
+from swaig_wsgi.middleware.tokens import ToolTokenMiddleware, key_detail
+from swaig_wsgi.processes import GeneratedKey
 from swaig_wsgi.sessions import SessionManager
 
 
@@ -183,6 +185,37 @@ def test_every_refusal_sends_the_same_response():
         response = send(guarded()[1], request(query=query))
         responses.add((response.status, tuple(response.fields), response.body))
     assert len(responses) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "query", "extra", "claimed"),
+    [
+        ({}, "__token=" + token(), {"CONTENT_TYPE": "text/plain"}, True),
+        ({**CALL, "call_id": "root.3"}, "__token=" + token(), {}, True),
+        ({**CALL, "function": "other"}, "__token=" + token(), {}, True),
+        (b"[]", "__token=" + token(), {}, True),
+        (CALL, "__token=" + expired(), {}, True),
+        # Usually one that was issued before a restart.
+        (CALL, "__token=" + token(sessions=SessionManager()), {}, True),
+        (CALL, "__token=junk", {}, False),
+        (CALL, "", {}, False),
+    ],
+    ids=itertools.count(),
+)
+def test_a_refusal_is_recorded_with_the_call_of_the_token(call, query, extra, claimed, caplog):
+    forged = {"swaig_wsgi.tool": "forged", "swaig_wsgi.claimed_call_id": "forged"}
+    assert send(guarded()[1], request(call, query=query, **forged, **extra)).status >= 400
+    (record,) = caplog.records
+    found = (getattr(record, "tool", None), getattr(record, "call_id", None))
+    assert found == (("transfer_funds", "root.2") if claimed else (None, None))
+
+
+@pytest.mark.parametrize("given", [SECRET, GeneratedKey(b"k" * 32, os.getpid(), 1e9)])
+@pytest.mark.parametrize("reason", ["bad_signature", "expired", "missing", ""])
+def test_only_a_generated_key_explains_a_bad_signature(given, reason):
+    detail = key_detail(SessionManager(secret_key=given), reason)
+    assert bool(detail) is (reason == "bad_signature" and given != SECRET)
+    assert isinstance(detail, str)
 
 
 def test_tokens_signed_with_a_fallback_key_are_accepted():

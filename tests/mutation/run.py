@@ -31,7 +31,7 @@ GUARDED = {
     *("core/auth.py", "core/_credential_checks.py", "core/hosts.py", "core/networks.py"),
     *("core/proxies.py", "core/signatures.py", "core/tokens.py", "middleware/auth.py"),
     *("middleware/hosts.py", "middleware/proxies.py", "middleware/signatures.py"),
-    "middleware/tokens.py",
+    *("middleware/tokens.py", "middleware/allowed_clients.py"),
 }
 
 
