@@ -67,7 +67,7 @@ def test_a_deployment_check_shows_findings_on_the_setting(check: Any) -> None:
     assert status == 0
     assert "(swaig.W017) SWML_ALLOWED_HOSTS contains '*'" in output
     line = "SWAIG_WSGI['allowed_hosts'] = 'agent.example.com'"
-    assert f"HINT: {line}  See docs/network.md#allowed-hosts." in output
+    assert f"HINT: {line}  See docs/hosts.md." in output
     assert "SWAIG_WSGI['swaig_secret'] = os.environ['SIGNALWIRE_SWAIG_SECRET']" in output
     pasted = f"{settings % 'changeme-changeme'}\n{line}\nSWAIG_WSGI['rate_limit'] = '5000'"
     assert not {"swaig.E001", "swaig.W015", "swaig.W017"} & ids(check(pasted, "--deploy")[1])

@@ -226,6 +226,7 @@ def test_a_span_that_cannot_be_masked_is_not_exported(
     assert only(exporter).name == "good"
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.ERROR, None)
+    assert record.getMessage().startswith("a span was not exported")
 
 
 def test_the_exporter_is_flushed_and_shut_down(exporter: InMemorySpanExporter) -> None:

@@ -93,16 +93,16 @@ E002 1 authentication.md
 E003 1 authentication.md
     a password is the user's name
     SWML_BASIC_AUTH_PASSWORD="$(swaig-wsgi secret)"
-E004 2 headers.md#tls
+E004 2 tls.md
     TLS is enabled, but the certificate or its key cannot be used
     SWML_SSL_CERT_PATH=/etc/ssl/fullchain.pem SWML_SSL_KEY_PATH=/etc/ssl/private/key.pem
-E005 2 headers.md#tls
+E005 2 tls.md
     the key is not that of the certificate
     SWML_SSL_KEY_PATH=/etc/ssl/private/key.pem
-E006 2 headers.md#tls
+E006 2 tls.md
     the certificate has expired, or is not valid yet
     certbot renew
-E007 2 headers.md#tls
+E007 2 tls.md
     the certificate does not cover the service's domain
     certbot certonly -d agent.example.com
 E008 8 network.md#trusted-proxies
@@ -135,10 +135,10 @@ W005 10 rotation.md
 W006 10 configuration.md#secrets-in-files
     two secrets have the same value
     SIGNALWIRE_SWAIG_SECRET="$(swaig-wsgi secret)"
-W007 2 headers.md#tls
+W007 2 tls.md
     no setting names TLS, here or at a proxy, so credentials travel in clear
     SWML_SSL_DOMAIN=agent.example.com
-W008 2 headers.md#tls
+W008 2 tls.md
     the certificate expires within 30 days
     certbot renew
 W009 2 configuration.md#secrets-in-files
@@ -165,10 +165,10 @@ W015 4 limits.md#rate-limit
 W016 4 network.md#trusted-proxies
     all clients of a proxy that is not trusted share one limit
     SWML_TRUSTED_PROXIES=10.0.0.1
-W017 5 network.md#allowed-hosts
+W017 5 hosts.md
     any Host is accepted, also in webhook URLs
     SWML_ALLOWED_HOSTS=agent.example.com
-W018 6 limits.md#body-size
+W018 6 request-size.md
     request bodies may be over 16 MiB
     SWML_MAX_REQUEST_SIZE=1048576
 W019 8 network.md#trusted-proxies
@@ -195,13 +195,13 @@ W025 8 network.md#trusted-proxies
 W026 8 network.md#allowed-clients
     behind a proxy that is not trusted, no client is an allowed one
     SWML_TRUSTED_PROXIES=10.0.0.1
-W027 2 headers.md#https-only
+W027 2 tls.md#https-only
     HTTPS is required, but neither TLS nor a trusted proxy provides it
     SWML_TRUSTED_PROXIES=10.0.0.1
-W028 2 headers.md#https-only
+W028 2 tls.md#https-only
     plain HTTP is admitted beside TLS
     unset SWML_ENFORCE_HTTPS
-W029 2 headers.md#hsts
+W029 2 tls.md#hsts
     HSTS has a duration, but is not sent
     SWML_USE_HSTS=true
 W030 - configuration.md#misspelt-variables
@@ -237,7 +237,7 @@ I006 4 limits.md#rate-limit
 I007 7 cli.md#check
     the agents that were found in the application
     swaig-wsgi check MODULE:APP
-I008 6 limits.md#body-size
+I008 6 request-size.md
     the layers around a site do not limit the size of request bodies
     harden(app, max_request_size=1048576)
 E101 1 authentication.md
@@ -249,10 +249,10 @@ E102 1 authentication.md
 E103 1 authentication.md
     the service refuses the credentials
     swaig-wsgi check --url https://USER:PASSWORD@agent.example.com
-E104 2 headers.md#tls
+E104 2 tls.md
     the service is reached over plain HTTP
     SWML_SSL_ENABLED=true
-E105 2 headers.md#tls
+E105 2 tls.md
     clients reject the service's certificate
     certbot certonly -d agent.example.com
 E106 3 cors.md
@@ -267,28 +267,28 @@ E108 - workers.md
 W101 - headers.md#security-headers
     responses lack security headers
     app = harden(app)
-W102 2 headers.md#hsts
+W102 2 tls.md#hsts
     responses over https lack HSTS
     SWML_USE_HSTS=true
-W103 2 headers.md#tls
+W103 2 tls.md
     the server speaks TLS before 1.2
     gunicorn -c python:swaig_wsgi.gunicorn module:app
-W104 2 headers.md#tls
+W104 2 tls.md
     the service's certificate expires within 30 days
     certbot renew
-W105 5 network.md#allowed-hosts
+W105 5 hosts.md
     the service serves a host that is not its own
     SWML_ALLOWED_HOSTS=agent.example.com
 W106 3 cors.md
     pages of any origin may read responses
     SWML_CORS_ORIGINS=https://app.example.com
-W107 6 limits.md#body-size
+W107 6 request-size.md
     a body over 16 MiB is not refused
     SWML_MAX_REQUEST_SIZE=1048576
 W108 8 network.md#trusted-proxies
     the document's webhook URLs have another host or are plain HTTP
     SWML_PROXY_URL_BASE=https://agent.example.com
-W109 5 network.md#allowed-hosts
+W109 5 hosts.md
     the service refuses the probe, for its host or as a client
     SWML_ALLOWED_HOSTS=agent.example.com
 W110 1 authentication.md
