@@ -112,6 +112,8 @@ _OF_THE_ROOT = {
     "changelog": "CHANGELOG.md",
 }
 _TOCTREE = re.compile(r"<!-- toctree: (.+)\n((?:.+\n)+?)-->")
+#: The file of a block: ``<!-- django: settings.py -->``, ``<!-- site: shop mysite/urls.py -->``.
+_FILE = re.compile(r"^<!-- (?:django: |site: \w+ )([\w./]+) -->\n```(\w+)\n", re.M)
 
 
 def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -124,6 +126,7 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
             text = text.replace(f"]({name}", f"]({page}.md")
         source[0] = text
     source[0] = _TOCTREE.sub(r"```{toctree}\n:caption: \1\n:hidden:\n\n\2```", source[0])
+    source[0] = _FILE.sub(r"```{code-block} \2\n:caption: \1\n\n", source[0])
 
 
 @cache

@@ -19,6 +19,7 @@ from swaig_wsgi.agent.metrics import AGENT_ENDPOINTS
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "monitoring"
+PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 PROMTOOL = shutil.which("promtool")
 #: Those that Prometheus adds.
 TARGET = {"instance", "job"}
@@ -31,6 +32,13 @@ def rules() -> list[dict[str, Any]]:
     return found
 
 
+def of_page(member: str) -> list[dict[str, Any]]:
+    """Return what a block of docs/metrics.md has under its only name."""
+    blocks = [yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", PAGE, re.S)]
+    (found,) = (each[member] for each in blocks if member in each)
+    return list(found)
+
+
 def dashboard() -> dict[str, Any]:
     found: dict[str, Any] = json.loads((EXAMPLE / "dashboard.json").read_text())
     return found
@@ -38,6 +46,7 @@ def dashboard() -> dict[str, Any]:
 
 def expressions() -> Iterator[str]:
     yield from (rule["expr"] for rule in rules())
+    yield from (rule["expr"] for group in of_page("groups") for rule in group["rules"])
     for panel in dashboard()["panels"]:
         yield from (target["expr"] for target in panel["targets"])
     for test in yaml.safe_load((EXAMPLE / "alerts_test.yml").read_text())["tests"]:
@@ -112,6 +121,7 @@ def test_prometheus_can_scrape_with_this_configuration(gunicorn: Any, tmp_path: 
     config = yaml.safe_load((EXAMPLE / "prometheus.yml").read_text())
     assert [EXAMPLE / name for name in config["rule_files"]] == [EXAMPLE / "alerts.yml"]
     (job,) = config["scrape_configs"]
+    assert of_page("scrape_configs") == [job]
     assert (job["job_name"], job["scheme"]) == ("swaig", "https")
     assert job["basic_auth"].keys() == {"username", "password_file"}
     command = re.search(r"^SWML_METRICS.*$", (EXAMPLE / "README.md").read_text(), re.M)

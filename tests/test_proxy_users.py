@@ -41,7 +41,8 @@ urlpatterns = [re_path("", index)]
 
 def locations(application: int, login: int) -> str:
     """Return the directives of the page, with these ports."""
-    block = re.search(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    text = PAGE.read_text().partition("### Users of an authenticating proxy")[2]
+    block = re.search(r"```nginx\n(.*?)```", text, re.DOTALL)
     assert block is not None
     return block[1].replace(":8000", f":{application}").replace(":4180", f":{login}")
 

@@ -5,6 +5,8 @@ Each page shows an example first, and ends with what can go wrong, as the log sa
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import inspect
 import io
 import os
@@ -18,11 +20,11 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Callable
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 from support.nginx import CERTS
+from support.ports import free_port
+from support.servers import SERVERS
 from support.waiting import PATIENCE
 from support.wsgi import request
 from test_quoted_lines import BLOCK, BLOCKS
@@ -334,10 +336,13 @@ def test_the_commands_for_tls_serve_as_described(serve_command: Any, tmp_path: P
     own = own.replace("/etc/ssl/private/key.pem", "key.pem")
     server = start(serve_command, own, tmp_path)
     context = ssl.create_default_context(cafile=str(CERTS / "cert.pem"))
-    with pytest.raises(HTTPError) as refused:
-        urlopen(f"https://localhost:{server.port}/", context=context, timeout=PATIENCE)
-    assert refused.value.code == 401
-    assert "max-age=31536000" in refused.value.headers["Strict-Transport-Security"]
+    connection = http.client.HTTPSConnection("localhost", server.port, context=context)
+    with contextlib.closing(connection):
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        assert response.status == 401
+        assert "max-age=31536000" in response.headers["Strict-Transport-Security"]
+        response.read()
 
     behind_a_proxy = behind_a_proxy.replace("10.0.0.5", "127.0.0.1")
     server = start(serve_command, behind_a_proxy, tmp_path)
@@ -347,3 +352,40 @@ def test_the_commands_for_tls_serve_as_described(serve_command: Any, tmp_path: P
         assert response.status == status
         assert ("Strict-Transport-Security" in response.headers) is (scheme == "https")
     assert server.request("GET", "/health", auth=None).status == 200
+
+
+def test_the_commands_of_servers_are_those_of_the_tests(serve_command: Any, tmp_path: Path) -> None:
+    (block,) = re.findall(r"```sh\n(gunicorn .*?)```", text_of("servers"), re.S)
+    own, waitress, *others = block.splitlines()
+    (tmp_path / "app.py").write_text("from swaig_wsgi import AgentApp\napp = AgentApp('bank')\n")
+    servers = [start(serve_command, own, tmp_path)]
+    command = waitress.replace("127.0.0.1:8000", f"127.0.0.1:{free_port()}")
+    program = [sys.executable, "-m", "waitress", *shlex.split(command)[1:]]
+    listening = SERVERS["waitress"].listening
+    servers.append(serve_command(program, listening=listening, cwd=str(tmp_path)))
+    for server in servers:
+        assert server.request("GET", "/", auth=None).status == 401
+    # These run in `tox -e servers`.
+    for name, line in zip(("uwsgi", "mod_wsgi"), others):
+        known = SERVERS[name].command("app:app", "127.0.0.1:8000", tmp_path)
+        assert set(shlex.split(line)[1:]) <= set(known)
+
+
+def test_the_loop_shows_that_two_replicas_share_a_limit(gunicorn: Any, tmp_path: Path) -> None:
+    (loop,) = re.findall(r"```sh\n(for n in .*?)```", text_of("workers"), re.S)
+    options = ("swaig_wsgi.examples.basic:app", "-c", "python:swaig_wsgi.gunicorn", "-w2")
+    shared = {
+        "SWML_AUTH_FAILURE_LIMIT": "10",
+        "SWML_ALLOWED_HOSTS": "agent.example.com",
+        "SWML_STORAGE_URL": f"sqlite:///{tmp_path}/store.db",
+    }
+    first, second = (gunicorn(*options, **shared).port for _ in range(2))
+    loop = loop.replace("10.0.0.$((11 + n % 2)):8000", f"127.0.0.1:$((n % 2 ? {first} : {second}))")
+    done = subprocess.run(
+        ["bash", "-c", loop],  # noqa: S607 - found on PATH
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stdout.split() == ["401"] * 10 + ["429"]
