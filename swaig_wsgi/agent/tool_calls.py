@@ -115,14 +115,16 @@ def record_call_id(environ: WSGIEnvironment, body: dict[str, Any], call_id: str)
     in `body` itself.
     """
     body["verified_call_id"] = call_id
+    environ[CALL_ID] = call_id
     call = body.get("call")
+    if call is None and body.get("call_id") == call_id:
+        return  # nothing to replace, as in most tool calls
     for part in (body, call) if isinstance(call, dict) and "call_id" in call else (body,):
         claimed = part.get("call_id")
         if claimed and claimed != call_id:
             part["unverified_call_id"] = claimed
             body.setdefault("unverified_call_id", claimed)
         part["call_id"] = call_id
-    environ[CALL_ID] = call_id
 
 
 class ToolCalls:
@@ -186,18 +188,21 @@ class ToolCalls:
         if arguments is None:
             record.set_outcome("invalid_arguments", "unreadable")
             return encode_json({"response": unreadable_arguments(tool.schema, call.problem)})
-        problem = check_arguments(tool.schema, arguments)
-        reason = "schema_mismatch"
-        if problem is None:
-            problem = unexpected_arguments(tool.schema, arguments)
-            reason = "unexpected"
-        if problem is not None:
-            record.set_outcome("invalid_arguments", reason)
-            return encode_json({"response": problem})
+        if not tool.schema.fits_at_sight(arguments):
+            problem = check_arguments(tool.schema, arguments)
+            reason = "schema_mismatch"
+            if problem is None:
+                problem = unexpected_arguments(tool.schema, arguments)
+                reason = "unexpected"
+            if problem is not None:
+                record.set_outcome("invalid_arguments", reason)
+                return encode_json({"response": problem})
         if verified is None:
             return self._run(environ, tool, arguments, body, record)
         if tool.once is None:
-            refusal = self._limit.refusal(environ, tool, verified.call_id, record)
+            refusal = None
+            if tool.max_runs is not None:
+                refusal = self._limit.refusal(environ, tool, verified.call_id, record)
             return refusal or self._run(environ, tool, arguments, body, record)
         run = functools.partial(self._run, environ, tool, arguments, body, record)
         admit = functools.partial(self._limit.refusal, environ, tool, verified.call_id, record)

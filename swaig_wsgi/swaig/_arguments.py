@@ -235,8 +235,33 @@ class CompiledSchema:
         # Most parts restrict only the type. Then a value of one of these types needs no further
         # check, except of the size of a number.
         self._plain, self._numeric = _unrestricted(schema)
+        #: The parts of the members, if the schema restricts nothing else; otherwise None.
+        self._simple: dict[str, CompiledSchema] | None = None
+        if self._types == {"object"} and not self._restricts_whole_objects():
+            self._simple = self._properties
         #: What fits, in a few words; "" if the schema does not specify it.
         self.expected = _clipped(_expected(schema) or _either(any_of or one_of), 320)
+
+    def _restricts_whole_objects(self) -> bool:
+        return self._counts_members or self._combines or self._allowed is not None
+
+    def fits_at_sight(self, value: Any) -> bool:
+        """Return True only if `value` is an object of known members that obviously fit.
+
+        That is the case for most tool calls, in a fraction of the time of :meth:`find_fault`. False
+        says nothing: `value` must be checked.
+        """
+        parts = self._simple
+        if parts is None or type(value) is not dict or not self._required_names <= value.keys():
+            return False
+        for name, member in value.items():
+            part, kind = parts.get(name), type(member)
+            # Written so that NaN does not fit.
+            if part is None or not (
+                kind in part._plain or (kind in part._numeric and -_MAX <= member <= _MAX)
+            ):
+                return False
+        return True
 
     def described_members(self) -> str:
         """Return the names of the known members, each with what fits."""
@@ -361,15 +386,9 @@ class CompiledSchema:
             problem = self._wrong_count(len(value), "Properties", "member")
             if problem is not None:
                 return Fault("", problem)
-        at_once = 0
         for name, member in value.items():
             part = self._properties.get(name, self._other)
             if isinstance(part, CompiledSchema):
-                kind = type(member)
-                # Written so that NaN does not fit.
-                if kind in part._plain or (kind in part._numeric and -_MAX <= member <= _MAX):
-                    at_once += 1
-                    continue
                 fault = part.find_fault(member, steps)
             else:
                 fault = None if part else self._unknown
@@ -377,7 +396,6 @@ class CompiledSchema:
                 fault = self._misspelled(name, value)
             if fault is not None:
                 return _below(_named(name), fault)
-        steps.spend(at_once)
         return None
 
     def _misspelled(self, name: str, value: Mapping[str, Any]) -> Fault | None:

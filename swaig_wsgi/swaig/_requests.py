@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from ..core._named_tuples import constructor
 from ..core.calls import call_id_in, check_call_id
 from ..core.strict_json import JSONBodyError, loads_object, loads_value
 
@@ -19,6 +20,9 @@ class FunctionCall(NamedTuple):
     arguments: dict[str, Any] | None
     #: Why they cannot be read, in a few words.
     problem: str = ""
+
+
+_function_call = constructor(FunctionCall)
 
 
 def call_id_of(body: Mapping[str, Any], query: str | None = None) -> str | None:
@@ -61,8 +65,10 @@ def parse_function_call(body: Mapping[str, Any]) -> FunctionCall:
     if argument is not None and not isinstance(argument, dict):
         argument = {"parsed" if isinstance(argument, list) else "raw": argument}
     parsed = argument.get("parsed") if argument else None
-    if type(parsed) is list and len(parsed) == 1 and type(parsed[0]) is dict and parsed[0]:
-        return FunctionCall(name, parsed[0])  # what the platform sends
+    if type(parsed) is list and len(parsed) == 1:
+        [first] = parsed
+        if type(first) is dict and first:
+            return _function_call((name, first, ""))  # what the platform sends
     try:
         return FunctionCall(name, _arguments_in(argument or {}) or _beside_argument(body))
     except JSONBodyError as error:

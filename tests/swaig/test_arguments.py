@@ -13,6 +13,7 @@ from swaig_wsgi.swaig._arguments import (
     CompiledSchema,
     Steps,
     canonical,
+    unexpected_arguments,
 )
 from swaig_wsgi.swaig._keywords import TYPES, check_schema
 
@@ -509,6 +510,36 @@ def test_shortcuts_change_neither_the_result_nor_the_steps(schema, value):
     fault, left = outcome(CompiledSchema(whole))
     assert fault == slow[0]
     assert fault is not None or left == slow[1]
+
+
+@given(schemas, st.dictionaries(names, json_values, max_size=3))
+def test_arguments_that_fit_at_sight_fit(part, args):
+    for schema in (part, {**part, "type": "object"}, tool(**dict.fromkeys(args, part))):
+        compiled = CompiledSchema(schema)
+        if compiled.fits_at_sight(args):
+            assert check_arguments(compiled, args) is None
+            assert unexpected_arguments(compiled, args) is None
+
+
+@pytest.mark.parametrize(
+    ("args", "fit"),
+    [
+        ({"amount": 12.5, "account": "savings"}, True),
+        ({"amount": 12}, True),
+        ({"amount": True}, False),
+        ({"amount": float("nan")}, False),
+        ({"amount": 10**400}, False),
+        ({"amount": 1, "account": None}, False),
+        ({"amount": 1, "other": 1}, False),
+        ({"account": "savings"}, False),
+        ({}, False),
+        ([], False),
+    ],
+)
+def test_what_fits_at_sight(args, fit):
+    schema = tool(amount={"type": "number"}, account={"type": "string"})
+    assert CompiledSchema({**schema, "required": ["amount"]}).fits_at_sight(args) is fit
+    assert not CompiledSchema({**schema, "maxProperties": 0}).fits_at_sight(args)
 
 
 def test_attack_a_member_that_needs_no_check_uses_up_a_step():
