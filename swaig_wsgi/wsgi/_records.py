@@ -22,8 +22,13 @@ CLAIMED_CALL_ID = "swaig_wsgi.claimed_call_id"
 #: Characters; what clients choose must not make a record arbitrarily long.
 _MAX_NAME = 128
 _MAX_PATH = 512
+_MAX_DETAIL = 1024
 #: Characters that are searched for secrets; longer than any token.
 _MAX_REDACTED = 8192
+
+#: Among fields, marks them as safe.
+SAFE = "_safe"
+_SAFE_BY_FORM = frozenset({"request_id", "level", "repeated"})
 
 #: A value with one of these could forge another field.
 _UNSAFE = " \"'="
@@ -36,11 +41,16 @@ def request_fields(environ: WSGIEnvironment) -> dict[str, Any]:
 
 def record_fields(environ: WSGIEnvironment, others: Mapping[str, object]) -> dict[str, Any]:
     """Return `others` and :func:`request_fields`, all of them escaped and of bounded length."""
+    return safe_fields(raw_fields(environ, others))
+
+
+def raw_fields(environ: WSGIEnvironment, others: Mapping[str, object]) -> dict[str, Any]:
+    """As :func:`record_fields`, but as the client sent them, for :func:`safe_fields`."""
     get = environ.get
     fields: dict[str, Any] = {
         **others,
         "client": get("REMOTE_ADDR") or "-",
-        "request_id": "",
+        "request_id": request_id(environ),
         "agent": get(AGENT) or "-",
         "method": get("REQUEST_METHOD") or "-",
         "path": f"{get('SCRIPT_NAME') or ''}{get('PATH_INFO') or ''}" or "-",
@@ -52,13 +62,21 @@ def record_fields(environ: WSGIEnvironment, others: Mapping[str, object]) -> dic
     ):
         if value:
             fields[name] = value
-    if not are_harmless(fields.values()):
-        fields = {
-            name: _safe_path(value) if name == "path" else escape(value)
-            for name, value in fields.items()
-        }
-    fields["request_id"] = request_id(environ)  # safe by its form
     return fields
+
+
+def safe_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `fields` escaped and of bounded length.
+
+    Some are safe by their form: the request id, which is checked, and numbers. Fields that are
+    marked as :data:`SAFE` are returned without the mark.
+    """
+    texts = {name: value for name, value in fields.items() if name not in _SAFE_BY_FORM}
+    if texts.pop(SAFE, False) or are_harmless(texts.values()):
+        escaped = texts
+    else:
+        escaped = {name: _escaped(name, value) for name, value in texts.items()}
+    return {name: escaped.get(name, value) for name, value in fields.items() if name != SAFE}
 
 
 def agent_label(environ: WSGIEnvironment) -> str:
@@ -93,6 +111,12 @@ def format_message(fields: Mapping[str, Any]) -> str:
         # In parentheses, spaces alone forge nothing.
         detail = f" ({_quoted(fields['detail'], _UNSAFE.replace(' ', ''))})"
     return f"{fields['event']}{''.join(pairs)}{detail}"
+
+
+def _escaped(name: str, value: Any) -> str:
+    if name == "path":
+        return _safe_path(value)
+    return escape(value, _MAX_DETAIL if name == "detail" else _MAX_NAME)
 
 
 def _safe_path(path: str) -> str:

@@ -6,13 +6,15 @@ import atexit
 import logging
 
 from ._loggers import security_log
-from ._observer import observe
-from ._records import escape, record_fields, write
+from ._observer import is_observed, observe
+from ._records import SAFE, raw_fields, safe_fields, write
 from ._repeats import Repeats
 from ._types import WSGIEnvironment
 
+#: The number of fields of a record that names neither tool nor user, and has no `detail`.
+_USUAL = 8
 #: Characters.
-_MAX_DETAIL = 1024
+_SHORT = 512
 
 _repeats = Repeats()
 
@@ -35,19 +37,24 @@ def log_security(
     ``fallback_credential`` also of equal user, are counted, and written as one record with the
     attribute `repeated`; see :mod:`._repeats`.
     """
-    named = {"event": event or "-", "reason": reason or "-"}
-    fields = {"level": level, **record_fields(environ, named)}
+    named = {"level": level, "event": event or "-", "reason": reason or "-"}
+    fields = raw_fields(environ, named)
     if detail:
-        fields["detail"] = escape(detail, _MAX_DETAIL)
-    observe("security", fields)
+        fields["detail"] = detail
+    # Most records of a flood are only counted, so what is short enough to be kept meanwhile is
+    # escaped when it is written.
+    if is_observed() or len(fields) > _USUAL or len(f"{fields['method']}{fields['path']}") > _SHORT:
+        safe = safe_fields(fields)
+        observe("security", safe)
+        fields = {**safe, SAFE: True}
     for each in _repeats.add(fields):
-        write(security_log, each)
+        write(security_log, safe_fields(each))
 
 
 def write_repeats(*, all_open: bool = False) -> None:
     """Write the sums of repeated records that are due, or those of all open windows, too."""
     for each in _repeats.flush() if all_open else _repeats.due():
-        write(security_log, each)
+        write(security_log, safe_fields(each))
 
 
 atexit.register(write_repeats, all_open=True)

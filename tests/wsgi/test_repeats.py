@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from swaig_wsgi.core.auth import AuthResult
+from swaig_wsgi.core.redaction import hide_values
 from swaig_wsgi.middleware import RequestIDMiddleware
 from swaig_wsgi.wsgi import _security_log, log_security, remove_observer
 from swaig_wsgi.wsgi._repeats import ALLOWANCE, MAX_WINDOWS, WINDOW, Repeats
@@ -212,6 +213,31 @@ def test_attack_a_flood_from_many_clients_is_summed_in_bounded_memory(clock, cap
     (summed,) = caplog.records
     assert sum(counted) + summed.repeated == 20_000
     assert (summed.client, summed.event, summed.agent) == ("*", "auth_refused", "-")
+
+
+def test_attack_records_that_are_only_counted_are_as_safe_as_others(clock, caplog, secrets_watch):
+    remove_observer(secrets_watch.observe)  # without observers, records are escaped when written
+    hide_values(["correct-horse-battery"])
+    for path in ("/a\nforged", "/correct-horse-battery", "/" + "x" * 60_000):
+        caplog.clear()
+        refuse(12, reason=path[:3], PATH_INFO=path)
+        clock.now += 2 * WINDOW
+        _security_log.write_repeats()
+        written = {record.path for record in caplog.records}
+        assert len(caplog.records) == ALLOWANCE + 1
+        assert len(written) == 1
+        assert written <= {"/a\\nforged", "/****", "/" + "x" * 511 + "..."}
+
+
+def test_attack_long_paths_that_are_only_counted_fill_no_memory(clock, caplog, secrets_watch):
+    remove_observer(secrets_watch.observe)
+    caplog.set_level(logging.CRITICAL)
+    tracemalloc.start()
+    for number in range(300):
+        refuse(11, f"10.0.{number >> 8}.{number & 255}", PATH_INFO="/" + "x" * 60_000)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 2_000_000
 
 
 def test_attack_unbounded_reasons_fill_no_memory_and_are_all_written(clock, caplog):
