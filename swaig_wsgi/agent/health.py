@@ -19,6 +19,7 @@ from typing import Any
 
 from ..concurrency import callback_errors, renew_in_children, resolve
 from ..core.refusals import method_not_allowed
+from ..middleware._inner_app import InnerApp
 from ..processes import is_draining
 from ..stores import MemoryStore, Store, StoreError
 from ..stores._failure_log import FailureLog
@@ -63,6 +64,9 @@ class HealthEndpoints:
         details: whether `app` responds to ``/ready`` with details.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -74,13 +78,14 @@ class HealthEndpoints:
         self.app = app
         self._health = frozenset({f"{route}/health", f"{route}/health/"})
         self._ready = frozenset({f"{route}/ready", f"{route}/ready/"})
+        self._own = self._health | self._ready
         self._failures = failures
         self._details = details
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if path not in self._health and path not in self._ready:
-            return self.app(environ, start_response)
+        if path not in self._own:
+            return self._next(environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return refuse(environ, start_response, method_not_allowed(["GET", "HEAD"]))
         if path in self._health:
@@ -90,7 +95,7 @@ class HealthEndpoints:
             return respond_json(environ, start_response, 200, {"status": "ready"})
         if self._details and "HTTP_AUTHORIZATION" in environ:
             environ[_FAILURES] = failures
-            return self.app(environ, start_response)
+            return self._next(environ, start_response)
         return respond_json(environ, start_response, 503, {"status": "not ready"})
 
 

@@ -15,6 +15,7 @@ from ..core.refusals import Refusal, service_misconfigured
 from ..processes import EXPLANATIONS
 from ..wsgi import log, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 
 #: The variables that were logged, by process: a forked worker logs them again.
 _logged: set[tuple[int, str]] = set()
@@ -100,6 +101,9 @@ class PerProcessGuard:
         exempt: paths that are always served, compared exactly with ``PATH_INFO``.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -115,10 +119,11 @@ class PerProcessGuard:
         log_unshared(find, allowed=allowed)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        refusal = refuse_unshared(environ, self._find, allowed=self._allowed)
-        if refusal is not None and environ.get("PATH_INFO", "") not in self._exempt:
-            return refuse(environ, start_response, refusal)
-        return self.app(environ, start_response)
+        if not self._allowed and environ.get("wsgi.multiprocess"):
+            refusal = refuse_unshared(environ, self._find, allowed=False)
+            if refusal is not None and environ.get("PATH_INFO", "") not in self._exempt:
+                return refuse(environ, start_response, refusal)
+        return self._next(environ, start_response)
 
 
 def _log(variables: list[str]) -> None:

@@ -9,6 +9,7 @@ from ..core.paths import request_scope
 from ..core.refusals import client_not_allowed
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._scope import in_scope
 
 __all__ = ["AllowedClientsMiddleware"]
@@ -43,6 +44,9 @@ class AllowedClientsMiddleware:
         ValueError: an address, a network, a path or a method is malformed, or there is no network.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -63,4 +67,4 @@ class AllowedClientsMiddleware:
                 return refuse(environ, start_response, _UNKNOWN)
             if address not in self._networks:
                 return refuse(environ, start_response, _NOT_ALLOWED)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)

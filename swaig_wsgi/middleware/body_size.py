@@ -10,6 +10,7 @@ from ..core.paths import request_scope
 from ..core.refusals import Refusal, service_unavailable
 from ..wsgi import LimitedInput, declared_length, read_body, refuse, replay_body, spool_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._scope import in_scope
 
 __all__ = ["BodyError", "BodySizeMiddleware", "read_body", "replay_body"]
@@ -37,6 +38,9 @@ class BodySizeMiddleware:
             is invalid.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -51,8 +55,8 @@ class BodySizeMiddleware:
         self.max_bytes = check_max_bytes(max_bytes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not in_scope(self._scope, environ):
-            return self.app(environ, start_response)
+        if not (self._scope.everything or in_scope(self._scope, environ)):
+            return self._next(environ, start_response)
         try:
             length = declared_length(environ, self.max_bytes)
             if length is None:
@@ -69,4 +73,4 @@ class BodySizeMiddleware:
             detail = f"cannot write a request body to disk: {error}"
             failure = service_unavailable("body_refused", "spool_failed", detail)
             return refuse(environ, start_response, failure, logging.ERROR)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)

@@ -20,6 +20,7 @@ from ..core.headers import (
 from ..core.hosts import HostError, parse_host
 from ..wsgi import PAGE_FIELDS, REFUSAL
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._options import hint_for
 from ._response_fields import ADDITIONS, FieldNames, Fields
 
@@ -66,6 +67,9 @@ class SecurityHeadersMiddleware:
             not a default; the message names it.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     #: See :func:`.merge_fields`.
     merged = False
 
@@ -96,7 +100,7 @@ class SecurityHeadersMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self.merged:
             getattr(start_response, ADDITIONS).append(self._addition)
-            return self.app(environ, start_response)
+            return self._next(environ, start_response)
         nonce = _nonce(environ) if self._uses_nonce else ""
 
         def choose(status: str) -> Headers:
@@ -107,7 +111,7 @@ class SecurityHeadersMiddleware:
                 added = self._not_modified_headers
             return insert_nonce(added, nonce) if nonce else added
 
-        return self.app(environ, _adding(environ, choose, start_response))
+        return self._next(environ, _adding(environ, choose, start_response))
 
 
 class HSTSMiddleware:
@@ -125,6 +129,9 @@ class HSTSMiddleware:
     Raises:
         ValueError: an argument is malformed; the message names it.
     """
+
+    app = InnerApp()
+    _next: WSGIApplication
 
     #: See :func:`.merge_fields`.
     merged = False
@@ -156,7 +163,7 @@ class HSTSMiddleware:
                 getattr(start_response, ADDITIONS).append(self._addition)
             else:
                 start_response = _adding(environ, lambda status: self.headers, start_response)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)
 
     def _matches_host(self, environ: WSGIEnvironment) -> bool:
         host = environ.get("HTTP_HOST", "")

@@ -8,6 +8,7 @@ from ..core.paths import request_scope
 from ..core.refusals import https_required
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._scope import in_scope
 
 __all__ = ["HTTPSMiddleware"]
@@ -40,6 +41,9 @@ class HTTPSMiddleware:
         ValueError: a path or a method is malformed.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -54,4 +58,4 @@ class HTTPSMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["wsgi.url_scheme"] != "https" and in_scope(self._scope, environ):
             return refuse(environ, start_response, _REFUSAL)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)

@@ -13,6 +13,7 @@ from ..core.signatures import check_headers, signing_keys, verify_request
 from ..core.urls import as_configured, parse_base_url
 from ..wsgi import allowed_host, log_security, public_request_url, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._scope import in_scope
 
 __all__ = ["WebhookSignatureMiddleware"]
@@ -50,6 +51,9 @@ class WebhookSignatureMiddleware:
         TypeError, ValueError: an argument is invalid; the message never contains a key.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -75,14 +79,14 @@ class WebhookSignatureMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         unsigned = environ.get("REQUEST_METHOD") in self._unsigned_methods
         if unsigned or not in_scope(self._scope, environ):
-            return self.app(environ, start_response)
+            return self._next(environ, start_response)
         if not self._warned:
             self._warn_about_host(environ)
         try:
             self._verify(environ)
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)
 
     def _verify(self, environ: WSGIEnvironment) -> None:
         """Raise a Refusal if the signature is missing or invalid, or the body cannot be read."""

@@ -16,6 +16,7 @@ from ..processes import unshared_variables
 from ..sessions import SessionManager
 from ..wsgi import CALL_ID, CLAIMED_CALL_ID, TOOL, log_security, read_body, refuse, replay_body
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._per_process import log_unshared, refuse_unshared
 from ._scope import in_scope
 
@@ -52,6 +53,9 @@ class ToolTokenMiddleware:
         TypeError, ValueError: an argument is invalid.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -76,7 +80,7 @@ class ToolTokenMiddleware:
         for key in (CALL_ID, CLAIMED_CALL_ID, TOOL):
             environ.pop(key, None)
         if not in_scope(self._scope, environ):
-            return self.app(environ, start_response)
+            return self._next(environ, start_response)
         unshared = refuse_unshared(environ, self._find_unshared, allowed=self._allow_per_process)
         if unshared is not None:
             return refuse(environ, start_response, unshared)
@@ -101,7 +105,7 @@ class ToolTokenMiddleware:
         replay_body(environ, body)
         environ[CALL_ID] = token.call_id
         log_fallback(environ, self.sessions, token)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)
 
     def _find_unshared(self) -> frozenset[str]:
         return unshared_variables(key_pid=self.sessions.key_made_by)
