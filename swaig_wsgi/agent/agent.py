@@ -452,11 +452,11 @@ class Agent:
         passwords = dict.fromkeys((password, *self.settings.basic_auth_password_fallbacks))
         return [(user, each) for each in passwords]
 
-    @property
     def _credential_validator(self) -> Callable[[str, str], Any] | None:
-        """:meth:`validate_basic_auth` if it is overridden, else None."""
-        overridden = is_overridden(self, Agent, "validate_basic_auth")
-        return self.validate_basic_auth if overridden else None
+        """Return :meth:`validate_basic_auth` if it is overridden, else None."""
+        validate = self.validate_basic_auth
+        own = getattr(validate, "__func__", None) is Agent.validate_basic_auth
+        return None if own else validate
 
     @overload
     def get_basic_auth_credentials(

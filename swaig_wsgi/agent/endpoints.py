@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from ..concurrency import callback_errors, resolve
 from ..core.redaction import filter_sensitive_headers
@@ -44,13 +44,22 @@ from .tool_calls import Claims, ToolCalls, record_claims
 __all__ = ["Endpoints", "Reply"]
 
 
-class Reply(NamedTuple):
+class Reply:
     """A response, by default in JSON."""
 
-    body: bytes
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        body: bytes,
+        status: int = 200,
+        headers: tuple[tuple[str, str], ...] = (),
+        content_type: str = "application/json",
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers
+        self.content_type = content_type
 
 
 #: What this request proves or claims, not one that a server has mixed up with it.
@@ -96,8 +105,7 @@ class Endpoints:
         for key in _OUR_KEYS & environ.keys():
             del environ[key]
         try:
-            endpoint = cast(Endpoint, self._routes.match(environ))
-            reply = endpoint(environ)
+            reply: Reply = self._routes.match(environ)(environ)
         except Refusal as refusal:
             return refuse(environ, start_response, refusal)
         except callback_errors():
@@ -113,9 +121,6 @@ class Endpoints:
         )
 
     # What a request contains
-
-    def _read(self, environ: WSGIEnvironment) -> bytes:
-        return read_body(environ, self._max_body)
 
     def _parsed(self, environ: WSGIEnvironment, body: bytes) -> dict[str, Any] | None:
         """Return the JSON object in `body`, or None if it is empty."""
@@ -161,7 +166,7 @@ class Endpoints:
     def _document_body(self, environ: WSGIEnvironment) -> dict[str, Any]:
         if environ["REQUEST_METHOD"].upper() != "POST":  # as the router reads it
             return {}
-        value = self._parsed(environ, self._read(environ))
+        value = self._parsed(environ, read_body(environ, self._max_body))
         if value is None:
             return {}
         record_claims(environ, value)
@@ -250,7 +255,7 @@ class Endpoints:
     # Tools
 
     def _swaig(self, environ: WSGIEnvironment) -> Reply:
-        body, claims = self._required(environ, self._read(environ))
+        body, claims = self._required(environ, read_body(environ, self._max_body))
         token = _query_token(environ)
         if body.get("action") == "get_signature":
             return self._signatures(environ, requested_functions(body))
@@ -265,13 +270,13 @@ class Endpoints:
 
     def _post_prompt(self, environ: WSGIEnvironment) -> Reply:
         with recording_call(environ, "summary") as record:
-            raw_body = self._read(environ)
+            raw_body = read_body(environ, self._max_body)
             body, _ = self._required(environ, raw_body)
             token = _query_token(environ)
             return Reply(self._reports.summary(environ, body, raw_body, token, record))
 
     def _debug_events(self, environ: WSGIEnvironment) -> Reply:
-        body, _ = self._required(environ, self._read(environ))
+        body, _ = self._required(environ, read_body(environ, self._max_body))
         return Reply(self._reports.debug_event(environ, body))
 
     def _metrics(self, environ: WSGIEnvironment) -> Reply:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..core import refusals
 from ..wsgi._types import WSGIEnvironment
@@ -29,18 +30,18 @@ class Routes:
         endpoints: by path below the route, each with its methods. A trailing slash is optional.
     """
 
-    def __init__(self, route: str, endpoints: Mapping[str, tuple[object, Sequence[str]]]) -> None:
+    def __init__(self, route: str, endpoints: Mapping[str, tuple[Any, Sequence[str]]]) -> None:
         #: By path, then by method.
-        self._endpoints: dict[str, dict[str, object]] = {}
+        self._endpoints: dict[str, dict[str, Any]] = {}
         for path, (endpoint, methods) in endpoints.items():
             served = {*methods, "HEAD"} if "GET" in methods else methods
             for slash in ("", "/"):
                 by_method = dict.fromkeys(served, endpoint)
                 self._endpoints.setdefault(f"{route}{path}{slash}", by_method)
         #: What was found, by path and method as the server passes them.
-        self._found: dict[tuple[str, str], object] = {}
+        self._found: dict[tuple[str, str], Any] = {}
 
-    def match(self, environ: WSGIEnvironment) -> object:
+    def match(self, environ: WSGIEnvironment) -> Any:
         """Return the endpoint of a request.
 
         Raises:
@@ -55,7 +56,7 @@ class Routes:
                 self._found[key] = endpoint
         return endpoint
 
-    def _search(self, environ: WSGIEnvironment) -> object:
+    def _search(self, environ: WSGIEnvironment) -> Any:
         # As Werkzeug and Flask read it.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
         methods = self._endpoints.get(path or "/")

@@ -55,7 +55,7 @@ def agent_stack(agent: Agent, auth: AuthHandler | None, readiness: Readiness) ->
         agent.route,
         readiness.failures,
         lambda: unshared_state(agent),
-        auth=AgentAuthenticator(basic, auth, lambda: agent._credential_validator),
+        auth=AgentAuthenticator(basic, auth, agent._credential_validator),
         store=agent._own_store,
         failure_store=agent._failure_store,
         endpoints={**dict.fromkeys(agent._routing_callbacks, ROUTING), **AGENT_ENDPOINTS},

@@ -302,7 +302,8 @@ class UsualField:
 
     def matches(self, authorization: str) -> bool:
         """Return whether `authorization` is exactly this field."""
-        return hmac.compare_digest(_digest(authorization), self._expected)
+        given = hashlib.sha256(authorization.encode("utf-8", "surrogatepass")).digest()
+        return hmac.compare_digest(given, self._expected)
 
 
 @dataclass(frozen=True)
@@ -333,11 +334,13 @@ class CredentialPolicy:
         reason = None
         pair = None
         sent = ""
-        scheme = None if authorization is None else authorization_scheme(authorization)
+        parsed = scheme = None
+        if authorization is not None:
+            parsed = parse_authorization(authorization)
+            scheme = parsed.scheme if parsed else authorization_scheme(authorization)
         if authorization is not None and self._expects(scheme):
             reason = "bad_credentials"
             sent = authorization
-            parsed = parse_authorization(authorization)
             if parsed is None:
                 reason = "malformed_credentials"
             elif self.bearer is not None and scheme == "bearer":

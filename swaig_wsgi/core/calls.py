@@ -29,6 +29,9 @@ def call_id_in(body: Mapping[str, Any]) -> str | None:
         JSONBodyError: an id is not a string, or is too long.
     """
     call_id = body.get("call_id")
+    # A character takes at most four bytes, so that usual ids need not be encoded.
+    if type(call_id) is str and 0 < len(call_id) * 4 <= MAX_CALL_ID_BYTES:
+        return call_id
     if type(call_id) is not str or not call_id:
         # Rare, so only now with the errors of optional_text().
         call_id = optional_text(body, "call_id")
@@ -46,8 +49,7 @@ def check_call_id(call_id: str) -> str:
     Raises:
         JSONBodyError: it is longer.
     """
-    # A character takes at most four bytes, so that most ids need not be encoded.
-    if len(call_id) * 4 > MAX_CALL_ID_BYTES < len(call_id.encode("utf-8", "replace")):
+    if len(call_id.encode("utf-8", "replace")) > MAX_CALL_ID_BYTES:
         raise JSONBodyError("call_id is too long")
     return call_id
 

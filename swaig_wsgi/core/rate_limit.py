@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ._memo import remembered
+from ._named_tuples import constructor
 from ._validation import check_int, check_match
 
 __all__ = ["Decision", "RateLimit", "bounded_key", "client_key", "site_key", "wider_keys"]
@@ -41,6 +42,9 @@ class Decision(NamedTuple):
     #: Seconds until the window ends or another request is admitted, 1 or more; the
     #: ``Retry-After`` of a refusal.
     reset: int
+
+
+_decision = constructor(Decision)
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,10 @@ class RateLimit:
             count: the number of the client's requests in this window, including this one.
             seconds_left: seconds until the window ends.
         """
-        return Decision(
-            count <= self.limit,
-            max(self.limit - count, 0),
-            min(max(math.ceil(seconds_left), 1), self.window),
-        )
+        limit, reset = self.limit, math.ceil(seconds_left)
+        if count <= limit and 1 <= reset <= self.window:
+            return _decision((True, limit - count, reset))
+        return Decision(count <= limit, max(limit - count, 0), min(max(reset, 1), self.window))
 
     def current_counter(self, first: float, second: float) -> int:
         """Return which counter of a sliding window counts: 0 or 1.

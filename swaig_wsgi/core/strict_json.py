@@ -120,13 +120,14 @@ def loads_value(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise JSONBodyError("not UTF-8") from None
-    if _may_have_long_number(body):
+    if len(body) > MAX_NUMBER_LENGTH and _may_have_long_number(body):
         value = _decode(body, text, _SCAN)
     elif body.count(b"{") < _MANY_OBJECTS:
         value = _decode(body, text, _SCAN_SHORT_NUMBERS)
     else:
         value = _decode_many(body, text)
-    if _SURROGATE_ESCAPE.search(body) and _has_lone_surrogate(value):
+    # Few bodies contain escapes, and only these take a search.
+    if b"\\u" in body and _SURROGATE_ESCAPE.search(body) and _has_lone_surrogate(value):
         raise JSONBodyError("lone surrogate")
     return value
 
@@ -164,7 +165,7 @@ def loads_request(
         JSONBodyError: as :func:`loads_object`.
     """
     try:
-        return loads_object(body), ()
+        return _checked_object(loads_value(body)), ()
     except JSONBodyError as error:
         if error.what not in ("not UTF-8", "lone surrogate", "duplicate key"):
             raise
@@ -234,7 +235,7 @@ def _may_have_long_number(body: bytes) -> bool:
 
     Every tenth byte is examined: a run of more than 100 digits shows as ten digits or more.
     """
-    return len(body) > MAX_NUMBER_LENGTH and _TEN_DIGITS in body[::10].translate(_DIGITS)
+    return _TEN_DIGITS in body[::10].translate(_DIGITS)
 
 
 def _checked_object(value: Any) -> dict[str, Any]:

@@ -18,9 +18,10 @@ import hmac
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
+from ._named_tuples import constructor
 from ._validation import check_int, check_match, check_str
 
 __all__ = [
@@ -94,6 +95,9 @@ class ToolToken(NamedTuple):
             f"ToolToken(call_id={self.call_id!r}, function_name={self.function_name!r}, "
             f"expiry={self.expiry})"
         )
+
+
+_tool_token = constructor(ToolToken)
 
 
 class TokenError(ValueError):
@@ -351,13 +355,13 @@ def _parse(text: str) -> tuple[ToolToken, bytes]:
     padded = b2a_base64(decoded, newline=False)
     if standard != padded and standard != padded.rstrip(b"="):
         raise TokenError("malformed")
-    fields = content.rsplit(".", 4)
+    fields: list[Any] = content.rsplit(".", 4)
     if not fields[0] or not _FIELDS.fullmatch(content, len(fields[0])):
         raise TokenError("malformed")
-    call_id, function_name, expiry, nonce, signature = fields
-    token = ToolToken(call_id, function_name, int(expiry), nonce, signature)
-    # As _message(token): an expiry has only one form.
-    return token, ":".join(fields[:4]).encode()
+    # As _message() of the token: an expiry has only one form.
+    message = ":".join(fields[:4]).encode()
+    fields[2] = int(fields[2])
+    return _tool_token(fields), message
 
 
 def _message(token: ToolToken) -> bytes:

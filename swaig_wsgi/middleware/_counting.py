@@ -18,6 +18,7 @@ from ..core.refusals import Refusal
 from ..processes import default_store, unshared_variables
 from ..stores._base import Count, Store, StoreBusyError, StoreError
 from ..stores._failure_log import FailureLog
+from ..stores._scoped import ScopedStore
 from ..stores.memory import MemoryStore
 from ..wsgi import log, log_security
 from ..wsgi._observer import observe_store_failure
@@ -104,11 +105,17 @@ class Counting:
         #: Whether a request need not be passed to :meth:`refuse_unshared`.
         self.allows_per_process = allow_per_process
         self._clock = clock
-        self._peek: Callable[[str], Count | None] | None = getattr(self.store, "peek", None)
+        #: What keys begin with, for :attr:`_base`: the scope of `store`, if it has one.
+        self.prefix, self._base = "", self.store
+        while type(self._base) is ScopedStore:
+            self.prefix, self._base = self._base.prefix + self.prefix, self._base.base
+        self._peek: Callable[[str], Count | None] | None = getattr(self._base, "peek", None)
         self._local = MemoryStore(clock=clock)
-        # A memory store does not fail; a subclass of it might.
-        never_fails = type(getattr(self.store, "base", self.store)) is MemoryStore
-        self._remembers = self._peek is None or (on_store_failure == "local" and not never_fails)
+        # A memory store does not hang, so its calls are not timed. A subclass might.
+        self._in_memory = type(self._base) is MemoryStore
+        self._remembers = self._peek is None or (
+            on_store_failure == "local" and not self._in_memory
+        )
         # A request is recorded as counted only if the store worked, so `on_store_failure` makes no
         # difference to what was counted, and is not part of the identity.
         place = getattr(self.store, "place", None) or self.store
@@ -136,7 +143,8 @@ class Counting:
     def client(self, environ: WSGIEnvironment) -> str | None:
         """Return the key of the client, or None if it is not to be counted.
 
-        Log once, as an error, if clients share a key that should not.
+        That is up to the key function. Besides, an equal limit around this one may have dealt with
+        the request. Log once, as an error, if clients share a key that should not.
 
         Raises:
             TypeError: the key function returned neither a string nor None.
@@ -154,12 +162,8 @@ class Counting:
         forwards = "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ
         if forwards or not client:
             self._report_shared(environ, client or "", forwards)
-        return client
-
-    def was_counted(self, environ: WSGIEnvironment, client: str) -> bool:
-        """Return whether an equal limit around this one has dealt with the request."""
         counted = environ.get(self._counted_key)
-        return counted is not None and (self._identity, client) in counted
+        return None if counted is not None and (self._identity, client) in counted else client
 
     def record_counted(self, environ: WSGIEnvironment, client: str) -> None:
         """Record that this limit has dealt with the request."""
@@ -171,7 +175,14 @@ class Counting:
 
         If it failed, and counting here is on, the result is a :class:`LocalCount`.
         """
-        count = self._ask(environ, self.store.hit, key, self._window)
+        count: Count | None = None
+        if self._in_memory:
+            try:
+                return self._base.hit(key, self._window)
+            except StoreError as error:
+                self._report(environ, error, self._clock())
+        else:
+            count = self._ask(environ, self._base.hit, key, self._window)
         if count is None:
             if self.on_store_failure != "local":
                 return None
@@ -179,6 +190,16 @@ class Counting:
         if self._remembers:
             self._remember(key, count)
         return count
+
+    def is_unknown(self, environ: WSGIEnvironment, key: str) -> bool:
+        """Return True only if `key` has no counter in a memory store."""
+        if not self._in_memory or self._peek is None:
+            return False
+        try:
+            return self._peek(key) is None
+        except StoreError as error:
+            self._report(environ, error, self._clock())
+            return False
 
     def peek(self, environ: WSGIEnvironment, key: str) -> Count | None:
         """Return the count of `key` without counting; return None as :meth:`hit` does.
@@ -220,17 +241,20 @@ class Counting:
                 # would admit too many, so wait once more.
                 return operation(*args)
         except StoreError as error:
-            observe_store_failure()
-            now = self._clock()
-            # A lock that others held says nothing about the next call: with scarce CPU, they were
-            # suspended while they held it.
-            if now - started > _SLOW and not isinstance(error, StoreBusyError):
-                self._store_disabled_until = now + _RETRY_AFTER
-            if self._failure_log.is_due(error, now):
-                mode = self.on_store_failure
-                problem = f"the store failed, on_store_failure={mode}: {error}"
-                self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
+            self._report(environ, error, started)
             return None
+
+    def _report(self, environ: WSGIEnvironment, error: StoreError, started: float) -> None:
+        observe_store_failure()
+        now = self._clock()
+        # A lock that others held says nothing about the next call: with scarce CPU, they were
+        # suspended while they held it.
+        if now - started > _SLOW and not isinstance(error, StoreBusyError):
+            self._store_disabled_until = now + _RETRY_AFTER
+        if self._failure_log.is_due(error, now):
+            mode = self.on_store_failure
+            problem = f"the store failed, on_store_failure={mode}: {error}"
+            self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
 
     def _report_shared(self, environ: WSGIEnvironment, client: str, forwards: bool) -> None:
         # Each cause has one error: of the outermost limit that counts the request, and for a proxy

@@ -10,11 +10,13 @@ the layers one by one, the innermost first, as through the wrappers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Protocol
 
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 
 Fields = Sequence["tuple[str, str]"]
 #: What to do with the fields of a response, given `environ`, these and those to add.
@@ -30,7 +32,7 @@ SHARING_FIELDS = frozenset({"cache-control", "cdn-cache-control", "expires"})
 #: CORS looks at all fields with this prefix.
 CORS_PREFIX = "access-control-"
 
-_FIELDS_OF = itemgetter(1)
+_NAME_OF, _FIELDS_OF = itemgetter(0), itemgetter(1)
 
 
 class FieldNames(NamedTuple):
@@ -76,18 +78,26 @@ class ResponseFields:
         read: the names that they look at, in lower case, besides those with :data:`CORS_PREFIX`.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(self, app: WSGIApplication, read: Iterable[str]) -> None:
         self.app = app
         self._read = frozenset(read)
+        # An application sends the same few names again and again.
+        self._are_unread = lru_cache(maxsize=256)(self._find_unread)
+
+    def _find_unread(self, names: tuple[str, ...]) -> bool:
+        """Return whether no layer looks at fields with these names."""
+        lower = {name.lower() for name in names}
+        return self._read.isdisjoint(lower) and CORS_PREFIX not in "\n".join(lower)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         additions: list[tuple[Change, Fields]] = []
-        read = self._read
+        are_unread = self._are_unread
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            # In lower case without a loop in Python: each response passes here.
-            names = set(map(str.lower, dict(headers)))
-            if read.isdisjoint(names) and CORS_PREFIX not in "\n".join(names):
+            if are_unread(tuple(map(_NAME_OF, headers))):
                 added = map(_FIELDS_OF, reversed(additions))
                 headers = [*headers, *chain.from_iterable(added)]
             else:
@@ -96,4 +106,4 @@ class ResponseFields:
             return start_response(status, headers, exc_info)
 
         setattr(start, ADDITIONS, additions)
-        return self.app(environ, start)
+        return self._next(environ, start)

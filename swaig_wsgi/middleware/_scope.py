@@ -7,8 +7,8 @@ from ..wsgi._types import WSGIEnvironment
 
 
 def in_scope(scope: RequestScope, environ: WSGIEnvironment) -> bool:
-    """Return whether `scope` covers the method and the path of a request."""
-    # In most deployments every request is protected; this is asked by each layer.
-    return scope.everything or scope.covers(
-        environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
-    )
+    """Return whether `scope` covers the method and the path of a request.
+
+    In most deployments every request is protected, so layers ask ``scope.everything`` first.
+    """
+    return scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", ""))

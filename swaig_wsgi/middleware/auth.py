@@ -38,6 +38,7 @@ from ..wsgi import (
 )
 from ..wsgi._tracebacks import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._scope import in_scope
 
 #: In ``environ``: functions of `environ` and the reason, to call when credentials are wrong.
@@ -187,12 +188,15 @@ class AuthHandler:
         )
         methods = self._policy.bearer, self._policy.api_key, self._policy.basic
         unconfigured = not any(methods) and custom_validator is None
-        self._refuses_all = unconfigured and not allow_unauthenticated
         # Private: what a subclass says about itself must not decide who is admitted.
-        self._admits_all = unconfigured and allow_unauthenticated
+        self._unconfigured = None
+        if unconfigured:
+            admitted = AuthResult("none") if allow_unauthenticated else None
+            self._unconfigured = Decision(admitted, "" if admitted else "nothing_configured")
+        admits_all = unconfigured and allow_unauthenticated
         #: Whether every request passes, because nothing is configured and no subclass decides.
-        self.is_open = self._admits_all and not is_overridden(self, AuthHandler, "decide")
-        if self._admits_all:
+        self.is_open = admits_all and not is_overridden(self, AuthHandler, "decide")
+        if admits_all:
             log.warning(
                 "AuthHandler: no method is configured, so it admits every request; "
                 "an AgentApp still requires its Basic credentials"
@@ -238,17 +242,16 @@ class AuthHandler:
         Args:
             request: an :class:`AuthRequest`; or headers, with `method` and `url` as arguments.
         """
-        if self._admits_all:
-            return Decision(AuthResult("none"))
-        if self._refuses_all:
-            return Decision(None, "nothing_configured")
+        if self._unconfigured is not None:
+            return self._unconfigured
         if not isinstance(request, AuthRequest):
             request = AuthRequest(request, method, url)
         try:
-            if not isinstance(request.headers, (EnvironHeaders, FoldedHeaders)):
-                request.headers = FoldedHeaders(request.headers)
-            authorization = request.headers.get("Authorization")
-            api_key = request.headers.get(self._api_key_header) if self._policy.api_key else None
+            headers = request.headers
+            if not isinstance(headers, (EnvironHeaders, FoldedHeaders)):
+                headers = request.headers = FoldedHeaders(headers)
+            authorization = headers.get("Authorization")
+            api_key = headers.get(self._api_key_header) if self._policy.api_key else None
             repeated = authorization is not None and is_repeated(authorization)
         except Exception:
             # A field in two spellings, or an object that is not a mapping.
@@ -401,6 +404,9 @@ class AuthMiddleware:
         TypeError, ValueError: a pattern, the handler or the realm is invalid.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -428,8 +434,8 @@ class AuthMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for key in _IDENTITY & environ.keys():
             del environ[key]
-        if not in_scope(self._scope, environ):
-            return self.app(environ, start_response)
+        if not (self._scope.everything or in_scope(self._scope, environ)):
+            return self._next(environ, start_response)
         decision = self._decide(environ)
         if decision.result is not None:
             _record_identity(environ, decision.result)
@@ -439,7 +445,7 @@ class AuthMiddleware:
             _report_failure(environ, decision)
             refusal = unauthorized(decision.reason, self._challenges)
             return refuse(environ, start_response, refusal)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)
 
     def _decide(self, environ: WSGIEnvironment) -> Decision:
         request = AuthRequest(
@@ -454,8 +460,10 @@ class AuthMiddleware:
         except callback_errors_and_exit():
             self._errors.log(environ)
             return Decision(None, "validator_error")
-        if isinstance(decision, Decision) and isinstance(decision.result, (AuthResult, type(None))):
-            return decision
+        if isinstance(decision, Decision):
+            result = decision.result
+            if result is None or isinstance(result, AuthResult):
+                return decision
         # Any other value, even a true one, is not an identity.
         return Decision(None, "validator_error")
 
@@ -478,8 +486,9 @@ def _report_failure(environ: WSGIEnvironment, decision: Decision) -> None:
 
 def _record_identity(environ: WSGIEnvironment, result: AuthResult) -> None:
     environ["swaig_wsgi.auth"] = result
-    if result.method == "basic" and result.username is not None:
-        environ["REMOTE_USER"] = result.username.encode("utf-8").decode("latin-1")
+    user = result.username
+    if result.method == "basic" and user is not None:
+        environ["REMOTE_USER"] = user if user.isascii() else user.encode("utf-8").decode("latin-1")
         environ["AUTH_TYPE"] = "Basic"
 
 

@@ -17,6 +17,7 @@ from ..stores._base import Store
 from ..wsgi import log_security, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._counting import Counting, client_address_key
+from ._inner_app import InnerApp
 from ._scope import in_scope
 from .auth import AUTH_FAILURE
 
@@ -71,6 +72,9 @@ class AuthFailureLimitMiddleware:
         TypeError, ValueError: an argument is invalid.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     #: Whether clients are refused, as for :class:`RateLimitMiddleware`.
     enabled = True
 
@@ -94,7 +98,6 @@ class AuthFailureLimitMiddleware:
         self.app = app
         self.policy = RateLimit(limit, window, name)
         self._site_policy = self.policy.for_sites()
-        self._prefix = f"auth-failures:{self.policy.counter_prefix()}"
         self._scope = request_scope(protect, exempt, methods)
         never = check_items("exempt_clients", exempt_clients, "('192.0.2.0/24',)")
         self._exempt_clients = NetworkSet(client_networks(never)) if never else None
@@ -108,30 +111,33 @@ class AuthFailureLimitMiddleware:
             allow_per_process=allow_per_process,
             clock=clock,
         )
+        self._prefix = f"{self._counting.prefix}auth-failures:{self.policy.counter_prefix()}"
         self.store = self._counting.store
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self.enabled:
             self._counting.log_disabled()
-            return self.app(environ, start_response)
-        if not in_scope(self._scope, environ):
-            return self.app(environ, start_response)
+            return self._next(environ, start_response)
+        if not (self._scope.everything or in_scope(self._scope, environ)):
+            return self._next(environ, start_response)
         if not self._counting.allows_per_process:
             unshared = self._counting.refuse_unshared(environ)
             if unshared is not None:
                 return refuse(environ, start_response, unshared)
         client = self._counting.client(environ)
-        if client is None or self._counting.was_counted(environ, client):
-            return self.app(environ, start_response)
+        if client is None:
+            return self._next(environ, start_response)
         exempt = self._exempt_clients is not None and self._is_exempt(environ)
-        if not exempt:
-            refusal = self._refusal(environ, self.policy, client, site_key(client))
+        site = site_key(client)
+        # Most clients have never failed.
+        if not exempt and (site or not self._counting.is_unknown(environ, self._prefix + client)):
+            refusal = self._refusal(environ, self.policy, client, site)
             if refusal is not None:
                 return refuse(environ, start_response, refusal)
         report = partial(self._count, client, exempt)
         self._counting.record_counted(environ, client)
         environ[AUTH_FAILURE] = [*environ.get(AUTH_FAILURE, ()), report]
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         if self._exempt_clients is None:

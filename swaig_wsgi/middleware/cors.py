@@ -19,6 +19,7 @@ from ..core.paths import outside_scope
 from ..core.refusals import origin_not_allowed, preflight_refused
 from ..wsgi import allowed_host, refuse, respond
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._response_fields import ADDITIONS, FieldNames, Fields
 
 __all__ = ["CORSMiddleware"]
@@ -64,6 +65,9 @@ class CORSMiddleware:
         TypeError, ValueError: an argument is malformed; the message names it.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     #: See :func:`.merge_fields`.
     merged = False
 
@@ -100,6 +104,10 @@ class CORSMiddleware:
         self._vary: Fields = (("Vary", ", ".join(vary)),) if vary else ()
         #: The fields of every response, if they are the same for all origins.
         self._fields_for_all = self._fields_for(None) if self.policy.any_origin else None
+        self._addition = (self._replace, self._fields_for_all or ())
+        same = self._fields_for_all is not None and not (self._limits_paths or csrf_protection)
+        #: Whether nothing depends on the request, unless it is a preflight.
+        self._treats_all_alike = same
         self._policy_outside = replace(self.policy, any_origin=False, origins=frozenset())
 
     def field_names(self) -> FieldNames:
@@ -107,6 +115,9 @@ class CORSMiddleware:
         return FieldNames(_VARY, _ADDED)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._treats_all_alike and self.merged and environ["REQUEST_METHOD"] != "OPTIONS":
+            getattr(start_response, ADDITIONS).append(self._addition)
+            return self._next(environ, start_response)
         outside = self._limits_paths and self.outside.covers(environ.get("PATH_INFO", ""))
         policy = self._policy_outside if outside else self.policy
         origin = environ.get("HTTP_ORIGIN")
@@ -129,7 +140,7 @@ class CORSMiddleware:
             fetch_site = environ.get("HTTP_SEC_FETCH_SITE")
             if refuses_origin(policy, method, origin, scheme, host, fetch_site):
                 return refuse(environ, start, origin_not_allowed())
-        return self.app(environ, start)
+        return self._next(environ, start)
 
     def _fields_for(self, origin: str | None) -> Fields:
         return (*self._vary, *response_headers(self.policy, origin))

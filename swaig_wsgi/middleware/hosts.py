@@ -9,6 +9,7 @@ from ..core.paths import request_scope
 from ..core.refusals import host_not_allowed, malformed_host
 from ..wsgi import HOST_ALLOWED, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._scope import in_scope
 
 __all__ = ["AllowedHostsMiddleware"]
@@ -40,6 +41,9 @@ class AllowedHostsMiddleware:
         ValueError: a pattern, a path or a method is malformed, or there is no pattern.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -55,7 +59,7 @@ class AllowedHostsMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ.pop(HOST_ALLOWED, None)
-        if in_scope(self._scope, environ):
+        if self._scope.everything or in_scope(self._scope, environ):
             host = environ.get("HTTP_HOST")
             # A target in absolute form names a host, too (RFC 9112 section 3.2.2).
             target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
@@ -67,4 +71,4 @@ class AllowedHostsMiddleware:
             if not self._patterns.every:
                 # Inner layers may rely on a host from a list, but not on any host.
                 environ[HOST_ALLOWED] = host
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)

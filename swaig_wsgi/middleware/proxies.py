@@ -20,6 +20,7 @@ from ..core.proxies import (
 from ..core.refusals import service_misconfigured
 from ..wsgi import USER_FIELDS, log, raw_target, refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from .request_id import RequestIDMiddleware
 
 __all__ = ["TrustedProxyMiddleware"]
@@ -103,6 +104,9 @@ class TrustedProxyMiddleware:
         TypeError, ValueError: the policy, the family or a name to keep is invalid.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -117,7 +121,7 @@ class TrustedProxyMiddleware:
         self.app = app
         self._trusted = trusted_proxies(trusted)
         self._keep = kept_fields(keep)
-        self._others = CLIENT_FIELDS.union(self._keep)
+        self._others = CLIENT_FIELDS.union(self._keep, _OWN_KEYS)
         self._policy = (family, self._trusted, frozenset(self._keep))
         self._conflict_logged = self._joined_logged = False
         # A client sends the same fields with each request. New ones replace them: no more memory,
@@ -138,11 +142,9 @@ class TrustedProxyMiddleware:
             self._read(environ)
         elif policy[:2] != self._policy[:2] or not policy[2] >= self._policy[2]:
             return self._refuse_conflict(environ, start_response)
-        return self.app(environ, start_response)
+        return self._next(environ, start_response)
 
     def _read(self, environ: WSGIEnvironment) -> None:
-        for key in _OWN_KEYS & environ.keys():
-            del environ[key]
         claims = _take_claims(environ, self._others)
         if not claims:
             return
@@ -208,7 +210,9 @@ def _take_claims(environ: WSGIEnvironment, others: frozenset[str]) -> dict[str, 
         for key in keys:
             claims[key] = environ.pop(key)
     for key in others & environ.keys():
-        claims[key] = environ.pop(key)
+        value = environ.pop(key)
+        if key not in _OWN_KEYS:
+            claims[key] = value
     return claims
 
 

@@ -15,6 +15,7 @@ from ..stores._base import Store
 from ..wsgi import refuse
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
 from ._counting import Counting, LocalCount, client_address_key
+from ._inner_app import InnerApp
 from ._response_fields import ADDITIONS, SHARING_FIELDS, FieldNames, Fields
 from ._scope import in_scope
 
@@ -77,6 +78,9 @@ class RateLimitMiddleware:
         TypeError, ValueError: an argument is invalid.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     #: Whether requests are limited, in all instances unless one has a value of its own.
     enabled = True
     #: See :func:`.merge_fields`.
@@ -119,6 +123,7 @@ class RateLimitMiddleware:
             allow_per_process=allow_per_process,
             clock=clock,
         )
+        self._key_prefix = self._counting.prefix + self._prefix
         self.store = self._counting.store
         if algorithm == "sliding" and getattr(self.store, "peek", None) is None:
             raise ValueError("algorithm='sliding' requires a store with a method peek")
@@ -131,16 +136,16 @@ class RateLimitMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self.enabled:
             self._counting.log_disabled()
-            return self.app(environ, start_response)
-        if not in_scope(self.scope, environ):
-            return self.app(environ, start_response)
+            return self._next(environ, start_response)
+        if not (self.scope.everything or in_scope(self.scope, environ)):
+            return self._next(environ, start_response)
         if not self._counting.allows_per_process:
             unshared = self._counting.refuse_unshared(environ)
             if unshared is not None:
                 return refuse(environ, start_response, unshared)
         client = self._counting.client(environ)
-        if client is None or self._counting.was_counted(environ, client):
-            return self.app(environ, start_response)
+        if client is None:
+            return self._next(environ, start_response)
         decision = self._decide(environ, self.policy, client)
         site = site_key(client)
         if site and decision is not None and decision.allowed:
@@ -148,15 +153,15 @@ class RateLimitMiddleware:
             decision = None if wider is None else min(decision, wider)
         if decision is None:
             if self.on_store_failure == "allow":
-                return self.app(environ, start_response)
+                return self._next(environ, start_response)
             refusal = service_unavailable("rate_limit_unavailable", "store_failed")
             return refuse(environ, start_response, refusal)
         if decision.allowed:
             fields = self._fields(decision)
             if self.merged:
                 getattr(start_response, ADDITIONS).append((_add_fields, fields))
-                return self.app(environ, start_response)
-            return self.app(environ, _adding_fields(environ, start_response, fields))
+                return self._next(environ, start_response)
+            return self._next(environ, _adding_fields(environ, start_response, fields))
         refusal = rate_limited(decision.reset, self._fields(decision))
         return refuse(environ, start_response, refusal)
 
@@ -164,7 +169,7 @@ class RateLimitMiddleware:
         """Count `client`; return None if the store failed and counting here is off."""
         if policy.algorithm == "sliding":
             return self._slide(environ, policy, client)
-        counted = self._counting.hit(environ, self._prefix + client)
+        counted = self._counting.hit(environ, self._key_prefix + client)
         if counted is None:
             return None
         if not isinstance(counted, LocalCount):
@@ -173,7 +178,8 @@ class RateLimitMiddleware:
 
     def _slide(self, environ: WSGIEnvironment, policy: RateLimit, client: str) -> Decision | None:
         # The first counter, or the second, which counts while the first fades, and so on.
-        keys = [f"{number}:{self._prefix}{client}" for number in (0, 1)]
+        scope = self._counting.prefix
+        keys = [f"{scope}{number}:{self._prefix}{client}" for number in (0, 1)]
         first, second = (self._counting.peek(environ, key) for key in keys)
         if first is None or second is None:
             return None

@@ -13,6 +13,7 @@ from ..wsgi import log_security, refuse, request_id
 from ..wsgi._security_log import write_repeats
 from ..wsgi._tracebacks import CallbackErrors
 from ..wsgi._types import StartResponse, WSGIApplication, WSGIEnvironment
+from ._inner_app import InnerApp
 from ._response_fields import ADDITIONS, SHARING_FIELDS, FieldNames, Fields
 
 __all__ = ["RequestIDMiddleware"]
@@ -48,6 +49,9 @@ class RequestIDMiddleware:
         app: the wrapped application.
     """
 
+    app = InnerApp()
+    _next: WSGIApplication
+
     #: See :func:`.merge_fields`.
     merged = False
 
@@ -65,16 +69,19 @@ class RequestIDMiddleware:
         if self.merged:
             additions = getattr(start_response, ADDITIONS)
             additions.append((_replace_id, own))
-            restart = partial(_restart, start_response, additions, len(additions))
+            passed = len(additions)
         else:
-            start_response = restart = partial(_start, environ, start_response, own)
+            start_response = partial(_start, environ, start_response, own)
+            additions, passed = [], 0
         write_repeats()
         try:
-            body = self.app(environ, start_response)
+            body = self._next(environ, start_response)
+            if isinstance(body, (list, tuple)) or not _is_lazy(environ, body):
+                return body
         except Exception:
+            restart = partial(_restart, start_response, additions, passed)
             return _respond_to_exception(environ, restart, self._errors)
-        if isinstance(body, (list, tuple)) or not _is_lazy(environ, body):
-            return body
+        restart = partial(_restart, start_response, additions, passed)
         return _Guarded(environ, restart, body, self._errors)
 
 

@@ -32,9 +32,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..concurrency import renew_in_children, system_lock
+from ..core._named_tuples import constructor
 from ..core._validation import check_int
 from ..core.rate_limit import wider_keys
 from ._base import (
+    MAX_SECONDS,
     Count,
     StoreError,
     StoreLocation,
@@ -47,6 +49,7 @@ from ._base import (
 __all__ = ["MemoryStore"]
 
 _NEVER = (0, float("-inf"))
+_count = constructor(Count)
 
 
 class MemoryStore:
@@ -107,21 +110,27 @@ class MemoryStore:
 
     def hit(self, key: str, window: float) -> Count:
         """Count `key` once; see :meth:`Store.hit`."""
-        check_seconds("window", window)
+        if not (type(window) is int and 0 < window <= MAX_SECONDS):
+            check_seconds("window", window)
         with self._lock:
             now = self._clock()
             count, expiry = self._counters.get(key, _NEVER)
             if expiry <= now:
                 return self._start(key, window, now)
-            if expiry > now + window:
-                # The window was shortened: no client waits longer than one.
-                expiry = now + window
-                self._queues.setdefault(window, deque()).append((expiry, key))
-            self._counters[key] = (count + 1, expiry)
-            return Count(count + 1, min(expiry - now, window))
+            count, left = count + 1, expiry - now
+            if left > window:
+                left = window
+                if expiry > now + window:  # else it was rounded
+                    # The window was shortened: no client waits longer than one.
+                    expiry = now + window
+                    self._queues.setdefault(window, deque()).append((expiry, key))
+            self._counters[key] = (count, expiry)
+            return _count((count, left))
 
     def peek(self, key: str) -> Count | None:
         """Return the live counter that a hit of `key` would increase; see :class:`Store`."""
+        if key not in self._counters and len(self._counters) < self._max_keys:
+            return None  # as for most clients, which have not failed
         with self._lock:
             now = self._clock()
             count, expiry = self._counters.get(key, _NEVER)

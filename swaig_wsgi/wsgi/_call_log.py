@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.refusals import Refusal
@@ -14,10 +13,10 @@ from ._records import escape, request_fields, write
 from ._types import WSGIEnvironment
 
 
-@dataclass
 class CallRecord:
     """The outcome of a call, and its tool if that is known; the rest is in ``environ``."""
 
+    # Defaults of the class: most calls change only the tool.
     outcome: str = "ran"
     #: Why it was refused, limited or invalid. Also in the security log, but that sums up.
     reason: str | None = None
@@ -48,12 +47,18 @@ class recording_call:  # noqa: N801 - a context manager; a generator would take 
         return self._record
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
-        if isinstance(error, Refusal):
-            self._record.set_outcome("refused", error.reason)
-        elif error is not None:
-            self._record.set_outcome("failed")
-        seconds = time.perf_counter() - self._started
-        _log_call(self._environ, self._event, self._record, seconds)
+        if error is not None:
+            reason = error.reason if isinstance(error, Refusal) else None
+            self._record.set_outcome("failed" if reason is None else "refused", reason)
+        record = self._record
+        level = logging.WARNING if record.outcome == "unknown" else logging.INFO
+        enabled = call_log.isEnabledFor(level)
+        if enabled or is_observed():
+            seconds = time.perf_counter() - self._started
+            fields = _call_fields(self._environ, self._event, record, level, seconds)
+            observe("call", fields)
+            if enabled:
+                write(call_log, fields)
 
 
 def log_started(environ: WSGIEnvironment, record: CallRecord) -> None:
@@ -69,11 +74,9 @@ def log_started(environ: WSGIEnvironment, record: CallRecord) -> None:
         write(start_log, fields)
 
 
-def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds: float) -> None:
-    level = logging.WARNING if record.outcome == "unknown" else logging.INFO
-    enabled = call_log.isEnabledFor(level)
-    if not enabled and not is_observed():
-        return
+def _call_fields(
+    environ: WSGIEnvironment, event: str, record: CallRecord, level: int, seconds: float
+) -> dict[str, Any]:
     fields: dict[str, Any] = {"level": level, "event": event, "outcome": record.outcome}
     if record.reason is not None:
         fields["reason"] = escape(record.reason)
@@ -85,6 +88,4 @@ def _log_call(environ: WSGIEnvironment, event: str, record: CallRecord, seconds:
     if record.once is not None:
         fields["once"] = record.once
     fields["milliseconds"] = round(1000 * seconds, 1)
-    observe("call", fields)
-    if enabled:
-        write(call_log, fields)
+    return fields

@@ -12,6 +12,7 @@ from support.wsgi import CLIENT, Recorder, request
 from swaig_wsgi import Settings, harden
 from swaig_wsgi.core.caching import may_be_shared
 from swaig_wsgi.middleware import _response_fields
+from swaig_wsgi.middleware._application import layers_of
 from swaig_wsgi.middleware._response_fields import SHARING_FIELDS, ResponseFields
 
 SETTINGS: dict[str, Any] = {
@@ -138,3 +139,15 @@ def test_requests_do_not_share_additions():
     first, second = (pairs(app, REMOTE_ADDR=CLIENT) for _ in range(2))
     assert first == second
     assert not any(_response_fields.ADDITIONS in key for key in environs[0])
+
+
+def test_attack_memory_of_the_names_of_fields_is_bounded():
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "0"), (environ["PATH_INFO"][1:], "1")])
+        return []
+
+    app = harden(application, Settings(**SETTINGS))
+    for number in range(1000):
+        assert (f"X-{number}", "1") in pairs(app, path=f"/X-{number}", REMOTE_ADDR=CLIENT)
+    found = [each for each in layers_of(app) if isinstance(each, ResponseFields)]
+    assert [each._are_unread.cache_info().currsize for each in found] == [256]
