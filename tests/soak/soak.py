@@ -202,6 +202,22 @@ def growth(samples: list[Sample]) -> list[tuple[int, int, float, float]]:
     return found
 
 
+def latest_growth(samples: list[Sample]) -> list[float]:
+    """Return the MiB that each process of three minutes or more gained in its last minute.
+
+    By then its caches are full: what remains is what it would gain in each further minute.
+    """
+    found = []
+    for pid in dict.fromkeys(each.pid for each in samples):
+        own = [each for each in samples if each.pid == pid]
+        end = own[-1].seconds
+        before = [each.memory for each in own if end - 70 <= each.seconds <= end - 60]
+        if before and end - own[0].seconds >= 180:
+            latest = [each.memory for each in own if each.seconds >= end - 10]
+            found.append(statistics.median(latest) - statistics.median(before))
+    return found
+
+
 def report(
     service: Service,
     faults: dict[str, Cause],
@@ -252,6 +268,11 @@ def report(
             f"{max(each[2] for each in grown):.1f} MiB (median "
             f"{statistics.median(each[2] for each in grown):.1f}) after their first {WARM_UP} s; "
             f"largest {max(each[3] for each in grown):.0f} MiB"
+        )
+    if latest := latest_growth(service.samples):
+        print(
+            f"{len(latest)} processes older than 180 s: gained at most {max(latest):.1f} MiB "
+            f"(median {statistics.median(latest):.1f}) in their last minute"
         )
     print(f"failures: {sum(tally.failures.values())}")
     for what, number in tally.failures.most_common(20):
