@@ -348,6 +348,29 @@ def test_attack_a_window_that_ends_too_late_does_not_lock_out(site, clock):
     assert statuses(client, 1, GOOD) == [200]
 
 
+@pytest.mark.parametrize(("window", "status"), [(60, 429), (61, 429), (61.5, 200)])
+def test_a_window_may_end_a_second_too_late(site, clock, window, status):
+    store = MemoryStore(clock=clock)
+    client = limiter(site, 1, clock=clock, store=store)
+    store.hit(f"auth-failures:{client.app.policy.counter_prefix()}{CLIENT}", window)
+    assert statuses(client, 1, GOOD) == [status]
+
+
+@pytest.mark.parametrize("mode", ["local", "allow", "deny"])
+def test_a_store_without_peek_limits_in_any_mode(site, mode):
+    client = limiter(site, 2, store=Blind(), on_store_failure=mode)
+    assert statuses(client, 4) == [401, 401, 429, 429]
+
+
+def test_attack_failures_in_other_processes_count_locally_while_the_store_fails(site, clock):
+    store = Flaky(clock=clock)
+    client, other = (limiter(site, 3, clock=clock, store=store) for _ in range(2))
+    assert statuses(other, 2) == [401, 401]
+    assert statuses(client, 1, GOOD) == [200]
+    store.down = True
+    assert statuses(client, 2) == [401, 429]
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("allow", 401), ("deny", 503)])
 def test_other_policies_while_the_store_fails(site, clock, mode, expected):
     store = Flaky(clock=clock)

@@ -183,6 +183,21 @@ def test_an_input_terminated_by_the_server_is_passed_on_unchanged():
     assert seen[0]["wsgi.input"] is stream
 
 
+def test_attack_an_application_cannot_read_past_the_end_of_a_body():
+    stream = Input(b"hello" + b"GET / HTTP/1.1")
+    seen = []
+
+    def application(environ, start_response):
+        assert stream.taken == 0
+        assert environ["wsgi.input_terminated"] is True
+        seen.extend([environ["wsgi.input"].read(), environ["wsgi.input"].read()])
+        return []
+
+    BodySizeMiddleware(application)(request(stream, length="5", terminated=False), None)
+    assert seen == [b"hello", b""]
+    assert stream.taken == 5
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("terminated", [True, False])
 def test_a_request_without_a_body_is_passed_on_without_a_length(application, method, terminated):

@@ -11,10 +11,12 @@ import pytest
 from support.bodies import Unreadable
 from support.wsgi import Recorder, request
 
-from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden
+from swaig_wsgi import AuthHandler, ConfigurationError, Settings, harden, middleware
 from swaig_wsgi.core.headers import SECURITY_HEADERS, SITE_HEADERS
-from swaig_wsgi.middleware import AuthMiddleware, SecurityHeadersMiddleware
+from swaig_wsgi.middleware import AuthMiddleware, SecurityHeadersMiddleware, signatures, tokens
 from swaig_wsgi.middleware._agent_name import NamedAgent
+from swaig_wsgi.middleware._application import layers_of
+from swaig_wsgi.middleware._hardened import settings_of_outermost
 from swaig_wsgi.middleware.harden import stack
 from swaig_wsgi.stores import MemoryStore
 
@@ -264,7 +266,7 @@ class Flasklike:
 @pytest.mark.parametrize(
     ("app", "message"),
     [
-        (None, "a callable, not None"),
+        (None, "^app must be a WSGI application, a callable, not None"),
         ("site:app", "a callable, not 'site:app'"),
         (itertools, "a callable, not <module 'itertools'"),
         (Recorder, "not the class Recorder: pass an instance"),
@@ -335,6 +337,34 @@ def test_layers_without_end_are_walked_as_far_as_a_bound():
             return Endless()
 
     assert fetch(harden(Endless(), Settings())).status == 200
+    assert len(layers_of(Endless())) == 50
+
+
+def test_each_layer_is_found_once():
+    inner = Layer(None, "wsgi_app")
+    outer = Layer(inner)
+    inner.wsgi_app = outer
+    assert layers_of(outer) == [outer, inner]
+
+
+def test_the_settings_of_layers_are_those_of_the_outermost():
+    settings = Settings(trusted_proxies=[PROXY], rate_limit=5)
+    app, other = harden(site, settings), harden(site, Settings())
+    assert settings_of_outermost(app) == settings
+    assert settings_of_outermost(other) == Settings()
+    assert settings_of_outermost(app.app) is None
+    assert settings_of_outermost(site) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("ToolTokenMiddleware", tokens), ("WebhookSignatureMiddleware", signatures)],
+)
+def test_what_harden_does_not_need_is_imported_when_it_is_used(name, module, monkeypatch):
+    monkeypatch.delitem(vars(middleware), name, raising=False)
+    assert getattr(middleware, name) is getattr(module, name)
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}s'"):
+        getattr(middleware, f"{name}s")
 
 
 # Order
@@ -685,3 +715,19 @@ def test_without_origins_in_cors_those_of_the_settings_apply():
 def test_invalid_options_of_cors_are_rejected_by_name(options, error, message):
     with pytest.raises(error, match=message):
         hardened(cors=options)
+
+
+def test_failures_are_counted_in_a_store_of_their_own():
+    requests, failures = MemoryStore(), MemoryStore()
+    settings = Settings(rate_limit=5, auth_failure_limit=5)
+    app = stack(site, settings, auth=HANDLER, store=requests, failure_store=failures)
+    assert fetch(app, HTTP_AUTHORIZATION="Bearer wrong").status == 401
+    client = '5:60:"default":192.0.2.7'
+    assert requests.peek(f"rate:{client}").count == 1
+    assert requests.peek(f"auth-failures:rate:{client}") is None
+    assert failures.peek(f"auth-failures:rate:{client}").count == 1
+
+
+def test_protection_from_forgery_alone_may_be_spelled_out():
+    app = harden(site, Settings(), cors={"origins": None, "csrf_protection": True})
+    assert {probe for probe in PROBES if probe(app)} == {has_csrf}

@@ -79,11 +79,14 @@ def test_what_is_no_default_cannot_be_dropped(name, hint):
     assert str(caught.value) == expected
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_refusals_can_keep_the_headers_that_are_dropped(kept):
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [({}, False), ({"keep_on_refusals": False}, False), ({"keep_on_refusals": True}, True)],
+)
+def test_refusals_can_keep_the_headers_that_are_dropped(options, kept):
     inner = AllowedHostsMiddleware(application(), ["a.example"])
     drop = {"x-frame-options": None, "Referrer-Policy": "no-referrer"}
-    app = SecurityHeadersMiddleware(inner, drop, keep_on_refusals=kept)
+    app = SecurityHeadersMiddleware(inner, drop, **options)
     refused = request(app, HTTP_HOST="evil.example").headers
     assert refused.get_all("X-Frame-Options") == (["DENY"] if kept else [])
     assert refused.get_all("Referrer-Policy") == ["no-referrer"]

@@ -93,6 +93,8 @@ def test_each_missing_setting_is_logged_once(caplog):
     fetch(guard([SECRET, PASSWORD]))
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
+    fetch(guard([SECRET, STORAGE]))
+    assert "set SIGNALWIRE_SWAIG_SECRET and SWML_STORAGE_URL" in caplog.text
 
 
 def test_a_rate_limit_in_memory_is_refused():
@@ -197,6 +199,8 @@ ONE_OR_UNKNOWN = [
     # Options of a program that embeds gunicorn.
     (["-w", "fast"], {}),
     (["-w"], {}),
+    (["--help"], {}),
+    (["--work=2"], {}),
 ]
 
 

@@ -456,3 +456,40 @@ class AsynchronousKey:
 def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         RateLimitMiddleware(application, 1, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ({}, ['rate:2:60:"default":192.0.2.7']),
+        ({"name": "calls", "window": 5}, ['rate:2:5:"calls":192.0.2.7']),
+        ({"key": lambda environ: "192.0.2.7"}, ['rate:2:60:"default":key:192.0.2.7']),
+        (
+            {"algorithm": "sliding"},
+            ['0:sliding:2:60:"default":192.0.2.7', '1:sliding:2:60:"default":192.0.2.7'],
+        ),
+    ],
+)
+def test_processes_of_all_versions_count_under_the_same_keys(options, keys):
+    """They share a store during a rolling upgrade."""
+    used = set()
+
+    class Recording(MemoryStore):
+        def hit(self, key, window):
+            used.add(key)
+            return super().hit(key, window)
+
+        def peek(self, key):
+            used.add(key)
+            return super().peek(key)
+
+    assert fetch(limiter(2, store=Recording(), **options)).status == 200
+    assert sorted(used) == keys
+
+
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+def test_equal_limits_count_a_request_once(algorithm):
+    store = MemoryStore()
+    inner = limiter(2, store=store, algorithm=algorithm)
+    outer = limiter(2, inner, store=store, algorithm=algorithm)
+    assert statuses(outer, 3) == [200, 200, 429]

@@ -246,6 +246,18 @@ def test_a_sliding_window_goes_on_locally(clock):
         assert statuses(processes[0], 200).count(200) == 50
 
 
+@pytest.mark.parametrize("failing", ["0:", "1:"])
+@pytest.mark.parametrize(("mode", "status"), [("allow", 200), ("deny", 503)])
+def test_a_store_may_fail_between_the_counters_of_a_sliding_window(clock, failing, mode, status):
+    class FailingForOne(Flaky):
+        def peek(self, key):
+            self.down = key.startswith(failing)
+            return super().peek(key)
+
+    limited = limiter(2, FailingForOne(clock), clock, mode, algorithm="sliding")
+    assert statuses(limited, 3) == [status] * 3
+
+
 @pytest.mark.parametrize(("mode", "status"), [("allow", 200), ("deny", 503)])
 @pytest.mark.parametrize("reads", [True, False])
 def test_other_policies_for_a_sliding_window(clock, mode, status, reads):

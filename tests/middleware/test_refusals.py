@@ -502,6 +502,21 @@ def test_attack_pages_that_call_the_hardened_application_do_not_recur(caplog):
     app = harden(Recorder(), SETTINGS, refusal_app=pages)
     assert request(app, HTTP_HOST="evil.example").json == {"error": "Forbidden: host not allowed"}
     assert "refusal_app raised" in caplog.text
+    assert "refusal_app calls the application that has refused the request" in caplog.text
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_attack_a_handler_of_django_does_not_render_refusals(layers):
+    """Each runs the views of the one site of the process."""
+
+    class Handler(Recorder):
+        __module__ = "django.core.handlers.wsgi"
+
+    pages = Handler()
+    for _ in range(layers):
+        pages = RefusalMiddleware(pages, Pages())
+    with pytest.raises(TypeError, match="runs the views of the application"):
+        harden(Recorder(), Settings(), refusal_app=pages)
 
 
 @pytest.mark.parametrize("pages", ["pages.html", Recorder, 5])

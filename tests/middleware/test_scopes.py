@@ -17,6 +17,7 @@ from swaig_wsgi.middleware import (
     ToolTokenMiddleware,
     WebhookSignatureMiddleware,
 )
+from swaig_wsgi.middleware._scope import in_scope
 from swaig_wsgi.sessions import SessionManager
 
 HANDLER = AuthHandler(bearer_token="token")
@@ -121,3 +122,17 @@ def test_invalid_scopes_are_rejected(layer, scope, message):
     wrap, _ = layer
     with pytest.raises(ValueError, match=message):
         wrap(Recorder(), **scope)
+
+
+def test_a_missing_method_or_path_is_empty():
+    asked = []
+
+    class Scope:
+        everything = False
+
+        def covers(self, method, path):
+            asked.append((method, path))
+            return True
+
+    assert in_scope(Scope(), {})
+    assert asked == [("", "")]
