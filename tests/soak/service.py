@@ -209,6 +209,24 @@ class Service:
             if files:  # otherwise it has ended
                 self.samples.append(Sample(seconds, pid, kinds, memory))
 
+    def waits(self) -> dict[int, float]:
+        """Return the seconds that each thread, also of the stores, has waited for a processor.
+
+        It is empty where the system does not count them.
+        """
+        pids = [each.process.pid for each in (*self._valkeys, self.server) if each.process]
+        pids += [each.pid for each in self._sentinels.processes]
+        for log in self.logs:
+            with contextlib.suppress(OSError):  # the server has ended
+                pids += log.workers()
+        found = {}
+        for path in (
+            path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
+        ):
+            with contextlib.suppress(OSError):
+                found[int(path.parent.name)] = int(path.read_text().split()[1]) / 1e9
+        return found
+
     @property
     def log(self) -> str:
         return "".join(server.log for server in self.servers)
@@ -330,6 +348,8 @@ class Windows:
 
     past: list[tuple[str, float, float]] = field(default_factory=list)
     now: tuple[str, float] | None = None
+    #: Times in which a thread had to wait for a processor: from, to.
+    starved: list[tuple[float, float]] = field(default_factory=list)
 
     @contextlib.contextmanager
     def of(self, name: str) -> Iterator[None]:

@@ -35,7 +35,7 @@ from service import (
     small_disk,
 )
 from support.waiting import wait_until
-from traffic import STOLEN, Tally, Traffic
+from traffic import SCARCE, STOLEN, Tally, Traffic
 
 Cause = Callable[[], None]
 
@@ -46,6 +46,9 @@ JUDGED, WARM_UP = 60, 20
 MORE_MEMORY, MORE_DESCRIPTORS = 4.0, 12
 #: Seconds before the loss of a primary in which what it stored may not have reached the replica.
 UNREPLICATED = 2.0
+#: Seconds that the library waits for a store, which is too late if a thread waits for a processor
+#: for as long within `WATCHED` seconds.
+STORE_TIMEOUT, WATCHED = 0.25, 0.5
 #: The faults after which all workers are new.
 REPLACING = {"reload (HUP)", "rolling restart"}
 
@@ -76,7 +79,9 @@ def main() -> int:
         traffic = Traffic(service, tally, options.pause)
         started = time.monotonic()
         sampler = threading.Thread(target=sample, args=(service, traffic, started))
+        watch = threading.Thread(target=watch_waits, args=(service, traffic, windows))
         sampler.start()
+        watch.start()
         try:
             rounds = fail_again_and_again(faults, traffic, windows, started + options.seconds)
         except Exception:
@@ -85,9 +90,11 @@ def main() -> int:
         finally:
             traffic.stop()
             sampler.join()
+            watch.join()
         elapsed = time.monotonic() - started
         if service.stop() != 0:
             traffic.tally.fail("the server did not stop as told")
+        tally.settle()
         check_runs(service, traffic, windows)
         check_log(service, traffic.tally)
         return report(service, faults, traffic, windows, rounds, elapsed)
@@ -96,6 +103,20 @@ def main() -> int:
 def sample(service: Service, traffic: Traffic, started: float) -> None:
     while not traffic.stopping.wait(1):
         service.sample(time.monotonic() - started)
+
+
+def watch_waits(service: Service, traffic: Traffic, windows: Windows) -> None:
+    """Record when a thread waits for a processor for as long as the library for a store."""
+    before, since = service.waits(), time.monotonic()
+    stopping = False
+    while not stopping:
+        stopping = traffic.stopping.wait(WATCHED)
+        waits, now = service.waits(), time.monotonic()
+        longest = max((wait - before.get(thread, 0) for thread, wait in waits.items()), default=0)
+        if longest >= STORE_TIMEOUT:
+            # A wait is counted when it is over.
+            windows.starved.append((since - longest, now))
+        before, since = waits, now
 
 
 def chosen(faults: dict[str, Cause], beginnings: tuple[str, ...] | None) -> dict[str, Cause]:
@@ -218,6 +239,16 @@ def latest_growth(samples: list[Sample]) -> list[float]:
     return found
 
 
+def met(tally: Tally, name: str) -> str:
+    """Return the results that a fault excused."""
+    found = [
+        f"{number} {kind} {outcome}"
+        for (fault, kind, outcome), number in sorted(tally.excused.items())
+        if fault == name
+    ]
+    return ", ".join(found) or "nothing"
+
+
 def report(
     service: Service,
     faults: dict[str, Cause],
@@ -250,15 +281,12 @@ def report(
         print("NOT RUN: disk full, since no file system can be mounted here")
     for name in faults:
         lasted = [over - begun for each, begun, over in windows.past if each == name]
-        excused = {
-            f"{kind} {outcome}": number
-            for (fault, kind, outcome), number in sorted(tally.excused.items())
-            if fault == name
-        }
-        met = ", ".join(f"{number} {what}" for what, number in excused.items()) or "nothing"
         print(
-            f"{name}: {len(lasted)} times, recovered after at most {max(lasted):.1f} s; met {met}"
+            f"{name}: {len(lasted)} times, recovered after at most {max(lasted):.1f} s; "
+            f"met {met(tally, name)}"
         )
+    starved = sum(over - begun for begun, over in windows.starved)
+    print(f"{SCARCE}: {min(starved, elapsed):.0f} s; met {met(tally, SCARCE)}")
     for agent in AGENTS:
         print(f"{agent}: {len(traffic.paid[agent])} calls paid, each once")
     if grown:
@@ -277,7 +305,7 @@ def report(
     print(f"failures: {sum(tally.failures.values())}")
     for what, number in tally.failures.most_common(20):
         print(f"  {number} x {what}")
-        for line in tally.details[what]:
+        for line in tally.details.get(what, ()):
             print(f"      {line}", file=sys.stderr)
     return 1 if tally.failures else 0
 

@@ -50,6 +50,28 @@ EXCUSED: dict[str, dict[str, set[str]]] = {
     # Load balancers are told to use the other server.
     "rolling restart": {"ready": {"503"}},
 }
+#: What they may result in while a thread of the service or of its stores waits for a processor for
+#: as long as the library waits for a store, which then is too late (docs/limits.md).
+SCARCE = "processors scarce"
+EXCUSED_IF_SCARCE = {
+    "bank": {"unknown", "unclaimed"},
+    "shop": {"unknown", "unclaimed"},
+    "ready": {"503"},
+}
+#: The part of those requests that may meet it.
+SCARCE_AT_MOST = 1 / 1000
+
+
+@dataclass
+class Unexpected:
+    """A request with another result than the expected one."""
+
+    what: str
+    kind: str
+    outcome: str
+    start: float
+    end: float
+    details: list[str]
 
 
 @dataclass
@@ -65,6 +87,7 @@ class Tally:
     errors: Callable[[], list[str]] = list
     #: Seconds that good requests outside of faults took.
     times: list[float] = field(default_factory=list)
+    unexpected: list[Unexpected] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
     _lock: Any = field(default_factory=threading.Lock)
 
@@ -82,18 +105,32 @@ class Tally:
             elif excuse:
                 self.excused[excuse, kind, outcome] += 1
             else:
-                took = f"{end - start:.2f} s"
-                self._fail(f"{kind}: {outcome}, during {', '.join(faults) or 'no fault'}", took)
+                what = f"{kind}: {outcome}, during {', '.join(faults) or 'no fault'}"
+                details = [f"after {start - self._started:.1f} s, for {end - start:.2f} s"]
+                if len(self.unexpected) < 100:
+                    details += self.errors()
+                self.unexpected.append(Unexpected(what, kind, outcome, start, end, details))
+
+    def settle(self) -> None:
+        """Decide which unexpected results are failures, when all is known about their time."""
+        for each in self.unexpected:
+            if each.outcome in EXCUSED_IF_SCARCE.get(each.kind, ()) and any(
+                begun <= each.end and each.start <= over for begun, over in self.windows.starved
+            ):
+                self.excused[SCARCE, each.kind, each.outcome] += 1
+            else:
+                self.fail(each.what)
+                self.details.setdefault(each.what, []).extend(each.details)
+        met = sum(number for (fault, *_), number in self.excused.items() if fault == SCARCE)
+        asked = sum(
+            number for (kind, _), number in self.outcomes.items() if kind in EXCUSED_IF_SCARCE
+        )
+        if met > asked * SCARCE_AT_MOST:
+            self.fail(f"{met} of {asked} requests met scarce processors")
 
     def fail(self, what: str) -> None:
         with self._lock:
-            self._fail(what, "")
-
-    def _fail(self, what: str, took: str) -> None:
-        self.failures[what] += 1
-        details = self.details.setdefault(what, [])
-        if len(details) < 20:
-            details += [f"at {time.monotonic() - self._started:.1f} s {took}", *self.errors()]
+            self.failures[what] += 1
 
 
 def _excuses(fault: str, kind: str, outcome: str) -> bool:
