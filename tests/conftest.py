@@ -131,12 +131,16 @@ def secrets_watch(
     response_observers.remove(observe)
     remove_observer(watch.observe)
     logger.removeHandler(handler)
+    warnings: list[str] = []
     for server in _servers:
         watch.add_environ(server.env)
         watch.see("the log of a server", server.log)
+        # In development mode; gunicorn itself leaves sockets open.
+        warnings += re.findall(r"(?m)^.*/swaig_wsgi/.*Warning: .*", server.log)
     _servers[:] = [server for server in _servers if server.process.returncode is None]
     if request.node.get_closest_marker("logs_secrets") is None:
         assert watch.leaks() == []
+    assert warnings == []
 
 
 @pytest.fixture
