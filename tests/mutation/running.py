@@ -81,16 +81,19 @@ class Known:
         """Return the tests that may notice a mutant, the fastest first.
 
         They are those that call its functions. If it is in none, they are those that call any
-        function of the module, or no function at all, which look at its tables and classes.
+        function of the module, or none of the layer, which look at its tables and classes. (Every
+        test calls some functions of other layers, through its fixtures.)
         """
         keys = {(mutant.module, *function) for function in mutant.functions}
+        layer = mutant.module.partition("/")[0] + "/"
         found = [
             name
             for name, test in self.tests.items()
             if (
                 test.calls & keys
                 if keys
-                else not test.calls or any(key[0] == mutant.module for key in test.calls)
+                else any(key[0] == mutant.module for key in test.calls)
+                or not any(key[0].startswith(layer) for key in test.calls)
             )
         ]
         return sorted(found, key=lambda name: self.tests[name].seconds)
