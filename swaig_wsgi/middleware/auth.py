@@ -43,6 +43,8 @@ from ._scope import in_scope
 
 #: In ``environ``: functions of `environ` and the reason, to call when credentials are wrong.
 AUTH_FAILURE = "swaig_wsgi.auth_failure"
+#: The usual reasons for a refusal.
+_REASONS = ("missing_credentials", "bad_credentials", "malformed_credentials")
 #: Reasons for a refusal that say nothing about the credentials.
 _UNCHECKED = frozenset({"nothing_configured", "validator_error"})
 
@@ -180,8 +182,9 @@ class AuthHandler:
             _verification(self, "verify_api_key", self._api_key),
             _verification(self, "verify_basic_auth", self._basic),
             self._is_fallback,
-            usual,
         )
+        # An API key takes precedence over Basic.
+        self._usual = None if self._policy.api_key else usual
         self._validator = custom_validator
         self._validator_errors = CallbackErrors(
             "the custom validator raised; the request is refused"
@@ -251,6 +254,9 @@ class AuthHandler:
             if not isinstance(headers, (EnvironHeaders, FoldedHeaders)):
                 headers = request.headers = FoldedHeaders(headers)
             authorization = headers.get("Authorization")
+            usual = self._usual
+            if usual is not None and authorization is not None and usual.matches(authorization):
+                return usual.decision
             api_key = headers.get(self._api_key_header) if self._policy.api_key else None
             repeated = authorization is not None and is_repeated(authorization)
         except Exception:
@@ -428,6 +434,8 @@ class AuthMiddleware:
         self._handler = handler
         self._errors = CallbackErrors("the authenticator raised; the request is refused")
         self._challenges = [("WWW-Authenticate", challenge) for challenge in challenges]
+        #: Made once: a guess should cost less than what it asks for.
+        self._refusals = {each: unauthorized(each, self._challenges) for each in _REASONS}
         self._scope = request_scope(protect, exempt, methods)
         self._optional = check_bool("optional", optional)
 
@@ -443,7 +451,9 @@ class AuthMiddleware:
                 _log_fallback(environ, decision.result)
         elif not (self._optional and decision.anonymous):
             _report_failure(environ, decision)
-            refusal = unauthorized(decision.reason, self._challenges)
+            refusal = self._refusals.get(decision.reason)
+            if refusal is None:
+                refusal = unauthorized(decision.reason, self._challenges)
             return refuse(environ, start_response, refusal)
         return self._next(environ, start_response)
 

@@ -139,15 +139,14 @@ class TrustedProxyMiddleware:
             environ[PROXY_POLICY] = self._policy
             if self._keep:
                 environ[USER_FIELDS] = self._policy[2]
-            self._read(environ)
+            claims = _take_claims(environ, self._others)
+            if claims:
+                self._read(environ, claims)
         elif policy[:2] != self._policy[:2] or not policy[2] >= self._policy[2]:
             return self._refuse_conflict(environ, start_response)
         return self._next(environ, start_response)
 
-    def _read(self, environ: WSGIEnvironment) -> None:
-        claims = _take_claims(environ, self._others)
-        if not claims:
-            return
+    def _read(self, environ: WSGIEnvironment, claims: Mapping[str, str]) -> None:
         peer = environ.get("REMOTE_ADDR") or ""
         # The fields of an untrusted peer are not even parsed.
         if self._trusted.trusts_peer(peer):

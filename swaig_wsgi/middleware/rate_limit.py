@@ -112,6 +112,7 @@ class RateLimitMiddleware:
         if self._key is not client_address_key:
             # A user may choose the name "192.0.2.7".
             self._prefix += "key:"
+        self._slides = algorithm == "sliding"
         self._policy_header = ("RateLimit-Policy", self.policy.policy_field)
         self._counting = Counting(
             "rate_limit",
@@ -125,7 +126,7 @@ class RateLimitMiddleware:
         )
         self._key_prefix = self._counting.prefix + self._prefix
         self.store = self._counting.store
-        if algorithm == "sliding" and getattr(self.store, "peek", None) is None:
+        if self._slides and getattr(self.store, "peek", None) is None:
             raise ValueError("algorithm='sliding' requires a store with a method peek")
         self.on_store_failure = on_store_failure
 
@@ -167,7 +168,7 @@ class RateLimitMiddleware:
 
     def _decide(self, environ: WSGIEnvironment, policy: RateLimit, client: str) -> Decision | None:
         """Count `client`; return None if the store failed and counting here is off."""
-        if policy.algorithm == "sliding":
+        if self._slides:
             return self._slide(environ, policy, client)
         counted = self._counting.hit(environ, self._key_prefix + client)
         if counted is None:

@@ -80,9 +80,9 @@ class Repeats:
 
         `fields` are ``event``, ``reason``, ``client``, ``agent``, ``level`` and others.
         """
-        client = fields["client"]
-        kind: tuple[str, ...] = (fields["event"], fields["reason"], fields["agent"])
-        if fields["event"] == "fallback_credential":
+        client, event = fields["client"], fields["event"]
+        kind: tuple[str, ...] = (event, fields["reason"], fields["agent"])
+        if event == "fallback_credential":
             kind += (fields.get("user", ""),)
         key = (client_key(client) or client, *kind)
         with self._lock:
