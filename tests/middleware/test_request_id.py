@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import Clock
 from support.wsgi import Recorder, environ, pass_through, request
 
 from swaig_wsgi import Settings, harden
@@ -13,6 +14,8 @@ from swaig_wsgi.middleware import (
     RequestIDMiddleware,
     TrustedProxyMiddleware,
 )
+from swaig_wsgi.wsgi import _security_log
+from swaig_wsgi.wsgi._repeats import Repeats
 
 SANE = [
     "12345678",
@@ -253,7 +256,7 @@ def test_a_debugger_outside_gets_the_exception(caplog):
     key = "werkzeug.debug.preserve_context"
     with pytest.raises(LookupError, match="no such page"):
         request(harden(fail), **{key: list}, validate=False)
-    assert [event for event, _, _ in events(caplog)] == ["request_failed"]
+    assert [each[:2] for each in events(caplog)] == [("request_failed", "exception")]
 
 
 def test_attack_an_id_that_contains_a_secret_is_replaced(caplog):
@@ -287,3 +290,16 @@ def test_the_refusal_of_conflicting_proxy_policies_has_the_id(caplog):
     assert events(caplog) == [("service_misconfigured", "conflicting_proxy_policies", ID)]
     response = request(RequestIDMiddleware(TrustedProxyMiddleware(inner, 1)), HTTP_X_REQUEST_ID=ID)
     assert response.headers.get_all("X-Request-Id") == [ID]
+
+
+def test_each_request_writes_the_sums_of_repeated_records_that_are_due(monkeypatch, caplog):
+    clock = Clock()
+    monkeypatch.setattr(_security_log, "_repeats", Repeats(clock))
+    app = RequestIDMiddleware(AllowedHostsMiddleware(Recorder(), ["a.example"]))
+    for _ in range(15):
+        request(app, HTTP_HOST="b.example")
+    clock.now += 60
+    caplog.clear()
+    assert request(app, HTTP_HOST="a.example").status == 200
+    (record,) = caplog.records
+    assert (record.event, record.repeated) == ("host_refused", 5)

@@ -88,9 +88,13 @@ def test_the_documentation_lists_the_variables_of_the_sdks():
     listed, _, table = text.partition("| variable")
     assert set(re.findall(r"`(SIGNALWIRE_\w+)`", listed)) == _variables._OF_CLIENTS
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M))
-    without = dict.fromkeys(_variables._WITHOUT_EQUIVALENT, "no equivalent")
-    expected = {**_variables._EQUIVALENTS, **without}
-    assert {name: text.replace("`", "") for name, text in rows.items()} == expected
+    assert rows.keys() == _variables._EQUIVALENTS.keys() | _variables._WITHOUT_EQUIVALENT
+    logged = unknown_variables(dict.fromkeys(rows, VALUE))
+    for name, instead in rows.items():
+        advice = "it has no equivalent"
+        if instead != "no equivalent":
+            advice = f"use {instead.replace('`', '')}"
+        assert logged[name] == f"{name}: a variable of the SDKs, ignored here; {advice}"
 
 
 def test_no_variable_of_an_sdk_is_one_of_ours():
@@ -170,7 +174,8 @@ def test_construction_logs_one_warning_for_each_variable(make, caplog, monkeypat
     assert VALUE not in caplog.text
     monkeypatch.setenv("SWML_RATELIMITS", "1")
     make()
-    assert "SWML_RATELIMITS: unknown" in caplog.text
+    expected = "SWML_RATELIMITS: unknown and ignored; did you mean SWML_RATE_LIMIT?"
+    assert caplog.records[-1].getMessage() == expected
 
 
 @pytest.mark.installed
