@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from swaig_wsgi.core import cors
 from swaig_wsgi.core.cors import (
+    PREFLIGHT_VARY,
     Preflight,
     cors_policy,
     parse_origin,
+    parse_origin_pattern,
     preflight,
     refuses_origin,
     replace_cors_headers,
@@ -516,3 +518,88 @@ def test_headers_are_replaced_as_if_each_was_looked_at(existing, vary):
         m.strip().lower() for name, v in found if name.lower() == "vary" for m in v.split(",")
     }
     assert "*" in members or members >= {name.lower() for name in vary}
+
+
+# Bounds, tables and messages
+
+
+def test_what_a_preflight_depends_on():
+    origin, *asked = PREFLIGHT_VARY
+    assert origin == "Origin"
+    assert asked == ["Access-Control-Request-Method", "Access-Control-Request-Headers"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port"), [("http", 80), ("https", 443), ("ws", 80), ("wss", 443), ("ftp", 21)]
+)
+def test_the_default_port_of_each_scheme_is_dropped(scheme, port):
+    assert parse_origin(f"{scheme}://h.example:{port}") == f"{scheme}://h.example"
+    for other in (1, port + 1, 65535):
+        assert parse_origin(f"{scheme}://h.example:{other}") == f"{scheme}://h.example:{other}"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "000001", "1x", "x"])
+def test_ports_are_from_1_to_65535(port):
+    with pytest.raises(ValueError, match="the port is not a number from 1 to 65535"):
+        parse_origin(f"https://h.example:{port}")
+
+
+def test_the_lengths_of_labels_and_names_are_bounded():
+    for label in ("a" * 63, f"b.{'a' * 63}"):
+        assert parse_origin(f"https://{label}.c") == f"https://{label}.c"
+        with pytest.raises(ValueError, match="not a domain name"):
+            parse_origin(f"https://{label}a.c")
+        policy = cors_policy(["https://*.d.example"])
+        assert policy.allows(f"https://{label}.d.example")
+        assert not policy.allows(f"https://{label}a.d.example")
+    name = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+    for end in ("", "."):
+        assert parse_origin(f"https://{name}{end}") == f"https://{name}{end}"
+        with pytest.raises(ValueError, match="not a domain name"):
+            parse_origin(f"https://{name}d{end}")
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"])
+def test_methods_that_browsers_send_in_upper_case_are_written_so(method):
+    assert cors_policy([], allow_methods=[method]).allow_methods == {method}
+    with pytest.raises(ValueError, match=f"allow_methods: browsers send '{method.title()}' as"):
+        cors_policy([], allow_methods=[method.title()])
+
+
+@pytest.mark.parametrize("name", ["allow_methods", "allow_headers", "expose_headers"])
+def test_an_error_names_its_argument(name):
+    with pytest.raises(ValueError, match=f"^{name}: 'a b' is not a token"):
+        cors_policy([], **{name: ["a b"]})
+
+
+def test_errors_end_with_what_is_expected():
+    expected = "expected scheme://host or scheme://host:port, such as 'https://app.example.com'"
+    for text in ("x", "https://a@b", "null", "https://a/"):
+        with pytest.raises(ValueError, match="origin") as caught:
+            parse_origin(text)
+        assert str(caught.value).endswith(f"; {expected}" if text != "https://a@b" else expected)
+    with pytest.raises(ValueError, match="from a sandboxed frame; expected"):
+        parse_origin("null")
+    with pytest.raises(ValueError, match=r"such as 'https://\*\.example\.com'$"):
+        parse_origin_pattern("https://a.*.b.example")
+
+
+@pytest.mark.parametrize("rest", ["h/", "h/x/", "h?x/", "x.h/", "h\\\\/"])
+def test_only_a_trailing_slash_is_called_one(rest):
+    alone = rest in ("h/", "x.h/")
+    what = "leave out the trailing" if alone else "no path, query or fragment"
+    with pytest.raises(ValueError, match=what):
+        parse_origin(f"https://{rest}")
+
+
+def test_patterns_have_ports_and_no_second_star():
+    assert parse_origin_pattern("https://*.d.example:8443") == "https://*.d.example:8443"
+    for text in ("https://*.d:8443", "https://*.1.2.3.4:80", "https://*.d.example://*.x"):
+        with pytest.raises(ValueError, match="origin"):
+            parse_origin_pattern(text)
+
+
+def test_spaces_around_the_names_of_headers_are_dropped():
+    policy = cors_policy(["https://a.example"], allow_headers=["X-A", "X-XX"])
+    decision = preflight(policy, "https://a.example", "GET", "x-a , \tx-xx\t")
+    assert dict(decision.headers)["Access-Control-Allow-Headers"] == "x-a, x-xx"

@@ -251,6 +251,7 @@ def test_hsts_values():
     assert hsts_value() == "max-age=31536000; includeSubDomains"
     assert hsts_value(0, include_subdomains=False) == "max-age=0"
     assert hsts_value(0) == "max-age=0"
+    assert hsts_value(31536000, preload=True) == "max-age=31536000; includeSubDomains; preload"
     assert hsts_value(63072000, preload=True) == "max-age=63072000; includeSubDomains; preload"
 
 

@@ -158,6 +158,12 @@ def test_fields_of_the_draft():
     assert RateLimit(5, 10, "per login").policy_field == '"per login";q=5;w=10'
 
 
+def test_the_keys_of_counters_stay_the_same():
+    """Servers of several versions share a store during a rolling restart."""
+    assert RateLimit(60, 10, "x").counter_prefix() == 'rate:60:10:"x":'
+    assert RateLimit(60, 10, "x", "sliding").counter_prefix() == 'sliding:60:10:"x":'
+
+
 def test_policies_that_differ_never_share_a_counter():
     policies = [RateLimit(60), RateLimit(6, 60), RateLimit(60, 6), RateLimit(60, 60, "login")]
     policies.append(RateLimit(60, algorithm="sliding"))

@@ -726,3 +726,47 @@ def test_attack_one_text_of_several_lines_is_not_several_texts() -> None:
 @pytest.mark.parametrize("other", [None, 1, b"a", type("Text", (str,), {})("a")])
 def test_only_strings_are_harmless(other: object) -> None:
     assert not are_harmless(["a", other])
+
+
+def test_the_bounds_of_hidden_values() -> None:
+    hide_values([None, "1234567", "12345678", "aXX/XX/XXb", *map(str, range(10**8, 10**8 + 300))])
+    assert redact_text("1234567 12345678") == "1234567 ****"
+    assert redact_url("/12345678") == "/****"
+    assert redact_text("aXX%2FXX%2FXXb") == "****"
+    assert redact_text(f"{10**8 + 252} {10**8 + 253}") == f"**** {10**8 + 253}"
+
+
+def test_the_bounds_of_a_text() -> None:
+    assert redact_text("a" * 8192) == "a" * 8192
+    assert redact_text("a" * 8193) == f"{'a' * 8192}... (1 more characters)"
+    assert redact_text("/?a=1 " * 64) == "/?a=1 " * 64
+    assert redact_text("/?a=1 " * 65) == f"{'/?a=1 ' * 64}**** "
+    assert redact_text("/?a=1&b=2&c=3 " * 32) == "/?a=1&b=2&c=3 " * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pin=s3cret&a=1&b=2", "pin=****&a=1&b=2"),
+        ("a=1&pin=s3cret&b=2", "a=1&pin=****&b=2"),
+        ("'/x?pin=s3cret'", "'/x?pin=****'"),
+        ('{"password": {"a": "s3cret"}}', '{"password": ****'),
+        ("X-Session: s3cret", "X-Session: ****"),
+        ('"password": "s\\\\"3cret", x', '"password": ****, x'),
+    ],
+)
+def test_further_secrets_in_text(text: str, expected: str) -> None:
+    assert redact_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/x/password=a=s3cret", "/x/password=****"),
+        ("/x/u:s3@cret@h", "/x/****@h"),
+        ("https://u:s3/cr@et@h/x", "https://****@h/x"),
+        ("https://u:1:s3/cret@h/x", "https://****@h/x"),
+    ],
+)
+def test_further_secrets_in_urls(url: str, expected: str) -> None:
+    assert redact_url(url) == expected

@@ -326,6 +326,7 @@ def test_the_default_port_is_optional(signed: str, received: str) -> None:
         ("http://h.example/x", "http://h.example:443/x"),
         ("https://h.example/x", "https://h.example:8443/x"),
         ("https://h.example:8443/x", "https://h.example/x"),
+        ("https://h.example:8443:443/x", "https://h.example:8443/x"),
         ("https://h.example/x", "http://h.example/x"),
         ("https://h.example/x", "https://evil.example/x"),
         ("https://h.example/x", "https://h.example/y"),
@@ -815,6 +816,11 @@ def test_a_url_without_equivalents_has_hashes_too(body: bytes) -> None:
     moved = url[url.index("?") :].encode()
     check = form_check(moved, sign_form(KEY, url, ()), "https://h.example:8443/x", JSON)
     assert check == SignatureCheck(False, "body_hash_moved")
+
+
+def test_a_json_object_may_contain_a_url_with_a_hash() -> None:
+    body = hashed('{"url": "https://h.example/?a=1', b"x").encode() + b'"}'
+    assert form_check(body, sign_body(KEY, URL, body, digest="sha1"), URL, JSON)
 
 
 def test_the_letter_case_of_the_hash_does_not_matter() -> None:

@@ -350,3 +350,32 @@ def test_names_that_resolvers_read_as_addresses_end_in_a_number(name: str) -> No
 def test_other_names_do_not_end_in_a_number(name: str) -> None:
     assert not ends_in_number(name)
     assert parse_authority(name).name == name
+
+
+def test_errors_say_what_was_expected() -> None:
+    with pytest.raises(UrlError, match="starts with https:// or http://$"):
+        urls.split_url("ftp://h.example/", ("https", "http"))
+    with pytest.raises(UrlError, match="^expected a base URL without query and fragment$"):
+        parse_base_url("https://h.example/?x")
+
+
+def test_only_slashes_are_removed_at_ends() -> None:
+    assert parse_base_url("https://h.example/aX//") == "https://h.example/aX"
+    assert as_configured("https://h.example/aX/") == "https://h.example/aX"
+    assert as_configured("/x/") == "/x"
+    assert join_url("/aX/", "/Xb/") == "/aX/Xb/"
+    assert urls.PATH_SAFE == "/:@!$&'()*+,;=-._~"
+
+
+def test_a_newline_does_not_end_a_url() -> None:
+    assert urls.split_url("https://h/?a\nb", ("https",)) == ("https", "h", "/", "?a\nb")
+
+
+def test_a_token_has_at_most_two_signs_of_padding() -> None:
+    assert tool_url("https://h.example/", "abX==") == "https://h.example/?__token=abX=="
+    with pytest.raises(UrlError, match="base64url"):
+        tool_url("https://h.example/", "abX===")
+
+
+def test_letters_of_credentials_stay_and_everything_reserved_is_encoded() -> None:
+    assert with_credentials("https://h/", "X/", "X:@") == "https://X%2F:X%3A%40@h/"
