@@ -191,23 +191,20 @@ class Counting:
             self._remember(key, count)
         return count
 
-    def is_unknown(self, environ: WSGIEnvironment, key: str) -> bool:
-        """Return True only if `key` has no counter in a memory store."""
-        if not self._in_memory or self._peek is None:
-            return False
-        try:
-            return self._peek(key) is None
-        except StoreError as error:
-            self._report(environ, error, self._clock())
-            return False
-
     def peek(self, environ: WSGIEnvironment, key: str) -> Count | None:
         """Return the count of `key` without counting; return None as :meth:`hit` does.
 
         With a store that cannot do this, it is the last count that this process has seen.
         """
         if self._peek is not None:
-            count = self._ask(environ, self._peek_or_zero, key)
+            count: Count | None = None
+            if self._in_memory:
+                try:
+                    count = self._peek(key) or self._zero
+                except StoreError as error:
+                    self._report(environ, error, self._clock())
+            else:
+                count = self._ask(environ, self._peek_or_zero, key)
             if count is not None:
                 # A window that ends later was damaged; the next hit repairs it.
                 if count.seconds_left > self._window + 1:

@@ -128,10 +128,8 @@ class AuthFailureLimitMiddleware:
         if client is None:
             return self._next(environ, start_response)
         exempt = self._exempt_clients is not None and self._is_exempt(environ)
-        site = site_key(client)
-        # Most clients have never failed.
-        if not exempt and (site or not self._counting.is_unknown(environ, self._prefix + client)):
-            refusal = self._refusal(environ, self.policy, client, site)
+        if not exempt:
+            refusal = self._refusal(environ, self.policy, client, site_key(client))
             if refusal is not None:
                 return refuse(environ, start_response, refusal)
         report = partial(self._count, client, exempt)

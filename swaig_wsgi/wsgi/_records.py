@@ -55,13 +55,14 @@ def raw_fields(environ: WSGIEnvironment, others: Mapping[str, object]) -> dict[s
         "method": get("REQUEST_METHOD") or "-",
         "path": f"{get('SCRIPT_NAME') or ''}{get('PATH_INFO') or ''}" or "-",
     }
-    for name, value in (
-        ("tool", get(TOOL)),
-        ("call_id", get(CALL_ID) or get(CLAIMED_CALL_ID)),
-        ("user", getattr(get("swaig_wsgi.auth"), "username", None)),
-    ):
-        if value:
-            fields[name] = value
+    tool, call_id, auth = get(TOOL), get(CALL_ID) or get(CLAIMED_CALL_ID), get("swaig_wsgi.auth")
+    if tool:
+        fields["tool"] = tool
+    if call_id:
+        fields["call_id"] = call_id
+    user = None if auth is None else getattr(auth, "username", None)
+    if user:
+        fields["user"] = user
     return fields
 
 

@@ -164,7 +164,8 @@ class Scenarios:
             "trivial": request(trivial, "GET", "/"),
             "harden": request(hardened(), "GET", "/"),
             "document": request(agent, "POST", "/", fetch, auth=(USER, PASSWORD)),
-            "401": request(agent, *post, body, auth=(USER, "guess")),
+            # Another client: that of the calls above has not failed.
+            "401": request(agent, *post, body, auth=(USER, "guess"), REMOTE_ADDR="203.0.113.66"),
             "403": request(agent, *post, body, HTTP_HOST="evil.example", **allowed),
             "429": request(limited, *post, body, **allowed),
         }
