@@ -34,7 +34,7 @@ def explanation(error: ResponseError) -> str:
         return f"{text}: no agent's document is here"
     if error.status == 403 and "signature" in message:
         return (
-            f"{text}: {message}: SIGNALWIRE_SIGNING_KEY differs from that of the service, or the "
-            "service has another public URL (SWML_PROXY_URL_BASE): give that one"
+            f"{text}: {message}: SIGNALWIRE_SIGNING_KEY differs from that of the service or is not "
+            "set here, or the service has another public URL (SWML_PROXY_URL_BASE): give that one"
         )
     return text if message in ("", name) else f"{text}: {message}"
