@@ -185,6 +185,17 @@ def test_an_overridden_verify_method_needs_no_configured_secret(caplog, name, me
     assert (challenge.split()[0] == "Basic") is (method.method == "basic")
 
 
+def test_attack_no_configured_pair_bypasses_an_overridden_verify_method():
+    class Revoking(AuthHandler):
+        def verify_basic_auth(self, user, password):
+            return password != "hunter2" and super().verify_basic_auth(user, password)
+
+    handler = Revoking(basic_auth=[("admin", "hunter2"), ("admin", "hunter3")])
+    revoked = handler.decide({"Authorization": basic("admin:hunter2")})
+    assert revoked == Decision(None, "bad_credentials")
+    assert handler.validate({"Authorization": basic("admin:hunter3")})
+
+
 def test_a_verify_method_set_on_the_instance_counts_as_configured():
     class Late(AuthHandler):
         def __init__(self):

@@ -222,6 +222,7 @@ def test_a_handler_without_methods_admits_all_requests_and_warns_once(caplog):
     for headers in ({}, {"Authorization": "Bearer x, Bearer y"}, None):
         assert handler.authenticate(headers) == AuthResult("none")
         assert handler.validate(headers)
+        assert handler.decide(headers) == Decision(AuthResult("none"))
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("swaig_wsgi", logging.WARNING)
     assert handler.is_open
