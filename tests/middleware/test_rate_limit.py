@@ -10,6 +10,7 @@ from support.rates import application, fetch, statuses
 from support.wsgi import environ, pass_through
 
 from swaig_wsgi.middleware.rate_limit import RateLimitMiddleware
+from swaig_wsgi.stores._scoped import ScopedStore
 from swaig_wsgi.stores.memory import MemoryStore
 
 
@@ -485,6 +486,13 @@ def test_processes_of_all_versions_count_under_the_same_keys(options, keys):
 
     assert fetch(limiter(2, store=Recording(), **options)).status == 200
     assert sorted(used) == keys
+
+
+def test_counters_of_agents_have_the_scopes_of_their_stores():
+    base = MemoryStore()
+    limited = limiter(2, store=ScopedStore(ScopedStore(base, "inner"), "outer"))
+    assert statuses(limited, 3) == [200, 200, 429]
+    assert base.peek('agent:"inner":agent:"outer":rate:2:60:"default":192.0.2.7').count == 3
 
 
 @pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
