@@ -372,11 +372,17 @@ def test_attack_failures_in_other_processes_count_locally_while_the_store_fails(
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("allow", 401), ("deny", 503)])
-def test_other_policies_while_the_store_fails(site, clock, mode, expected):
+def test_other_policies_while_the_store_fails(site, clock, mode, expected, caplog):
     store = Flaky(clock=clock)
     client = limiter(site, 1, clock=clock, store=store, on_store_failure=mode)
     store.down = True
     assert statuses(client, 3) == [expected] * 3
+    refusals = {
+        401: ("auth_refused", "bad_credentials"),
+        503: ("auth_failure_limit_unavailable", "store_failed"),
+    }
+    found = [(record.event, record.reason) for record in caplog.records]
+    assert found.count(refusals[expected]) == 3
 
 
 def test_several_processes_need_a_shared_store(site):

@@ -79,6 +79,24 @@ def test_merged_layers_send_the_fields_of_layers_one_by_one(monkeypatch, number,
         assert pairs(merged, **options) == pairs(one_by_one(monkeypatch, app), **options)
 
 
+PREFLIGHT = {"HTTP_ORIGIN": ORIGIN, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("options", [{}, {"HTTP_ORIGIN": ORIGIN}, PREFLIGHT])
+@pytest.mark.parametrize("paths", [["/*"], ["/api/*"]])
+def test_any_origin_has_the_same_fields_one_by_one(monkeypatch, method, options, paths):
+    given = {"cors": {"origins": ["*"], "paths": paths}}
+    sent = {**options, "REQUEST_METHOD": method}
+    for fields in ((), *((field,) for field in FIELDS)):
+        app = responding(*fields)
+        merged = harden(app, Settings(**SETTINGS), **given)
+        assert is_merged(merged)
+        assert pairs(merged, **sent) == pairs(one_by_one(monkeypatch, app, **given), **sent)
+    allowed = dict(pairs(merged, **sent)).get("Access-Control-Allow-Origin")
+    assert allowed == ("*" if paths == ["/*"] else None)
+
+
 def test_refusals_have_the_same_fields_one_by_one(monkeypatch):
     settings = {"allowed_hosts": ["a.example"], "enforce_https": False}
     app = Recorder()
