@@ -346,7 +346,7 @@ def _declared_hashes(url: bytes) -> list[bytes]:
     return [
         unquote_to_bytes(value)
         for name, _, value in pairs
-        if unquote_to_bytes(name.replace(b"+", b" ")) == b"bodySHA256"
+        if unquote_to_bytes(name) == b"bodySHA256"
     ]
 
 

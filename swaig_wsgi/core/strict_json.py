@@ -69,7 +69,7 @@ _BEFORE_COLON = (b'":', b" :", b"\t:", b"\n:", b"\r:")
 #: For fewer objects, comparing keys is as fast as counting them.
 _MANY_OBJECTS = 24
 _NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1, ord('"'): 0}
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class JSONBodyError(Refusal, ValueError):
