@@ -164,6 +164,10 @@ def agent_findings(agents: Iterable[Any]) -> Iterator[Finding]:
             yield finding(
                 "I003", f"{text}{', '.join(repeated)}. A repeated request runs them again."
             )
+        kept = [tool.name for tool in here if tool.once is not None or tool.max_runs is not None]
+        if kept and (agent.settings.storage_url or "memory:").startswith("memory:"):
+            text = f"The agent {agent.name!r} has tools with once or max_runs: {', '.join(kept)}. "
+            yield finding("W034", text + "What they remember is lost when the server restarts.")
     for name, routes in by_name.items():
         if len(routes) > 1:
             where = f"at {', '.join(routes)}"

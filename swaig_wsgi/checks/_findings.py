@@ -216,6 +216,9 @@ W032 5 network.md#allowed-clients
 W033 - django.md#checks
     the application of a Django site cannot be imported, so its layers and agents were not judged
     python -c "import mysite.wsgi"
+W034 - stores.md#what-once-and-max_runs-need
+    tools with once or max_runs, whose store is lost when the server restarts
+    SWML_STORAGE_URL=sqlite:////var/lib/agent/store.db
 I001 9 events.md#loggers
     the log level hides warnings, except those of the security log
     SIGNALWIRE_LOG_LEVEL=warn

@@ -246,7 +246,7 @@ class AuthResult:
 
     #: "bearer", "api_key", "basic", "custom", or "none" if nothing is configured.
     method: str
-    #: The user name, for Basic.
+    #: The user name, for Basic; for other methods, what an override of ``decide`` sets.
     username: str | None = None
 
 

@@ -72,6 +72,18 @@ def test_an_agent_whose_tools_are_secure_and_once_has_no_facts():
     assert not ids(check_application(app, {})) & {"I002", "I003"}
 
 
+def test_tools_that_run_once_need_a_store_that_outlives_the_server(tmp_path):
+    (lost,) = messages(check_application(agent(), {}), "W034")
+    assert "'shop' has tools with once or max_runs: pay. " in lost
+    settings = Settings(storage_url=f"sqlite:///{tmp_path}/store.db")
+    assert not messages(check_application(agent(settings=settings), {}), "W034")
+    without = AgentApp("shop", secure_by_default=True)
+    without.define_tool("hours", "Say when", {}, lambda args, raw: "9 to 5", max_runs=None)
+    assert not messages(check_application(without, {}), "W034")
+    without.define_tool("dial", "Dial", {}, lambda args, raw: "done", max_runs=3)
+    assert "max_runs: dial. " in messages(check_application(without, {}), "W034")[0]
+
+
 def test_agents_that_share_a_name_are_an_error():
     apps = DispatcherMiddleware(agent(), {"/a": agent(), "/b": agent("other")})
     (text,) = messages(check_application(apps, {}), "E010")
