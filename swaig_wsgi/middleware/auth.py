@@ -454,7 +454,8 @@ class AuthMiddleware:
             refusal = self._refusals.get(decision.reason)
             if refusal is None:
                 refusal = unauthorized(decision.reason, self._challenges)
-            return refuse(environ, start_response, refusal)
+            # Each time that a page raises it, Python adds to its traceback.
+            return refuse(environ, start_response, refusal.with_traceback(None))
         return self._next(environ, start_response)
 
     def _decide(self, environ: WSGIEnvironment) -> Decision:

@@ -534,3 +534,19 @@ def test_the_innermost_of_two_decides():
     outer, inner = Pages(body=[b"outer"]), Pages(body=[b"inner"])
     app = RefusalMiddleware(harden(Recorder(), SETTINGS, refusal_app=inner), outer)
     assert request(app).body == b"inner"
+
+
+def test_attack_a_page_that_raises_the_refusal_keeps_no_frames_of_earlier_requests():
+    def raising(environ, start_response):
+        raise environ["swaig_wsgi.refusal"]
+
+    def frames():
+        given = environ(**{**GOOD, "HTTP_AUTHORIZATION": "Bearer wrong"})
+        send(app, given)
+        traceback, number = given["swaig_wsgi.refusal"].__traceback__, 0
+        while traceback is not None:
+            traceback, number = traceback.tb_next, number + 1
+        return number
+
+    app = site(raising)
+    assert frames() == frames() == frames()
