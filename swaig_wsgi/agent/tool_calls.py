@@ -200,9 +200,7 @@ class ToolCalls:
         if verified is None:
             return self._run(environ, tool, arguments, body, record)
         if tool.once is None:
-            refusal = None
-            if tool.max_runs is not None:
-                refusal = self._limit.refusal(environ, tool, verified.call_id, record)
+            refusal = self._limit.refusal(environ, tool, verified.call_id, record)
             return refusal or self._run(environ, tool, arguments, body, record)
         run = functools.partial(self._run, environ, tool, arguments, body, record)
         admit = functools.partial(self._limit.refusal, environ, tool, verified.call_id, record)

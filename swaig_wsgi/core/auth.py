@@ -302,8 +302,7 @@ class UsualField:
 
     def matches(self, authorization: str) -> bool:
         """Return whether `authorization` is exactly this field."""
-        given = hashlib.sha256(authorization.encode("utf-8", "surrogatepass")).digest()
-        return hmac.compare_digest(given, self._expected)
+        return hmac.compare_digest(_digest(authorization), self._expected)
 
 
 @dataclass(frozen=True)

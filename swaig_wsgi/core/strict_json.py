@@ -165,7 +165,7 @@ def loads_request(
         JSONBodyError: as :func:`loads_object`.
     """
     try:
-        return _checked_object(loads_value(body)), ()
+        return loads_object(body), ()
     except JSONBodyError as error:
         if error.what not in ("not UTF-8", "lone surrogate", "duplicate key"):
             raise

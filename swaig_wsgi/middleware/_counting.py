@@ -111,11 +111,9 @@ class Counting:
             self.prefix, self._base = self._base.prefix + self.prefix, self._base.base
         self._peek: Callable[[str], Count | None] | None = getattr(self._base, "peek", None)
         self._local = MemoryStore(clock=clock)
-        # A memory store does not hang, so its calls are not timed. A subclass might.
-        self._in_memory = type(self._base) is MemoryStore
-        self._remembers = self._peek is None or (
-            on_store_failure == "local" and not self._in_memory
-        )
+        # A memory store does not fail; a subclass of it might.
+        never_fails = type(self._base) is MemoryStore
+        self._remembers = self._peek is None or (on_store_failure == "local" and not never_fails)
         # A request is recorded as counted only if the store worked, so `on_store_failure` makes no
         # difference to what was counted, and is not part of the identity.
         place = getattr(self.store, "place", None) or self.store
@@ -175,14 +173,7 @@ class Counting:
 
         If it failed, and counting here is on, the result is a :class:`LocalCount`.
         """
-        count: Count | None = None
-        if self._in_memory:
-            try:
-                return self._base.hit(key, self._window)
-            except StoreError as error:
-                self._report(environ, error, self._clock())
-        else:
-            count = self._ask(environ, self._base.hit, key, self._window)
+        count = self._ask(environ, self._base.hit, key, self._window)
         if count is None:
             if self.on_store_failure != "local":
                 return None
@@ -197,14 +188,7 @@ class Counting:
         With a store that cannot do this, it is the last count that this process has seen.
         """
         if self._peek is not None:
-            count: Count | None = None
-            if self._in_memory:
-                try:
-                    count = self._peek(key) or self._zero
-                except StoreError as error:
-                    self._report(environ, error, self._clock())
-            else:
-                count = self._ask(environ, self._peek_or_zero, key)
+            count = self._ask(environ, self._peek_or_zero, key)
             if count is not None:
                 # A window that ends later was damaged; the next hit repairs it.
                 if count.seconds_left > self._window + 1:
@@ -238,20 +222,17 @@ class Counting:
                 # would admit too many, so wait once more.
                 return operation(*args)
         except StoreError as error:
-            self._report(environ, error, started)
+            observe_store_failure()
+            now = self._clock()
+            # A lock that others held says nothing about the next call: with scarce CPU, they were
+            # suspended while they held it.
+            if now - started > _SLOW and not isinstance(error, StoreBusyError):
+                self._store_disabled_until = now + _RETRY_AFTER
+            if self._failure_log.is_due(error, now):
+                mode = self.on_store_failure
+                problem = f"the store failed, on_store_failure={mode}: {error}"
+                self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
             return None
-
-    def _report(self, environ: WSGIEnvironment, error: StoreError, started: float) -> None:
-        observe_store_failure()
-        now = self._clock()
-        # A lock that others held says nothing about the next call: with scarce CPU, they were
-        # suspended while they held it.
-        if now - started > _SLOW and not isinstance(error, StoreBusyError):
-            self._store_disabled_until = now + _RETRY_AFTER
-        if self._failure_log.is_due(error, now):
-            mode = self.on_store_failure
-            problem = f"the store failed, on_store_failure={mode}: {error}"
-            self._log(environ, f"{self.kind}_store_failed", "store_failed", problem)
 
     def _report_shared(self, environ: WSGIEnvironment, client: str, forwards: bool) -> None:
         # Each cause has one error: of the outermost limit that counts the request, and for a proxy

@@ -119,10 +119,9 @@ class PerProcessGuard:
         log_unshared(find, allowed=allowed)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._allowed and environ.get("wsgi.multiprocess"):
-            refusal = refuse_unshared(environ, self._find, allowed=False)
-            if refusal is not None and environ.get("PATH_INFO", "") not in self._exempt:
-                return refuse(environ, start_response, refusal)
+        refusal = refuse_unshared(environ, self._find, allowed=self._allowed)
+        if refusal is not None and environ.get("PATH_INFO", "") not in self._exempt:
+            return refuse(environ, start_response, refusal)
         return self._next(environ, start_response)
 
 

@@ -9,6 +9,9 @@ from ..wsgi._types import WSGIEnvironment
 def in_scope(scope: RequestScope, environ: WSGIEnvironment) -> bool:
     """Return whether `scope` covers the method and the path of a request.
 
-    In most deployments every request is protected, so layers ask ``scope.everything`` first.
+    In most deployments every request is protected, so those layers that each request passes ask
+    ``scope.everything`` first, and need no call.
     """
-    return scope.covers(environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", ""))
+    return scope.everything or scope.covers(
+        environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
+    )

@@ -182,9 +182,8 @@ class AuthHandler:
             _verification(self, "verify_api_key", self._api_key),
             _verification(self, "verify_basic_auth", self._basic),
             self._is_fallback,
+            usual,
         )
-        # An API key takes precedence over Basic.
-        self._usual = None if self._policy.api_key else usual
         self._validator = custom_validator
         self._validator_errors = CallbackErrors(
             "the custom validator raised; the request is refused"
@@ -254,9 +253,6 @@ class AuthHandler:
             if not isinstance(headers, (EnvironHeaders, FoldedHeaders)):
                 headers = request.headers = FoldedHeaders(headers)
             authorization = headers.get("Authorization")
-            usual = self._usual
-            if usual is not None and authorization is not None and usual.matches(authorization):
-                return usual.decision
             api_key = headers.get(self._api_key_header) if self._policy.api_key else None
             repeated = authorization is not None and is_repeated(authorization)
         except Exception:

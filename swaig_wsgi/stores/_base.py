@@ -14,7 +14,7 @@ from ..core._validation import ArgumentTypeError
 MAX_VALUE_BYTES = 65_536
 
 # About 300 years. In milliseconds, and added to the current time, it fits every store.
-MAX_SECONDS = 10**10
+_MAX_SECONDS = 10**10
 
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
@@ -169,5 +169,5 @@ def check_owner(owner: str) -> None:
 
 def check_seconds(name: str, seconds: float) -> None:
     """Raise ValueError unless `seconds` is a positive number that fits every store."""
-    if not (isinstance(seconds, (int, float)) and 0 < seconds <= MAX_SECONDS):
+    if not (isinstance(seconds, (int, float)) and 0 < seconds <= _MAX_SECONDS):
         raise ValueError(f"{name} must be a positive number of seconds, not {seconds!r}")

@@ -36,7 +36,6 @@ from ..core._named_tuples import constructor
 from ..core._validation import check_int
 from ..core.rate_limit import wider_keys
 from ._base import (
-    MAX_SECONDS,
     Count,
     StoreError,
     StoreLocation,
@@ -110,8 +109,7 @@ class MemoryStore:
 
     def hit(self, key: str, window: float) -> Count:
         """Count `key` once; see :meth:`Store.hit`."""
-        if not (type(window) is int and 0 < window <= MAX_SECONDS):
-            check_seconds("window", window)
+        check_seconds("window", window)
         with self._lock:
             now = self._clock()
             count, expiry = self._counters.get(key, _NEVER)
